@@ -1,0 +1,45 @@
+# Every target makes its own .venv on first use. `make PYTHON=python3.12 test` takes another interpreter.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint check format schema clean FORCE
+
+demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
+	@$(BIN)/vision-composer demo -o demo-output
+
+test: .venv/installed  ## the test suite
+	@$(BIN)/python -m pytest -n 2
+
+lint: .venv/installed  ## format, style, types, import order
+	@$(BIN)/ruff format --check
+	@$(BIN)/ruff check
+	@$(BIN)/mypy -p vision_composer
+	@$(BIN)/lint-imports
+
+check: lint test  ## what CI runs
+
+format: .venv/installed  ## rewrite the files as lint wants them
+	@$(BIN)/ruff check --fix
+	@$(BIN)/ruff format
+
+schema: .venv/installed  ## write the JSON Schema anew
+	@$(BIN)/vision-composer schema > build/schema.json
+	@mv build/schema.json schemas/json/vision-composer-1.json
+
+clean:  ## remove all that the targets above made
+	rm -rf .venv build dist demo-output *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
+	  .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/installed: pyproject.toml constraints.txt .venv/files
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]' --config-settings editable_mode=strict
+	@touch $@
+
+# An editable install in strict mode links file by file: a file that came or went needs the install again.
+.venv/files: .venv/pyvenv.cfg FORCE
+	@find composer schemas presets -type f ! -path '*/__pycache__/*' | LC_ALL=C sort > $@.new
+	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+.venv/pyvenv.cfg:
+	$(PYTHON) -m venv .venv
