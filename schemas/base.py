@@ -1,0 +1,60 @@
+"""The base of every config model: frozen, strict, without unknown keys, and errors that help."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.functional_validators import ModelWrapValidatorHandler
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+
+def did_you_mean(word: object, choices: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the choice closest to ``word``, or an empty string when none is close."""
+    match = difflib.get_close_matches(str(word), list(choices), n=1)
+    return f" (did you mean '{match[0]}'?)" if match else ""
+
+
+def problem(code: str, message: str, *loc: str | int, value: Any = None) -> InitErrorDetails:
+    """One line of a pydantic error: ``code`` becomes its type, ``message`` stays as written."""
+    # pydantic types both arguments as literals.
+    error = PydanticCustomError(code, message)  # type: ignore[arg-type]
+    return InitErrorDetails(type=error, loc=loc, input=value)
+
+
+def invalid(title: str, *problems: InitErrorDetails) -> ValidationError:
+    """``problems`` as one error to raise inside a validator; pydantic merges its lines into the outer one."""
+    return ValidationError.from_exception_data(title, list(problems))
+
+
+class ConfigModel(BaseModel):
+    """A frozen, strict block of a config."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        populate_by_name=True,
+        use_attribute_docstrings=True,
+        protected_namespaces=(),
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _explain(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            lines = [cls._explain_line(line) for line in error.errors(include_url=False)]
+        raise ValidationError.from_exception_data(cls.__name__, lines)
+
+    @classmethod
+    def _explain_line(cls, line: Any) -> InitErrorDetails:
+        loc = line["loc"]
+        if line["type"] == "extra_forbidden" and len(loc) == 1:
+            keys = [field.alias or name for name, field in cls.model_fields.items()]
+            hint = did_you_mean(loc[0], keys) or f" (keys here: {', '.join(keys)})"
+            return problem("VC101", f"unknown key{hint}", *loc, value=line["input"])
+        return problem(line["type"], line["msg"], *loc, value=line["input"])

@@ -1,0 +1,30 @@
+"""The stable code of every problem a config can have; ``docs/errors.md`` explains each with an example."""
+
+from __future__ import annotations
+
+CODES: dict[str, str] = {
+    "VC001": "The file cannot be read, or is not UTF-8.",
+    "VC002": "The text is not one YAML document.",
+    "VC003": "A mapping has the same key twice.",
+    "VC004": "A key is not a string, is empty, or contains a dot.",
+    "VC005": "A YAML tag, such as !!python/name or !!str.",
+    "VC006": "A limit on the size, depth or number of values, or on the size of a number.",
+    "VC007": "What extends names does not exist, leads in a circle, or is not a name or path.",
+    "VC008": "A ${...} that is not a plain reference, or refers to nothing or to itself.",
+    "VC009": "An override that cannot be read or applied.",
+    "VC010": "There is no such preset, file or saved tower.",
+    "VC101": "A key that this block does not have.",
+    "VC102": "A key that this block needs is missing, or its value is still ???.",
+    "VC103": "A value of the wrong type.",
+    "VC104": "A value of the right type that is not allowed here.",
+    "VC105": "An encoder.model_type that is neither a family nor asks for the generic adapter.",
+    "VC201": "select_layers names a hidden state that the encoder does not have.",
+    "VC202": "feature_select_strategy asks for a class token that the encoder does not have.",
+    "VC203": "rope_type is not the encoder's.",
+    "VC204": "head asks for a pooling head that the weights do not carry, or beside options it excludes.",
+    "VC205": "post_norm asks for a norm that the encoder does not have.",
+    "VC206": "feature_select_strategy is not a known strategy.",
+    "VC207": "attn_backend is not a known attention backend.",
+    "VC208": "The encoder's sizes do not fit each other.",
+}
+"""Code -> what it stands for."""

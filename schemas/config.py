@@ -1,0 +1,206 @@
+"""The root of a config: one vision encoder as a vision-language model uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import InitErrorDetails
+
+from .base import ConfigModel, did_you_mean, invalid, problem
+from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
+
+PostNorm = Literal["auto", "none", "last", "each"]
+DType = Literal["float32", "float16", "bfloat16"]
+
+FEATURE_SELECT_STRATEGIES: set[str] = {"class", "default", "full"}
+"""Names that feature_select_strategy takes; ``register_feature_selector`` adds to it."""
+
+ATTN_BACKENDS: tuple[str, ...] = ("eager", "sdpa", "flex_attention", "flash_attention_2")
+"""Names that attn_backend takes besides ``auto``."""
+
+
+class WeightsConfig(ConfigModel):
+    """Where the weights come from."""
+
+    source: str | None = None
+    """Hub id, folder or .safetensors file; paths in a YAML file are relative to it. null: random weights."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id; a commit pins it."""
+    prefix: str | None = None
+    """What the tower's tensor names begin with in the checkpoint; null finds it. For checkpoints with
+    several towers that fit."""
+    dtype: DType = "float32"
+    """Parameter and output dtype of the tower, whatever the checkpoint stores."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.revision is not None and self.source is None:
+            message = "revision without a source: name the hub id it belongs to"
+            raise invalid("weights", problem("VC104", message, "revision", value=self.revision))
+        return self
+
+
+class CompileConfig(ConfigModel):
+    """How torch.compile is applied; ``compile: true`` takes the defaults."""
+
+    mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
+    """torch.compile's mode."""
+    dynamic: bool | None = None
+    """Symbolic shapes; null lets torch.compile decide by what it sees."""
+    backend: str = "inductor"
+    """A registered torch.compile backend."""
+    scope: Literal["blocks", "tower"] = "blocks"
+    """``blocks`` compiles one block and reuses its code for all; ``tower`` compiles the whole forward."""
+
+
+class TowerConfig(ConfigModel):
+    """A vision encoder as a VLM uses it: which encoder, which weights, which features of it, run how."""
+
+    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    """Version of this format."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Name of the config."""
+    summary: str | None = None
+    """One line on what it is."""
+    source: str | None = None
+    """Where the values were taken from."""
+    license: str | None = None
+    """Licence of the weights: an SPDX identifier, or the licence's own name."""
+    encoder: AnyEncoderConfig
+    """The encoder's architecture: model_type, then that family's own fields under transformers' names."""
+    weights: WeightsConfig = WeightsConfig()
+    """Where the weights come from."""
+    select_layers: Annotated[tuple[int, ...], Field(strict=False)] | None = None
+    """Hidden states to return, concatenated on the feature axis in this order: 0 is the input of the first
+    block, k the output of block k, negative counts from the full depth. null: last_hidden_state."""
+    feature_select_strategy: str = "full"
+    """``class`` (the class token), ``default`` (drop the prefix tokens), ``full``, or a registered name."""
+    post_norm: PostNorm = "auto"
+    """``auto`` (as the transformers model: last_hidden_state as it is, selected hidden states un-normed),
+    ``none``, ``last`` (norm the last hidden state wherever selected), ``each``."""
+    head: bool = False
+    """Return the pooling head's output, one token per image, instead of features per patch."""
+    rope_type: RopeType | None = None
+    """How packed inputs and their grids are read; must be the encoder's own. null takes the encoder's."""
+    attn_backend: str = "auto"
+    """``auto``, or the attention backend to insist on."""
+    compile: bool | CompileConfig = False
+    """``true``, or how torch.compile is applied."""
+    parallel: Literal["none"] = "none"
+    """How images are spread over processes."""
+
+    @field_validator("select_layers", mode="before")
+    @classmethod
+    def _list_of_layers(cls, value: Any) -> Any:
+        if value is None or (isinstance(value, (list, tuple)) and value):
+            return value
+        if value in ([], ()):
+            message = "an empty list selects nothing; name a layer, or write null for the tower's own output"
+            raise invalid("select_layers", problem("VC104", message, value=value))
+        hint = (
+            f": write [{value}]"
+            if isinstance(value, int) and not isinstance(value, bool)
+            else ", such as [-2]"
+        )
+        raise invalid("select_layers", problem("VC103", f"expected a list of layers{hint}", value=value))
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _compile_block(cls, value: Any) -> Any:
+        # Validated here, so that an error's location is a YAML path without the union's branch names.
+        return CompileConfig.model_validate(value) if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        problems = [
+            *self._layer_rules(),
+            *self._strategy_rules(),
+            *self._norm_rules(),
+            *self._head_rules(),
+            *self._run_rules(),
+        ]
+        if problems:
+            raise invalid(type(self).__name__, *problems)
+        return self
+
+    def _layer_rules(self) -> list[InitErrorDetails]:
+        depth = self.encoder.num_hidden_layers
+        return [
+            problem(
+                "VC201",
+                f"layer {layer} does not exist: an encoder of {depth} layers has hidden states 0 to {depth} "
+                f"(or -{depth + 1} to -1)",
+                "select_layers",
+                i,
+                value=layer,
+            )
+            for i, layer in enumerate(self.select_layers or ())
+            if not -depth - 1 <= layer <= depth
+        ]
+
+    def _strategy_rules(self) -> list[InitErrorDetails]:
+        strategy = self.feature_select_strategy
+        if strategy not in FEATURE_SELECT_STRATEGIES:
+            names = ", ".join(sorted(FEATURE_SELECT_STRATEGIES))
+            hint = did_you_mean(strategy, FEATURE_SELECT_STRATEGIES)
+            message = f"unknown strategy {strategy!r}{hint}; known: {names}"
+            return [problem("VC206", message, "feature_select_strategy", value=strategy)]
+        if strategy == "class" and not self.encoder.has_class_token:
+            message = f"{self.encoder.model_type} has no class token; use default or full"
+            return [problem("VC202", message, "feature_select_strategy", value=strategy)]
+        return []
+
+    def _norm_rules(self) -> list[InitErrorDetails]:
+        if isinstance(self.encoder, GenericEncoderConfig) and self.post_norm != "auto":
+            message = "the generic adapter returns transformers' hidden states as they are; use auto"
+            return [problem("VC205", message, "post_norm", value=self.post_norm)]
+        if self.post_norm in ("last", "each") and not self.encoder.has_post_norm:
+            message = f"this {self.encoder.model_type} has no post-norm; use none or auto"
+            return [problem("VC205", message, "post_norm", value=self.post_norm)]
+        return []
+
+    def _head_rules(self) -> list[InitErrorDetails]:
+        if not self.head:
+            return []
+        if not self.encoder.has_head:
+            message = f"these {self.encoder.model_type} weights carry no pooling head"
+            return [problem("VC204", message, "head", value=True)]
+        clashes = {
+            "select_layers": self.select_layers is not None,
+            "feature_select_strategy": self.feature_select_strategy != "full",
+            "post_norm": self.post_norm not in ("auto", "last"),
+        }
+        message = (
+            "the head pools the post-normed last hidden state into one token; leave this out with head: true"
+        )
+        return [
+            problem("VC204", message, key, value=getattr(self, key))
+            for key, clash in clashes.items()
+            if clash
+        ]
+
+    def _run_rules(self) -> list[InitErrorDetails]:
+        problems = []
+        if self.rope_type is not None and self.rope_type != self.encoder.rope_type:
+            message = (
+                f"{self.encoder.model_type} has rope_type {self.encoder.rope_type}, not {self.rope_type}"
+            )
+            problems.append(problem("VC203", message, "rope_type", value=self.rope_type))
+        if self.attn_backend != "auto" and self.attn_backend not in ATTN_BACKENDS:
+            names = ", ".join(("auto", *ATTN_BACKENDS))
+            hint = did_you_mean(self.attn_backend, ATTN_BACKENDS)
+            message = f"unknown backend {self.attn_backend!r}{hint}; known: {names}"
+            problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
+        return problems
+
+    @property
+    def resolved_layers(self) -> tuple[int, ...]:
+        """The selected hidden states as indices 0 to N; ``(N,)`` for null."""
+        depth = self.encoder.num_hidden_layers
+        return tuple(k if k >= 0 else depth + 1 + k for k in self.select_layers or (depth,))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The keys that were set, under their YAML names: what ``TowerConfig.model_validate`` takes back."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)

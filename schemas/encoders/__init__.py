@@ -1,0 +1,82 @@
+"""The encoder families' config blocks, and the dispatch on ``model_type`` between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator
+
+from ..base import did_you_mean, invalid, problem
+from .aimv2 import Aimv2VisionEncoderConfig
+from .base import EncoderConfig, RopeType
+from .clip import CLIPVisionEncoderConfig
+from .dinov2 import Dinov2EncoderConfig
+from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
+from .dinov3_vit import DINOv3ViTEncoderConfig
+from .generic import GenericEncoderConfig
+from .internvl import InternVLVisionEncoderConfig
+from .metaclip_2 import MetaClip2VisionEncoderConfig
+from .mlcd import MLCDVisionEncoderConfig
+from .siglip import SiglipVisionEncoderConfig
+
+ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
+    "aimv2_vision_model": Aimv2VisionEncoderConfig,
+    "clip_vision_model": CLIPVisionEncoderConfig,
+    "dinov2": Dinov2EncoderConfig,
+    "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
+    "dinov3_vit": DINOv3ViTEncoderConfig,
+    "internvl_vision": InternVLVisionEncoderConfig,
+    "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
+    "mlcd_vision_model": MLCDVisionEncoderConfig,
+    "siglip_vision_model": SiglipVisionEncoderConfig,
+}
+"""model_type -> its config block. The families; anything else goes through the generic adapter."""
+
+_ENCODER = "encoder"
+
+
+def encoder_config(data: Any) -> EncoderConfig:
+    """The config block of the family that ``data["model_type"]`` names.
+
+    Dispatching here rather than through a pydantic Union keeps error locations equal to YAML paths.
+
+    Raises:
+        pydantic.ValidationError: Unknown or missing model_type, or whatever the family's model refuses.
+    """
+    if isinstance(data, EncoderConfig):
+        return data
+    if not isinstance(data, Mapping):
+        raise invalid(_ENCODER, problem("VC103", "expected a mapping with a model_type", value=data))
+    if "model_type" not in data:
+        families = ", ".join(ENCODER_CONFIGS)
+        message = f"missing key; one of: {families}"
+        raise invalid(_ENCODER, problem("VC102", message, "model_type", value=data))
+    model_type = data["model_type"]
+    if isinstance(model_type, str) and model_type in ENCODER_CONFIGS:
+        return ENCODER_CONFIGS[model_type].model_validate(data)
+    if "prefix_tokens" in data:
+        return GenericEncoderConfig.model_validate(data)
+    hint = did_you_mean(model_type, ENCODER_CONFIGS)
+    message = (
+        f"unknown model_type {model_type!r}{hint}; families: {', '.join(ENCODER_CONFIGS)}. Another vision "
+        "encoder of transformers runs through the generic adapter once prefix_tokens says how many tokens "
+        "stand in front of its patches"
+    )
+    raise invalid(_ENCODER, problem("VC105", message, "model_type", value=model_type))
+
+
+AnyEncoderConfig = Annotated[
+    EncoderConfig,
+    PlainValidator(encoder_config),
+    PlainSerializer(lambda encoder: encoder.model_dump(exclude_unset=True), return_type=dict[str, Any]),
+]
+
+__all__ = [
+    "ENCODER_CONFIGS",
+    "AnyEncoderConfig",
+    "EncoderConfig",
+    "GenericEncoderConfig",
+    "RopeType",
+    "encoder_config",
+]

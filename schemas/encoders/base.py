@@ -1,0 +1,134 @@
+"""What every family's config block has in common: the torch-free facts that the cross-field rules need."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import InitErrorDetails
+
+from ..base import ConfigModel, invalid, problem
+
+RopeType = Literal["none", "rope_2d", "rope_3d"]
+
+Activation = Literal[
+    "gelu",
+    "gelu_10",
+    "gelu_accurate",
+    "gelu_fast",
+    "gelu_new",
+    "gelu_python",
+    "gelu_pytorch_tanh",
+    "hardswish",
+    "laplace",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "quick_gelu",
+    "relu",
+    "relu2",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "swish",
+    "tanh",
+]
+"""The stateless activations of ``transformers.activations.ACT2FN``."""
+
+
+def _square(value: Any) -> Any:
+    """Transformers saves some square sizes as pairs; ``[448, 448]`` means 448."""
+    if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
+        return value[0]
+    return value
+
+
+Count = Annotated[int, Field(ge=1)]
+_SIDE = {"type": "integer", "minimum": 1}
+SquareSize = Annotated[
+    int,
+    Field(ge=1),
+    BeforeValidator(_square),
+    WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}]}),
+]
+Epsilon = Annotated[float, Field(gt=0)]
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class EncoderConfig(ConfigModel):
+    """The fields and facts that every dense encoder has. Field names are transformers' own.
+
+    A family is a subclass with ``model_type: Literal["..."]``, its own fields, and the class variables
+    below where its facts differ.
+    """
+
+    rope_type: ClassVar[RopeType] = "none"
+
+    model_type: str
+    """The encoder's model_type in transformers; decides which other keys this block takes."""
+    hidden_size: Count = 768
+    """Width of a token inside the encoder."""
+    num_hidden_layers: Count = 12
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    num_attention_heads: Count = 12
+    """Attention heads per block; must divide hidden_size."""
+    num_channels: Count = 3
+    """Colour channels of the input."""
+    image_size: SquareSize = 224
+    """Side in pixels of the square image the encoder was trained on."""
+    patch_size: SquareSize = 16
+    """Side in pixels of a square patch."""
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        """Tokens in front of the patches: the class token, then registers."""
+        return 0
+
+    @property
+    def has_class_token(self) -> bool:
+        """Whether the first prefix token is a class token."""
+        return self.num_prefix_tokens > 0
+
+    @property
+    def has_post_norm(self) -> bool:
+        """Whether the family carries a norm behind its last block."""
+        return True
+
+    @property
+    def has_head(self) -> bool:
+        """Whether the checkpoint carries a pooling head behind the post-norm."""
+        return False
+
+    @property
+    def head_size(self) -> int:
+        """Width of one attention head."""
+        return self.hidden_size // self.num_attention_heads
+
+    def _check(self) -> list[InitErrorDetails]:
+        """The rules between fields; families add theirs to ``super()._check()``."""
+        problems = []
+        if self.hidden_size % self.num_attention_heads:
+            problems.append(
+                problem(
+                    "VC208",
+                    f"{self.num_attention_heads} heads do not divide hidden_size {self.hidden_size}",
+                    "num_attention_heads",
+                    value=self.num_attention_heads,
+                )
+            )
+        if self.patch_size > self.image_size:
+            problems.append(
+                problem(
+                    "VC208",
+                    f"{self.patch_size} is larger than image_size {self.image_size}: no patch fits",
+                    "patch_size",
+                    value=self.patch_size,
+                )
+            )
+        return problems
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if problems := self._check():
+            raise invalid(type(self).__name__, *problems)
+        return self

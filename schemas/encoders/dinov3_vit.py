@@ -1,0 +1,73 @@
+"""DINOv3 ViT: ``DINOv3ViTConfig`` of transformers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_core import InitErrorDetails
+
+from ..base import problem
+from .base import Activation, Count, EncoderConfig, Epsilon, Probability
+
+
+class DINOv3ViTEncoderConfig(EncoderConfig):
+    """DINOv3 ViT: a class token, registers, axial rope over the patches of an image of any size."""
+
+    model_type: Literal["dinov3_vit"]
+    hidden_size: Count = 384
+    intermediate_size: Count = 1536
+    """Width of the MLP inside a block."""
+    num_attention_heads: Count = 6
+    hidden_act: Activation = "gelu"
+    """Activation of the MLP."""
+    attention_dropout: Probability = 0.0
+    """Dropout on attention weights, in training only."""
+    initializer_range: float = 0.02
+    """Standard deviation of random initialisation."""
+    layer_norm_eps: Epsilon = 1e-5
+    """Epsilon of every LayerNorm."""
+    rope_theta: Annotated[float, Field(gt=0)] = 100.0
+    """Base period of the rope."""
+    query_bias: bool = True
+    """Whether the query projection has a bias."""
+    key_bias: bool = False
+    """Whether the key projection has a bias."""
+    value_bias: bool = True
+    """Whether the value projection has a bias."""
+    proj_bias: bool = True
+    """Whether the output projection has a bias."""
+    mlp_bias: bool = True
+    """Whether the MLP's projections have a bias."""
+    layerscale_value: float = 1.0
+    """Initial layer scale."""
+    drop_path_rate: Probability = 0.0
+    """Stochastic depth, in training only."""
+    use_gated_mlp: bool = False
+    """Gated MLP, as in the larger models."""
+    num_register_tokens: Annotated[int, Field(ge=0)] = 0
+    """Register tokens behind the class token."""
+    pos_embed_shift: float | None = None
+    """Random shift of the rope's coordinates, in training only."""
+    pos_embed_jitter: float | None = None
+    """Random stretch of the rope's coordinates per axis, in training only."""
+    pos_embed_rescale: float | None = 2.0
+    """Random stretch of the rope's coordinates, in training only."""
+
+    @property
+    def num_prefix_tokens(self) -> int:
+        return 1 + self.num_register_tokens
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = super()._check()
+        if not problems and self.head_size % 4:
+            problems.append(
+                problem(
+                    "VC208",
+                    f"the rope needs a head size divisible by 4, not {self.head_size} "
+                    f"(hidden_size {self.hidden_size} / num_attention_heads {self.num_attention_heads})",
+                    "num_attention_heads",
+                    value=self.num_attention_heads,
+                )
+            )
+        return problems

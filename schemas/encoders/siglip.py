@@ -1,0 +1,27 @@
+"""SigLIP's vision tower (and SigLIP 2's at fixed resolution): ``SiglipVisionConfig`` of transformers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from .base import Activation, Count, EncoderConfig, Epsilon, Probability
+
+
+class SiglipVisionEncoderConfig(EncoderConfig):
+    """SigLIP ViT: no prefix tokens, learned positions, an attention-pooling head."""
+
+    model_type: Literal["siglip_vision_model"]
+    intermediate_size: Count = 3072
+    """Width of the MLP inside a block."""
+    hidden_act: Activation = "gelu_pytorch_tanh"
+    """Activation of the MLP."""
+    layer_norm_eps: Epsilon = 1e-6
+    """Epsilon of every LayerNorm."""
+    attention_dropout: Probability = 0.0
+    """Dropout on attention weights, in training only."""
+    vision_use_head: bool = True
+    """Whether the checkpoint carries the attention-pooling head; most VLMs leave it out."""
+
+    @property
+    def has_head(self) -> bool:
+        return self.vision_use_head

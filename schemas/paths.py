@@ -1,0 +1,49 @@
+"""Which strings are paths, which file a path means, and what errors call it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TOWER_FILE = "tower.yaml"
+"""The config in a saved tower's folder."""
+
+
+def looks_like_path(text: str) -> bool:
+    """Whether ``text`` can only be a path: a preset or a hub id has at most one slash and no extension."""
+    return (
+        text.startswith(("./", "../", "/", "~"))
+        or text in (".", "..")
+        or text.endswith((".yaml", ".yml"))
+        or text.count("/") > 1
+        or "\\" in text
+    )
+
+
+def config_file(path: str | Path) -> Path | None:
+    """The config that ``path`` means: the file itself, or a saved tower's; None when there is none."""
+    expanded = os.path.expanduser(path)
+    if os.path.isdir(expanded):
+        expanded = os.path.join(expanded, TOWER_FILE)
+    return Path(expanded) if os.path.exists(expanded) else None
+
+
+def display_name(path: Path) -> str:
+    """``path`` as errors show it: relative where it lies below the current directory."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def absolute_weights(source: str, folder: Path | None) -> str:
+    """A weights source as an absolute path, if it is a path and not a hub id.
+
+    Args:
+        source: What the config says.
+        folder: The folder of the file that says it; None for the current directory.
+    """
+    path = os.path.abspath(os.path.join(folder or "", os.path.expanduser(source)))
+    if not source or not (looks_like_path(source) or source.endswith(".safetensors") or os.path.exists(path)):
+        return source
+    return path

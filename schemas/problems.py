@@ -1,0 +1,119 @@
+"""Pydantic's errors as problems: our codes, positions in the text, and what would be right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from ..errors import Problem
+from .base import did_you_mean
+from .nodes import Loc, Node, dotted, find
+
+_EXPECTED = {
+    "bool_type": "true or false",
+    "dict_type": "a mapping",
+    "float_type": "a number",
+    "int_type": "an integer",
+    "list_type": "a list",
+    "model_attributes_type": "a mapping",
+    "model_type": "a mapping",
+    "string_type": "a string",
+    "tuple_type": "a list",
+}
+_YAML_1_1 = {**dict.fromkeys(("yes", "on", "y"), "true"), **dict.fromkeys(("no", "off", "n"), "false")}
+_GROUPED_DIGITS = re.compile(r"[-+]?[0-9][0-9_]*")
+_WIDEST_VALUE = 60
+
+
+def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
+    """What pydantic refused in ``tree``, in the order of the text.
+
+    Args:
+        error: Raised when the tree's plain values were validated.
+        tree: The located values.
+    """
+    problems: dict[tuple[Loc, str], Problem] = {}
+    expected: dict[Loc, list[str]] = {}
+    for line in error.errors(include_url=False):
+        node, depth = find(tree, line["loc"])
+        # Behind a scalar, pydantic's loc goes on with the branches of a union; behind a mapping, with a key
+        # that is missing or has its default.
+        path = line["loc"] if isinstance(node.value, dict) else line["loc"][:depth]
+        code, message = _code(line["type"]), _message(line)
+        if line["type"] in _EXPECTED:
+            expected.setdefault(path, []).append(_EXPECTED[line["type"]])
+            message = f"expected {', or '.join(expected[path])}, got {_kind(line['input'])}{_hint(line)}"
+        at_key = code == "VC101" or depth < len(path)
+        place = (node.key or node.place) if at_key else (node.place or node.key)
+        found = place.problem(code, message, path) if place else Problem(code, message, dotted(path))
+        problems[path, code if line["type"] in _EXPECTED else message] = found
+    return sorted(problems.values(), key=lambda problem: _order(problem, tree))
+
+
+def unfilled(node: Node, path: Loc = ()) -> list[Problem]:
+    """Every ``???``, OmegaConf's mark for a value that somebody still has to write."""
+    if node.value == "???":
+        return [node.problem("VC102", "still to be filled in: ??? stands for a missing value", path)]
+    return [problem for key, child in node.children() for problem in unfilled(child, (*path, key))]
+
+
+def _order(problem: Problem, tree: Node) -> tuple[bool, str, int, int]:
+    if problem.span is None:
+        return False, "", 0, 0
+    below = tree.place is None or problem.span.source != tree.place.source.name
+    return below, problem.span.source, problem.span.line, problem.span.column
+
+
+def _code(kind: str) -> str:
+    if kind.startswith("VC"):
+        return kind
+    if kind in ("missing", "extra_forbidden"):
+        return "VC102" if kind == "missing" else "VC101"
+    return "VC103" if kind.endswith("_type") or kind == "is_instance_of" else "VC104"
+
+
+def _message(line: Mapping[str, Any]) -> str:
+    kind, message = line["type"], str(line["msg"])
+    if kind.startswith("VC"):
+        return message
+    if kind == "missing":
+        return "missing key" + ("; write schema: 1" if line["loc"] == ("schema",) else "")
+    if kind == "extra_forbidden":
+        return "unknown key"
+    if kind == "literal_error":
+        choices, value = message.removeprefix("Input should be "), line["input"]
+        hint = did_you_mean(value, re.findall(r"'([^']*)'", choices)) if isinstance(value, str) else ""
+        return f"expected {choices}, got {_shown(value)}{hint}"
+    return f"{re.sub(r'^[A-Z][a-z]+ should ', 'must ', message)}, got {_shown(line['input'])}"
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping | list | tuple):
+        return "a mapping" if isinstance(value, Mapping) else "a list"
+    if not isinstance(value, str | int | float):
+        return f"a value of type {type(value).__name__}"
+    text = repr(value)
+    return text if len(text) <= _WIDEST_VALUE else text[: _WIDEST_VALUE - 3] + "..."
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return _shown(value)
+    return f"the {'string' if isinstance(value, str) else 'number'} {_shown(value)}"
+
+
+def _hint(line: Mapping[str, Any]) -> str:
+    """What to write instead, where YAML's rules are the likely reason for the wrong type."""
+    value = line["input"]
+    if line["type"] == "bool_type" and isinstance(value, str) and value.lower() in _YAML_1_1:
+        return f"; YAML 1.2 reads that as text, write {_YAML_1_1[value.lower()]}"
+    if line["type"] == "int_type" and isinstance(value, str) and _GROUPED_DIGITS.fullmatch(value):
+        return f"; write {value.replace('_', '').lstrip('+0') or '0'}"
+    if line["type"] == "string_type" and isinstance(value, int | float):
+        return f"; quote it: '{_shown(value)}'"
+    return ""

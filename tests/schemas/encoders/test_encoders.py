@@ -1,0 +1,59 @@
+"""Every family's config block against transformers' own config class."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, get_args
+
+import pytest
+import transformers
+from transformers.activations import ACT2FN
+
+from vision_composer.encoders import FAMILIES
+from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
+from vision_composer.schemas.encoders.base import Activation
+
+# What a transformers config holds beside the architecture, and what only its backbone API reads.
+_NOT_OURS = {
+    "apply_layernorm",
+    "reshape_hidden_states",
+    "_out_features",
+    "_out_indices",
+}
+
+
+def own_fields(config_class: type) -> dict[str, Any]:
+    """The fields that a transformers config class adds to its base, and their defaults."""
+    base = {field.name for field in dataclasses.fields(transformers.PretrainedConfig)}
+    return {
+        field.name: field.default
+        for field in dataclasses.fields(config_class)
+        if field.name not in base and field.name not in _NOT_OURS
+    }
+
+
+@pytest.mark.parametrize("model_type", ENCODER_CONFIGS)
+def test_fields_and_defaults_are_transformers(model_type: str) -> None:
+    theirs = own_fields(getattr(transformers, FAMILIES[model_type].config_class))
+    ours = {name: field.default for name, field in ENCODER_CONFIGS[model_type].model_fields.items()}
+    del ours["model_type"]
+    # use_mask_token came to Dinov2Config in a later release than the oldest one supported.
+    theirs.setdefault("use_mask_token", ours.get("use_mask_token")) if "use_mask_token" in ours else None
+    assert ours == {name: value[0] if isinstance(value, tuple) else value for name, value in theirs.items()}
+
+
+@pytest.mark.parametrize("model_type", ENCODER_CONFIGS)
+def test_transformers_takes_the_block_and_reports_the_same_values(model_type: str) -> None:
+    encoder = encoder_config({"model_type": model_type, "num_hidden_layers": 3})
+    config = FAMILIES[model_type].transformers_config(encoder, 3, head=encoder.has_head)
+    assert config.model_type == model_type
+    for name, value in encoder.model_dump().items():
+        theirs = getattr(config, name, value)
+        if value is not None:
+            assert theirs == value or tuple(theirs) == (value, value), name
+
+
+def test_activations_are_transformers() -> None:
+    assert set(get_args(Activation)) <= set(ACT2FN)
+    stateful_or_aliases = set(ACT2FN) - set(get_args(Activation))
+    assert "gelu" not in stateful_or_aliases

@@ -1,0 +1,98 @@
+"""Cross-field rules of the root config."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from vision_composer.schemas import TowerConfig
+
+CLIP = {"model_type": "clip_vision_model"}
+SIGLIP = {"model_type": "siglip_vision_model"}
+INTERNVL = {"model_type": "internvl_vision"}
+
+
+def problems(encoder: dict[str, Any], **keys: Any) -> list[tuple[str, tuple[Any, ...]]]:
+    try:
+        TowerConfig.model_validate({"schema": 1, "encoder": encoder, **keys})
+    except ValidationError as error:
+        return [(line["type"], line["loc"]) for line in error.errors()]
+    return []
+
+
+@given(st.integers(-40, 40))
+def test_layers_exist_or_are_refused(layer: int) -> None:
+    found = problems(CLIP, select_layers=[layer])
+    assert found == ([] if -13 <= layer <= 12 else [("VC201", ("select_layers", 0))])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "keys", "code", "loc"),
+    [
+        (SIGLIP, {"feature_select_strategy": "class"}, "VC202", ("feature_select_strategy",)),
+        (CLIP, {"rope_type": "rope_2d"}, "VC203", ("rope_type",)),
+        (CLIP, {"head": True}, "VC204", ("head",)),
+        (SIGLIP | {"vision_use_head": False}, {"head": True}, "VC204", ("head",)),
+        (SIGLIP, {"head": True, "select_layers": [-2]}, "VC204", ("select_layers",)),
+        (SIGLIP, {"head": True, "feature_select_strategy": "default"}, "VC204", ("feature_select_strategy",)),
+        (SIGLIP, {"head": True, "post_norm": "none"}, "VC204", ("post_norm",)),
+        (INTERNVL, {"post_norm": "last"}, "VC205", ("post_norm",)),
+        (CLIP, {"feature_select_strategy": "defualt"}, "VC206", ("feature_select_strategy",)),
+        (CLIP, {"attn_backend": "spda"}, "VC207", ("attn_backend",)),
+        (CLIP | {"num_attention_heads": 7}, {}, "VC208", ("encoder", "num_attention_heads")),
+        (CLIP | {"patch_size": 225}, {}, "VC208", ("encoder", "patch_size")),
+        ({"model_type": "clip_vision_modle"}, {}, "VC105", ("encoder", "model_type")),
+        ({}, {}, "VC102", ("encoder", "model_type")),
+        (CLIP, {"weights": {"revision": "main"}}, "VC104", ("weights", "revision")),
+        (CLIP, {"select_layers": []}, "VC104", ("select_layers",)),
+        (CLIP, {"select_layers": -2}, "VC103", ("select_layers",)),
+        (CLIP, {"layers": [-2]}, "VC101", ("layers",)),
+    ],
+)
+def test_what_cannot_work(
+    encoder: dict[str, Any], keys: dict[str, Any], code: str, loc: tuple[Any, ...]
+) -> None:
+    assert problems(encoder, **keys) == [(code, loc)]
+
+
+def test_all_problems_come_at_once() -> None:
+    found = problems(
+        SIGLIP,
+        select_layers=[99, 0, -99],
+        feature_select_strategy="class",
+        attn_backend="x",
+        rope_type="rope_3d",
+    )
+    assert [code for code, _ in found] == ["VC201", "VC201", "VC202", "VC203", "VC207"]
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"select_layers": [True]},
+        {"select_layers": [1.0]},
+        {"select_layers": ["1"]},
+        {"head": 1},
+        {"post_norm": "all"},
+        {"compile": "yes"},
+        {"compile": {"mode": 3}},
+        {"parallel": {"mode": "data"}},
+        {"name": "a/b"},
+        {"schema": 2},
+    ],
+)
+def test_types_are_strict(keys: dict[str, Any]) -> None:
+    assert problems(CLIP, **keys) != []
+
+
+def test_configs_are_frozen_and_round_trip() -> None:
+    config = TowerConfig.model_validate(
+        {"schema": 1, "encoder": SIGLIP, "select_layers": [-2, 3], "compile": {"dynamic": True}}
+    )
+    with pytest.raises(ValidationError, match="frozen"):
+        config.select_layers = None  # type: ignore[misc]
+    assert TowerConfig.model_validate(config.to_dict()) == config
