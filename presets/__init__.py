@@ -1,0 +1,60 @@
+"""The catalogue of presets: the YAML files that lie beside this module, found by looking. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from ..errors import ConfigError, Problem
+from ..schemas import ConfigSource, TowerConfig
+from ..schemas import load_config as load_from
+from ..schemas.base import did_you_mean
+
+_FOLDER = Path(__file__).parent
+
+
+@cache
+def _files() -> dict[str, Path]:
+    return {f"{path.parent.name}/{path.stem}": path for path in sorted(_FOLDER.glob("*/*.yaml"))}
+
+
+def preset_names() -> list[str]:
+    """The name of every preset, such as ``clip-vit-large-patch14-336``, sorted."""
+    return sorted(name.replace("/", "-") for name in _files())
+
+
+def preset_path(name: str) -> Path:
+    """The YAML file of a preset.
+
+    Args:
+        name: ``clip-vit-large-patch14-336``, or by folder ``clip/vit-large-patch14-336``.
+
+    Raises:
+        ConfigError: There is no such preset; suggests the closest.
+    """
+    files = _files()
+    named = files if "/" in name else {key.replace("/", "-"): path for key, path in files.items()}
+    if name not in named:
+        hint = did_you_mean(name, named) or "; `vision-composer presets list` names them all"
+        raise ConfigError(Problem("VC010", f"there is no preset {name!r}{hint}"))
+    return named[name]
+
+
+def load_config(source: ConfigSource, *, overrides: Iterable[str] = ()) -> TowerConfig:
+    """A validated config from a preset, a YAML file, a saved tower's folder, a mapping, or a config.
+
+    Args:
+        source: A preset's name in either spelling, a path, a mapping with a config's keys (an OmegaConf one,
+            too), or a config. A string that names an existing file or saved tower means that, even where a
+            preset has the same name: the preset's other spelling then still means the preset.
+        overrides: Applied in order on top: ``compile.mode=max-autotune``, ``select_layers=[-2,-9]``,
+            ``select_layers[0]=-3``, and ``~weights.revision`` to remove a key. Values are YAML.
+
+    Raises:
+        ConfigError: With every problem that was found, each at its position.
+    """
+    return load_from(source, overrides=overrides, find_preset=preset_path)
+
+
+__all__ = ["load_config", "preset_names", "preset_path"]

@@ -1,0 +1,181 @@
+"""Every shipped preset loads, says what it is and where it is from, and transformers reads it the same."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+import yaml
+from transformers import AutoConfig
+
+from vision_composer.presets import load_config, preset_names
+from vision_composer.schemas.encoders import ENCODER_CONFIGS
+
+PRESETS = Path(str(resources.files("vision_composer.presets")))
+FILES = {
+    "/".join(path.relative_to(PRESETS).with_suffix("").parts): path
+    for path in sorted(PRESETS.rglob("*.yaml"))
+}
+"""Address (folder/stem) -> file: found, never listed."""
+
+SIZES = {
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "image_size",
+    "patch_size",
+}
+OWN_KEYS = {"schema", "name", "summary", "source", "license"}
+SELECTION = {"select_layers", "feature_select_strategy", "post_norm"}
+
+# A preset of the model that a transformers config class describes by default -> the fields in which the
+# published model differs from that default all the same.
+DEFAULTS = {
+    "aimv2/large-patch14-224": {"use_head"},
+    "clip/vit-base-patch32": set(),
+    "dinov2/base": {"image_size"},
+    "dinov2-with-registers/base": {"image_size", "patch_size"},
+    "dinov3/vits16": {"num_register_tokens"},
+    "internvit/300m-448": {"attention_bias"},
+    "metaclip-2/worldwide-b32": {"hidden_act"},
+    "mlcd/vit-bigG-patch14-336": set(),
+    "siglip/base-patch16-224": set(),
+}
+
+# The same for VLMs: the preset, the VLM's config class, and the fields of the tower that differ.
+VLM_DEFAULTS = {
+    "internvl3/1b": ("InternVLConfig", {"attention_bias"}),
+    "llava/1.5-7b": ("LlavaConfig", set()),
+    "llava-next/vicuna-7b": ("LlavaNextConfig", set()),
+    "llava-onevision/qwen2-7b": ("LlavaOnevisionConfig", set()),
+    "vip-llava/7b": ("VipLlavaConfig", set()),
+}
+
+each_preset = pytest.mark.parametrize("address", FILES)
+
+
+def written(address: str) -> dict[str, Any]:
+    """What the file itself says, without what it extends."""
+    content: dict[str, Any] = yaml.safe_load(FILES[address].read_text(encoding="utf-8"))
+    return content
+
+
+def fields(address: str) -> dict[str, Any]:
+    """The encoder block without its model_type, defaults included; a null is left to transformers."""
+    block: dict[str, Any] = load_config(address).encoder.model_dump(exclude={"model_type"}, exclude_none=True)
+    return block
+
+
+def reported(config: Any, names: Any) -> dict[str, Any]:
+    """A transformers config's values; InternVL's squares are written there as pairs."""
+    values = {name: getattr(config, name) for name in names}
+    for name in {"image_size", "patch_size"} & values.keys():
+        if isinstance(values[name], (list, tuple)):
+            height, width = values[name]
+            assert height == width
+            values[name] = height
+    return values
+
+
+def differing(ours: dict[str, Any], config: Any) -> set[str]:
+    theirs = reported(config, ours)
+    return {name for name, value in ours.items() if value != theirs[name]}
+
+
+def test_none_appears_or_disappears_unnoticed() -> None:
+    snapshot = (Path(__file__).parent / "snapshot.txt").read_text(encoding="utf-8").split()
+    assert sorted(FILES) == sorted(snapshot)
+    assert sorted(preset_names()) == sorted(address.replace("/", "-") for address in FILES)
+
+
+def test_both_addresses_name_one_preset() -> None:
+    names = [address.replace("/", "-") for address in FILES]
+    assert len(set(names)) == len(names)
+    assert all(load_config(name) == load_config(address) for name, address in zip(names, FILES, strict=True))
+
+
+@each_preset
+def test_file_speaks_for_itself(address: str) -> None:
+    content = written(address)
+    assert content.keys() >= OWN_KEYS
+    assert content["name"] == address.replace("/", "-")
+    for key in ("summary", "source", "license"):
+        assert content[key].strip() == content[key] != ""
+        assert "\n" not in content[key]
+    assert (
+        FILES[address]
+        .read_text(encoding="utf-8")
+        .startswith("# yaml-language-server: $schema=../../schemas/json/vision-composer-1.json\n")
+    )
+
+
+@each_preset
+def test_loads_as_written(address: str) -> None:
+    config = load_config(address)
+    content = written(address)
+    assert {key: getattr(config, key) for key in ("name", "summary", "source", "license")} == {
+        key: content[key] for key in ("name", "summary", "source", "license")
+    }
+    assert {key: getattr(config.encoder, key) for key in content.get("encoder", {})} == content.get(
+        "encoder", {}
+    )
+    assert config.weights.dtype == content.get("weights", {}).get("dtype", "float32")
+
+
+@each_preset
+def test_sizes_are_written_out(address: str) -> None:
+    encoder = load_config(address).encoder
+    assert encoder.model_fields_set >= SIZES & set(type(encoder).model_fields)
+
+
+@each_preset
+def test_weights_are_named_or_their_absence_explained(address: str) -> None:
+    source = load_config(address).weights.source
+    inherited = "extends" in written(address) and "source" not in written(address).get("weights", {})
+    assert not inherited
+    assert source is not None or "weights" in written(address)["summary"]
+
+
+@each_preset
+def test_vlm_says_what_it_reads(address: str) -> None:
+    content = written(address)
+    if "extends" in content:
+        assert content.keys() >= SELECTION
+
+
+@each_preset
+def test_transformers_takes_the_encoder_block_and_reports_it_back(address: str) -> None:
+    ours = fields(address)
+    model_type = load_config(address).encoder.model_type
+    default = AutoConfig.for_model(model_type)
+    assert {name for name in ours if not hasattr(default, name)} == set()
+    assert differing(ours, AutoConfig.for_model(model_type, **ours)) == set()
+
+
+@pytest.mark.parametrize("address", DEFAULTS)
+def test_published_model_is_the_config_class_default(address: str) -> None:
+    default = AutoConfig.for_model(load_config(address).encoder.model_type)
+    assert differing(fields(address), default) == DEFAULTS[address]
+
+
+def test_every_family_is_held_against_its_config_class() -> None:
+    assert {load_config(address).encoder.model_type for address in DEFAULTS} == set(ENCODER_CONFIGS)
+
+
+@pytest.mark.parametrize("address", VLM_DEFAULTS)
+def test_published_vlm_is_the_config_class_default(address: str) -> None:
+    class_name, differences = VLM_DEFAULTS[address]
+    vlm = getattr(transformers, class_name)()
+    config = load_config(address)
+    assert vlm.vision_config.model_type == config.encoder.model_type
+    assert differing(fields(address), vlm.vision_config) == differences
+    layers = vlm.vision_feature_layer
+    assert config.resolved_layers == tuple(
+        layer % (config.encoder.num_hidden_layers + 1)
+        for layer in (layers if isinstance(layers, (list, tuple)) else [layers])
+    )
+    assert config.feature_select_strategy == getattr(vlm, "vision_feature_select_strategy", "default")
