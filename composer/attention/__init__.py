@@ -1,0 +1,7 @@
+"""Attention backends: the choice between them."""
+
+from __future__ import annotations
+
+from .backends import AttentionBackend, AttentionChoice, get_vit_attn_backend, select_attn_backend
+
+__all__ = ["AttentionBackend", "AttentionChoice", "get_vit_attn_backend", "select_attn_backend"]

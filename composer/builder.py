@@ -1,0 +1,116 @@
+"""VisionEncoderBuilder: the config that YAML makes, made by method calls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from .presets import load_config
+from .schemas import TowerConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from .tower import ComposedVisionEncoder
+
+
+@dataclass(frozen=True)
+class VisionEncoderBuilder:
+    """Makes a :class:`TowerConfig` step by step. Immutable: every step returns a new builder.
+
+    Nothing is checked before :meth:`to_config` or :meth:`build`, as nothing is checked in half a YAML file.
+
+    Example::
+
+        encoder = (
+            VisionEncoderBuilder.from_preset("clip-vit-large-patch14-336")
+            .select_layers(-2, -9)
+            .feature_select_strategy("default")
+            .build()
+        )
+    """
+
+    keys: Mapping[str, Any] = field(default_factory=lambda: {"schema": 1})
+
+    @classmethod
+    def from_preset(cls, name: str) -> Self:
+        """Start from a preset, or from any source that ``load_config`` takes.
+
+        Raises:
+            ConfigError: No such preset.
+        """
+        return cls(load_config(name).to_dict())
+
+    def encoder(self, model_type: str, **fields: Any) -> Self:
+        """Set the encoder; takes the place of one that was set before.
+
+        Args:
+            model_type: transformers' model_type.
+            **fields: The family's own config fields, under transformers' names.
+        """
+        return self._with("encoder", {"model_type": model_type, **fields})
+
+    def weights(
+        self,
+        source: str | Path | None,
+        *,
+        revision: str | None = None,
+        dtype: str | None = None,
+        prefix: str | None = None,
+    ) -> Self:
+        """Set where the weights come from: hub id, folder or file; None for random weights."""
+        given = {"revision": revision, "dtype": dtype, "prefix": prefix}
+        block = {"source": None if source is None else str(source)}
+        return self._with(
+            "weights", block | {key: value for key, value in given.items() if value is not None}
+        )
+
+    def select_layers(self, *layers: int) -> Self:
+        """Set the hidden states to return, in this order; without any, the tower's own output."""
+        return self._with("select_layers", list(layers) or None)
+
+    def feature_select_strategy(self, strategy: str) -> Self:
+        """Set which tokens to keep: ``class``, ``default``, ``full``, or a registered name."""
+        return self._with("feature_select_strategy", strategy)
+
+    def post_norm(self, policy: str) -> Self:
+        """Set which hidden states are normed: ``auto``, ``none``, ``last`` or ``each``."""
+        return self._with("post_norm", policy)
+
+    def head(self, use: bool = True) -> Self:
+        """Return the pooling head's output instead of features per patch."""
+        return self._with("head", use)
+
+    def attn_backend(self, name: str) -> Self:
+        """Set the attention backend: ``auto``, or the one to insist on."""
+        return self._with("attn_backend", name)
+
+    def compile(self, enable: bool = True, **options: Any) -> Self:
+        """Set torch.compile on or off, or give its options: ``mode``, ``dynamic``, ``backend``, ``scope``."""
+        return self._with("compile", options or enable)
+
+    def name(self, name: str, *, summary: str | None = None) -> Self:
+        """Set the config's name, and its one-line summary."""
+        named = self._with("name", name)
+        return named if summary is None else named._with("summary", summary)
+
+    def to_config(self) -> TowerConfig:
+        """The config.
+
+        Raises:
+            ConfigError: It cannot work; says why.
+        """
+        return load_config(self.keys)
+
+    def build(
+        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> ComposedVisionEncoder:
+        """Compose the config; see :func:`vision_composer.compose`."""
+        from .compose import compose
+
+        return compose(self.to_config(), device=device, dtype=dtype)
+
+    def _with(self, key: str, value: Any) -> Self:
+        return type(self)({**self.keys, key: value})

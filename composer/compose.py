@@ -1,0 +1,108 @@
+"""compose(): a config in, a running vision encoder out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .attention import select_attn_backend
+from .compilation import compile_tower, should_torch_compile_mm_vit
+from .encoders import family_of
+from .errors import InputError
+from .images import ImagePreprocessor, load_image_processor
+from .plan import plan
+from .schemas import CompileConfig, TowerConfig
+from .tower import ComposedVisionEncoder
+from .weights import load_model, local_folder
+
+
+def compose(
+    source: str | Path | Mapping[str, Any] | TowerConfig,
+    *,
+    overrides: Iterable[str] = (),
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> ComposedVisionEncoder:
+    """Build the vision encoder that a config describes.
+
+    Args:
+        source: A preset's name, a YAML file, the folder of a saved tower, a mapping (an OmegaConf
+            DictConfig too), or a validated config.
+        overrides: ``key=value`` strings laid over it, such as ``select_layers=[-2,-9]``; ``~key`` deletes.
+        device: Where the tower goes; default: torch's default device.
+        dtype: Takes the place of ``weights.dtype``.
+
+    Returns:
+        The tower in evaluation mode, with ``plan``, ``config``, ``info``, ``encode``, ``save``.
+
+    Raises:
+        ConfigError: The config cannot be read or cannot work; says where.
+        WeightsError: The checkpoint is missing, broken, or not of this encoder; names file and tensor.
+        BackendError: The attention or compile backend asked for cannot work here.
+    """
+    planned = plan(source, overrides=[*overrides, *_dtype_override(dtype)])
+    config, encoder, family = planned.config, planned.config.encoder, family_of(planned.config.encoder)
+    where = _usable(device)
+    parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
+    attention = select_attn_backend(encoder.head_size, parameter_dtype, where, override=config.attn_backend)
+
+    model = load_model(
+        family,
+        encoder,
+        config.weights,
+        num_blocks=planned.num_blocks,
+        post_norm=bool(planned.norm_layers),
+        head=config.head,
+        dtype=parameter_dtype,
+        attn_implementation=attention.backend.value,
+    )
+    tower = ComposedVisionEncoder(
+        model,
+        family,
+        planned.info,
+        select_layers=planned.select_layers,
+        norm_layers=planned.norm_layers,
+        feature_select_strategy=config.feature_select_strategy,
+        head=config.head,
+        last_hidden_state=planned.generic and config.select_layers is None,
+    )
+    tower.plan = planned
+    tower.attention = attention
+    tower.preprocessor = _preprocessor(config)
+    tower.to(where).eval()
+    if should_torch_compile_mm_vit(config):
+        compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
+    return tower
+
+
+def _usable(device: torch.device | str | None) -> torch.device:
+    try:
+        where = torch.get_default_device() if device is None else torch.device(device)
+        torch.empty(0, device=where)
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        raise InputError(
+            f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}"
+        ) from error
+    return where
+
+
+def _dtype_override(dtype: torch.dtype | None) -> list[str]:
+    if dtype is None:
+        return []
+    name = str(dtype).removeprefix("torch.")
+    if name not in ("float32", "float16", "bfloat16"):
+        raise InputError(f"dtype must be torch.float32, torch.float16 or torch.bfloat16, not {dtype}")
+    return [f"weights.dtype={name}"]
+
+
+def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
+    family = family_of(config.encoder)
+    weights = config.weights
+    folder = None if weights.source is None else local_folder(weights.source, weights.revision)
+    processor = load_image_processor(
+        family.image_processor, family.image_processor_defaults(config.encoder), folder
+    )
+    return ImagePreprocessor(processor, num_channels=config.encoder.num_channels)

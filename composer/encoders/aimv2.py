@@ -1,0 +1,61 @@
+"""AIMv2 (``Aimv2VisionModel``): RMSNorm, gated MLP; the native-resolution variant takes any size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas.encoders.aimv2 import Aimv2VisionEncoderConfig
+from .base import EncoderFamily, Shapes, conv_patches, linear, num_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class AIMv2(EncoderFamily):
+    """aimv2_vision_model."""
+
+    model_type = "aimv2_vision_model"
+    model_class = "Aimv2VisionModel"
+    config_class = "Aimv2VisionConfig"
+    post_norm = "rms_norm"
+    head = "head"
+    head_field = "use_head"
+
+    def any_size(self, encoder: Any) -> bool:
+        return bool(encoder.is_native)
+
+    def stem_shapes(self, encoder: Aimv2VisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        shapes = {**conv_patches("embeddings.patch_embed", encoder), "embeddings.rms_norm.weight": (width,)}
+        if not encoder.is_native:
+            shapes["embeddings.position_embedding.weight"] = (num_positions(encoder), width)
+        return shapes
+
+    def block_shapes(self, encoder: Aimv2VisionEncoderConfig) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
+        shapes: Shapes = {"rms_norm1.weight": (width,), "rms_norm2.weight": (width,)}
+        for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
+            shapes |= linear(f"attention.{projection}", width, width, bias=encoder.qkv_bias)
+        for projection in ("gate_proj", "up_proj"):
+            shapes |= linear(f"ffn.{projection}", width, mlp_width, bias=encoder.mlp_bias)
+        return shapes | linear("ffn.down_proj", mlp_width, width, bias=encoder.mlp_bias)
+
+    def norm_shapes(self, encoder: Aimv2VisionEncoderConfig) -> Shapes:
+        return {"weight": (encoder.hidden_size,)}
+
+    def head_shapes(self, encoder: Aimv2VisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        return {
+            "cls_token": (1, 1, width),
+            **linear("k_proj", width, width, bias=encoder.qkv_bias),
+            **linear("v_proj", width, width, bias=encoder.qkv_bias),
+            **linear("output_proj", width, width),
+        }
+
+    def head_flops(self, encoder: Aimv2VisionEncoderConfig, num_tokens: int) -> int:
+        # One query token, used without projection, attends to all tokens.
+        width = encoder.hidden_size
+        return 2 * (num_tokens * (2 * width * width + 2 * width) + width * width)
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        return model.embeddings(pixel_values), {}

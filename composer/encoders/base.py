@@ -1,0 +1,250 @@
+"""What an encoder family tells the rest: its facts, and where its stages live in transformers' module.
+
+Importing a family loads no torch. The methods that build or run something import it themselves, so that
+``plan`` can ask any family for its facts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import InputError
+from ..schemas import EncoderConfig, RopeType
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+IMAGENET_MEAN_STD = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
+"""How pictures are normalised for encoders trained on ImageNet statistics, as arguments of an image processor."""
+
+Shapes = dict[str, tuple[int, ...]]
+"""Tensor names of a checkpoint -> shapes."""
+
+
+@dataclass(frozen=True)
+class VisionEncoderInfo:
+    """Facts about an encoder that hold without its weights. Sizes are in pixels, widths in features.
+
+    Attributes:
+        model_type: transformers' name of the family.
+        hidden_size: Width of a token.
+        num_hidden_layers: Blocks of the full encoder.
+        num_attention_heads: Attention heads of a block.
+        head_size: Width of one head.
+        num_channels: Colour channels of the input.
+        image_size: Side of the square image the encoder was trained on.
+        patch_size: Side of a square patch.
+        num_prefix_tokens: Non-patch tokens in front of the patches.
+        has_class_token: Whether the first prefix token is a class token.
+        has_post_norm: Whether a norm stands behind the last block.
+        has_head: Whether the checkpoint carries a pooling head.
+        rope_type: How packed inputs are read; ``none`` for a dense encoder.
+        any_size: Whether images of other sizes than ``image_size`` are encoded at their own size.
+    """
+
+    model_type: str
+    hidden_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    head_size: int
+    num_channels: int
+    image_size: int
+    patch_size: int
+    num_prefix_tokens: int
+    has_class_token: bool
+    has_post_norm: bool
+    has_head: bool
+    rope_type: RopeType
+    any_size: bool
+
+    @property
+    def patch_grid_length(self) -> int:
+        """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
+        return self.image_size // self.patch_size
+
+    def num_patches(self, width: int, height: int) -> int:
+        """Patches of an image, by the rule of :meth:`num_tokens`."""
+        if width < 1 or height < 1:
+            raise InputError(f"an image of {width}x{height} pixels is empty")
+        if not self.any_size:
+            return self.patch_grid_length**2
+        columns, rows = width // self.patch_size, height // self.patch_size
+        if not columns or not rows:
+            raise InputError(
+                f"an image of {width}x{height} pixels is smaller than one patch of "
+                f"{self.patch_size}x{self.patch_size}"
+            )
+        return columns * rows
+
+    def num_tokens(self, width: int, height: int) -> int:
+        """Tokens that the encoder makes of one image, prefix tokens included.
+
+        An encoder of any size floors ``width`` and ``height``, those of its ``pixel_values``, to whole
+        patches. The others get every picture resized to ``image_size``, so their count does not vary.
+
+        Args:
+            width: Image width in pixels, at least 1.
+            height: Image height in pixels, at least 1.
+
+        Raises:
+            InputError: An empty image, or one smaller than a patch where the size matters.
+        """
+        return self.num_prefix_tokens + self.num_patches(width, height)
+
+
+class EncoderFamily:
+    """The adapter of one model_type: a subclass per family, without state, one instance in the registry."""
+
+    model_type: ClassVar[str]
+    model_class: ClassVar[str]
+    """Class of the tower in ``transformers``."""
+    config_class: ClassVar[str]
+    """Class of its config in ``transformers``."""
+    blocks: ClassVar[str] = "encoder.layers"
+    """Path of the ModuleList of blocks."""
+    post_norm: ClassVar[str] = "post_layernorm"
+    """Path of the norm behind the last block."""
+    norms_last_hidden_state: ClassVar[bool] = True
+    """Whether transformers' last_hidden_state has gone through the post-norm."""
+    head: ClassVar[str] = ""
+    """Path of the pooling head; empty for a family without."""
+    head_field: ClassVar[str] = ""
+    """The config field that says whether the head is there."""
+    image_processor: ClassVar[str] = "CLIPImageProcessorPil"
+    """Class of the image processor in ``transformers``."""
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def any_size(self, encoder: EncoderConfig) -> bool:
+        """Whether images of other sizes than ``image_size`` are encoded at their own size."""
+        return False
+
+    def info(self, encoder: EncoderConfig) -> VisionEncoderInfo:
+        """The encoder's facts."""
+        return VisionEncoderInfo(
+            model_type=encoder.model_type,
+            hidden_size=encoder.hidden_size,
+            num_hidden_layers=encoder.num_hidden_layers,
+            num_attention_heads=encoder.num_attention_heads,
+            head_size=encoder.head_size,
+            num_channels=encoder.num_channels,
+            image_size=encoder.image_size,
+            patch_size=encoder.patch_size,
+            num_prefix_tokens=encoder.num_prefix_tokens,
+            has_class_token=encoder.has_class_token,
+            has_post_norm=encoder.has_post_norm,
+            has_head=encoder.has_head,
+            rope_type=encoder.rope_type,
+            any_size=self.any_size(encoder),
+        )
+
+    def stem_shapes(self, encoder: Any) -> Shapes:
+        """Tensors of everything before the first block, under the names of a checkpoint of the tower."""
+        raise NotImplementedError
+
+    def block_shapes(self, encoder: Any) -> Shapes:
+        """Tensors of one block, named from the block on."""
+        raise NotImplementedError
+
+    def norm_shapes(self, encoder: Any) -> Shapes:
+        """Tensors of the post-norm, named from it on."""
+        return layer_norm("", encoder.hidden_size)
+
+    def head_shapes(self, encoder: Any) -> Shapes:
+        """Tensors of the head, named from it on."""
+        raise NotImplementedError
+
+    def head_flops(self, encoder: Any, num_tokens: int) -> int:
+        """Floating-point operations of the head's matrix products for one image."""
+        raise NotImplementedError
+
+    def block_name(self, index: int) -> str:
+        """Name of block ``index`` in a checkpoint of the tower."""
+        return f"{self.blocks}.{index}"
+
+    def shapes(
+        self, encoder: EncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+    ) -> Shapes | None:
+        """Every tensor that a tower cut to ``num_blocks`` reads; None when the family cannot know."""
+        shapes = self.stem_shapes(encoder)
+        block = self.block_shapes(encoder)
+        for i in range(num_blocks):
+            shapes |= {f"{self.block_name(i)}.{name}": shape for name, shape in block.items()}
+        if post_norm:
+            shapes |= {f"{self.post_norm}.{name}": shape for name, shape in self.norm_shapes(encoder).items()}
+        if head:
+            shapes |= {f"{self.head}.{name}": shape for name, shape in self.head_shapes(encoder).items()}
+        return shapes
+
+    # --- building -------------------------------------------------------------------------------------
+
+    def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
+        """transformers' config of the tower, cut to ``num_blocks`` and without a head that is not used."""
+        import transformers
+
+        fields = encoder.model_dump(exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
+        if self.head_field:
+            fields[self.head_field] = head
+        return getattr(transformers, self.config_class)(**fields)
+
+    def transformers_class(self, config: Any) -> type[PreTrainedModel]:
+        """transformers' class of the tower."""
+        import transformers
+
+        model_class: type[PreTrainedModel] = getattr(transformers, self.model_class)
+        return model_class
+
+    def unused(self, num_blocks: int) -> tuple[str, ...]:
+        """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""
+        return ()
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        """Arguments of the image processor for a checkpoint that brings no processor config of its own."""
+        square = {"height": encoder.image_size, "width": encoder.image_size}
+        return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        """Everything before the first block.
+
+        Args:
+            model: transformers' module.
+            pixel_values: (images, channels, height, width), in the dtype of the parameters.
+
+        Returns:
+            Hidden state 0, (images, tokens, hidden_size), and the keyword arguments of every block.
+        """
+        raise NotImplementedError
+
+    def block_list(self, model: nn.Module) -> nn.ModuleList:
+        """The blocks, in order."""
+        blocks: nn.ModuleList = model.get_submodule(self.blocks)  # type: ignore[assignment]
+        return blocks
+
+
+# --- shapes of the layers that every family is made of ------------------------------------------------
+
+
+def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
+    """A torch.nn.Linear."""
+    return {f"{name}.weight": (outputs, inputs)} | ({f"{name}.bias": (outputs,)} if bias else {})
+
+
+def layer_norm(name: str, width: int) -> Shapes:
+    """A torch.nn.LayerNorm; an empty ``name`` leaves the bare parameter names."""
+    prefix = f"{name}." if name else ""
+    return {f"{prefix}weight": (width,), f"{prefix}bias": (width,)}
+
+
+def conv_patches(name: str, encoder: EncoderConfig, *, bias: bool = True) -> Shapes:
+    """The Conv2d that cuts an image into patches."""
+    weight = (encoder.hidden_size, encoder.num_channels, encoder.patch_size, encoder.patch_size)
+    return {f"{name}.weight": weight} | ({f"{name}.bias": (encoder.hidden_size,)} if bias else {})
+
+
+def num_positions(encoder: EncoderConfig) -> int:
+    """Patches of an image of the encoder's own size: rows of its position table, prefix tokens aside."""
+    return (encoder.image_size // encoder.patch_size) ** 2

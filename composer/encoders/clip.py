@@ -1,0 +1,51 @@
+"""CLIP (``CLIPVisionModel``). transformers' last_hidden_state is the last block's output: its post-norm
+only ever touches the pooled class token.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas.encoders.clip import CLIPVisionEncoderConfig
+from .base import EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class CLIP(EncoderFamily):
+    """clip_vision_model."""
+
+    model_type = "clip_vision_model"
+    model_class = "CLIPVisionModel"
+    config_class = "CLIPVisionConfig"
+    norms_last_hidden_state = False
+
+    def stem_shapes(self, encoder: CLIPVisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        return {
+            "embeddings.class_embedding": (width,),
+            **conv_patches("embeddings.patch_embedding", encoder, bias=False),
+            "embeddings.position_embedding.weight": (1 + num_positions(encoder), width),
+            **layer_norm("pre_layrnorm", width),
+        }
+
+    def block_shapes(self, encoder: CLIPVisionEncoderConfig) -> Shapes:
+        return clip_block(encoder.hidden_size, encoder.intermediate_size)
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        return model.pre_layrnorm(model.embeddings(pixel_values)), {"attention_mask": None}
+
+
+def clip_block(width: int, mlp_width: int) -> Shapes:
+    """The pre-norm block that CLIP, MetaCLIP 2, SigLIP and MLCD share."""
+    shapes: Shapes = {}
+    for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
+        shapes |= linear(f"self_attn.{projection}", width, width)
+    return {
+        **shapes,
+        **layer_norm("layer_norm1", width),
+        **linear("mlp.fc1", width, mlp_width),
+        **linear("mlp.fc2", mlp_width, width),
+        **layer_norm("layer_norm2", width),
+    }

@@ -1,0 +1,67 @@
+"""DINOv2 (``Dinov2Model``). Positions are interpolated to the image at hand, so any size goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas import EncoderConfig
+from ..schemas.encoders.dinov2 import Dinov2EncoderConfig
+from ..schemas.encoders.dinov2_with_registers import Dinov2WithRegistersEncoderConfig
+from .base import IMAGENET_MEAN_STD, EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class DINOv2(EncoderFamily):
+    """dinov2."""
+
+    model_type = "dinov2"
+    model_class = "Dinov2Model"
+    config_class = "Dinov2Config"
+    blocks = "encoder.layer"
+    post_norm = "layernorm"
+    image_processor = "BitImageProcessorPil"
+
+    def any_size(self, encoder: EncoderConfig) -> bool:
+        return True
+
+    def stem_shapes(self, encoder: Dinov2EncoderConfig | Dinov2WithRegistersEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        return {
+            "embeddings.cls_token": (1, 1, width),
+            "embeddings.position_embeddings": (1, 1 + num_positions(encoder), width),
+            **conv_patches("embeddings.patch_embeddings.projection", encoder),
+        }
+
+    def block_shapes(self, encoder: Dinov2EncoderConfig | Dinov2WithRegistersEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        mlp_width = width * encoder.mlp_ratio
+        attention: Shapes = {}
+        for projection in ("query", "key", "value"):
+            attention |= linear(f"attention.attention.{projection}", width, width, bias=encoder.qkv_bias)
+        if encoder.use_swiglu_ffn:
+            gated_width = (mlp_width * 2 // 3 + 7) // 8 * 8
+            mlp = linear("mlp.weights_in", width, 2 * gated_width) | linear(
+                "mlp.weights_out", gated_width, width
+            )
+        else:
+            mlp = linear("mlp.fc1", width, mlp_width) | linear("mlp.fc2", mlp_width, width)
+        return {
+            **layer_norm("norm1", width),
+            **attention,
+            **linear("attention.output.dense", width, width),
+            "layer_scale1.lambda1": (width,),
+            **layer_norm("norm2", width),
+            **mlp,
+            "layer_scale2.lambda1": (width,),
+        }
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        return super().image_processor_defaults(encoder) | IMAGENET_MEAN_STD
+
+    def unused(self, num_blocks: int) -> tuple[str, ...]:
+        return ("embeddings.mask_token",)
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        return model.embeddings(pixel_values), {}

@@ -1,0 +1,19 @@
+"""DINOv2 with registers (``Dinov2WithRegistersModel``): registers stand between class token and patches."""
+
+from __future__ import annotations
+
+from ..schemas.encoders.dinov2_with_registers import Dinov2WithRegistersEncoderConfig
+from .base import Shapes
+from .dinov2 import DINOv2
+
+
+class DINOv2WithRegisters(DINOv2):
+    """dinov2_with_registers."""
+
+    model_type = "dinov2_with_registers"
+    model_class = "Dinov2WithRegistersModel"
+    config_class = "Dinov2WithRegistersConfig"
+
+    def stem_shapes(self, encoder: Dinov2WithRegistersEncoderConfig) -> Shapes:  # type: ignore[override]
+        registers = {"embeddings.register_tokens": (1, encoder.num_register_tokens, encoder.hidden_size)}
+        return super().stem_shapes(encoder) | registers

@@ -1,0 +1,74 @@
+"""DINOv3 ViT (``DINOv3ViTModel``): axial rope on the patches, so any size goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas import EncoderConfig
+from ..schemas.encoders.dinov3_vit import DINOv3ViTEncoderConfig
+from .base import IMAGENET_MEAN_STD, EncoderFamily, Shapes, conv_patches, layer_norm, linear
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class DINOv3(EncoderFamily):
+    """dinov3_vit."""
+
+    model_type = "dinov3_vit"
+    model_class = "DINOv3ViTModel"
+    config_class = "DINOv3ViTConfig"
+    blocks = "model.layer"
+    post_norm = "norm"
+    # DINOv3's own processor exists for torchvision only; this one resamples 8-bit pixels instead of floats,
+    # which moves a pixel by at most one grey level.
+    image_processor = "ViTImageProcessorPil"
+
+    def any_size(self, encoder: EncoderConfig) -> bool:
+        return True
+
+    def block_name(self, index: int) -> str:
+        # Published checkpoints keep the blocks at the top; transformers moves them below `model` on loading.
+        return f"layer.{index}"
+
+    def stem_shapes(self, encoder: DINOv3ViTEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        return {
+            "embeddings.cls_token": (1, 1, width),
+            "embeddings.register_tokens": (1, encoder.num_register_tokens, width),
+            **conv_patches("embeddings.patch_embeddings", encoder),
+        }
+
+    def block_shapes(self, encoder: DINOv3ViTEncoderConfig) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
+        biases = {
+            "q_proj": encoder.query_bias,
+            "k_proj": encoder.key_bias,
+            "v_proj": encoder.value_bias,
+            "o_proj": encoder.proj_bias,
+        }
+        attention: Shapes = {}
+        for projection, bias in biases.items():
+            attention |= linear(f"attention.{projection}", width, width, bias=bias)
+        into = ("gate_proj", "up_proj") if encoder.use_gated_mlp else ("up_proj",)
+        mlp = linear("mlp.down_proj", mlp_width, width, bias=encoder.mlp_bias)
+        for projection in into:
+            mlp |= linear(f"mlp.{projection}", width, mlp_width, bias=encoder.mlp_bias)
+        return {
+            **layer_norm("norm1", width),
+            **attention,
+            "layer_scale1.lambda1": (width,),
+            **layer_norm("norm2", width),
+            **mlp,
+            "layer_scale2.lambda1": (width,),
+        }
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        size = {"height": encoder.image_size, "width": encoder.image_size}
+        return {"size": size, "resample": 2, **IMAGENET_MEAN_STD}
+
+    def unused(self, num_blocks: int) -> tuple[str, ...]:
+        return ("embeddings.mask_token",)
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        return model.embeddings(pixel_values), {"position_embeddings": model.rope_embeddings(pixel_values)}

@@ -1,0 +1,63 @@
+"""Any other vision encoder of transformers: its own forward, asked for the selected hidden states."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..errors import BackendError
+from ..schemas import EncoderConfig, GenericEncoderConfig
+from .base import EncoderFamily, Shapes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+
+class Generic(EncoderFamily):
+    """Every model_type without a family file. Depth is cut through the config; nothing else is taken out."""
+
+    model_type = "generic"
+    norms_last_hidden_state = False
+
+    def any_size(self, encoder: EncoderConfig) -> bool:
+        return False
+
+    def shapes(
+        self, encoder: EncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+    ) -> Shapes | None:
+        return None
+
+    def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
+        from transformers import AutoConfig
+
+        if not isinstance(encoder, GenericEncoderConfig):
+            raise TypeError(f"the generic adapter needs a GenericEncoderConfig, not {type(encoder).__name__}")
+        fields = encoder.transformers_fields() | {"num_hidden_layers": max(num_blocks, 1)}
+        try:
+            config = AutoConfig.for_model(**fields)
+        except ValueError as error:
+            raise BackendError(f"transformers has no model_type {encoder.model_type!r}: {error}") from error
+        # Hidden state N means the last block's output here; by default transformers would put the
+        # normed last_hidden_state in its place.
+        config.tie_last_hidden_states = False
+        return config
+
+    def transformers_class(self, config: Any) -> type[PreTrainedModel]:
+        from transformers import MODEL_MAPPING
+
+        try:
+            return MODEL_MAPPING[type(config)]  # type: ignore[no-any-return]
+        except KeyError as error:
+            raise BackendError(
+                f"transformers' AutoModel does not cover model_type {config.model_type!r}, so the generic "
+                "adapter cannot build it"
+            ) from error
+
+    def hidden_states(self, model: Any, pixel_values: Tensor, keep: frozenset[int]) -> dict[int, Tensor]:
+        """The hidden states in ``keep``, as transformers returns them."""
+        output = model(pixel_values=pixel_values, output_hidden_states=True)
+        return {k: output.hidden_states[k] for k in keep}
+
+    def last_hidden_state(self, model: Any, pixel_values: Tensor) -> Tensor:
+        """transformers' last_hidden_state, with whatever norm the model applies to it."""
+        return model(pixel_values=pixel_values).last_hidden_state  # type: ignore[no-any-return]

@@ -1,0 +1,64 @@
+"""InternViT as InternVL carries it (``InternVLVisionModel``); without post-norm if mean-pooled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas import EncoderConfig
+from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
+from .base import IMAGENET_MEAN_STD, EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class InternVL(EncoderFamily):
+    """internvl_vision."""
+
+    model_type = "internvl_vision"
+    model_class = "InternVLVisionModel"
+    config_class = "InternVLVisionConfig"
+    blocks = "encoder.layer"
+    post_norm = "layernorm"
+    image_processor = "GotOcr2ImageProcessorPil"
+
+    def any_size(self, encoder: EncoderConfig) -> bool:
+        return True
+
+    def stem_shapes(self, encoder: InternVLVisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        shapes = {
+            "embeddings.cls_token": (1, 1, width),
+            **conv_patches("embeddings.patch_embeddings.projection", encoder),
+        }
+        if encoder.use_absolute_position_embeddings:
+            shapes["embeddings.position_embeddings"] = (1, 1 + num_positions(encoder), width)
+        return shapes
+
+    def block_shapes(self, encoder: InternVLVisionEncoderConfig) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
+        shapes: Shapes = {"lambda_1": (width,), "lambda_2": (width,)}
+        for projection in ("q_proj", "k_proj", "v_proj"):
+            shapes |= linear(f"attention.{projection}", width, width, bias=encoder.attention_bias)
+        if encoder.use_qk_norm:
+            shapes |= {"attention.q_norm.weight": (width,), "attention.k_norm.weight": (width,)}
+        for norm in ("layernorm_before", "layernorm_after"):
+            shapes |= (
+                layer_norm(norm, width) if encoder.norm_type == "layer_norm" else {f"{norm}.weight": (width,)}
+            )
+        return {
+            **shapes,
+            **linear("attention.projection_layer", width, width),
+            **linear("mlp.fc1", width, mlp_width),
+            **linear("mlp.fc2", mlp_width, width),
+        }
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        size = {"height": encoder.image_size, "width": encoder.image_size}
+        return {"size": size, **IMAGENET_MEAN_STD}
+
+    def unused(self, num_blocks: int) -> tuple[str, ...]:
+        return ("embeddings.mask_token",)
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        return model.embeddings(pixel_values), {}

@@ -1,0 +1,21 @@
+"""MetaCLIP 2 (``MetaClip2VisionModel``): CLIP in all but name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schemas import EncoderConfig
+from .clip import CLIP
+
+
+class MetaClip2(CLIP):
+    """metaclip_2_vision_model."""
+
+    model_type = "metaclip_2_vision_model"
+    model_class = "MetaClip2VisionModel"
+    config_class = "MetaClip2VisionConfig"
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        # Unlike CLIP, the picture is squeezed into the square, not cropped.
+        square = {"height": encoder.image_size, "width": encoder.image_size}
+        return {"size": square, "crop_size": square}

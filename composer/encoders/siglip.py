@@ -1,0 +1,58 @@
+"""SigLIP, and SigLIP 2 at fixed resolution (``SiglipVisionModel``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas import EncoderConfig
+from ..schemas.encoders.siglip import SiglipVisionEncoderConfig
+from .base import EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+from .clip import clip_block
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class SigLIP(EncoderFamily):
+    """siglip_vision_model."""
+
+    model_type = "siglip_vision_model"
+    model_class = "SiglipVisionModel"
+    config_class = "SiglipVisionConfig"
+    head = "head"
+    head_field = "vision_use_head"
+    image_processor = "SiglipImageProcessorPil"
+
+    def stem_shapes(self, encoder: SiglipVisionEncoderConfig) -> Shapes:
+        return {
+            **conv_patches("embeddings.patch_embedding", encoder),
+            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.hidden_size),
+        }
+
+    def block_shapes(self, encoder: SiglipVisionEncoderConfig) -> Shapes:
+        return clip_block(encoder.hidden_size, encoder.intermediate_size)
+
+    def head_shapes(self, encoder: SiglipVisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        return {
+            "probe": (1, 1, width),
+            "attention.in_proj_weight": (3 * width, width),
+            "attention.in_proj_bias": (3 * width,),
+            **linear("attention.out_proj", width, width),
+            **layer_norm("layernorm", width),
+            **linear("mlp.fc1", width, encoder.intermediate_size),
+            **linear("mlp.fc2", encoder.intermediate_size, width),
+        }
+
+    def head_flops(self, encoder: SiglipVisionEncoderConfig, num_tokens: int) -> int:
+        # One probe attends to all tokens: keys and values are projected for each, the rest once.
+        width = encoder.hidden_size
+        per_token = 2 * width * width + 2 * width
+        once = 2 * width * width + 2 * width * encoder.intermediate_size
+        return 2 * (num_tokens * per_token + once)
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        return model.embeddings(pixel_values), {"attention_mask": None}

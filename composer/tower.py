@@ -1,0 +1,235 @@
+"""The composed tower: transformers' stages, run one after the other, keeping what was selected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .encoders import EncoderFamily
+from .encoders.generic import Generic
+from .errors import InputError
+from .features import (
+    VisionFeatureSelectStrategy,
+    get_num_selected_vision_tokens,
+    get_vision_feature_selector,
+)
+
+if TYPE_CHECKING:
+    from .attention import AttentionChoice
+    from .encoders import VisionEncoderInfo
+    from .images import ImagePreprocessor
+    from .pictures import Picture
+    from .plan import Plan
+    from .schemas import TowerConfig
+
+
+class ComposedVisionEncoder(nn.Module):
+    """A vision encoder that returns the features that were selected.
+
+    :func:`vision_composer.compose` makes one from a config. Its parameters are those of transformers' own
+    module, kept as ``model``; blocks, norms and heads that the selection does not need are not there.
+
+    Args:
+        model: transformers' module, cut to the blocks that are needed.
+        family: Where that module's stages are.
+        info: The encoder's facts.
+        select_layers: Hidden states to return, 0 to N, concatenated in this order.
+        norm_layers: Those of them that go through the post-norm.
+        feature_select_strategy: Which tokens to keep.
+        head: Return the pooling head's one token instead.
+        last_hidden_state: Return transformers' own last_hidden_state; for the generic adapter, whose
+            norm cannot be told apart.
+    """
+
+    plan: Plan
+    """What the config amounts to; set by ``compose``."""
+    attention: AttentionChoice
+    """Which attention backend runs the blocks, and why; set by ``compose``."""
+    preprocessor: ImagePreprocessor
+    """Pictures to pixel batches; set by ``compose``."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        family: EncoderFamily,
+        info: VisionEncoderInfo,
+        *,
+        select_layers: Sequence[int],
+        norm_layers: frozenset[int] = frozenset(),
+        feature_select_strategy: VisionFeatureSelectStrategy = "full",
+        head: bool = False,
+        last_hidden_state: bool = False,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.family = family
+        self.info = info
+        self.select_layers = tuple(select_layers)
+        self.norm_layers = norm_layers
+        self.uses_head = head
+        self.returns_last_hidden_state = last_hidden_state
+        self.feature_select_strategy = feature_select_strategy
+        self.select_tokens: Callable[[Tensor], Tensor] = get_vision_feature_selector(
+            feature_select_strategy, num_prefix_tokens=info.num_prefix_tokens
+        )
+
+    @property
+    def config(self) -> TowerConfig:
+        """The config this tower was composed from."""
+        return self.plan.config
+
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The transformer blocks, in order."""
+        return self.family.block_list(self.model)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """dtype of the parameters, and of the output."""
+        return next(self.parameters()).dtype
+
+    def forward(self, pixel_values: Tensor | None = None, **unexpected: Any) -> Tensor:
+        """Encode a batch.
+
+        Args:
+            pixel_values: (images, channels, height, width), floating point, as the family's image
+                processor returns it; cast to the parameters' dtype.
+            **unexpected: Refused by name.
+
+        Returns:
+            (images, tokens, width) in the parameters' dtype, contiguous.
+
+        Raises:
+            InputError: Anything that the encoder cannot take.
+        """
+        pixels = self._check(pixel_values, unexpected)
+        if not len(pixels):
+            return self._nothing(width=pixels.shape[3], height=pixels.shape[2])
+        features = self._features(pixels)
+        if self.uses_head:
+            return self.model.get_submodule(self.family.head)(features[0]).unsqueeze(1)
+        selected = [self.select_tokens(state) for state in features]
+        return torch.cat(selected, dim=-1) if len(selected) > 1 else selected[0].contiguous()
+
+    def _nothing(self, width: int, height: int) -> Tensor:
+        """The output for a batch without images, which attention kernels refuse."""
+        tokens = get_num_selected_vision_tokens(
+            self.info.num_tokens(width, height),
+            self.feature_select_strategy,
+            num_prefix_tokens=self.info.num_prefix_tokens,
+            hidden_size=self.info.hidden_size,
+        )
+        shape = (0, 1 if self.uses_head else tokens, self.info.hidden_size * len(self.select_layers))
+        return torch.empty(shape, dtype=self.dtype, device=self.device)
+
+    def _features(self, pixels: Tensor) -> list[Tensor]:
+        """The selected hidden states, normed where asked, in the order of selection."""
+        if isinstance(self.family, Generic):
+            if self.returns_last_hidden_state:
+                return [self.family.last_hidden_state(self.model, pixels)]
+            states = self.family.hidden_states(self.model, pixels, frozenset(self.select_layers))
+        else:
+            states = self._run_blocks(pixels)
+        if self.norm_layers:
+            norm = self.model.get_submodule(self.family.post_norm)
+            states |= {k: norm(states[k]) for k in self.norm_layers}
+        return [states[k] for k in self.select_layers]
+
+    def _run_blocks(self, pixels: Tensor) -> dict[int, Tensor]:
+        keep = frozenset(self.select_layers)
+        hidden_states, block_kwargs = self.family.stem(self.model, pixels)
+        states = {0: hidden_states} if 0 in keep else {}
+        for k, block in enumerate(self.blocks, start=1):
+            hidden_states = block(hidden_states, **block_kwargs)
+            if k in keep:
+                states[k] = hidden_states
+        return states
+
+    def _check(self, pixel_values: Tensor | None, unexpected: Mapping[str, Any]) -> Tensor:
+        if unexpected:
+            raise InputError(
+                f"unexpected input {', '.join(sorted(unexpected))}: "
+                f"a {self.info.model_type} tower takes pixel_values"
+            )
+        if not isinstance(pixel_values, Tensor):
+            raise InputError(f"pixel_values must be a tensor, not {type(pixel_values).__name__}")
+        shape = tuple(pixel_values.shape)
+        if len(shape) != 4 or shape[1] != self.info.num_channels:
+            raise InputError(
+                f"pixel_values must be (images, {self.info.num_channels}, height, width), not {shape}"
+            )
+        if not pixel_values.is_floating_point():
+            raise InputError(
+                f"pixel_values are {pixel_values.dtype}: they must be normalised floats, "
+                "as encoder.preprocess(images) makes them"
+            )
+        side = self.info.image_size
+        if not self.info.any_size and shape[2:] != (side, side):
+            raise InputError(
+                f"pixel_values are {shape[3]}x{shape[2]} pixels and this encoder takes {side}x{side} only"
+            )
+        self.info.num_tokens(shape[3], shape[2])  # raises for less than one patch
+        return pixel_values.to(self.dtype)
+
+    def preprocess(self, images: Sequence[Picture], *, first: int = 0) -> dict[str, Tensor]:
+        """Pictures to the tower's inputs, on its device.
+
+        Args:
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
+            first: What the first picture without a path counts as in errors.
+
+        Raises:
+            ImageError: A picture that cannot be read; names it.
+        """
+        batch = self.preprocessor(images, first=first)
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    @torch.no_grad()
+    def encode(self, images: Picture | Sequence[Picture], *, batch_size: int = 8) -> list[Tensor]:
+        """Features of pictures, without gradients and without dropout.
+
+        Args:
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]); one or many.
+            batch_size: Pictures per forward.
+
+        Returns:
+            One (tokens, width) tensor per picture, in order, each owning its memory.
+
+        Raises:
+            ImageError: A picture that cannot be read; names it.
+            InputError: A batch size below 1.
+        """
+        if batch_size < 1:
+            raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+        pictures = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
+        training = self.training
+        self.eval()
+        try:
+            features: list[Tensor] = []
+            for start in range(0, len(pictures), batch_size):
+                output = self(**self.preprocess(pictures[start : start + batch_size], first=start))
+                features.extend(row.clone() for row in output)
+            return features
+        finally:
+            self.train(training)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the tower as ``tower.yaml``, ``model.safetensors`` and the image processor's config.
+
+        ``compose(folder)`` reads it back. Tensors keep the names that transformers' own class saves under.
+
+        Args:
+            folder: Made if it does not exist.
+        """
+        from .weights import save_tower
+
+        save_tower(self, Path(folder))

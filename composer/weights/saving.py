@@ -1,0 +1,24 @@
+"""Writing a composed tower to a folder that ``compose`` reads back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+if TYPE_CHECKING:
+    from ..tower import ComposedVisionEncoder
+
+
+def save_tower(tower: ComposedVisionEncoder, folder: Path) -> None:
+    """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
+
+    transformers writes the weights, so that they carry the names of its checkpoints.
+    """
+    tower.model.save_pretrained(folder)
+    tower.preprocessor.processor.save_pretrained(folder)
+    config = tower.config.to_dict()
+    config["weights"] = {"source": "./model.safetensors", "dtype": str(tower.dtype).removeprefix("torch.")}
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    (folder / "tower.yaml").write_text(text, encoding="utf-8")

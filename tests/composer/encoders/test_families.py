@@ -1,0 +1,208 @@
+"""Every family against transformers itself: hidden states, norms, strategies, heads, sizes, parameters."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors import safe_open
+
+from vision_composer import compose, plan
+from vision_composer.encoders import FAMILIES, get_vision_encoder_info
+from vision_composer.errors import InputError
+from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
+
+DEPTH = 4
+LAYERS = [None, [-2], [0], [-1], [DEPTH], [3, 1], [-5, 4, 2, 2, -1], [1, -1, 1]]
+
+
+@cache
+def reference(name: str) -> Any:
+    """transformers' model of a tiny encoder; the tests only read it."""
+    return tiny.reference(tiny.ENCODERS[name])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: tiny.save(reference(name), root / name.replace("/", "-")) for name in tiny.ENCODERS}
+
+
+def config(name: str, folders: dict[str, Path], **keys: Any) -> dict[str, Any]:
+    return {"schema": 1, "encoder": tiny.ENCODERS[name], "weights": {"source": str(folders[name])}, **keys}
+
+
+def policies(name: str) -> list[str]:
+    return (
+        ["auto", "none", "last", "each"]
+        if encoder_config(tiny.ENCODERS[name]).has_post_norm
+        else ["auto", "none"]
+    )
+
+
+def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, policy: str) -> torch.Tensor:
+    states = tiny.hidden_states(model, pixel_values)
+    norm = tiny.post_norm(model)
+    with torch.no_grad():
+        if layers is None:
+            if policy == "auto":
+                return model(pixel_values=pixel_values).last_hidden_state
+            layers = [DEPTH]
+        picked = []
+        for layer in layers:
+            index = layer if layer >= 0 else DEPTH + 1 + layer
+            normed = policy == "each" or (policy == "last" and index == DEPTH)
+            picked.append(norm(states[index]) if normed else states[index])
+        return torch.cat(picked, dim=-1)
+
+
+def test_every_family_has_tiny_encoders_and_a_schema() -> None:
+    assert {name.partition("/")[0] for name in tiny.ENCODERS} == set(FAMILIES) == set(ENCODER_CONFIGS)
+
+
+@pytest.mark.parametrize("layers", LAYERS, ids=str)
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_hidden_states_equal_transformers_bitwise(
+    name: str, layers: list[int] | None, folders: dict[str, Path]
+) -> None:
+    model = reference(name)
+    pixel_values = tiny.pixels(tiny.ENCODERS[name])
+    for policy in policies(name):
+        encoder = compose(config(name, folders, select_layers=layers, post_norm=policy))
+        with torch.no_grad():
+            got = encoder(pixel_values=pixel_values)
+        assert torch.equal(got, expected(model, pixel_values, layers, policy)), policy
+
+
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_strategies_keep_the_right_tokens(name: str, folders: dict[str, Path]) -> None:
+    prefix = encoder_config(tiny.ENCODERS[name]).num_prefix_tokens
+    pixel_values = tiny.pixels(tiny.ENCODERS[name])
+    full = expected(reference(name), pixel_values, [-2, 1], "none")
+    wanted = {"full": full, "default": full[:, prefix:]} | ({"class": full[:, :1]} if prefix else {})
+    for strategy, tokens in wanted.items():
+        keys = {"select_layers": [-2, 1], "feature_select_strategy": strategy, "post_norm": "none"}
+        encoder = compose(config(name, folders, **keys))
+        with torch.no_grad():
+            got = encoder(pixel_values=pixel_values)
+        assert torch.equal(got, tokens), strategy
+        assert got.is_contiguous()
+        assert got.shape[1] == encoder.plan.num_tokens(pixel_values.shape[3], pixel_values.shape[2])
+
+
+@pytest.mark.parametrize("name", [name for name, e in tiny.ENCODERS.items() if encoder_config(e).has_head])
+def test_head_equals_the_pooled_output(name: str, folders: dict[str, Path]) -> None:
+    pixel_values = tiny.pixels(tiny.ENCODERS[name])
+    with torch.no_grad():
+        pooled = reference(name)(pixel_values=pixel_values).pooler_output
+        encoder = compose(config(name, folders, head=True))
+        assert torch.equal(encoder(pixel_values=pixel_values), pooled.unsqueeze(1))
+    assert encoder.plan.num_tokens(32, 32) == 1
+
+
+@pytest.mark.parametrize("name", [name for name, e in tiny.ENCODERS.items() if tiny.takes_any_size(e)])
+@pytest.mark.parametrize("size", [(32, 32), (8, 8), (24, 56), (33, 47), (65, 9)], ids=str)
+def test_other_sizes_equal_transformers(name: str, size: tuple[int, int], folders: dict[str, Path]) -> None:
+    pixel_values = tiny.pixels(tiny.ENCODERS[name], size=size)
+    want = expected(reference(name), pixel_values, [-2], "none")
+    with torch.no_grad():
+        got = compose(config(name, folders, select_layers=[-2]))(pixel_values=pixel_values)
+    assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_num_tokens_is_what_comes_out(name: str) -> None:
+    encoder = tiny.ENCODERS[name]
+    tower = compose(
+        {"schema": 1, "encoder": encoder, "select_layers": [1], "feature_select_strategy": "default"}
+    )
+
+    @settings(max_examples=25, deadline=None)
+    @given(st.integers(1, 70), st.integers(1, 70))
+    def check(width: int, height: int) -> None:
+        size = (height, width) if tower.info.any_size else (encoder["image_size"],) * 2
+        pixel_values = tiny.pixels(encoder, images=1, size=size)
+        try:
+            tokens = tower.info.num_tokens(width, height)
+        except InputError:
+            with pytest.raises(InputError, match="smaller than one patch"):
+                tower(pixel_values=pixel_values)
+            return
+        with torch.no_grad():
+            assert tower(pixel_values=pixel_values).shape[1] == tokens - tower.info.num_prefix_tokens
+
+    check()
+
+
+@pytest.mark.parametrize("layers", [[0], [2], None], ids=str)
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_only_what_is_used_exists_and_all_of_it_trains(
+    name: str, layers: list[int] | None, folders: dict[str, Path]
+) -> None:
+    encoder = compose(config(name, folders, select_layers=layers))
+    assert len(encoder.blocks) == (DEPTH if layers is None else max(layers))
+    encoder.train()
+    encoder(pixel_values=tiny.pixels(tiny.ENCODERS[name])).square().sum().backward()
+    assert [path for path, parameter in encoder.named_parameters() if parameter.grad is None] == []
+
+
+@pytest.mark.parametrize("policy", ["auto", "last"])
+@pytest.mark.parametrize("layers", [[0], [2, 3], [-1], None], ids=str)
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_planned_tensors_are_those_of_the_checkpoint_and_the_module(
+    name: str, layers: list[int] | None, policy: str, folders: dict[str, Path]
+) -> None:
+    if policy not in policies(name):
+        policy = "auto"
+    keys = config(name, folders, select_layers=layers, post_norm=policy)
+    planned = plan(keys)
+    with safe_open(folders[name] / "model.safetensors", framework="pt") as file:
+        saved = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    assert planned.shapes is not None
+    assert planned.shapes.items() <= saved.items()
+    assert sum(parameter.numel() for parameter in compose(keys).parameters()) == planned.num_parameters
+
+
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_saved_towers_carry_the_names_of_checkpoints(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    encoder = compose(config(name, folders, select_layers=[-2, 0]))
+    encoder.save(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == set(encoder.plan.shapes or ())
+    again = compose(tmp_path)
+    assert again.config.select_layers == (-2, 0)
+    pixel_values = tiny.pixels(tiny.ENCODERS[name])
+    with torch.no_grad():
+        assert torch.equal(again(pixel_values=pixel_values), encoder(pixel_values=pixel_values))
+
+
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_flops_equal_what_torch_counts(name: str, folders: dict[str, Path]) -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for keys in ({"select_layers": [3]}, {"head": True}):
+        if "head" in keys and not encoder_config(tiny.ENCODERS[name]).has_head:
+            continue
+        encoder = compose(config(name, folders, attn_backend="eager", **keys))
+        pixel_values = tiny.pixels(tiny.ENCODERS[name], images=1)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            encoder(pixel_values=pixel_values)
+        counted, planned = counter.get_total_flops(), encoder.plan.flops(*pixel_values.shape[:1:-1])
+        # Positions and rope multiply matrices too, and the counter sees attention inside a pooling head only
+        # in part; both are below one per cent of even these tiny blocks.
+        assert planned == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_info_from_a_transformers_config(name: str) -> None:
+    model = reference(name)
+    info = get_vision_encoder_info(model.config)
+    assert info == FAMILIES[model.config.model_type].info(encoder_config(tiny.ENCODERS[name]))

@@ -1,0 +1,56 @@
+"""Laws of the load balance assignment."""
+
+from __future__ import annotations
+
+import heapq
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vision_composer import get_load_balance_assignment
+from vision_composer.errors import InputError
+
+sizes_strategy = st.lists(st.integers(0, 5000), max_size=40)
+gpus_strategy = st.integers(1, 9)
+
+
+@given(sizes_strategy, gpus_strategy)
+def test_every_image_goes_to_exactly_one_gpu_and_the_loads_add_up(sizes: list[int], gpus: int) -> None:
+    order, counts, loads = get_load_balance_assignment(sizes, gpus)
+    assert sorted(order) == list(range(len(sizes)))
+    assert len(counts) == len(loads) == gpus
+    start = 0
+    for count, load in zip(counts, loads, strict=True):
+        assert sum(sizes[i] for i in order[start : start + count]) == load
+        start += count
+    assert start == len(sizes)
+
+
+@given(sizes_strategy, gpus_strategy)
+def test_it_is_longest_processing_time_first_with_ties_to_the_lower(sizes: list[int], gpus: int) -> None:
+    heap = [(0, gpu) for gpu in range(gpus)]
+    hands: list[list[int]] = [[] for _ in range(gpus)]
+    for size, image in sorted((-size, image) for image, size in enumerate(sizes)):
+        load, gpu = heapq.heappop(heap)
+        hands[gpu].append(image)
+        heapq.heappush(heap, (load - size, gpu))
+    order, counts, _ = get_load_balance_assignment(sizes, gpus)
+    assert order == [image for hand in hands for image in hand]
+    assert counts == [len(hand) for hand in hands]
+
+
+@given(sizes_strategy, gpus_strategy)
+def test_grahams_bound(sizes: list[int], gpus: int) -> None:
+    _, _, loads = get_load_balance_assignment(sizes, gpus)
+    lower_bound = max([0, *sizes, sum(sizes) / gpus])
+    assert max(loads) <= (2 - 1 / gpus) * lower_bound + 1e-9
+
+
+def test_examples() -> None:
+    assert get_load_balance_assignment([]) == ([], [0, 0], [0, 0])
+    assert get_load_balance_assignment([1000, 100, 200, 50], 2) == ([0, 2, 1, 3], [1, 3], [1000, 350])
+    with pytest.raises(InputError, match="at least 1"):
+        get_load_balance_assignment([1], 0)
+    with pytest.raises(InputError, match="negative"):
+        get_load_balance_assignment([-1], 2)

@@ -1,0 +1,92 @@
+"""The builder makes the very configs that YAML makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import yaml
+
+from vision_composer import VisionEncoderBuilder, load_config
+from vision_composer.errors import ConfigError
+from vision_composer.presets import preset_names
+from vision_composer.schemas import TowerConfig
+
+ENCODER = tiny.ENCODERS["clip_vision_model"]
+
+
+def from_yaml(tmp_path: Path, keys: dict[str, Any]) -> TowerConfig:
+    path = tmp_path / "tower.yaml"
+    path.write_text(yaml.safe_dump(keys))
+    return load_config(path)
+
+
+def test_every_step_is_its_key(tmp_path: Path) -> None:
+    fields = {key: value for key, value in ENCODER.items() if key != "model_type"}
+    built = (
+        VisionEncoderBuilder()
+        .name("mine", summary="A tower.")
+        .encoder(ENCODER["model_type"], **fields)
+        .weights("someone/clip", revision="main", dtype="bfloat16", prefix="vision_model")
+        .select_layers(-2, -4)
+        .feature_select_strategy("default")
+        .post_norm("last")
+        .attn_backend("sdpa")
+        .compile(mode="max-autotune", dynamic=True)
+        .to_config()
+    )
+    written = from_yaml(
+        tmp_path,
+        {
+            "schema": 1,
+            "name": "mine",
+            "summary": "A tower.",
+            "encoder": ENCODER,
+            "weights": {
+                "source": "someone/clip",
+                "revision": "main",
+                "dtype": "bfloat16",
+                "prefix": "vision_model",
+            },
+            "select_layers": [-2, -4],
+            "feature_select_strategy": "default",
+            "post_norm": "last",
+            "attn_backend": "sdpa",
+            "compile": {"mode": "max-autotune", "dynamic": True},
+        },
+    )
+    assert built == written
+    assert built.to_dict() == written.to_dict()
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_from_preset_is_the_preset_and_survives_yaml(name: str, tmp_path: Path) -> None:
+    built = VisionEncoderBuilder.from_preset(name).to_config()
+    assert built == load_config(name)
+    assert from_yaml(tmp_path, built.to_dict()) == built
+
+
+def test_steps_return_new_builders() -> None:
+    first = VisionEncoderBuilder.from_preset("clip-vit-base-patch32")
+    second = first.select_layers(-2)
+    assert first.to_config().select_layers is None
+    assert second.to_config().select_layers == (-2,)
+    assert second.select_layers().to_config().select_layers is None
+    assert first.compile().to_config().compile is True
+    assert second.compile(False).to_config().compile is False
+
+
+def test_what_cannot_work_is_refused_when_the_config_is_made() -> None:
+    builder = VisionEncoderBuilder.from_preset("siglip-base-patch16-224").feature_select_strategy("class")
+    with pytest.raises(ConfigError, match="has no class token"):
+        builder.to_config()
+    with pytest.raises(ConfigError, match="clip-vit-base-patch32"):
+        VisionEncoderBuilder.from_preset("clip-vit-base-patch23")
+
+
+def test_build_composes() -> None:
+    fields = {key: value for key, value in ENCODER.items() if key != "model_type"}
+    tower = VisionEncoderBuilder().encoder(ENCODER["model_type"], **fields).select_layers(1).build()
+    assert len(tower.blocks) == 1

@@ -1,0 +1,131 @@
+"""The composed tower as a module: what it refuses, what it returns, how it behaves in a larger model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image
+
+from vision_composer import ComposedVisionEncoder, compose
+from vision_composer.errors import ImageError, InputError
+
+CLIP = tiny.ENCODERS["clip_vision_model"]
+DINO = tiny.ENCODERS["dinov2"]
+
+
+def tower(encoder: dict[str, Any] = CLIP, **keys: Any) -> ComposedVisionEncoder:
+    return compose({"schema": 1, "encoder": encoder, **keys})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({}, "must be a tensor, not NoneType"),
+        ({"pixel_values": np.zeros((1, 3, 32, 32))}, "must be a tensor, not ndarray"),
+        (
+            {"pixel_values": torch.zeros(3, 32, 32)},
+            r"must be \(images, 3, height, width\), not \(3, 32, 32\)",
+        ),
+        ({"pixel_values": torch.zeros(1, 1, 32, 32)}, r"must be \(images, 3, height, width\)"),
+        ({"pixel_values": torch.zeros(1, 3, 32, 32, dtype=torch.uint8)}, "must be normalised floats"),
+        ({"pixel_values": torch.zeros(1, 3, 32, 40)}, "40x32 pixels and this encoder takes 32x32"),
+        (
+            {"pixel_values": torch.zeros(1, 3, 32, 32), "image_grid_thw": torch.ones(1, 3)},
+            "unexpected input image_grid",
+        ),
+    ],
+)
+def test_inputs_it_cannot_take(inputs: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        tower()(**inputs)
+
+
+def test_images_smaller_than_a_patch() -> None:
+    with pytest.raises(InputError, match="7x64 pixels is smaller than one patch of 8x8"):
+        tower(DINO)(pixel_values=torch.zeros(1, 3, 64, 7))
+
+
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_a_batch_without_images(name: str) -> None:
+    encoder = tower(tiny.ENCODERS[name], select_layers=[1, 2], feature_select_strategy="default")
+    one = encoder(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=1))
+    none = encoder(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=0))
+    assert none.shape == (0, *one.shape[1:])
+    assert none.dtype == one.dtype
+
+
+def test_an_image_does_not_see_its_neighbours() -> None:
+    encoder = tower(select_layers=[-2])
+    batch = tiny.pixels(CLIP, images=3)
+    batch[1] = torch.nan
+    with torch.no_grad():
+        got = encoder(pixel_values=batch)
+        alone = encoder(pixel_values=batch[2:])
+    assert torch.isfinite(got[[0, 2]]).all()
+    assert (got[2] - alone[0]).abs().max() <= 1e-5
+
+
+def test_duplicate_layers_are_repeated_and_share_gradients() -> None:
+    encoder = tower(select_layers=[2, 2])
+    got = encoder(pixel_values=tiny.pixels(CLIP))
+    width = CLIP["hidden_size"]
+    assert torch.equal(got[..., :width], got[..., width:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_dtype_is_kept_from_input_to_output(dtype: torch.dtype) -> None:
+    encoder = compose({"schema": 1, "encoder": CLIP}, dtype=dtype)
+    assert encoder.dtype is dtype
+    assert encoder.plan.dtype == str(dtype).removeprefix("torch.")
+    with torch.no_grad():
+        assert encoder(pixel_values=tiny.pixels(CLIP)).dtype is dtype
+
+
+def test_it_lives_inside_another_model() -> None:
+    model = torch.nn.Sequential(tower(select_layers=[-2]), torch.nn.Linear(32, 4))
+    names = {name for name, _ in model.named_parameters()}
+    assert "0.model.embeddings.class_embedding" in names
+    again = torch.nn.Sequential(tower(select_layers=[-2]), torch.nn.Linear(32, 4))
+    again.load_state_dict(model.state_dict())
+    pixel_values = tiny.pixels(CLIP)
+    assert torch.equal(model(pixel_values), again(pixel_values))
+
+
+def test_encode_takes_pictures_of_every_kind_one_or_many(tmp_path: Path) -> None:
+    encoder = tower(select_layers=[-2], feature_select_strategy="default")
+    array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "picture.png")
+    pictures = [array, Image.fromarray(array), tmp_path / "picture.png", str(tmp_path / "picture.png")]
+    many = encoder.encode(pictures, batch_size=3)
+    assert [tuple(features.shape) for features in many] == [(16, 32)] * 4
+    assert all((features - many[0]).abs().max() <= 1e-5 for features in many)
+    for picture in pictures:
+        (one,) = encoder.encode(picture)
+        assert (one - many[0]).abs().max() <= 1e-5
+    assert encoder.encode([]) == []
+    assert all(not features.requires_grad for features in many)
+    assert many[0].untyped_storage().nbytes() == many[0].nbytes
+
+
+def test_encode_leaves_the_mode_as_it_was_and_ignores_dropout() -> None:
+    encoder = tower({**CLIP, "attention_dropout": 0.5})
+    picture = np.zeros((32, 32, 3), dtype=np.uint8)
+    encoder.train()
+    first, second = encoder.encode(picture), encoder.encode(picture)
+    assert encoder.training
+    assert torch.equal(first[0], second[0])
+
+
+def test_encode_names_the_broken_picture(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        tower().encode([np.zeros((8, 8, 3), dtype=np.uint8), tmp_path / "broken.png"])
+    with pytest.raises(ImageError, match="image 3: "):
+        tower().encode([np.zeros((8, 8, 3), dtype=np.uint8)] * 3 + [None], batch_size=2)
+    with pytest.raises(InputError, match="batch_size is 0"):
+        tower().encode([], batch_size=0)

@@ -1,0 +1,205 @@
+"""Checkpoints of every layout load bit for bit; broken ones are refused by file and tensor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from safetensors.torch import load_file, save_file
+
+from vision_composer import compose
+from vision_composer.errors import WeightsError
+
+ENCODER = tiny.ENCODERS["clip_vision_model"]
+POSITIONS = "embeddings.position_embedding.weight"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny.save(tiny.reference(ENCODER), tmp_path / "tower")
+
+
+def load(source: Path | str, encoder: dict[str, Any] = ENCODER, **keys: Any) -> Any:
+    weights = {"source": str(source), **keys.pop("weights", {})}
+    return compose({"schema": 1, "encoder": encoder, "weights": weights, "select_layers": [-2], **keys})
+
+
+def features(tower: Any) -> torch.Tensor:
+    with torch.no_grad():
+        return tower(pixel_values=tiny.pixels(ENCODER))
+
+
+def rewrite(folder: Path, change: Any) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    save_file(change(tensors), folder / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["", "vision_model.", "vision_tower.", "model.vision_tower.vision_tower.vision_model.", "visual."],
+)
+def test_prefixes_are_found(folder: Path, prefix: str) -> None:
+    want = features(load(folder))
+    rewrite(folder, lambda tensors: {f"{prefix}{name}": tensor for name, tensor in tensors.items()})
+    assert torch.equal(features(load(folder)), want)
+
+
+def test_single_file_sharded_index_and_loose_shards_are_the_same(folder: Path, tmp_path: Path) -> None:
+    want = features(load(folder))
+    assert torch.equal(features(load(folder / "model.safetensors")), want)
+    model = tiny.reference(ENCODER)
+    model.save_pretrained(tmp_path / "sharded", max_shard_size="20KB")
+    assert (tmp_path / "sharded/model.safetensors.index.json").is_file()
+    assert torch.equal(features(load(tmp_path / "sharded")), want)
+    (tmp_path / "sharded/model.safetensors.index.json").unlink()
+    assert torch.equal(features(load(tmp_path / "sharded")), want)
+
+
+def test_shards_without_a_needed_tensor_are_not_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "sharded"
+    model = tiny.reference(ENCODER)
+    model.save_pretrained(folder, max_shard_size="1KB")
+    weight_map = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    unused = {file for name, file in weight_map.items() if "layers.3" in name or "post_layernorm" in name}
+    unused -= {
+        file for name, file in weight_map.items() if not ("layers.3" in name or "post_layernorm" in name)
+    }
+    assert unused
+    for file in unused:
+        (folder / file).unlink()
+    load(folder)
+    with pytest.raises(WeightsError, match="is missing, though the index names it"):
+        load(folder, select_layers=[-1])
+
+
+def test_two_towers_need_a_prefix(folder: Path) -> None:
+    want = features(load(folder))
+    rewrite(
+        folder,
+        lambda tensors: (
+            {f"image_tower.{name}": tensor for name, tensor in tensors.items()}
+            | {f"video_tower.{name}": tensor + 1 for name, tensor in tensors.items()}
+        ),
+    )
+    with pytest.raises(WeightsError, match=r"image_tower\.', 'video_tower\.'.*weights\.prefix"):
+        load(folder)
+    assert torch.equal(features(load(folder, weights={"prefix": "image_tower"})), want)
+    with pytest.raises(WeightsError, match="no tensor audio_tower"):
+        load(folder, weights={"prefix": "audio_tower"})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: {k: v for k, v in t.items() if k != POSITIONS}, rf"tower: tensor {POSITIONS} is missing"),
+        (
+            lambda t: {k: v for k, v in t.items() if "layers.1.mlp" not in k},
+            r"tensor encoder\.layers\.1\.mlp\.fc1\.bias is missing, and 3 more",
+        ),
+        (
+            lambda t: t | {POSITIONS: torch.zeros(99, 32)},
+            rf"model\.safetensors: tensor {POSITIONS} has shape \(99, 32\), and this encoder's is \(17, 32\)",
+        ),
+        (
+            lambda t: t | {POSITIONS: torch.full((17, 32), torch.nan)},
+            rf"model\.safetensors: tensor {POSITIONS} holds NaN or infinity",
+        ),
+        (
+            lambda t: t | {POSITIONS: t[POSITIONS].to(torch.int8)},
+            rf"model\.safetensors: tensor {POSITIONS} is torch.int8; quantised",
+        ),
+        (lambda t: {"lm_head.weight": torch.zeros(2, 2)}, r"holds no such encoder: .*lm_head\.weight"),
+        (
+            lambda t: (
+                t | {k.replace("layers.3", "layers.4"): v.clone() for k, v in t.items() if "layers.3" in k}
+            ),
+            r"holds 5 blocks, but encoder\.num_hidden_layers is 4",
+        ),
+    ],
+    ids=["missing", "several missing", "shape", "nan", "quantised", "no tower", "deeper"],
+)
+def test_wrong_tensors_are_named(folder: Path, change: Any, message: str) -> None:
+    rewrite(folder, change)
+    with pytest.raises(WeightsError, match=message):
+        load(folder)
+
+
+def test_nan_in_a_tensor_that_is_not_used_does_not_matter(folder: Path) -> None:
+    want = features(load(folder))
+    unused = ("post_layernorm.weight", "encoder.layers.3.layer_norm1.weight")
+    rewrite(folder, lambda tensors: tensors | {name: torch.full((32,), torch.nan) for name in unused})
+    assert torch.equal(features(load(folder)), want)
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, 5000])
+def test_truncated_files_are_refused(folder: Path, keep: int) -> None:
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(WeightsError, match=r"model\.safetensors: not a complete safetensors file"):
+        load(folder)
+
+
+def test_folders_without_weights_and_missing_paths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no \.safetensors file in this folder"):
+        load(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin is a pickle"):
+        load(tmp_path)
+    with pytest.raises(WeightsError, match=r"only"):
+        load(tmp_path / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="no such file or folder"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not readable as JSON"),
+        ("[]", "expected a JSON object"),
+        ("{}", "no weight_map"),
+        ('{"weight_map": {"a": "../../etc/passwd"}}', "is not the name of a file in the same folder"),
+    ],
+)
+def test_broken_indices_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(WeightsError, match=message):
+        load(tmp_path)
+
+
+def test_an_index_that_lies_is_refused(tmp_path: Path) -> None:
+    model = tiny.reference(ENCODER)
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    index = tmp_path / "model.safetensors.index.json"
+    content = json.loads(index.read_text())
+    files = sorted(set(content["weight_map"].values()))
+    other = next(file for file in files if file != content["weight_map"][POSITIONS])
+    content["weight_map"][POSITIONS] = other
+    index.write_text(json.dumps(content))
+    with pytest.raises(WeightsError, match=rf"{other}: has no tensor {POSITIONS}"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_act", "gelu"), ("layer_norm_eps", 1e-6)])
+def test_a_config_json_that_contradicts_is_refused(folder: Path, key: str, value: Any) -> None:
+    with pytest.raises(WeightsError, match=rf"config\.json means {key}"):
+        load(folder, encoder={**ENCODER, key: value})
+    (folder / "config.json").unlink()
+    load(folder, encoder={**ENCODER, key: value})
+
+
+def test_dtype_is_the_configs_whatever_is_stored(folder: Path) -> None:
+    rewrite(folder, lambda tensors: {name: tensor.half() for name, tensor in tensors.items()})
+    assert features(load(folder)).dtype is torch.float32
+    tower = load(folder, weights={"dtype": "bfloat16"})
+    assert {parameter.dtype for parameter in tower.parameters()} == {torch.bfloat16}
+    assert features(tower).dtype is torch.bfloat16
+
+
+def test_without_a_source_the_tower_is_random_and_says_so() -> None:
+    tower = compose({"schema": 1, "encoder": ENCODER})
+    assert tower.plan.to_dict()["weights"] is None
+    assert not torch.equal(features(tower), features(compose({"schema": 1, "encoder": ENCODER})))

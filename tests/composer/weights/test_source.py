@@ -1,0 +1,84 @@
+"""Hub ids, against a local cache laid out as the hub's client lays it out; nothing goes over a network."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from vision_composer import compose
+from vision_composer.errors import WeightsError
+from vision_composer.weights import open_checkpoint
+
+ENCODER = tiny.ENCODERS["siglip_vision_model"]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache; the client is offline."""
+    from huggingface_hub import constants
+
+    cache = tmp_path / "hub"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    return cache
+
+
+def publish(hub: Path, repo: str, **save: Any) -> Path:
+    """Put a tiny SigLIP into the cache as ``repo`` at its main branch."""
+    root = hub / f"models--{repo.replace('/', '--')}"
+    snapshot = root / "snapshots" / COMMIT
+    tiny.reference(ENCODER).save_pretrained(snapshot, **save)
+    (root / "refs").mkdir()
+    (root / "refs/main").write_text(COMMIT)
+    return snapshot
+
+
+@pytest.mark.parametrize("save", [{}, {"max_shard_size": "20KB"}], ids=["single", "sharded"])
+@pytest.mark.parametrize("revision", [None, "main", COMMIT])
+def test_a_hub_id_is_read_from_the_cache(hub: Path, save: dict[str, Any], revision: str | None) -> None:
+    publish(hub, "someone/siglip", **save)
+    weights = {"source": "someone/siglip"} | ({"revision": revision} if revision else {})
+    tower = compose({"schema": 1, "encoder": ENCODER, "weights": weights, "select_layers": [2]})
+    pixel_values = tiny.pixels(ENCODER)
+    with torch.no_grad():
+        assert torch.equal(
+            tower(pixel_values=pixel_values), tiny.hidden_states(tiny.reference(ENCODER), pixel_values)[2]
+        )
+
+
+def test_the_processor_of_the_repository_is_used(hub: Path) -> None:
+    from transformers import SiglipImageProcessorPil
+
+    snapshot = publish(hub, "someone/siglip")
+    SiglipImageProcessorPil(size={"height": 32, "width": 32}, image_mean=[0.1, 0.2, 0.3]).save_pretrained(
+        snapshot
+    )
+    tower = compose({"schema": 1, "encoder": ENCODER, "weights": {"source": "someone/siglip"}})
+    assert list(tower.preprocessor.processor.image_mean) == [0.1, 0.2, 0.3]
+
+
+def test_what_is_not_there_is_said(hub: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no/where: model\.safetensors is not in the local cache"):
+        open_checkpoint("no/where")
+    with pytest.raises(WeightsError, match="neither a file, a folder, nor a hub id"):
+        open_checkpoint("not a hub id!")
+    snapshot = publish(hub, "someone/siglip", max_shard_size="20KB")
+    shard = next(snapshot.glob("model-00001*.safetensors"))
+    shard.unlink()
+    with pytest.raises(WeightsError, match=rf"{shard.name} is not in the local cache"):
+        compose({"schema": 1, "encoder": ENCODER, "weights": {"source": "someone/siglip"}})
+
+
+def test_a_folder_of_that_name_goes_before_the_hub(
+    hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = publish(hub, "someone/siglip")
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(snapshot, tmp_path / "local/siglip", symlinks=False)
+    assert set(open_checkpoint("local/siglip").files) == set(open_checkpoint("someone/siglip").files)

@@ -1,0 +1,114 @@
+"""Tiny encoders of every family, made and saved by transformers: the truth of the parity tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from vision_composer.encoders import FAMILIES, family_of
+from vision_composer.schemas import encoder_config
+
+_DENSE = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+}
+
+ENCODERS: dict[str, dict[str, Any]] = {
+    name: {"model_type": name.partition("/")[0], **_DENSE, **fields}
+    for name, fields in {
+        "aimv2_vision_model": {"intermediate_size": 48},
+        "aimv2_vision_model/native": {
+            "intermediate_size": 48,
+            "is_native": True,
+            "qkv_bias": True,
+            "mlp_bias": True,
+        },
+        "clip_vision_model": {"intermediate_size": 48},
+        "clip_vision_model/indivisible": {"intermediate_size": 48, "image_size": 30, "num_channels": 1},
+        "dinov2": {"mlp_ratio": 2},
+        "dinov2/swiglu": {"mlp_ratio": 3, "use_swiglu_ffn": True, "qkv_bias": False, "use_mask_token": False},
+        "dinov2_with_registers": {"mlp_ratio": 2, "num_register_tokens": 3},
+        "dinov2_with_registers/none": {"mlp_ratio": 2, "num_register_tokens": 0},
+        "dinov3_vit": {"intermediate_size": 48, "num_register_tokens": 2},
+        "dinov3_vit/gated": {
+            "intermediate_size": 48,
+            "use_gated_mlp": True,
+            "key_bias": True,
+            "mlp_bias": False,
+        },
+        "internvl_vision": {"intermediate_size": 48},
+        "internvl_vision/normed": {
+            "intermediate_size": 48,
+            "use_mean_pooling": False,
+            "use_qk_norm": True,
+            "norm_type": "rms_norm",
+            "attention_bias": True,
+            "use_mask_token": True,
+        },
+        "metaclip_2_vision_model": {"intermediate_size": 48},
+        "mlcd_vision_model": {"intermediate_size": 48},
+        "siglip_vision_model": {"intermediate_size": 48},
+        "siglip_vision_model/indivisible": {
+            "intermediate_size": 48,
+            "image_size": 37,
+            "vision_use_head": False,
+        },
+    }.items()
+}
+"""name -> encoder block; what stands behind a slash says what is special."""
+
+
+def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
+    """transformers' own full module, every parameter random (norms, scales and biases too), in eval mode."""
+    family = FAMILIES[encoder["model_type"]]
+    fields = {key: value for key, value in encoder.items() if key != "model_type"}
+    config = getattr(transformers, family.config_class)(**fields)
+    torch.manual_seed(seed)
+    return scramble(getattr(transformers, family.model_class)(config), seed=seed)
+
+
+def scramble(model: Any, *, seed: int = 0) -> Any:
+    """Move every parameter off its initial value, so that no zero or one can hide a missing one."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+    return model.eval()
+
+
+def save(model: Any, folder: Path) -> Path:
+    """Save with transformers and return the folder."""
+    model.save_pretrained(folder)
+    return folder
+
+
+def pixels(
+    encoder: dict[str, Any], *, images: int = 2, size: tuple[int, int] | None = None, seed: int = 1
+) -> torch.Tensor:
+    """Random pixel_values; ``size`` is (height, width), default the encoder's own."""
+    height, width = size or (encoder["image_size"],) * 2
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(images, encoder.get("num_channels", 3), height, width, generator=generator)
+
+
+def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """transformers' hidden states 0 to N."""
+    with torch.no_grad():
+        return tuple(model(pixel_values=pixel_values, output_hidden_states=True).hidden_states)
+
+
+def post_norm(model: Any) -> torch.nn.Module:
+    """transformers' norm behind the last block."""
+    return model.get_submodule(FAMILIES[model.config.model_type].post_norm)
+
+
+def takes_any_size(encoder: dict[str, Any]) -> bool:
+    """Whether the family encodes images of other sizes at their own size."""
+    config = encoder_config(encoder)
+    return family_of(config).any_size(config)
