@@ -1,0 +1,111 @@
+"""``vision-composer encode``: pictures through an encoder into a Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ..encode import EncodeSummary
+    from ..errors import ImageError
+    from ..tower import ComposedVisionEncoder
+
+
+def encode(
+    config: Annotated[
+        str, typer.Argument(metavar="CONFIG", help="A preset's name, a YAML file, or a saved tower.")
+    ],
+    images: Annotated[
+        list[Path],
+        typer.Argument(metavar="IMAGES", help="Picture files, and folders that are searched to any depth."),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="A .parquet file, or a folder to put features.parquet in.")
+    ],
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per forward.")] = 8,
+    device: Annotated[str | None, typer.Option(help="Where to run, such as cuda or cuda:1.")] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config; repeatable."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+) -> None:
+    """Encode pictures into a Parquet file, one row per picture.
+
+    A picture that cannot be read is reported, listed in NAME.failed.jsonl beside the output, and passed over.
+
+    Exit code: 0 all encoded, 1 some pictures failed, 2 nothing was run.
+    """
+    from ..encode import expand_sources, output_file
+    from ..errors import VisionComposerError
+
+    try:
+        # What is cheap to find wrong comes before the seconds that loading takes.
+        expand_sources(images)
+        output_file(output, overwrite=overwrite)
+        encoder = _compose(config, overrides or [], device)
+        summary = _run(encoder, images, output, batch_size, overwrite)
+    except VisionComposerError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(_last_line(summary))
+    raise typer.Exit(1 if summary.num_failed else 0)
+
+
+def _compose(config: str, overrides: list[str], device: str | None) -> ComposedVisionEncoder:
+    import torch
+
+    from ..compose import compose
+    from ..errors import InputError
+
+    if device is not None:
+        try:
+            torch.zeros(1, device=device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            raise InputError(
+                f"device {device!r} cannot be used here: {str(error).splitlines()[0]}"
+            ) from error
+    return compose(config, overrides=overrides, device=device)
+
+
+def _run(
+    encoder: ComposedVisionEncoder, images: list[Path], output: Path, batch_size: int, overwrite: bool
+) -> EncodeSummary:
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
+
+    from ..encode import encode_images
+
+    console = Console(stderr=True)
+    columns = (
+        *Progress.get_default_columns()[:2],
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("encoding", total=None)
+
+        def report(done: int, total: int, error: ImageError | None) -> None:
+            progress.update(bar, completed=done, total=total)
+            if error is not None:
+                console.print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
+
+        return encode_images(
+            encoder, images, output, batch_size=batch_size, overwrite=overwrite, on_progress=report
+        )
+
+
+def _last_line(summary: EncodeSummary) -> str:
+    images = "image" if summary.num_images == 1 else "images"
+    failed = (
+        f", {summary.num_failed} failed (listed in {summary.failures})"
+        if summary.num_failed
+        else ", 0 failed"
+    )
+    return (
+        f"encoded {summary.num_images:,} {images}{failed}, {summary.num_tokens:,} tokens x {summary.width}, "
+        f"{summary.seconds:.1f} s, {summary.output}"
+    )

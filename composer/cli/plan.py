@@ -1,0 +1,94 @@
+"""``vision-composer plan``: what a config amounts to, before a weight is read."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Annotated, Any
+
+import typer
+
+_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+def plan(
+    config: Annotated[str, typer.Argument(help="A preset's name, a YAML file, or a saved tower's folder.")],
+    image_size: Annotated[
+        list[str] | None,
+        typer.Option("--image-size", metavar="WxH", help="Size in pixels of an image; repeatable."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say what a config amounts to: layers, widths, tokens, parameters, operations. Reads no weights."""
+    from ..plan import plan as make_plan
+
+    sizes = [_parse_size(size) for size in image_size or ()]
+    planned = make_plan(config, overrides=set_ or ())
+    side = planned.info.image_size
+    facts = planned.to_dict(sizes or [(side, side)])
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2))
+    else:
+        _print(facts)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text)
+    if match is None:
+        raise typer.BadParameter(
+            f"{text!r} is not WIDTHxHEIGHT in pixels, such as 672x1008", param_hint="--image-size"
+        )
+    return int(match[1]), int(match[2])
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for label, text in _rows(facts):
+        table.add_row(label, text)
+    console = Console(soft_wrap=False)
+    title = facts["name"] or "(unnamed config)"
+    console.print(
+        f"[bold cyan]{title}[/]" + (f"  {facts['summary']}" if facts["summary"] else ""), highlight=False
+    )
+    console.print(table, highlight=False)
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    depth, blocks = facts["num_hidden_layers"], facts["num_blocks"]
+    norms = facts["norm_layers"]
+    rows = [
+        ("encoder", facts["model_type"] + (" (generic adapter)" if facts["adapter"] == "generic" else "")),
+        ("blocks", f"{blocks} built of {depth}"),
+        ("hidden states", ", ".join(map(str, facts["select_layers"]))),
+        ("post-norm", f"on {', '.join(map(str, norms))}" if norms else "none"),
+        ("tokens kept", "the pooling head's" if facts["head"] else facts["feature_select_strategy"]),
+        ("output", f"{facts['output_layout']} of width {facts['output_width']}, {facts['dtype']}"),
+        (
+            "attention",
+            "the best that works on the device" if facts["attn_backend"] == "auto" else facts["attn_backend"],
+        ),
+        ("weights", facts["weights"] or "none: random initialisation"),
+    ]
+    if facts["num_parameters"] is not None:
+        size = f"{_short(facts['num_parameters'])} in {facts['num_checkpoint_tensors']} tensors"
+        rows.append(("parameters", f"{size}, {_short(facts['num_bytes'])}B"))
+    for image in facts["images"]:
+        flops = "" if image["flops"] is None else f", {_short(image['flops'])}FLOP"
+        rows.append((f"{image['width']}x{image['height']}", f"{image['num_tokens']} tokens{flops}"))
+    return rows
+
+
+def _short(number: float) -> str:
+    for unit, letter in _UNITS:
+        if number >= unit:
+            return f"{number / unit:.2f} {letter}"
+    return f"{number:g} "

@@ -1,0 +1,158 @@
+"""The offline job: pictures through an encoder into a file."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .._version import __version__
+from ..errors import ImageError, InputError, VisionComposerError
+from ..images import iter_pixels
+from .sinks import FeatureWriter, output_file
+from .sources import expand_sources
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..tower import ComposedVisionEncoder
+
+
+@dataclass(frozen=True)
+class EncodeSummary:
+    """What a job did.
+
+    Attributes:
+        output: The Parquet file.
+        failures: The list of pictures that failed; None when none did.
+        num_images: Pictures encoded.
+        num_failed: Pictures that could not be read or encoded.
+        num_tokens: Tokens of all encoded pictures together.
+        width: Features per token.
+        seconds: Wall time, from the first picture read to the file complete.
+    """
+
+    output: Path
+    failures: Path | None
+    num_images: int
+    num_failed: int
+    num_tokens: int
+    width: int
+    seconds: float
+
+
+def encode_images(
+    encoder: ComposedVisionEncoder,
+    sources: Iterable[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    *,
+    batch_size: int = 8,
+    overwrite: bool = False,
+    on_progress: Callable[[int, int, ImageError | None], None] | None = None,
+) -> EncodeSummary:
+    """Encode pictures into a Parquet file; see :class:`FeatureWriter` for what is in it.
+
+    A picture that cannot be read is listed and passed over. Rows stand in the order of the sources. An
+    interrupted job leaves nothing behind under the file's name.
+
+    Args:
+        encoder: A composed encoder.
+        sources: Files and folders; see :func:`expand_sources`.
+        output: A ``.parquet`` file, or a folder to put ``features.parquet`` in.
+        batch_size: Pictures per forward. Pictures of different sizes never share one.
+        overwrite: Replace an output that exists.
+        on_progress: Called after every picture with pictures done, pictures in all, and its error if it
+            failed.
+
+    Raises:
+        InputError: A missing source, no pictures, an output that exists, or a batch size below 1.
+        VisionComposerError: The output cannot be written, or a batch does not fit in memory.
+    """
+    import torch
+
+    if batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+    files = expand_sources(sources)
+    path = output_file(output, overwrite=overwrite)
+    metadata = {
+        "version": __version__,
+        "config": encoder.config.to_dict(),
+        "dtype": str(encoder.dtype).removeprefix("torch."),
+    }
+    start = time.perf_counter()
+    num_tokens = 0
+    with (
+        _evaluation(encoder),
+        FeatureWriter(path, half=encoder.dtype == torch.float16, metadata=metadata) as writer,
+    ):
+        for done, (name, result) in enumerate(_results(encoder, files, batch_size), start=1):
+            error = result if isinstance(result, ImageError) else None
+            if isinstance(result, ImageError):
+                writer.fail(result)
+            else:
+                writer.write(name, result)
+                num_tokens += len(result)
+            if on_progress is not None:
+                on_progress(done, len(files), error)
+    return EncodeSummary(
+        output=path,
+        failures=writer.failures if writer.num_failed else None,
+        num_images=len(files) - writer.num_failed,
+        num_failed=writer.num_failed,
+        num_tokens=num_tokens,
+        width=encoder.plan.output_width,
+        seconds=time.perf_counter() - start,
+    )
+
+
+@contextmanager
+def _evaluation(encoder: ComposedVisionEncoder) -> Iterator[None]:
+    import torch
+
+    training = encoder.training
+    encoder.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        encoder.train(training)
+
+
+def _results(
+    encoder: ComposedVisionEncoder, files: list[str], batch_size: int
+) -> Iterator[tuple[str, Tensor | ImageError]]:
+    """Features (tokens, width) or the error of every picture; errors may overtake a filling batch."""
+    names: list[str] = []
+    pixels: list[Tensor] = []
+    for _, name, result in iter_pixels(files, encoder.preprocess):
+        if isinstance(result, ImageError):
+            yield name, result
+            continue
+        if pixels and (len(pixels) == batch_size or result.shape != pixels[0].shape):
+            yield from _forward(encoder, names, pixels)
+            names, pixels = [], []
+        names.append(name)
+        pixels.append(result)
+    if pixels:
+        yield from _forward(encoder, names, pixels)
+
+
+def _forward(
+    encoder: ComposedVisionEncoder, names: list[str], pixels: list[Tensor]
+) -> Iterator[tuple[str, Tensor | ImageError]]:
+    import torch
+
+    try:
+        features = encoder(pixel_values=torch.stack(pixels)).cpu()
+    except InputError as error:
+        yield from ((name, ImageError(name, str(error))) for name in names)
+    except torch.OutOfMemoryError as error:
+        raise VisionComposerError(
+            f"{len(pixels)} pictures at once do not fit in memory: choose a smaller batch size ({error})"
+        ) from error
+    else:
+        yield from zip(names, features, strict=True)

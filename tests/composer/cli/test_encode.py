@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+import yaml
+from PIL import Image
+from sklearn.datasets import load_sample_images
+from typer.testing import CliRunner, Result
+
+from vision_composer import compose
+from vision_composer.cli.encode import encode
+from vision_composer.encode import read_features
+
+
+def run(*arguments: object) -> Result:
+    app = typer.Typer()
+    app.command()(encode)
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    encoder = {
+        "model_type": "clip_vision_model",
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
+    encoder |= {"intermediate_size": 16, "image_size": 32, "patch_size": 8}
+    path = tmp_path / "tower.yaml"
+    path.write_text(yaml.safe_dump({"schema": 1, "encoder": encoder, "select_layers": [-1]}))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name, photo in zip(("china.jpg", "flower.jpg"), load_sample_images().images, strict=True):
+        Image.fromarray(photo[::4, ::4]).save(folder / name)
+    return folder
+
+
+def test_all_encoded(config: Path, photos: Path, tmp_path: Path) -> None:
+    result = run(config, photos, "-o", tmp_path / "out", "--batch-size", 1)
+    assert result.exit_code == 0, result.output
+    output = tmp_path / "out" / "features.parquet"
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("encoded 2 images, 0 failed, 34 tokens x 16, ")
+    assert last.endswith(str(output))
+    assert result.stderr == ""  # no terminal, no bar
+    assert [Path(name).name for name, _ in read_features(output)] == ["china.jpg", "flower.jpg"]
+    assert sorted(path.name for path in output.parent.iterdir()) == ["features.parquet"]
+
+
+def test_values_laid_over_the_config(photos: Path, tmp_path: Path) -> None:
+    result = run(
+        "tiny/digits",
+        photos,
+        "-o",
+        tmp_path / "f.parquet",
+        "--set",
+        "select_layers=[-2,1]",
+        "--set",
+        "post_norm=none",
+    )
+    assert result.exit_code == 0, result.output
+    back = dict(read_features(tmp_path / "f.parquet"))
+    encoder = compose("tiny/digits", overrides=["select_layers=[-2,1]", "post_norm=none"])
+    for name, values in back.items():
+        np.testing.assert_allclose(values, encoder.encode([name])[0].numpy(), rtol=1e-5, atol=1e-5)
+    assert {values.shape for values in back.values()} == {(16, 128)}
+
+
+def test_some_failed(config: Path, photos: Path, tmp_path: Path) -> None:
+    (photos / "broken[red].png").write_bytes(b"broken")
+    (photos / "empty.jpg").touch()
+    (photos / "gone.jpg").symlink_to("nowhere.jpg")
+    result = run(config, photos, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "encoded 2 images, 3 failed (listed in " in result.stdout.splitlines()[-1]
+    assert f"failed: {photos}/broken[red].png: not a picture" in result.stderr
+    assert f"failed: {photos}/empty.jpg: the file is empty" in result.stderr
+    lines = (tmp_path / "out" / "features.failed.jsonl").read_text().splitlines()
+    assert [Path(json.loads(line)["image"]).name for line in lines] == [
+        "broken[red].png",
+        "empty.jpg",
+        "gone.jpg",
+    ]
+
+
+def test_all_failed(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"broken")
+    result = run(config, tmp_path / "broken.png", "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert list(read_features(tmp_path / "out" / "features.parquet")) == []
+
+
+def test_an_output_that_exists(config: Path, photos: Path, tmp_path: Path) -> None:
+    output = tmp_path / "f.parquet"
+    output.write_text("kept")
+    result = run(config, photos, "-o", output)
+    assert (result.exit_code, output.read_text()) == (2, "kept")
+    assert f"error: {output}: exists" in result.stderr
+    assert run(config, photos, "-o", output, "--overwrite").exit_code == 0
+    assert len(list(read_features(output))) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["{config}", "{photos}"], "--output"),
+        (["{config}", "-o", "{out}"], "IMAGES"),
+        (["{config}", "{photos}", "-o", "{out}", "--batch-size", "0"], "batch-size"),
+        (["{config}", "{photos}/no.png", "-o", "{out}"], "no such file or folder"),
+        (["{config}", "{photos}", "-o", "{out}", "--device", "gpu"], "device 'gpu' cannot be used here"),
+        (["{config}", "{photos}", "-o", "{out}", "--device", "meta"], "device 'meta' cannot be used here"),
+        (["{config}", "{photos}", "-o", "{out}", "--set", "encoder.hiden_size=3"], "hiden_size"),
+        (
+            ["{config}", "{photos}", "-o", "{out}", "--set", "weights.source=./no.safetensors"],
+            "no.safetensors",
+        ),
+        (["no-such-preset", "{photos}", "-o", "{out}"], "no-such-preset"),
+    ],
+)
+def test_nothing_could_be_run(
+    arguments: list[str], reason: str, config: Path, photos: Path, tmp_path: Path
+) -> None:
+    places = {"config": config, "photos": photos, "out": tmp_path / "out"}
+    result = run(*(argument.format(**places) for argument in arguments))
+    assert result.exit_code == 2
+    assert reason in result.stderr
+    assert not (tmp_path / "out").exists()
+    assert "Traceback" not in result.output
+
+
+def test_importing_the_command_loads_no_torch() -> None:
+    code = "import sys, vision_composer.cli.encode; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
