@@ -59,9 +59,10 @@ class VisionEncoderBuilder:
         revision: str | None = None,
         dtype: str | None = None,
         prefix: str | None = None,
+        format: str | None = None,
     ) -> Self:
         """Set where the weights come from: hub id, folder or file; None for random weights."""
-        given = {"revision": revision, "dtype": dtype, "prefix": prefix}
+        given = {"revision": revision, "dtype": dtype, "prefix": prefix, "format": format}
         block = {"source": None if source is None else str(source)}
         return self._with(
             "weights", block | {key: value for key, value in given.items() if value is not None}

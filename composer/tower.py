@@ -116,7 +116,8 @@ class ComposedVisionEncoder(nn.Module):
             return self._nothing(width=pixels.shape[3], height=pixels.shape[2])
         features = self._features(pixels)
         if self.uses_head:
-            return self.model.get_submodule(self.family.head)(features[0]).unsqueeze(1)
+            pooled: Tensor = self.model.get_submodule(self.family.head)(features[0])
+            return pooled.unsqueeze(1)
         selected = [self.select_tokens(state) for state in features]
         return torch.cat(selected, dim=-1) if len(selected) > 1 else selected[0].contiguous()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .codes import CODES
 from .config import (
     ATTN_BACKENDS,
@@ -14,11 +12,9 @@ from .config import (
     WeightsConfig,
 )
 from .encoders import ENCODER_CONFIGS, EncoderConfig, GenericEncoderConfig, RopeType, encoder_config
+from .json_schema import json_schema
 from .loading import ConfigSource, load_config, load_tree, validate_tree
 from .yaml_loader import load_yaml
-
-if TYPE_CHECKING:
-    from .json_schema import json_schema
 
 __all__ = [
     "ATTN_BACKENDS",
@@ -40,11 +36,3 @@ __all__ = [
     "load_yaml",
     "validate_tree",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "json_schema":  # pydantic's generator takes a while to import, and only editors need its work
-        from .json_schema import json_schema
-
-        return json_schema
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

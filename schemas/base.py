@@ -19,8 +19,7 @@ def did_you_mean(word: object, choices: Iterable[str]) -> str:
 
 def problem(code: str, message: str, *loc: str | int, value: Any = None) -> InitErrorDetails:
     """One line of a pydantic error: ``code`` becomes its type, ``message`` stays as written."""
-    # pydantic types both arguments as literals.
-    error = PydanticCustomError(code, message)  # type: ignore[arg-type]
+    error = PydanticCustomError(code, message)
     return InitErrorDetails(type=error, loc=loc, input=value)
 
 

@@ -28,6 +28,9 @@ class WeightsConfig(ConfigModel):
     """Hub id, folder or .safetensors file; paths in a YAML file are relative to it. null: random weights."""
     revision: str | None = None
     """Branch, tag or commit of a hub id; a commit pins it."""
+    format: Literal["safetensors", "pickle"] = "safetensors"
+    """Which of the checkpoint's files are read. Pickles are read by torch's weights-only unpickler, and only
+    when asked for here."""
     prefix: str | None = None
     """What the tower's tensor names begin with in the checkpoint; null finds it. For checkpoints with
     several towers that fit."""

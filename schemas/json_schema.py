@@ -28,6 +28,9 @@ class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False  # "Hidden Size" says nothing that "hidden_size" does not
 
+    def function_plain_schema(self, schema: Any) -> dict[str, Any]:
+        return {}  # the encoder, filled in below; older versions of pydantic raise here
+
 
 def json_schema() -> dict[str, Any]:
     """The schema of a config file, JSON Schema 2020-12."""

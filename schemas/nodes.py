@@ -63,7 +63,7 @@ class Source:
         start = self._starts[span.line - 1]
         line_break = _LINE_BREAK.search(self.text, start)
         end = min(line_break.start() if line_break else len(self.text), start + _WIDEST_LINE)
-        return _UNPRINTABLE.sub("\ufffd", self.text[start:end])
+        return printable(self.text[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Place:
     def problem(self, code: str, message: str, path: Loc = ()) -> Problem:
         """A problem that stands here."""
         span = self.span
-        return Problem(code, message, dotted(path), span, self.source.line(span))
+        return Problem(code, printable(message), dotted(path), span, self.source.line(span))
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,9 @@ class Node:
     def problem(self, code: str, message: str, path: Loc = ()) -> Problem:
         """A problem of this value, at its position if it has one."""
         place = self.place or self.key
-        return place.problem(code, message, path) if place else Problem(code, message, dotted(path))
+        if place:
+            return place.problem(code, message, path)
+        return Problem(code, printable(message), dotted(path))
 
     def children(self) -> list[tuple[str | int, Node]]:
         """Keys or indices with their nodes; nothing for a scalar."""
@@ -124,6 +126,11 @@ class Node:
             item: Node = self.value[key]
             return item
         return None
+
+
+def printable(text: str) -> str:
+    """``text`` without the characters that a terminal would act on: texts of a config end up in messages."""
+    return _UNPRINTABLE.sub("\ufffd", text)
 
 
 def dotted(path: Loc) -> str:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from ..errors import Problem
 from .base import did_you_mean
-from .nodes import Loc, Node, dotted, find
+from .nodes import Loc, Node, find
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -47,8 +47,7 @@ def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
             expected.setdefault(path, []).append(_EXPECTED[line["type"]])
             message = f"expected {', or '.join(expected[path])}, got {_kind(line['input'])}{_hint(line)}"
         at_key = code == "VC101" or depth < len(path)
-        place = (node.key or node.place) if at_key else (node.place or node.key)
-        found = place.problem(code, message, path) if place else Problem(code, message, dotted(path))
+        found = (node.key if at_key and node.key else node).problem(code, message, path)
         problems[path, code if line["type"] in _EXPECTED else message] = found
     return sorted(problems.values(), key=lambda problem: _order(problem, tree))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from vision_composer import plan
 from vision_composer.encoders import FAMILIES
-from vision_composer.presets import preset_names
+from vision_composer.presets import preset_names, preset_path
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
@@ -31,9 +31,16 @@ def families_table() -> str:
             sizes = "fixed, native: any"
         prefixes = ", ".join(map(str, sorted({info.num_prefix_tokens for info in infos})))
         head = "yes" if FAMILIES[model_type].head else "no"
-        listed = ", ".join(f"`{name}`" for name in names)
-        rows.append(f"| `{model_type}` | {sizes} | {prefixes} | {head} | {listed} |")
+        rows.append(f"| `{model_type}` | {sizes} | {prefixes} | {head} | {_by_folder(names)} |")
     return "\n".join(rows)
+
+
+def _by_folder(names: list[str]) -> str:
+    stems = defaultdict(list)
+    for name in names:
+        path = preset_path(name)
+        stems[path.parent.name].append(path.stem)
+    return "; ".join(f"**{folder}**: {', '.join(listed)}" for folder, listed in stems.items())
 
 
 def updated(readme: str) -> str:

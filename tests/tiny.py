@@ -11,6 +11,9 @@ import transformers
 from vision_composer.encoders import FAMILIES, family_of
 from vision_composer.schemas import encoder_config
 
+UNDECLARED = {"use_mask_token", "vision_use_head"}
+"""Fields that the oldest supported transformers reads from a config without declaring them."""
+
 _DENSE = {
     "hidden_size": 32,
     "num_hidden_layers": 4,

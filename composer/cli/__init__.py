@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import plan, presets, schema, validate
+from . import demo, encode, plan, presets, schema, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -16,10 +16,12 @@ app = typer.Typer(
     rich_markup_mode=None,  # rich takes as long to import as all the rest of --help
     pretty_exceptions_enable=False,
 )
+app.command()(plan.plan)
+app.command()(encode.encode)
+app.command()(demo.demo)
 app.command()(validate.validate)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
-app.command()(plan.plan)
 
 
 def main() -> None:

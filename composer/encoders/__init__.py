@@ -65,8 +65,6 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     fields: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
     if "vision_config" in fields:
         fields = fields["vision_config"]
-        if not isinstance(fields, Mapping):
-            fields = fields.to_dict()
     model_type = str(fields.get("model_type"))
     if model_type not in ENCODER_CONFIGS:
         raise ConfigError(

@@ -14,10 +14,9 @@ from ..schemas import EncoderConfig, RopeType
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from transformers import PreTrainedModel
 
 IMAGENET_MEAN_STD = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
-"""How pictures are normalised for encoders trained on ImageNet statistics, as arguments of an image processor."""
+"""How pictures are normalised by ImageNet's statistics, as arguments of an image processor."""
 
 Shapes = dict[str, tuple[int, ...]]
 """Tensor names of a checkpoint -> shapes."""
@@ -189,12 +188,11 @@ class EncoderFamily:
             fields[self.head_field] = head
         return getattr(transformers, self.config_class)(**fields)
 
-    def transformers_class(self, config: Any) -> type[PreTrainedModel]:
+    def transformers_class(self, config: Any) -> Any:
         """transformers' class of the tower."""
         import transformers
 
-        model_class: type[PreTrainedModel] = getattr(transformers, self.model_class)
-        return model_class
+        return getattr(transformers, self.model_class)
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""

@@ -10,7 +10,6 @@ from .base import EncoderFamily, Shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
 
 
 class Generic(EncoderFamily):
@@ -42,11 +41,11 @@ class Generic(EncoderFamily):
         config.tie_last_hidden_states = False
         return config
 
-    def transformers_class(self, config: Any) -> type[PreTrainedModel]:
+    def transformers_class(self, config: Any) -> Any:
         from transformers import MODEL_MAPPING
 
         try:
-            return MODEL_MAPPING[type(config)]  # type: ignore[no-any-return]
+            return MODEL_MAPPING[type(config)]
         except KeyError as error:
             raise BackendError(
                 f"transformers' AutoModel does not cover model_type {config.model_type!r}, so the generic "

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 
 from ..encoders import EncoderFamily
 from ..errors import WeightsError
 from ..schemas import EncoderConfig, GenericEncoderConfig
-from .source import Checkpoint, TensorHeader, open_checkpoint
+from .files import TensorHeader, read_tensor
+from .source import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,14 +66,12 @@ def load_model(
 
     if weights.source is None:
         with torch.no_grad():
-            model = model_class._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
-        drop(model, unused)
-        return model
+            untrained = model_class._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
+        return drop(untrained, unused)
 
     with torch.device("meta"):
-        wanted = model_class._from_config(config, attn_implementation="eager")
-    drop(wanted, unused)
-    checkpoint = open_checkpoint(weights.source, weights.revision)
+        wanted = drop(model_class._from_config(config, attn_implementation="eager"), unused)
+    checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
     _check_config(checkpoint, encoder, config)
     state_dict = _read(checkpoint, encoder, wanted, prefix=weights.prefix)
     with _quiet():
@@ -85,7 +83,7 @@ def load_model(
             attn_implementation=attn_implementation,
             output_loading_info=True,
         )
-    drop(model, unused)
+    model = drop(model, unused)
     missing = sorted(set(info["missing_keys"]) & set(model.state_dict()))
     if missing or info["mismatched_keys"]:
         raise WeightsError(
@@ -94,13 +92,14 @@ def load_model(
     return model
 
 
-def drop(model: torch.nn.Module, paths: Iterable[str]) -> None:
-    """Take parameters and submodules out of a module; paths that are not there are passed over."""
+def drop(model: PreTrainedModel, paths: Iterable[str]) -> PreTrainedModel:
+    """``model`` without the parameters and submodules at ``paths``, as far as they are there."""
     for path in paths:
         parent_path, _, name = path.rpartition(".")
         parent = model.get_submodule(parent_path)
         if getattr(parent, name, None) is not None:
             setattr(parent, name, None)
+    return model
 
 
 def _read(
@@ -143,7 +142,7 @@ class _Renamer:
 
         transforms = get_model_conversion_mapping(model)
         self.converters = [t for t in transforms if isinstance(t, WeightConverter)]
-        self.renamings = [t for t in transforms if not isinstance(t, WeightConverter)]
+        self.renamings: list[Any] = [t for t in transforms if not isinstance(t, WeightConverter)]
         self.needed = dict(model.state_dict())
         self._block = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d+)\.")
 
@@ -223,11 +222,7 @@ def _check_shape(name: str, header: TensorHeader, names: _Renamer, stripped: str
 
 
 def _read_tensor(name: str, header: TensorHeader) -> Tensor:
-    try:
-        with safe_open(header.file, framework="pt") as file:
-            tensor: Tensor = file.get_tensor(name)
-    except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{header.file}: tensor {name} cannot be read: {error}") from error
+    tensor = read_tensor(header.file, name)
     if not tensor.is_floating_point():
         raise WeightsError(
             f"{header.file}: tensor {name} is {tensor.dtype}; quantised weights are not supported"
@@ -269,8 +264,9 @@ def _listed(value: Any) -> Any:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers from reporting what is dropped right after, and from drawing bars."""
-    from transformers.utils import logging
+    from transformers.utils import logging as transformers_logging
 
+    logging: Any = transformers_logging  # untyped
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import yaml
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from ..tower import ComposedVisionEncoder
 
 
@@ -16,7 +18,8 @@ def save_tower(tower: ComposedVisionEncoder, folder: Path) -> None:
 
     transformers writes the weights, so that they carry the names of its checkpoints.
     """
-    tower.model.save_pretrained(folder)
+    model: PreTrainedModel = tower.model  # type: ignore[assignment]  # an nn.Module to the tower itself
+    model.save_pretrained(folder)
     tower.preprocessor.processor.save_pretrained(folder)
     config = tower.config.to_dict()
     config["weights"] = {"source": "./model.safetensors", "dtype": str(tower.dtype).removeprefix("torch.")}

@@ -9,18 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
+from .files import Format, TensorHeader, read_headers
 
-INDEX = "model.safetensors.index.json"
-SINGLE = "model.safetensors"
-
-
-@dataclass(frozen=True)
-class TensorHeader:
-    """What a safetensors header says of one tensor."""
-
-    file: Path
-    shape: tuple[int, ...]
-    dtype: str
+_SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
+_PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
+_SMALL = ("config.json", "preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
@@ -53,7 +46,7 @@ class Checkpoint:
                 raise WeightsError(
                     f"{self.label}: {file} is missing, though the index names it for {wanted[0]}"
                 )
-            found = read_header(path)
+            found = read_headers(path)
             for name in wanted:
                 if name not in found:
                     raise WeightsError(f"{path}: has no tensor {name}, though the index says so")
@@ -70,45 +63,32 @@ class Checkpoint:
         return None if path is None else _read_json(path)
 
 
-def read_header(path: Path) -> dict[str, TensorHeader]:
-    """Names, shapes and dtypes of a safetensors file.
-
-    Raises:
-        WeightsError: Not a safetensors file, or cut short.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
-            return {
-                name: TensorHeader(path, tuple(view.get_shape()), str(view.get_dtype()))
-                for name, view in slices.items()
-            }
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path}: not a complete safetensors file: {error}") from error
-
-
-def open_checkpoint(source: str, revision: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    source: str, revision: str | None = None, *, file_format: Format = "safetensors"
+) -> Checkpoint:
     """Find a checkpoint's tensors.
 
     Args:
-        source: A ``.safetensors`` file, a folder, or a hub id. What exists on disk is taken from there.
+        source: A file, a folder, or a hub id. What exists on disk is taken from there.
         revision: Branch, tag or commit of a hub id.
+        file_format: Which files to read. Pickles are never read unless asked for.
 
     Raises:
         WeightsError: Nothing there, or nothing that can be read.
     """
     path = Path(source).expanduser()
     if path.is_file():
-        if path.suffix != ".safetensors":
-            raise WeightsError(f"{source}: weights are read from .safetensors files only")
+        if (path.suffix == ".safetensors") != (file_format == "safetensors"):
+            hint = (
+                "set weights.format: pickle" if file_format == "safetensors" else "leave out weights.format"
+            )
+            raise WeightsError(f"{source}: not a {file_format} file; if it is to be read, {hint}")
         return _from_files(source, [path], path.parent)
     if path.is_dir():
-        return _from_folder(source, path)
+        return _from_folder(source, path, file_format)
     if _looks_like_path(source):
         raise WeightsError(f"{source}: no such file or folder")
-    return _from_hub(source, revision)
+    return _from_hub(source, revision, file_format)
 
 
 def local_folder(source: str, revision: str | None = None) -> Path | None:
@@ -117,7 +97,7 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     if path.exists():
         return path if path.is_dir() else path.parent
     fetch = _hub_fetch(source, revision)
-    found = [fetch(name) for name in ("preprocessor_config.json", "processor_config.json")]
+    found = [fetch(name) for name in _SMALL[1:]]
     return next((file.parent for file in found if file is not None), None)
 
 
@@ -125,22 +105,23 @@ def _looks_like_path(source: str) -> bool:
     return source.startswith((".", "/", "~")) or source.endswith(".safetensors") or source.count("/") > 1
 
 
-def _from_folder(label: str, folder: Path) -> Checkpoint:
-    index = folder / INDEX
+def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
+    single = folder / _SINGLE[file_format]
+    index = folder / f"{single.name}.index.json"
     if index.is_file():
         return Checkpoint(label, _weight_map(index), _local_fetch(folder))
-    files = [folder / SINGLE] if (folder / SINGLE).is_file() else sorted(folder.glob("*.safetensors"))
+    files = [single] if single.is_file() else sorted(folder.glob(f"*{single.suffix}"))
     if not files:
-        pickles = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in folder.glob(pattern))
-        hint = f"; {pickles[0]} is a pickle: save it as safetensors" if pickles else ""
-        raise WeightsError(f"{label}: no .safetensors file in this folder{hint}")
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        hint = f", but {pickles[0]}: {_PICKLE_HINT}" if pickles else ""
+        raise WeightsError(f"{label}: no {single.suffix} file in this folder{hint}")
     return _from_files(label, files, folder)
 
 
 def _from_files(label: str, files: list[Path], folder: Path) -> Checkpoint:
     names: dict[str, str] = {}
     for file in files:
-        for name in read_header(file):
+        for name in read_headers(file):
             if name in names:
                 raise WeightsError(f"{label}: tensor {name} is in both {names[name]} and {file.name}")
             names[name] = file.name
@@ -151,17 +132,17 @@ def _local_fetch(folder: Path) -> Callable[[str], Path | None]:
     return lambda name: folder / name if (folder / name).is_file() else None
 
 
-def _from_hub(repo: str, revision: str | None) -> Checkpoint:
+def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoint:
     fetch = _hub_fetch(repo, revision)
-    index = fetch(INDEX)
+    name = _SINGLE[file_format]
+    index = fetch(f"{name}.index.json")
     if index is not None:
         return Checkpoint(repo, _weight_map(index), fetch)
-    single = fetch(SINGLE)
+    single = fetch(name)
     if single is None:
-        raise WeightsError(
-            f"{repo}: neither {INDEX} nor {SINGLE} in this repository; weights are read from safetensors"
-        )
-    return Checkpoint(repo, dict.fromkeys(read_header(single), SINGLE), fetch)
+        hint = f"; if it has a {_SINGLE['pickle']}, {_PICKLE_HINT}" if file_format == "safetensors" else ""
+        raise WeightsError(f"{repo}: neither {name} nor {name}.index.json in this repository{hint}")
+    return Checkpoint(repo, dict.fromkeys(read_headers(single), name), fetch)
 
 
 def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
@@ -179,7 +160,7 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
         except LocalEntryNotFoundError as error:
             # Offline, a file that the repository lacks and one that was never downloaded look the same;
             # only the weights must be there.
-            if name not in (INDEX, "config.json", "preprocessor_config.json", "processor_config.json"):
+            if name not in _SMALL and not name.endswith(".index.json"):
                 raise WeightsError(
                     f"{repo}: {name} is not in the local cache and the hub cannot be reached"
                 ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from ..base import did_you_mean, invalid, problem
 from .aimv2 import Aimv2VisionEncoderConfig
@@ -70,6 +70,7 @@ AnyEncoderConfig = Annotated[
     EncoderConfig,
     PlainValidator(encoder_config),
     PlainSerializer(lambda encoder: encoder.model_dump(exclude_unset=True), return_type=dict[str, Any]),
+    WithJsonSchema({"type": "object"}),  # the real one, by model_type, is made in json_schema.py
 ]
 
 __all__ = [

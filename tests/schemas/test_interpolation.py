@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -236,12 +237,10 @@ def test_the_same_is_resolved_and_the_same_is_refused_as_by_omegaconf(data):
 def test_any_text(text):
     try:
         found, alone = references(text)
-    except ValueError as error:
-        assert str(error)
+    except ValueError:
+        pass
     else:
         assert all(reference.text in text for reference in found)
         assert alone == (len(found) == 1 and found[0].text == text)
-    try:
+    with suppress(ConfigError):
         resolved({"a": text, "b": 1})
-    except ConfigError as error:
-        assert str(error)

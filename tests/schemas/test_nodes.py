@@ -14,7 +14,7 @@ from vision_composer.schemas.nodes import MAX_DEPTH, MAX_NODES, Node, Place, Sou
         ("a\nbc", 3, 2, 2),
         ("a\r\nbc", 3, 2, 1),
         ("a\rbc", 2, 2, 1),
-        ("é\u2028ü\n\n𝒳x", 6, 3, 2),  # only line feeds and carriage returns end a line, as in an editor
+        ("é\u2028ü\n\n🜂x", 6, 3, 2),  # only line feeds and carriage returns end a line, as in an editor
     ],
 )
 def test_span_counts_characters_from_one(text, index, line, column):
@@ -96,3 +96,8 @@ def test_from_python_takes_the_deepest_it_should():
     assert from_python(value).plain() == value
     with pytest.raises(ConfigError, match="more than 64 levels"):
         from_python({"a": value})
+
+
+def test_messages_have_nothing_a_terminal_would_act_on():
+    for node in (Node(1), Node(1, Place(Source("s", "a"), 0))):
+        assert node.problem("VC101", "a\x1b[31m\nb").message == "a\ufffd[31m\ufffdb"

@@ -1,6 +1,9 @@
+import itertools
 import json
 import math
+import re
 import time
+import unicodedata
 
 import pytest
 import yaml
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import preset_names, preset_path
-from vision_composer.schemas import load_yaml
+from vision_composer.schemas import CODES, load_yaml
 from vision_composer.schemas.nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES
 from vision_composer.schemas.yaml_loader import read_yaml
 
@@ -37,10 +40,11 @@ def refused(text):
         (str(2**63 - 1), 2**63 - 1),
         # ... in which all of these are strings, whatever YAML 1.1 made of them ...
         *[(word, word) for word in ("no", "No", "off", "on", "yes", "y", "n", "nUll", "tRUE", "None")],
-        *[(word, word) for word in ("12:30:00", "2024-01-01", "1_000", "0b11", "190:20:30", "=", "1e", "0x", "+")],
+        *[(word, word) for word in ("12:30:00", "2024-01-01", "1_000", "0b11", "=", "1e", "0x", "+")],
         # ... and so is a leading zero, which the two read differently.
         ("017", "017"), ("-017", "-017"), ("00", "00"),
-        ("'1'", "1"), ('"null"', "null"), ('"\\u00e9\\n"', "é\n"), ("|\n  1\n", "1\n"), (">-\n  a\n  b\n", "a b"),
+        ("'1'", "1"), ('"null"', "null"), ('"\\u00e9\\n"', "é\n"),
+        ("|\n  1\n", "1\n"), (">-\n  a\n  b\n", "a b"),
         ("[1, [a, {b: c}], ]", [1, ["a", {"b": "c"}]]),
         ("{a: 1, b: }", {"a": 1, "b": None}),
         ("${a.b}", "${a.b}"),
@@ -167,10 +171,7 @@ def test_an_alias_has_its_own_key_and_the_anchors_value():
 def laughs(width, levels):
     names = [f"l{i}" for i in range(levels)]
     lines = [f"l0: &l0 [{', '.join('x' * width)}]"]
-    lines += [
-        f"{new}: &{new} [{', '.join([f'*{old}'] * width)}]"
-        for old, new in zip(names, names[1:], strict=False)
-    ]
+    lines += [f"{new}: &{new} [{', '.join([f'*{old}'] * width)}]" for old, new in itertools.pairwise(names)]
     return "\n".join(lines)
 
 
@@ -249,7 +250,7 @@ def test_json_means_the_same_here(data, indent):
 
 
 # Independent truth for positions: PyYAML's own parser in Python, composing nodes.
-PLAIN = st.text("abcé𝒳", min_size=1, max_size=4)
+PLAIN = st.text("abcé🜂", min_size=1, max_size=4)
 TREES = st.dictionaries(
     PLAIN,
     st.recursive(
@@ -295,19 +296,21 @@ def test_positions_are_pyyamls(data, flow, line_break):
 def check(data):
     """Whatever the input: a tree, or problems that stand inside it."""
     try:
-        tree = load_yaml(data, "s")
+        plain = load_yaml(data, "s").plain()
     except ConfigError as error:
-        text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
-        for problem in error.problems:
-            assert problem.code.startswith("VC")
-            assert 1 <= problem.span.line <= text.count("\n") + text.count("\r") + 1
-            assert 1 <= problem.span.column <= len(text) + 1
-            assert "\n" not in str(problem)
-        assert str(error).isprintable() or "\n" in str(error)
+        (problem,) = error.problems
     else:
-        plain = tree.plain()
         assert isinstance(plain, dict)
         assert all(math.isfinite(value) for value in plain.values() if isinstance(value, float))
+        return
+    text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+    assert problem.code in CODES
+    assert 1 <= problem.span.line <= text.count("\n") + text.count("\r") + 1
+    assert 1 <= problem.span.column <= len(text) + 1
+    assert "Cc" not in {
+        unicodedata.category(character) for character in re.sub("[\t\n]", "", problem.render())
+    }
+    assert "\n" not in str(problem)
 
 
 ANYTHING = settings(deadline=None, max_examples=300, suppress_health_check=list(HealthCheck))

@@ -147,12 +147,51 @@ def test_folders_without_weights_and_missing_paths_are_refused(tmp_path: Path) -
     with pytest.raises(WeightsError, match=r"no \.safetensors file in this folder"):
         load(tmp_path)
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(WeightsError, match=r"pytorch_model\.bin is a pickle"):
+    with pytest.raises(WeightsError, match=r"but pytorch_model\.bin: .* set weights\.format: pickle"):
         load(tmp_path)
-    with pytest.raises(WeightsError, match=r"only"):
+    with pytest.raises(WeightsError, match=r"not a safetensors file; .* set weights\.format: pickle"):
         load(tmp_path / "pytorch_model.bin")
     with pytest.raises(WeightsError, match="no such file or folder"):
         load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickles_are_read_when_asked_for(folder: Path, tmp_path: Path, zipped: bool) -> None:
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    tensors = load_file(folder / "model.safetensors")
+    torch.save(tensors, pickled / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
+    want = features(load(folder))
+    assert torch.equal(features(load(pickled, weights={"format": "pickle"})), want)
+    assert torch.equal(features(load(pickled / "pytorch_model.bin", weights={"format": "pickle"})), want)
+    with pytest.raises(WeightsError, match=r"no \.bin file"):
+        load(folder, weights={"format": "pickle"})
+
+
+class Bomb:
+    """Would leave a file behind, if it were ever unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_pickles_cannot_run_code(tmp_path: Path) -> None:
+    torch.save({"embeddings": Bomb(tmp_path / "owned")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin: not a pickle of tensors alone"):
+        load(tmp_path, weights={"format": "pickle"})
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x02]q\x00.", b"x" * 100])
+def test_broken_pickles_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "pytorch_model.bin").write_bytes(content)
+    with pytest.raises(
+        WeightsError, match=r"pytorch_model\.bin: (not a pickle|expected a pickled state dict)"
+    ):
+        load(tmp_path, weights={"format": "pickle"})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,125 @@
+import json
+import os
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+from typer.testing import CliRunner
+
+from vision_composer.cli import app
+
+CLIP = "schema: 1\nencoder:\n  model_type: clip_vision_model\n"
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["validate", *map(str, arguments)])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name, text in {
+        "good.yaml": CLIP,
+        "bad.yaml": CLIP + "  hiden_size: 5\nname: 5\n",
+        "deep/er/worse.yml": "a: [\n",
+        ".hidden/bad.yaml": "a: [\n",
+        "notes.txt": "a: [\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def test_good_files(folder):
+    result = run("good.yaml", "good.yaml")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "1 file, 0 problems\n")
+
+
+def test_every_problem_of_every_file(folder):
+    result = run(".")
+    assert result.exit_code == 1
+    assert result.stderr == "3 files, 3 problems\n"
+    assert result.stdout == (
+        "bad.yaml:4:3: encoder.hiden_size: unknown key (did you mean 'hidden_size'?) [VC101]\n"
+        "  4 |   hiden_size: 5\n"
+        "    |   ^\n"
+        "bad.yaml:5:7: name: expected a string, got the number 5; quote it: '5' [VC103]\n"
+        "  5 | name: 5\n"
+        "    |       ^\n"
+        "deep/er/worse.yml:2:1: did not find expected node content while parsing a flow node [VC002]\n"
+        "  2 | \n"
+        "    | ^\n"
+    )
+
+
+def test_json(folder):
+    result = run("bad.yaml", "--format", "json")
+    assert result.exit_code == 1
+    problems = json.loads(result.stdout)
+    assert problems[0] == {
+        "code": "VC101",
+        "message": "unknown key (did you mean 'hidden_size'?)",
+        "path": "encoder.hiden_size",
+        "file": "bad.yaml",
+        "line": 4,
+        "column": 3,
+    }
+    assert len(problems) == 2
+    assert json.loads(run("good.yaml", "--format", "json").stdout) == []
+
+
+def test_github_annotations(folder):
+    (folder / "a,b:c%.yaml").write_text(CLIP + "summary: [100%]\n")
+    result = run("a,b:c%.yaml", "bad.yaml", "--format", "github")
+    assert result.stdout.splitlines() == [
+        "::error file=a%2Cb%3Ac%25.yaml,line=4,col=10,title=VC103::summary: expected a string, got a list",
+        "::error file=bad.yaml,line=4,col=3,title=VC101::"
+        "encoder.hiden_size: unknown key (did you mean 'hidden_size'?)",
+        "::error file=bad.yaml,line=5,col=7,title=VC103::"
+        "name: expected a string, got the number 5; quote it: '5'",
+    ]
+
+
+def test_a_problem_that_files_share_is_counted_once(folder):
+    for name in ("one", "two"):
+        (folder / f"{name}.yaml").write_text("extends: ./bad.yaml\n")
+    result = run("bad.yaml", "one.yaml", "two.yaml", folder / "bad.yaml")
+    assert result.stderr.startswith("4 files, ")
+    assert "problems" in result.stderr
+    assert result.stdout.count("hiden_size: unknown key") == 1
+    assert run("one.yaml").stdout == run("bad.yaml").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing.yaml"], "no such file or folder: 'missing.yaml'"),
+        (["good.yaml", "missing"], "no such file or folder: 'missing'"),
+        (["empty"], "no .yaml or .yml file in 'empty'"),
+        ([], "Missing argument"),
+        (["good.yaml", "--format", "xml"], "xml"),
+    ],
+)
+def test_usage_errors(folder, arguments, message):
+    (folder / "empty").mkdir()
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr.replace("\n", " ")
+    assert result.stdout == ""
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
+def test_a_file_that_may_not_be_read(folder):
+    (folder / "good.yaml").chmod(0)
+    assert "[VC001]" in run("good.yaml").stdout
+
+
+def test_the_shipped_presets_are_valid():
+    presets = str(resources.files("vision_composer.presets"))
+    code = "from vision_composer.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", code, "validate", presets], capture_output=True, text=True, check=False
+    )
+    assert (result.returncode, result.stdout) == (0, "")
+    assert result.stderr.endswith(" files, 0 problems\n")
