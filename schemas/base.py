@@ -28,6 +28,13 @@ def invalid(title: str, *problems: InitErrorDetails) -> ValidationError:
     return ValidationError.from_exception_data(title, list(problems))
 
 
+def whole_number(value: Any) -> Any:
+    """Before a Literal of integers, which pydantic compares by ``==``: refuses true and 1.0."""
+    if isinstance(value, (bool, float)):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
 class ConfigModel(BaseModel):
     """A frozen, strict block of a config."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
-from .base import ConfigModel, did_you_mean, invalid, problem
+from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
 
 PostNorm = Literal["auto", "none", "last", "each"]
@@ -24,7 +24,7 @@ ATTN_BACKENDS: tuple[str, ...] = ("eager", "sdpa", "flex_attention", "flash_atte
 class WeightsConfig(ConfigModel):
     """Where the weights come from."""
 
-    source: str | None = None
+    source: Annotated[str, Field(min_length=1)] | None = None
     """Hub id, folder or .safetensors file; paths in a YAML file are relative to it. null: random weights."""
     revision: str | None = None
     """Branch, tag or commit of a hub id; a commit pins it."""
@@ -61,7 +61,7 @@ class CompileConfig(ConfigModel):
 class TowerConfig(ConfigModel):
     """A vision encoder as a VLM uses it: which encoder, which weights, which features of it, run how."""
 
-    schema_version: Annotated[Literal[1], Field(alias="schema")]
+    schema_version: Annotated[Literal[1], BeforeValidator(whole_number), Field(alias="schema")]
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     """Name of the config."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import BeforeValidator
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
+from ..base import problem, whole_number
 from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
 
 
@@ -19,7 +20,7 @@ class MLCDVisionEncoderConfig(EncoderConfig):
     """Width of the MLP inside a block."""
     num_hidden_layers: Count = 48
     num_attention_heads: Count = 16
-    num_key_value_groups: Literal[1] = 1
+    num_key_value_groups: Annotated[Literal[1], BeforeValidator(whole_number)] = 1
     """Query heads per key-value head; transformers' attention supports 1."""
     image_size: SquareSize = 336
     patch_size: SquareSize = 14

@@ -83,6 +83,9 @@ def test_all_problems_come_at_once() -> None:
         {"parallel": {"mode": "data"}},
         {"name": "a/b"},
         {"schema": 2},
+        {"schema": True},
+        {"schema": 1.0},
+        {"weights": {"source": ""}},
     ],
 )
 def test_types_are_strict(keys: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
 
 import pytest
@@ -195,9 +194,7 @@ def test_the_environment_stays_out(monkeypatch):
     ids=["text doubled", "trees doubled", "long text", "long chain", "deep", "many"],
 )
 def test_references_cannot_multiply_a_config(data):
-    before = time.perf_counter()
     assert {problem.code for problem in refused(data)} == {"VC006"}
-    assert time.perf_counter() - before < 10
 
 
 def test_the_largest_that_references_may_make():

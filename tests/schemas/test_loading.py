@@ -300,7 +300,6 @@ def test_files_are_read_anew(write):
         ("~/w", "{root}/w"),
         ("org/here", "{sub}/org/here"),
         ("${name}.safetensors", "{sub}/n.safetensors"),
-        ("''", ""),
     ],
 )
 def test_weights_paths_are_relative_to_the_file_that_says_them(write, monkeypatch, written, expected):
