@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..schemas import EncoderConfig
-from ..schemas.encoders.dinov2 import Dinov2EncoderConfig
-from ..schemas.encoders.dinov2_with_registers import Dinov2WithRegistersEncoderConfig
+from ..schemas.encoders.dinov2 import Dinov2Fields
 from .base import IMAGENET_MEAN_STD, EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ class DINOv2(EncoderFamily):
     def any_size(self, encoder: EncoderConfig) -> bool:
         return True
 
-    def stem_shapes(self, encoder: Dinov2EncoderConfig | Dinov2WithRegistersEncoderConfig) -> Shapes:
+    def stem_shapes(self, encoder: Dinov2Fields) -> Shapes:
         width = encoder.hidden_size
         return {
             "embeddings.cls_token": (1, 1, width),
@@ -34,7 +33,7 @@ class DINOv2(EncoderFamily):
             **conv_patches("embeddings.patch_embeddings.projection", encoder),
         }
 
-    def block_shapes(self, encoder: Dinov2EncoderConfig | Dinov2WithRegistersEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: Dinov2Fields) -> Shapes:
         width = encoder.hidden_size
         mlp_width = width * encoder.mlp_ratio
         attention: Shapes = {}

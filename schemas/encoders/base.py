@@ -132,3 +132,14 @@ class EncoderConfig(ConfigModel):
         if problems := self._check():
             raise invalid(type(self).__name__, *problems)
         return self
+
+
+def check_rope(encoder: EncoderConfig) -> list[InitErrorDetails]:
+    """The rule of an axial rope: rows and columns each rotate pairs of features of a head."""
+    if encoder.hidden_size % encoder.num_attention_heads == 0 and encoder.head_size % 4:
+        message = (
+            f"the rope needs a head size divisible by 4, not {encoder.head_size} "
+            f"(hidden_size {encoder.hidden_size} / {encoder.num_attention_heads} heads)"
+        )
+        return [problem("VC208", message, "num_attention_heads", value=encoder.num_attention_heads)]
+    return []

@@ -7,13 +7,11 @@ from typing import Literal
 from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
 
 
-class Dinov2EncoderConfig(EncoderConfig):
-    """DINOv2 ViT: a class token, learned positions interpolated to any size, layer scale."""
+class Dinov2Fields(EncoderConfig):
+    """What DINOv2 has with registers and without."""
 
-    model_type: Literal["dinov2"]
     mlp_ratio: Count = 4
     """Width of the MLP inside a block, in multiples of hidden_size."""
-    patch_size: SquareSize = 14
     hidden_act: Activation = "gelu"
     """Activation of the MLP."""
     hidden_dropout_prob: Probability = 0.0
@@ -32,6 +30,13 @@ class Dinov2EncoderConfig(EncoderConfig):
     """Stochastic depth, in training only."""
     use_swiglu_ffn: bool = False
     """Gated MLP, as in the giant model."""
+
+
+class Dinov2EncoderConfig(Dinov2Fields):
+    """DINOv2 ViT: a class token, learned positions interpolated to any size, layer scale."""
+
+    model_type: Literal["dinov2"]
+    patch_size: SquareSize = 14
     use_mask_token: bool = True
     """Whether the checkpoint carries the mask token of pre-training; the tower does not use it."""
 

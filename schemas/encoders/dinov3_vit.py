@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability
+from .base import Activation, Count, EncoderConfig, Epsilon, Probability, check_rope
 
 
 class DINOv3ViTEncoderConfig(EncoderConfig):
@@ -59,15 +58,4 @@ class DINOv3ViTEncoderConfig(EncoderConfig):
         return 1 + self.num_register_tokens
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if not problems and self.head_size % 4:
-            problems.append(
-                problem(
-                    "VC208",
-                    f"the rope needs a head size divisible by 4, not {self.head_size} "
-                    f"(hidden_size {self.hidden_size} / num_attention_heads {self.num_attention_heads})",
-                    "num_attention_heads",
-                    value=self.num_attention_heads,
-                )
-            )
-        return problems
+        return [*super()._check(), *check_rope(self)]

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator
 from pydantic_core import InitErrorDetails
 
-from ..base import problem, whole_number
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+from ..base import whole_number
+from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize, check_rope
 
 
 class MLCDVisionEncoderConfig(EncoderConfig):
@@ -42,15 +42,4 @@ class MLCDVisionEncoderConfig(EncoderConfig):
         return 1
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if not problems and self.head_size % 4:
-            problems.append(
-                problem(
-                    "VC208",
-                    f"the rope needs a head size divisible by 4, not {self.head_size} "
-                    f"(hidden_size {self.hidden_size} / num_attention_heads {self.num_attention_heads})",
-                    "num_attention_heads",
-                    value=self.num_attention_heads,
-                )
-            )
-        return problems
+        return [*super()._check(), *check_rope(self)]
