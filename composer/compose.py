@@ -57,7 +57,7 @@ def compose(
         post_norm=bool(planned.norm_layers),
         head=config.head,
         dtype=parameter_dtype,
-        attn_implementation=attention.backend.value,
+        attn_implementation=attention.implementation,
     )
     tower = ComposedVisionEncoder(
         model,

@@ -94,3 +94,7 @@ class BackendError(VisionComposerError, ValueError):
 
 class MissingDependencyError(VisionComposerError, ImportError):
     """An optional package is needed and not installed; says which and how to get it."""
+
+
+class PluginError(VisionComposerError):
+    """A plugin that cannot be imported, gives the wrong thing, or claims a name that is taken; names it."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .errors import InputError
-from .schemas import FEATURE_SELECT_STRATEGIES
+from .schemas import FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS
 from .schemas.base import did_you_mean
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 VisionFeatureSelectStrategyStr = Literal["class", "default", "full"]
 VisionFeatureSelectStrategy: TypeAlias = "VisionFeatureSelectStrategyStr | str | Callable[[Tensor], Tensor]"
 """A strategy's name, or a callable from (images, tokens, width) to (images, fewer tokens, width)."""
-
-_REGISTERED: dict[str, Callable[[Tensor], Tensor]] = {}
 
 
 def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -> None:
@@ -27,12 +25,9 @@ def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -
         selector: From features (images, tokens, width) to (images, selected tokens, width).
 
     Raises:
-        InputError: The name is taken.
+        InputError: The name is taken, or ``selector`` is not callable.
     """
-    if name in FEATURE_SELECT_STRATEGIES:
-        raise InputError(f"feature_select_strategy {name!r} is already registered")
-    _REGISTERED[name] = selector
-    FEATURE_SELECT_STRATEGIES.add(name)
+    FEATURE_SELECTOR_PLUGINS.register(name, selector)
 
 
 def get_vision_feature_selector(
@@ -47,6 +42,7 @@ def get_vision_feature_selector(
 
     Raises:
         InputError: Unknown name, or ``class`` without a prefix token.
+        PluginError: The plugin that offers the name cannot be used.
     """
     if callable(strategy):
         return strategy
@@ -58,12 +54,11 @@ def get_vision_feature_selector(
         return lambda features: features[:, num_prefix_tokens:]
     if strategy == "full":
         return lambda features: features
-    if strategy in _REGISTERED:
-        return _REGISTERED[strategy]
-    raise InputError(
-        f"unknown feature_select_strategy {strategy!r}{did_you_mean(strategy, FEATURE_SELECT_STRATEGIES)}; "
-        f"known: {', '.join(sorted(FEATURE_SELECT_STRATEGIES))}"
-    )
+    if selector := FEATURE_SELECTOR_PLUGINS.get(strategy):
+        return selector
+    known = [*FEATURE_SELECT_STRATEGIES, *FEATURE_SELECTOR_PLUGINS.names()]
+    hint = did_you_mean(strategy, known)
+    raise InputError(f"unknown feature_select_strategy {strategy!r}{hint}; known: {', '.join(known)}")
 
 
 def get_num_selected_vision_tokens(

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import demo, encode, plan, presets, schema, validate
+from . import demo, encode, plan, plugins, presets, schema, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -22,6 +22,7 @@ app.command()(demo.demo)
 app.command()(validate.validate)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
+app.command()(plugins.plugins)
 
 
 def main() -> None:

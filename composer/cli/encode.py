@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Plugins
+
 if TYPE_CHECKING:
     from ..encode import EncodeSummary
     from ..errors import ImageError
@@ -30,6 +32,7 @@ def encode(
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config; repeatable."),
     ] = None,
+    plugin: Plugins = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
     """Encode pictures into a Parquet file, one row per picture.

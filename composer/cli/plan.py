@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import Plugins
+
 _UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -21,6 +23,7 @@ def plan(
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config."),
     ] = None,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what a config amounts to: layers, widths, tokens, parameters, operations. Reads no weights."""

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Plugins
+
 if TYPE_CHECKING:
     from ..errors import Problem
 
@@ -29,6 +31,7 @@ def validate(
         Format,
         typer.Option("--format", help="For people, for programs, or as annotations of a GitHub workflow."),
     ] = Format.TEXT,
+    plugin: Plugins = None,
 ) -> None:
     """Check configs, and print every problem in them.
 

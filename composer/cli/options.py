@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def _import(modules: list[str] | None) -> list[str] | None:
+    if modules:
+        from ..errors import PluginError
+        from ..registry import load_plugin
+
+        for module in modules:
+            try:
+                load_plugin(module)
+            except PluginError as error:
+                raise typer.BadParameter(str(error)) from error
+    return modules
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="MODULE",
+        callback=_import,
+        is_eager=True,
+        help="Import a module that registers encoders, feature selectors or attention backends; repeatable.",
+    ),
+]
+"""``--plugin MODULE``: imported before the command begins."""
