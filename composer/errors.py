@@ -98,3 +98,7 @@ class MissingDependencyError(VisionComposerError, ImportError):
 
 class PluginError(VisionComposerError):
     """A plugin that cannot be imported, gives the wrong thing, or claims a name that is taken; names it."""
+
+
+class ConformanceError(VisionComposerError, AssertionError):
+    """An encoder family that does not keep what ``vision_composer.testing`` checks; names the property."""

@@ -168,7 +168,7 @@ def _loading(origin: Origin) -> Iterator[None]:
         yield
     except PluginError:
         raise
-    except Exception as error:  # a plugin's import can raise anything
+    except (Exception, SystemExit) as error:  # a plugin's import can raise anything
         raise PluginError(f"{origin} cannot be imported: {type(error).__name__}: {error}") from error
     finally:
         _current = before

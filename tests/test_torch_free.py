@@ -46,6 +46,7 @@ def test_import(code):
         ["presets", "list"],
         ["presets", "show", "llava-1.5-7b"],
         ["schema"],
+        ["plugins"],
         ["plan", "--help"],
     ],
     ids=" ".join,

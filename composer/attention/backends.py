@@ -166,6 +166,9 @@ def get_vit_attn_backend(
     import torch
 
     where = torch.get_default_device() if device is None else torch.device(device)
-    # An enum's member comes back as a member: only a registered backend is a bare name.
-    choice = select_attn_backend(head_size, dtype, where, override=attn_backend_override)
-    return AttentionBackend(choice.backend)
+    backend = select_attn_backend(head_size, dtype, where, override=attn_backend_override).backend
+    if not isinstance(backend, AttentionBackend):
+        raise BackendError(
+            f"attention backend {backend} is a plugin's: ask for it in a config's attn_backend"
+        )
+    return backend

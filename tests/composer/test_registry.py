@@ -106,6 +106,7 @@ def test_an_unknown_name_is_compared_with_what_plugins_offer(site: Site) -> None
     ("code", "reason"),
     [
         ("import plug_that_is_not_there", "ModuleNotFoundError: No module named 'plug_that_is_not_there'"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
         ("def second(x): pass", "AttributeError: module 'plug_a' has no attribute 'first'"),
         ("def first(:", "SyntaxError"),

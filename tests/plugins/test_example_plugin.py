@@ -132,6 +132,12 @@ def test_encode_equals_transformers(site: Path, config: Path, tmp_path: Path) ->
     torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
 
 
+def test_the_conformance_suite_passes_on_it(site: Path) -> None:
+    code = "from vision_composer.testing import check_encoder; check_encoder('chinese_clip_vision_model')"
+    result = run(site, "-c", code)
+    assert result.returncode == 0, result.stderr
+
+
 def test_plugins_lists_it(site: Path) -> None:
     result = cli(site, "plugins", "--json")
     assert result.returncode == 0, result.stderr
@@ -172,3 +178,25 @@ def test_the_guide_shows_the_files_as_they_are(path: str) -> None:
     language = "toml" if path.endswith("toml") else "python"
     code = (HERE / "example_plugin" / path).read_text(encoding="utf-8")
     assert f"```{language}\n{code}```" in GUIDE
+
+
+def test_the_python_of_the_guide_runs(site: Path, tmp_path: Path) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.DOTALL | re.MULTILINE)
+    registers = next(code for code in examples if "register_feature_selector(" in code)
+    (tmp_path / "my_project.py").write_text(registers)
+    (tmp_path / "a.yaml").write_text(CONFIG.replace("example.every_other", "my_project.first_row"))
+    arguments = ["-m", "vision_composer", "validate", "a.yaml", "--plugin", "my_project"]
+    result = run(site, *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+    checks = next(code for code in examples if "check_encoder" in code)
+    (tmp_path / "test_it.py").write_text(checks)
+    result = run(site, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_it.py", cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+
+
+def test_the_yaml_of_the_guide_is_valid(site: Path, tmp_path: Path) -> None:
+    (config,) = re.findall(r"^```yaml\n(.*?)^```", GUIDE, flags=re.DOTALL | re.MULTILINE)
+    (tmp_path / "a.yaml").write_text(config)
+    result = cli(site, "validate", tmp_path / "a.yaml")
+    assert result.returncode == 0, result.stdout
