@@ -7,8 +7,6 @@ in, and a plugin is imported when its name is used. Loads no torch.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -152,8 +150,8 @@ def _installed(group: str) -> tuple[EntryPoint, ...]:
 
 
 def _origin(entry_point: EntryPoint) -> Origin:
-    distribution = entry_point.dist
     described = f"{entry_point.group}: {entry_point.name} = {entry_point.value}"
+    distribution = entry_point.dist
     if distribution is None:
         return Origin("an unnamed distribution", None, described)
     return Origin(distribution.name, distribution.version, described)
@@ -177,16 +175,11 @@ def _loading(origin: Origin) -> Iterator[None]:
 def load_plugin(module: str) -> None:
     """Import a module that calls ``register_encoder`` and its like, as ``--plugin`` does.
 
-    The working directory is searched too, after everything that is installed.
-
     Args:
         module: Its dotted name.
 
     Raises:
         PluginError: It cannot be imported, or registers a name that is taken.
     """
-    directory = os.getcwd()
-    if directory not in sys.path and "" not in sys.path:
-        sys.path.append(directory)
     with _loading(Origin(f"--plugin {module}")):
         import_module(module)

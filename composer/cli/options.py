@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Annotated
 
 import typer
@@ -12,6 +14,8 @@ def _import(modules: list[str] | None) -> list[str] | None:
         from ..errors import PluginError
         from ..registry import load_plugin
 
+        # Last, so that a file of the working directory never stands in for an installed module.
+        sys.path.append(os.getcwd())
         for module in modules:
             try:
                 load_plugin(module)

@@ -47,6 +47,8 @@ def _check_plugin(name: str, plugin: Any) -> EncoderPlugin:
     config_class, family = plugin
     if not issubclass(config_class, EncoderConfig):
         raise TypeError(f"{config_class.__name__} is not a subclass of vision_composer.schemas.EncoderConfig")
+    if issubclass(config_class, GenericEncoderConfig):
+        raise TypeError(f"{config_class.__name__} is a config of the generic adapter, which takes no family")
     if get_args(config_class.model_fields["model_type"].annotation) != (name,):
         raise TypeError(f'{config_class.__name__} must declare model_type: Literal["{name}"]')
     return config_class, family

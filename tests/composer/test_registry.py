@@ -123,9 +123,13 @@ def test_a_plugin_that_cannot_be_imported_is_named(site: Site, code: str, reason
 FAMILY = """
 from typing import Literal
 from vision_composer.encoders.clip import CLIP
+from vision_composer.schemas import GenericEncoderConfig
 from vision_composer.schemas.encoders.clip import CLIPVisionEncoderConfig
 
 class Config(CLIPVisionEncoderConfig):
+    model_type: Literal["acme_vit"]
+
+class Generic(GenericEncoderConfig):
     model_type: Literal["acme_vit"]
 
 class Other(CLIPVisionEncoderConfig):
@@ -147,6 +151,7 @@ ACME = {"schema": 1, "encoder": {"model_type": "acme_vit"}}
         ("(Config,)", "expected two classes"),
         ("(Config, Family())", "expected two classes"),
         ("(Family, Config)", "Family is not a subclass of vision_composer.schemas.EncoderConfig"),
+        ("(Generic, Family)", "Generic is a config of the generic adapter"),
         ("(Other, Family)", 'Other must declare model_type: Literal["acme_vit"]'),
         ("(CLIPVisionEncoderConfig, Family)", "must declare model_type"),
     ],
@@ -277,27 +282,33 @@ def test_register_encoder_refuses(config_class: Any, family: Any, reason: str) -
         register_encoder(config_class, family)
 
 
-def test_register_attention_backend() -> None:
+@pytest.mark.parametrize(
+    "encoder",
+    [{"model_type": "dinov2"}, {"model_type": "vit", "prefix_tokens": 1}],
+    ids=["family", "generic"],
+)
+def test_register_attention_backend(encoder: dict[str, Any]) -> None:
     calls = []
 
     def doubled(
         module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float, **_: Any
     ) -> Any:
+        assert attention_mask is None
         calls.append(query.shape)
         out = torch.nn.functional.scaled_dot_product_attention(query, key, value, scale=scaling)
         return out.transpose(1, 2).contiguous(), None
 
     register_attention_backend("acme.doubled", doubled)
-    keys = {"schema": 1, "encoder": {"model_type": "dinov2", "hidden_size": 32, "num_hidden_layers": 2}}
-    keys["encoder"] |= {"num_attention_heads": 4, "image_size": 28}  # type: ignore[attr-defined]
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "image_size": 28}
+    keys = {"schema": 1, "encoder": {**encoder, **sizes, "patch_size": 14}, "select_layers": [-1]}
     torch.manual_seed(0)
     ours = compose({**keys, "attn_backend": "acme.doubled"})
     torch.manual_seed(0)
     theirs = compose({**keys, "attn_backend": "sdpa"})
-    pixel_values = torch.randn(1, 3, 28, 42)
+    pixel_values = torch.randn(1, 3, 28, 28)
     assert ours.attention.implementation == "acme.doubled"
     torch.testing.assert_close(ours(pixel_values=pixel_values), theirs(pixel_values=pixel_values))
-    assert calls == [(1, 4, 7, 8)] * 2
+    assert calls == [(1, 4, 5, 8)] * 2
 
 
 @pytest.mark.parametrize("name", ["sdpa", "auto", "acme/kernel", "acme_flash", ""])
