@@ -29,6 +29,9 @@ _TRAINING_ONLY = re.compile(
 """Fields of an encoder block that do not change what an inference computes."""
 
 
+_READABLE = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+
+
 def load_model(
     family: EncoderFamily,
     encoder: EncoderConfig,
@@ -223,7 +226,7 @@ def _check_shape(name: str, header: TensorHeader, names: _Renamer, stripped: str
 
 def _read_tensor(name: str, header: TensorHeader) -> Tensor:
     tensor = read_tensor(header.file, name)
-    if not tensor.is_floating_point():
+    if tensor.dtype not in _READABLE:
         raise WeightsError(
             f"{header.file}: tensor {name} is {tensor.dtype}; quantised weights are not supported"
         )

@@ -112,6 +112,10 @@ def test_two_towers_need_a_prefix(folder: Path) -> None:
             lambda t: t | {POSITIONS: t[POSITIONS].to(torch.int8)},
             rf"model\.safetensors: tensor {POSITIONS} is torch.int8; quantised",
         ),
+        (
+            lambda t: t | {POSITIONS: t[POSITIONS].to(torch.float8_e4m3fn)},
+            rf"model\.safetensors: tensor {POSITIONS} is torch.float8_e4m3fn; quantised",
+        ),
         (lambda t: {"lm_head.weight": torch.zeros(2, 2)}, r"holds no such encoder: .*lm_head\.weight"),
         (
             lambda t: (
@@ -120,7 +124,7 @@ def test_two_towers_need_a_prefix(folder: Path) -> None:
             r"holds 5 blocks, but encoder\.num_hidden_layers is 4",
         ),
     ],
-    ids=["missing", "several missing", "shape", "nan", "quantised", "no tower", "deeper"],
+    ids=["missing", "several missing", "shape", "nan", "int8", "fp8", "no tower", "deeper"],
 )
 def test_wrong_tensors_are_named(folder: Path, change: Any, message: str) -> None:
     rewrite(folder, change)
