@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .errors import InputError
@@ -27,8 +28,10 @@ def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -
         selector: From features (images, tokens, width) to (images, selected tokens, width).
 
     Raises:
-        InputError: The name is taken.
+        InputError: The name is taken or no name, or the selector cannot be called.
     """
+    if not isinstance(name, str) or not name or not callable(selector):
+        raise InputError(f"expected a name and a function of features, not {name!r} and {selector!r}")
     if name in FEATURE_SELECT_STRATEGIES:
         raise InputError(f"feature_select_strategy {name!r} is already registered")
     _REGISTERED[name] = selector
@@ -53,17 +56,21 @@ def get_vision_feature_selector(
     if strategy == "class":
         if num_prefix_tokens < 1:
             raise InputError("feature_select_strategy 'class' needs a class token, and there is none")
-        return lambda features: features[:, :1]
+        return partial(_tokens, start=0, stop=1)
     if strategy == "default":
-        return lambda features: features[:, num_prefix_tokens:]
+        return partial(_tokens, start=num_prefix_tokens, stop=None)
     if strategy == "full":
-        return lambda features: features
+        return partial(_tokens, start=0, stop=None)
     if strategy in _REGISTERED:
         return _REGISTERED[strategy]
     raise InputError(
         f"unknown feature_select_strategy {strategy!r}{did_you_mean(strategy, FEATURE_SELECT_STRATEGIES)}; "
         f"known: {', '.join(sorted(FEATURE_SELECT_STRATEGIES))}"
     )
+
+
+def _tokens(features: Tensor, start: int, stop: int | None) -> Tensor:
+    return features[:, start:stop]
 
 
 def get_num_selected_vision_tokens(
