@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .errors import InputError
@@ -49,16 +50,20 @@ def get_vision_feature_selector(
     if strategy == "class":
         if num_prefix_tokens < 1:
             raise InputError("feature_select_strategy 'class' needs a class token, and there is none")
-        return lambda features: features[:, :1]
+        return partial(_tokens, start=0, stop=1)
     if strategy == "default":
-        return lambda features: features[:, num_prefix_tokens:]
+        return partial(_tokens, start=num_prefix_tokens, stop=None)
     if strategy == "full":
-        return lambda features: features
+        return partial(_tokens, start=0, stop=None)
     if selector := FEATURE_SELECTOR_PLUGINS.get(strategy):
         return selector
     known = [*FEATURE_SELECT_STRATEGIES, *FEATURE_SELECTOR_PLUGINS.names()]
     hint = did_you_mean(strategy, known)
     raise InputError(f"unknown feature_select_strategy {strategy!r}{hint}; known: {', '.join(known)}")
+
+
+def _tokens(features: Tensor, start: int, stop: int | None) -> Tensor:
+    return features[:, start:stop]
 
 
 def get_num_selected_vision_tokens(

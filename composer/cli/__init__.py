@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
@@ -27,8 +28,14 @@ app.command()(plugins.plugins)
 
 def main() -> None:
     """Run the command line. An error of this package prints its message, and the exit status is 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character
     try:
         app()
     except VisionComposerError as error:
         typer.echo(str(error), err=True)
+        sys.exit(1)
+    except OSError as error:  # standard output is full or gone
+        typer.echo(f"cannot write: {error.strerror or error}", err=True)
         sys.exit(1)

@@ -117,9 +117,8 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     Raises:
         ConfigError: No family for the model_type, or values that the family refuses.
     """
-    fields: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
-    if "vision_config" in fields:
-        fields = fields["vision_config"]
+    fields = _fields(getattr(config, "vision_config", config))
+    fields = _fields(fields.get("vision_config", fields))
     model_type = str(fields.get("model_type"))
     config_class = ENCODER_CONFIGS.get(model_type)
     if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
@@ -137,6 +136,17 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 for line in error.errors(include_url=False)
             ]
         ) from None
+
+
+def _fields(config: Any) -> Mapping[str, Any]:
+    if isinstance(config, Mapping):
+        return config
+    if hasattr(config, "to_dict"):
+        fields: Mapping[str, Any] = config.to_dict()
+        return fields
+    raise ConfigError(
+        Problem("VC103", f"expected a transformers config, or a mapping as in config.json, not {config!r}")
+    )
 
 
 def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEncoderInfo:
