@@ -44,6 +44,9 @@ class ComposedVisionEncoder(nn.Module):
         head: Return the pooling head's one token instead.
         last_hidden_state: Return transformers' own last_hidden_state; for the generic adapter, whose
             norm cannot be told apart.
+
+    Raises:
+        InputError: A hidden state that the encoder does not have, or none at all.
     """
 
     plan: Plan
@@ -66,6 +69,9 @@ class ComposedVisionEncoder(nn.Module):
         last_hidden_state: bool = False,
     ) -> None:
         super().__init__()
+        depth = info.num_hidden_layers
+        if not select_layers or not all(0 <= k <= depth for k in select_layers):
+            raise InputError(f"select_layers must name hidden states 0 to {depth}, not {list(select_layers)}")
         self.model = model
         self.family = family
         self.info = info

@@ -47,6 +47,13 @@ def test_inputs_it_cannot_take(inputs: dict[str, Any], message: str) -> None:
         tower()(**inputs)
 
 
+@pytest.mark.parametrize("layers", [[], [-1], [5]])
+def test_hidden_states_that_are_not_there(layers: list[int]) -> None:
+    good = tower()
+    with pytest.raises(InputError, match="must name hidden states 0 to 4"):
+        ComposedVisionEncoder(good.model, good.family, good.info, select_layers=layers)
+
+
 def test_images_smaller_than_a_patch() -> None:
     with pytest.raises(InputError, match="7x64 pixels is smaller than one patch of 8x8"):
         tower(DINO)(pixel_values=torch.zeros(1, 3, 64, 7))
