@@ -61,6 +61,8 @@ def load_model(
     config = family.transformers_config(encoder, num_blocks, head=head)
     model_class = family.transformers_class(config)
     unused = list(family.unused(num_blocks))
+    if not head and not family.head_field:
+        unused.append(family.head)  # transformers builds it always
     if not post_norm and not isinstance(encoder, GenericEncoderConfig):
         unused.append(family.post_norm)
 
@@ -246,7 +248,7 @@ def _check_config(checkpoint: Checkpoint, encoder: EncoderConfig, config: Any) -
     except (TypeError, ValueError) as error:
         raise WeightsError(f"{checkpoint.label}: transformers refuses its config.json: {error}") from error
     for key in type(encoder).model_fields:
-        if key == "num_hidden_layers" or _TRAINING_ONLY.search(key) or not hasattr(config, key):
+        if _TRAINING_ONLY.search(key) or not hasattr(config, key) or _follows_selection(key, encoder):
             continue
         value, expected = (_listed(getattr(side, key, None)) for side in (theirs, config))
         if value != expected:
@@ -254,6 +256,13 @@ def _check_config(checkpoint: Checkpoint, encoder: EncoderConfig, config: Any) -
                 f"{checkpoint.label}: its config.json means {key}: {value!r}, and this config says "
                 f"encoder.{key}: {expected!r}"
             )
+
+
+def _follows_selection(key: str, encoder: EncoderConfig) -> bool:
+    """Whether a field says how much was built rather than what: a saved tower may be cut to less."""
+    if key == "deepstack_visual_indexes":
+        return not getattr(encoder, key)
+    return key in ("num_hidden_layers", "depth")
 
 
 def _listed(value: Any) -> Any:

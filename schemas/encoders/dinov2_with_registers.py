@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability
 
 
-class Dinov2WithRegistersEncoderConfig(EncoderConfig):
+class Dinov2WithRegistersEncoderConfig(DenseEncoderConfig):
     """DINOv2 ViT with register tokens between the class token and the patches."""
 
     model_type: Literal["dinov2_with_registers"]

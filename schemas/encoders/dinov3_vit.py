@@ -8,10 +8,10 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability
 
 
-class DINOv3ViTEncoderConfig(EncoderConfig):
+class DINOv3ViTEncoderConfig(DenseEncoderConfig):
     """DINOv3 ViT: a class token, registers, axial rope over the patches of an image of any size."""
 
     model_type: Literal["dinov3_vit"]

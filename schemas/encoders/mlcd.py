@@ -7,10 +7,10 @@ from typing import Any, Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
-class MLCDVisionEncoderConfig(EncoderConfig):
+class MLCDVisionEncoderConfig(DenseEncoderConfig):
     """MLCD ViT: CLIP's layout with axial rope instead of a position table, so any image size goes."""
 
     model_type: Literal["mlcd_vision_model"]
