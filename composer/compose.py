@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from .attention import select_attn_backend
+from .attention.packed import register_packed_attention
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
 from .encoders.generic import Generic
+from .encoders.packed import PackedFamily
 from .errors import InputError
 from .images import ImagePreprocessor, load_image_processor
-from .plan import plan
+from .packed_images import PackedImagePreprocessor, try_out
+from .packed_tower import PackedVisionEncoder
+from .plan import Plan, plan
 from .schemas import CompileConfig, TowerConfig
 from .tower import ComposedVisionEncoder
 from .weights import load_model, local_folder
@@ -44,11 +51,15 @@ def compose(
         WeightsError: The checkpoint is missing, broken, or not of this encoder; names file and tensor.
         BackendError: The attention or compile backend asked for cannot work here.
     """
-    planned = plan(source, overrides=[*overrides, *_dtype_override(dtype)])
-    config, encoder, family = planned.config, planned.config.encoder, family_of(planned.config.encoder)
+    given = [overrides] if isinstance(overrides, str) else overrides
+    planned = plan(source, overrides=[*given, *_dtype_override(dtype)])
+    config, encoder, family = planned.config, planned.encoder, family_of(planned.encoder)
     where = _usable(device)
     parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
-    attention = select_attn_backend(encoder.head_size, parameter_dtype, where, override=config.attn_backend)
+    packed = planned.info.packed
+    attention = select_attn_backend(
+        encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
+    )
 
     model = load_model(
         family,
@@ -56,11 +67,38 @@ def compose(
         config.weights,
         num_blocks=planned.num_blocks,
         post_norm=bool(planned.norm_layers),
-        head=config.head,
+        head=config.head or planned.merges,
         dtype=parameter_dtype,
-        attn_implementation=attention.implementation,
+        attn_implementation=register_packed_attention() if packed else attention.implementation,
     )
-    tower = ComposedVisionEncoder(
+    preprocessor = _preprocessor(config)
+    if isinstance(preprocessor, PackedImagePreprocessor) and isinstance(family, PackedFamily):
+        planned = replace(planned, info=family.info_with(encoder, preprocessor.resize))
+    tower = _tower(model, planned)
+    tower.plan = planned
+    tower.attention = attention
+    tower.preprocessor = preprocessor
+    tower.to(where).eval()
+    if isinstance(family, Generic):
+        family.prove(model, planned.info)
+    if should_torch_compile_mm_vit(config):
+        compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
+    return tower
+
+
+def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
+    config, family = planned.config, family_of(planned.encoder)
+    if isinstance(family, PackedFamily):
+        return PackedVisionEncoder(
+            model,
+            family,
+            planned.info,
+            select_layers=planned.select_layers,
+            merge=planned.merges,
+            deepstack_layers=planned.deepstack_layers,
+            deepstack=config.deepstack,
+        )
+    return ComposedVisionEncoder(
         model,
         family,
         planned.info,
@@ -70,15 +108,6 @@ def compose(
         head=config.head,
         last_hidden_state=planned.generic and config.select_layers is None,
     )
-    tower.plan = planned
-    tower.attention = attention
-    tower.preprocessor = _preprocessor(config)
-    tower.to(where).eval()
-    if isinstance(family, Generic):
-        family.prove(model, planned.info)
-    if should_torch_compile_mm_vit(config):
-        compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
-    return tower
 
 
 def _usable(device: torch.device | str | None) -> torch.device:
@@ -105,9 +134,18 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
     family = family_of(config.encoder)
     weights = config.weights
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
-    processor = load_image_processor(
-        family.image_processor, family.image_processor_defaults(config.encoder), folder
-    )
+    defaults = family.image_processor_defaults(config.encoder)
+    if isinstance(family, PackedFamily):
+        rule = partial(family.resize_rule, config.encoder)
+        processor = load_image_processor(
+            family.image_processor,
+            defaults,
+            folder,
+            settings=family.image_processor_settings(config.encoder),
+            try_out=try_out(rule),
+        )
+        return PackedImagePreprocessor(processor, rule(processor), num_channels=config.encoder.num_channels)
+    processor = load_image_processor(family.image_processor, defaults, folder)
     info = family.info(config.encoder)
     return ImagePreprocessor(
         processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size

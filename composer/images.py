@@ -30,7 +30,14 @@ _READ_AHEAD = 16
 """Pictures waiting or preprocessed beyond the one asked for."""
 
 
-def load_image_processor(class_name: str, defaults: Mapping[str, Any], source: Path | None) -> PilBackend:
+def load_image_processor(
+    class_name: str,
+    defaults: Mapping[str, Any],
+    source: Path | None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    try_out: Callable[[PilBackend], None] | None = None,
+) -> PilBackend:
     """The image processor of an encoder, of the family's own class, with the checkpoint's own values.
 
     A vision-language model's config names a processor that cuts pictures into tiles; a tower takes one
@@ -40,6 +47,8 @@ def load_image_processor(class_name: str, defaults: Mapping[str, Any], source: P
         class_name: A PIL image processor of ``transformers``.
         defaults: Its arguments where the checkpoint says nothing.
         source: The checkpoint's folder; None when there is none.
+        settings: Arguments that hold whatever the checkpoint says.
+        try_out: Raises if the processor does not work; default: it makes finite pixels of a picture.
 
     Raises:
         WeightsError: The folder's processor config is broken, or its values do not work.
@@ -53,9 +62,10 @@ def load_image_processor(class_name: str, defaults: Mapping[str, Any], source: P
     values |= {key: value for key, value in saved.items() if key in known and value is not None}
     for tiling in {"do_pad", "crop_to_patches"} & known.keys():
         values[tiling] = False
+    values |= settings or {}
     try:
         processor = processor_class(**values)
-        _try_out(processor)
+        (try_out or _try_out)(processor)
     except Exception as error:  # values of any type reach transformers' code
         where = file if file is not None else class_name
         raise WeightsError(f"{where}: not a usable image processor config: {error}") from error
@@ -147,6 +157,12 @@ class ImagePreprocessor:
             )
         return {"pixel_values": batch}
 
+    def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Join batches of one image size into one."""
+        import torch
+
+        return {"pixel_values": torch.cat([batch["pixel_values"] for batch in batches])}
+
     def _pixels(self, image: Picture, label: str) -> np.ndarray[Any, Any]:
         picture = open_image(image, name=label)
         try:
@@ -180,23 +196,24 @@ def _check_resize(processor: Any, picture: Image.Image) -> None:
         short, long = sorted(picture.size)
         if size.shortest_edge:
             length = size.shortest_edge * long // short
-            _check_area(size.shortest_edge, min(length, size.longest_edge or length))
+            check_area(size.shortest_edge, min(length, size.longest_edge or length))
         else:
-            _check_area(size.height or size.max_height or 1, size.width or size.max_width or 1)
+            check_area(size.height or size.max_height or 1, size.width or size.max_width or 1)
     if processor.do_center_crop and crop is not None:
-        _check_area(crop.height or 1, crop.width or 1)
+        check_area(crop.height or 1, crop.width or 1)
 
 
-def _check_area(height: int, width: int) -> None:
+def check_area(height: int, width: int) -> None:
+    """Refuse a size to resize to that memory should not be spent on."""
     if height * width > MAX_PIXELS:
         raise ValueError(
             f"it would be resized to {max(height, width)}x{min(height, width)} pixels, more than the limit"
         )
 
 
-def iter_pixels(
+def iter_inputs(
     pictures: Iterable[Picture], preprocess: Callable[[Sequence[Picture]], Mapping[str, Tensor]]
-) -> Iterator[tuple[int, str, Tensor | ImageError]]:
+) -> Iterator[tuple[int, str, Mapping[str, Tensor] | ImageError]]:
     """Preprocess pictures one by one, in order, a few ahead of what is asked for.
 
     Args:
@@ -204,17 +221,17 @@ def iter_pixels(
         preprocess: An :class:`ImagePreprocessor`, or ``encoder.preprocess``. Called from several threads.
 
     Yields:
-        Index, name, and ``pixel_values`` of that picture (channels, height, width), or the error of one
-        that cannot be read.
+        Index, name, and the inputs of a batch of that picture alone, or the error of one that cannot be
+        read.
     """
 
-    def attempt(picture: Picture, name: str) -> Tensor | ImageError:
+    def attempt(picture: Picture, name: str) -> Mapping[str, Tensor] | ImageError:
         try:
-            return preprocess([picture])["pixel_values"][0]
+            return preprocess([picture])
         except ImageError as error:
             return ImageError(name, error.reason)
 
-    pending: deque[tuple[int, str, Future[Tensor | ImageError]]] = deque()
+    pending: deque[tuple[int, str, Future[Mapping[str, Tensor] | ImageError]]] = deque()
     pool = ThreadPoolExecutor(_READERS)
     try:
         for index, picture in enumerate(pictures):

@@ -16,7 +16,7 @@ from typing import Any
 from .encoders import EncoderFamily, Shapes, VisionEncoderInfo, family_of
 from .features import get_num_selected_vision_tokens
 from .presets import load_config
-from .schemas import GenericEncoderConfig, TowerConfig
+from .schemas import EncoderConfig, GenericEncoderConfig, TowerConfig
 
 BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -27,6 +27,7 @@ class Plan:
 
     Attributes:
         config: The config it was made from.
+        encoder: The encoder's config block, without the DeepStack levels that are not used.
         info: The encoder's facts.
         generic: Whether the generic adapter runs it.
         select_layers: Hidden states returned, as indices 0 to N, in output order.
@@ -38,6 +39,7 @@ class Plan:
     """
 
     config: TowerConfig
+    encoder: EncoderConfig
     info: VisionEncoderInfo
     generic: bool
     select_layers: tuple[int, ...]
@@ -53,7 +55,11 @@ class Plan:
 
     @property
     def layout(self) -> str:
-        """Axes of the output."""
+        """Axes of the output; a packed encoder returns a tuple, one tensor per image."""
+        if self.info.packed:
+            return (
+                "(levels, tokens, width) per image" if self.separate_levels else "(tokens, width) per image"
+            )
         return "(images, tokens, width)"
 
     @cached_property
@@ -66,13 +72,32 @@ class Plan:
         """Bytes that the parameters take in memory; None for the generic adapter."""
         return None if self.num_parameters is None else self.num_parameters * BYTES_PER_PARAMETER[self.dtype]
 
-    def num_tokens(self, width: int, height: int) -> int:
-        """Tokens that the tower returns for one image of that size in pixels.
+    @property
+    def merges(self) -> bool:
+        """Whether the tower's output goes through its merger: hidden states that were selected do not."""
+        return self.info.out_hidden_size > 0 and self.config.select_layers is None
+
+    @property
+    def deepstack_layers(self) -> tuple[int, ...]:
+        """Hidden states that are merged beside the last one, in ascending order."""
+        return tuple(sorted(block + 1 for block in getattr(self.encoder, "deepstack_layers", ())))
+
+    @property
+    def separate_levels(self) -> bool:
+        """Whether DeepStack levels stand on an axis of their own."""
+        return bool(self.deepstack_layers) and self.config.deepstack == "separate"
+
+    def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
+        """Tokens that the tower returns for one image of that size in pixels, or for a clip of ``frames``.
 
         Raises:
             InputError: As :meth:`VisionEncoderInfo.num_tokens`.
         """
-        tokens = self.info.num_tokens(width, height)
+        if self.info.packed and not self.merges:
+            return self.info.num_patches(width, height, frames)
+        tokens = self.info.num_tokens(width, height, frames)
+        if self.info.packed:
+            return tokens
         if self.config.head:
             return 1
         return get_num_selected_vision_tokens(
@@ -93,17 +118,18 @@ class Plan:
         """
         if self.shapes is None:
             return None
-        family, encoder = family_of(self.config.encoder), self.config.encoder
-        tokens = self.info.num_tokens(width, height)
+        family, encoder = family_of(self.encoder), self.encoder
+        tokens = self.info.num_prefix_tokens + self.info.num_patches(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
-        block = 2 * tokens * matrices + 4 * tokens * tokens * self.info.hidden_size
-        head = family.head_flops(encoder, tokens) if self.config.head else 0
-        return stem + self.num_blocks * block + head
+        pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
+        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
+        head = family.head_flops(encoder, tokens) if self.config.head or self.merges else 0
+        return stem + blocks + head
 
     @property
     def _patch_values(self) -> int:
-        return self.info.num_channels * self.info.patch_size**2
+        return self.info.num_channels * self.info.temporal_patch_size * self.info.patch_size**2
 
     def to_dict(self, sizes: Iterable[tuple[int, int]] = ()) -> dict[str, Any]:
         """The plan as JSON-ready values, with tokens and FLOPs for each (width, height) of ``sizes``."""
@@ -125,6 +151,11 @@ class Plan:
             "image_size": info.image_size,
             "patch_size": info.patch_size,
             "any_size": info.any_size,
+            "packed": info.packed,
+            "merge_size": info.merge_size,
+            "temporal_patch_size": info.temporal_patch_size,
+            "merged": self.merges,
+            "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,
             "output_width": self.output_width,
             "dtype": self.dtype,
@@ -162,15 +193,22 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
     layers = config.resolved_layers
     norms = _norm_layers(config, family)
     num_blocks = max(layers)
+    info = family.info(encoder)
+    merges = info.out_hidden_size > 0 and config.select_layers is None
+    if encoder.deepstack and (config.deepstack == "none" or not merges):
+        encoder = encoder.model_copy(update={"deepstack_visual_indexes": ()})
+    width = info.out_hidden_size if merges else info.hidden_size
+    levels = 1 + len(getattr(encoder, "deepstack_layers", ())) if config.deepstack == "concat" else 1
     return Plan(
         config=config,
-        info=family.info(encoder),
+        encoder=encoder,
+        info=info,
         generic=isinstance(encoder, GenericEncoderConfig),
         select_layers=layers,
         norm_layers=norms,
         num_blocks=num_blocks,
-        output_width=encoder.hidden_size * len(layers),
-        shapes=family.shapes(encoder, num_blocks, post_norm=bool(norms), head=config.head),
+        output_width=width * len(layers) * levels,
+        shapes=family.shapes(encoder, num_blocks, post_norm=bool(norms), head=config.head or merges),
     )
 
 

@@ -19,12 +19,13 @@ CODES: dict[str, str] = {
     "VC104": "A value of the right type that is not allowed here.",
     "VC105": "An encoder.model_type that is neither a family nor asks for the generic adapter.",
     "VC201": "select_layers names a hidden state that the encoder does not have.",
-    "VC202": "feature_select_strategy asks for a class token that the encoder does not have.",
+    "VC202": "feature_select_strategy asks for tokens that the encoder does not have or cannot pick.",
     "VC203": "rope_type is not the encoder's.",
     "VC204": "head asks for a pooling head that the weights do not carry, or beside options it excludes.",
     "VC205": "post_norm asks for a norm that the encoder does not have.",
     "VC206": "feature_select_strategy is not a known strategy.",
     "VC207": "attn_backend is not a known attention backend.",
     "VC208": "The encoder's sizes do not fit each other.",
+    "VC209": "deepstack asks for levels that the encoder or the selection does not have.",
 }
 """Code -> what it stands for."""

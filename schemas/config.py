@@ -110,6 +110,9 @@ class TowerConfig(ConfigModel):
     post_norm: PostNorm = "auto"
     """``auto`` (as the transformers model: last_hidden_state as it is, selected hidden states un-normed),
     ``none``, ``last`` (norm the last hidden state wherever selected), ``each``."""
+    deepstack: Literal["concat", "separate", "none"] = "concat"
+    """Levels of a DeepStack encoder beside its merged output: ``concat`` (on the feature axis, behind it),
+    ``separate`` (on an axis of their own, in front), ``none`` (not built). Other encoders have none."""
     head: bool = False
     """Return the pooling head's output, one token per image, instead of features per patch."""
     rope_type: RopeType | None = None
@@ -149,6 +152,7 @@ class TowerConfig(ConfigModel):
             *self._strategy_rules(),
             *self._norm_rules(),
             *self._head_rules(),
+            *self._deepstack_rules(),
             *self._run_rules(),
         ]
         if problems:
@@ -180,6 +184,11 @@ class TowerConfig(ConfigModel):
         if strategy == "class" and not self.encoder.has_class_token:
             message = f"{self.encoder.model_type} has no class token; use default or full"
             return [problem("VC202", message, "feature_select_strategy", value=strategy)]
+        if self.encoder.packed and strategy not in ("full", "default"):
+            message = (
+                f"{self.encoder.model_type} returns images of different sizes, all patch tokens; use full"
+            )
+            return [problem("VC202", message, "feature_select_strategy", value=strategy)]
         return []
 
     def _norm_rules(self) -> list[InitErrorDetails]:
@@ -210,6 +219,17 @@ class TowerConfig(ConfigModel):
             for key, clash in clashes.items()
             if clash
         ]
+
+    def _deepstack_rules(self) -> list[InitErrorDetails]:
+        if "deepstack" not in self.model_fields_set or self.deepstack == "none":
+            return []
+        if not self.encoder.deepstack:
+            message = f"{self.encoder.model_type} has no deepstack levels; leave this out"
+        elif self.select_layers is not None:
+            message = "the levels belong to the merged output; leave this out with select_layers"
+        else:
+            return []
+        return [problem("VC209", message, "deepstack", value=self.deepstack)]
 
     def _run_rules(self) -> list[InitErrorDetails]:
         problems = []

@@ -19,7 +19,7 @@ from pydantic.json_schema import (
 
 from .base import ConfigModel
 from .config import ATTN_BACKENDS, TowerConfig
-from .encoders import ENCODER_CONFIGS, EncoderConfig, GenericEncoderConfig
+from .encoders import ENCODER_CONFIGS, DenseEncoderConfig, EncoderConfig, GenericEncoderConfig
 
 SCHEMA_ID = "https://vision-composer.dev/schemas/vision-composer-1.json"
 
@@ -110,5 +110,5 @@ def _reference(model: type[EncoderConfig]) -> dict[str, str]:
 def _describe_fields(definition: dict[str, Any]) -> None:
     """Give a field that a family only repeats with another default the description of the base's."""
     for name, field in definition["properties"].items():
-        if name in EncoderConfig.model_fields:
-            field.setdefault("description", EncoderConfig.model_fields[name].description)
+        if name in DenseEncoderConfig.model_fields:
+            field.setdefault("description", DenseEncoderConfig.model_fields[name].description)

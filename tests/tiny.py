@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from vision_composer.encoders import FAMILIES, family_of
 from vision_composer.schemas import encoder_config
@@ -64,16 +64,63 @@ ENCODERS: dict[str, dict[str, Any]] = {
         },
     }.items()
 }
-"""name -> encoder block; what stands behind a slash says what is special."""
+"""name -> encoder block of a dense family; what stands behind a slash says what is special."""
+
+_QWEN = {"depth": 4, "num_heads": 4, "patch_size": 4}
+_WIDTHS = {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 24}
+
+PACKED: dict[str, dict[str, Any]] = {
+    name: {"model_type": name.partition("/")[0], **fields}
+    for name, fields in {
+        "pixtral": {**_DENSE, "intermediate_size": 48, "image_size": 64},
+        "pixtral/theta": {
+            **_DENSE,
+            "intermediate_size": 48,
+            "hidden_act": "silu",
+            "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
+        },
+        "qwen2_vl_vision": {**_QWEN, "embed_dim": 32, "hidden_size": 24, "mlp_ratio": 2},
+        "qwen2_vl_vision/merge3": {
+            **_QWEN,
+            "embed_dim": 32,
+            "hidden_size": 24,
+            "spatial_merge_size": 3,
+            "temporal_patch_size": 1,
+        },
+        "qwen2_5_vl_vision": {**_QWEN, **_WIDTHS, "window_size": 24, "fullatt_block_indexes": [1, 3]},
+        "qwen2_5_vl_vision/windows": {**_QWEN, **_WIDTHS, "window_size": 17, "fullatt_block_indexes": []},
+        "qwen3_5_vision": {**_QWEN, **_WIDTHS, "num_position_embeddings": 25},
+        "qwen3_5_vision/unmerged": {
+            **_QWEN,
+            **_WIDTHS,
+            "num_position_embeddings": 9,
+            "spatial_merge_size": 1,
+        },
+        "qwen3_vl_vision": {
+            **_QWEN,
+            **_WIDTHS,
+            "num_position_embeddings": 25,
+            "deepstack_visual_indexes": [0, 2],
+        },
+        "qwen3_vl_vision/unsorted": {
+            **_QWEN,
+            **_WIDTHS,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [3, 1],
+        },
+    }.items()
+}
+"""The same of the packed families."""
 
 
 def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
     """transformers' own full module, every parameter random (norms, scales and biases too), in eval mode."""
     family = FAMILIES[encoder["model_type"]]
     fields = {key: value for key, value in encoder.items() if key != "model_type"}
-    config = getattr(transformers, family.config_class)(**fields)
+    module = import_module(family.module)
+    config = getattr(module, family.config_class)(**fields)
     torch.manual_seed(seed)
-    return scramble(getattr(transformers, family.model_class)(config), seed=seed)
+    return scramble(getattr(module, family.model_class)(config), seed=seed)
 
 
 def scramble(model: Any, *, seed: int = 0) -> Any:

@@ -77,6 +77,8 @@ def _always(head_size: int, dtype: torch.dtype, device: torch.device) -> str | N
     return None
 
 
+_NOT_PACKED = "does not run packed images"
+
 # In order of preference: the first that can work is chosen. flex_attention and eager come behind sdpa, which
 # always works, so that they run only when asked for: sdpa computes the same, faster.
 _WHY_NOT: dict[AttentionBackend, Callable[[int, torch.dtype, torch.device], str | None]] = {
@@ -93,6 +95,7 @@ def select_attn_backend(
     device: torch.device,
     *,
     override: AttentionBackend | str | None = None,
+    packed: bool = False,
 ) -> AttentionChoice:
     """Choose the backend for a tower.
 
@@ -102,12 +105,15 @@ def select_attn_backend(
         device: Where the tower will run.
         override: The backend to insist on, a registered one too; None or ``"auto"`` takes
             the first that works.
+        packed: Whether images of different sizes share one sequence.
 
     Raises:
         BackendError: The override is unknown or cannot work here; says why, and which ones would.
         PluginError: The plugin that offers the override cannot be used.
     """
     obstacles = {backend: why_not(head_size, dtype, device) for backend, why_not in _WHY_NOT.items()}
+    if packed:
+        obstacles |= {backend: _NOT_PACKED for backend in obstacles if backend is not AttentionBackend.SDPA}
     if override is None or override == "auto":
         chosen = next(backend for backend, obstacle in obstacles.items() if obstacle is None)
         passed_over = {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..errors import ImageError, InputError, VisionComposerError
-from ..images import iter_pixels
+from ..images import iter_inputs
 from .sinks import FeatureWriter, output_file
 from .sources import expand_sources
 
@@ -62,7 +62,8 @@ def encode_images(
         encoder: A composed encoder.
         sources: Files and folders; see :func:`expand_sources`.
         output: A ``.parquet`` file, or a folder to put ``features.parquet`` in.
-        batch_size: Pictures per forward. Pictures of different sizes never share one.
+        batch_size: Pictures per forward. Pictures of different sizes share one only if the
+            encoder packs them.
         overwrite: Replace an output that exists.
         on_progress: Called after every picture with pictures done, pictures in all, and its error if it
             failed.
@@ -75,6 +76,10 @@ def encode_images(
 
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+    if encoder.plan.separate_levels:
+        raise InputError(
+            "a file of features has one width: use deepstack: concat or none instead of separate"
+        )
     files = expand_sources(sources)
     path = output_file(output, overwrite=overwrite)
     metadata = {
@@ -113,32 +118,37 @@ def _results(
 ) -> Iterator[tuple[str, Tensor | ImageError]]:
     """Features (tokens, width) or the error of every picture; errors may overtake a filling batch."""
     names: list[str] = []
-    pixels: list[Tensor] = []
-    for _, name, result in iter_pixels(files, encoder.preprocess):
+    batch: list[Mapping[str, Tensor]] = []
+    for _, name, result in iter_inputs(files, encoder.preprocess):
         if isinstance(result, ImageError):
             yield name, result
             continue
-        if pixels and (len(pixels) == batch_size or result.shape != pixels[0].shape):
-            yield from _forward(encoder, names, pixels)
-            names, pixels = [], []
+        if batch and (len(batch) == batch_size or not _share(encoder, batch[0], result)):
+            yield from _forward(encoder, names, batch)
+            names, batch = [], []
         names.append(name)
-        pixels.append(result)
-    if pixels:
-        yield from _forward(encoder, names, pixels)
+        batch.append(result)
+    if batch:
+        yield from _forward(encoder, names, batch)
+
+
+def _share(encoder: ComposedVisionEncoder, first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two pictures can go through one forward."""
+    return encoder.info.packed or first["pixel_values"].shape == other["pixel_values"].shape
 
 
 def _forward(
-    encoder: ComposedVisionEncoder, names: list[str], pixels: list[Tensor]
+    encoder: ComposedVisionEncoder, names: list[str], batch: list[Mapping[str, Tensor]]
 ) -> Iterator[tuple[str, Tensor | ImageError]]:
     import torch
 
     try:
-        features = encoder(pixel_values=torch.stack(pixels)).cpu()
+        features = [row.cpu() for row in encoder(**encoder.preprocessor.collate(batch))]
     except InputError as error:
         yield from ((name, ImageError(name, str(error))) for name in names)
     except torch.OutOfMemoryError as error:
         raise VisionComposerError(
-            f"{len(pixels)} pictures at once do not fit in memory: choose a smaller batch size ({error})"
+            f"{len(batch)} pictures at once do not fit in memory: choose a smaller batch size ({error})"
         ) from error
     else:
         yield from zip(names, features, strict=True)

@@ -25,6 +25,11 @@ from .generic import Generic
 from .internvl import InternVL
 from .metaclip_2 import MetaClip2
 from .mlcd import MLCD
+from .pixtral import Pixtral
+from .qwen2_5_vl import Qwen25VL
+from .qwen2_vl import Qwen2VL
+from .qwen3_5 import Qwen35
+from .qwen3_vl import Qwen3VL
 from .siglip import SigLIP
 
 FAMILIES: dict[str, EncoderFamily] = {
@@ -38,6 +43,11 @@ FAMILIES: dict[str, EncoderFamily] = {
         InternVL(),
         MetaClip2(),
         MLCD(),
+        Pixtral(),
+        Qwen25VL(),
+        Qwen2VL(),
+        Qwen35(),
+        Qwen3VL(),
         SigLIP(),
     )
 }

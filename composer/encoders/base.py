@@ -7,10 +7,12 @@ Importing a family loads no torch. The methods that build or run something impor
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..schemas import EncoderConfig, RopeType
+from .resize import ResizeRule
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -41,6 +43,11 @@ class VisionEncoderInfo:
         has_head: Whether the checkpoint carries a pooling head.
         rope_type: How packed inputs are read; ``none`` for a dense encoder.
         any_size: Whether images of other sizes than ``image_size`` are encoded at their own size.
+        packed: Whether images of different sizes share one sequence instead of a batch.
+        merge_size: Patches along one side of the square that the merger makes one token of; 1: no merger.
+        temporal_patch_size: Frames in a patch.
+        out_hidden_size: Width of a merged token; 0 without a merger.
+        resize: How the image processor sizes a picture that is packed; None for a dense encoder.
     """
 
     model_type: str
@@ -57,16 +64,27 @@ class VisionEncoderInfo:
     has_head: bool
     rope_type: RopeType
     any_size: bool
+    packed: bool = False
+    merge_size: int = 1
+    temporal_patch_size: int = 1
+    out_hidden_size: int = 0
+    resize: ResizeRule | None = None
 
     @property
     def patch_grid_length(self) -> int:
         """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
         return self.image_size // self.patch_size
 
-    def num_patches(self, width: int, height: int) -> int:
-        """Patches of an image, by the rule of :meth:`num_tokens`."""
+    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
+        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
         if width < 1 or height < 1:
             raise InputError(f"an image of {width}x{height} pixels is empty")
+        if frames < 1:
+            raise InputError(f"a clip of {frames} frames is empty")
+        if self.resize is not None:
+            width, height = self.resize(width, height)
+            depth = -(-frames // self.temporal_patch_size)
+            return depth * (width // self.patch_size) * (height // self.patch_size)
         if not self.any_size:
             return self.patch_grid_length**2
         columns, rows = width // self.patch_size, height // self.patch_size
@@ -77,30 +95,34 @@ class VisionEncoderInfo:
             )
         return columns * rows
 
-    def num_tokens(self, width: int, height: int) -> int:
-        """Tokens that the encoder makes of one image, prefix tokens included.
+    def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
+        """Tokens that the encoder makes of one image, prefix tokens included, merged where it merges.
 
-        An encoder of any size floors ``width`` and ``height``, those of its ``pixel_values``, to whole
-        patches. The others get every picture resized to ``image_size``, so their count does not vary.
+        A packed encoder takes the picture's own size and resizes by :attr:`resize`. A dense encoder of any
+        size floors ``width`` and ``height``, those of its ``pixel_values``, to whole patches. The others
+        get every picture resized to ``image_size``, so their count does not vary.
 
         Args:
             width: Image width in pixels, at least 1.
             height: Image height in pixels, at least 1.
+            frames: Frames of a clip, at least 1; only packed encoders with a temporal patch tell them apart.
 
         Raises:
             InputError: An empty image, or one smaller than a patch where the size matters.
         """
-        return self.num_prefix_tokens + self.num_patches(width, height)
+        return self.num_prefix_tokens + self.num_patches(width, height, frames) // self.merge_size**2
 
 
 class EncoderFamily:
     """The adapter of one model_type: a subclass per family, without state, one instance in the registry."""
 
     model_type: ClassVar[str]
+    module: ClassVar[str] = "transformers"
+    """Where the two classes are imported from; some towers are not exported at the top."""
     model_class: ClassVar[str]
-    """Class of the tower in ``transformers``."""
+    """Class of the tower."""
     config_class: ClassVar[str]
-    """Class of its config in ``transformers``."""
+    """Class of its config."""
     blocks: ClassVar[str] = "encoder.layers"
     """Path of the ModuleList of blocks."""
     post_norm: ClassVar[str] = "post_layernorm"
@@ -159,6 +181,12 @@ class EncoderFamily:
         """Floating-point operations of the head's matrix products for one image."""
         raise NotImplementedError
 
+    def attention_pairs(
+        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+    ) -> int:
+        """Pairs of tokens that attend to each other, summed over the blocks, in an image (width, height)."""
+        return num_blocks * (info.num_prefix_tokens + info.num_patches(*size)) ** 2
+
     def block_name(self, index: int) -> str:
         """Name of block ``index`` in a checkpoint of the tower."""
         return f"{self.blocks}.{index}"
@@ -181,18 +209,14 @@ class EncoderFamily:
 
     def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
         """transformers' config of the tower, cut to ``num_blocks`` and without a head that is not used."""
-        import transformers
-
         fields = encoder.model_dump(exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
         if self.head_field:
             fields[self.head_field] = head
-        return getattr(transformers, self.config_class)(**fields)
+        return getattr(import_module(self.module), self.config_class)(**fields)
 
     def transformers_class(self, config: Any) -> Any:
         """transformers' class of the tower."""
-        import transformers
-
-        return getattr(transformers, self.model_class)
+        return getattr(import_module(self.module), self.model_class)
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""

@@ -60,6 +60,8 @@ def load_model(
     config = family.transformers_config(encoder, num_blocks, head=head)
     model_class = family.transformers_class(config)
     unused = list(family.unused(num_blocks))
+    if not head and not family.head_field:
+        unused.append(family.head)  # transformers builds it always
     if not post_norm and not isinstance(encoder, GenericEncoderConfig):
         unused.append(family.post_norm)
 

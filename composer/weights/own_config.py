@@ -16,6 +16,9 @@ _TRAINING_ONLY = re.compile(
 )
 """Fields of an encoder block that do not change what an inference computes."""
 
+_CUT = {"num_hidden_layers", "depth", "deepstack_visual_indexes"}
+"""Fields that say how much of an encoder there is: here, or in a saved tower, perhaps only what is used."""
+
 
 def check_own_config(checkpoint: Checkpoint, family: EncoderFamily, encoder: EncoderConfig) -> None:
     """Refuse a checkpoint whose own config.json contradicts the encoder block.
@@ -35,8 +38,7 @@ def check_own_config(checkpoint: Checkpoint, family: EncoderFamily, encoder: Enc
         if _TRAINING_ONLY.search(key) or not hasattr(ours, key):
             continue
         value, expected = _plain(getattr(theirs, key, None)), _plain(getattr(ours, key))
-        # A saved tower's depth is that of the blocks that were kept.
-        if value != expected and not (key == "num_hidden_layers" and checkpoint.is_saved_tower):
+        if value != expected and not (key in _CUT and (not expected or checkpoint.is_saved_tower)):
             raise WeightsError(
                 f"{checkpoint.label}: its config.json means {key}: {value!r}, and this config says "
                 f"encoder.{key}: {expected!r}"

@@ -10,7 +10,7 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 from ...registry import Registry
 from ..base import did_you_mean, invalid, problem
 from .aimv2 import Aimv2VisionEncoderConfig
-from .base import EncoderConfig, RopeType
+from .base import DenseEncoderConfig, EncoderConfig, RopeType
 from .clip import CLIPVisionEncoderConfig
 from .dinov2 import Dinov2EncoderConfig
 from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
@@ -19,6 +19,11 @@ from .generic import GenericEncoderConfig
 from .internvl import InternVLVisionEncoderConfig
 from .metaclip_2 import MetaClip2VisionEncoderConfig
 from .mlcd import MLCDVisionEncoderConfig
+from .pixtral import PixtralVisionEncoderConfig
+from .qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
+from .qwen2_vl import Qwen2VLVisionEncoderConfig
+from .qwen3_5 import Qwen3_5VisionEncoderConfig
+from .qwen3_vl import Qwen3VLVisionEncoderConfig
 from .siglip import SiglipVisionEncoderConfig
 
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
@@ -30,6 +35,11 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "internvl_vision": InternVLVisionEncoderConfig,
     "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
     "mlcd_vision_model": MLCDVisionEncoderConfig,
+    "pixtral": PixtralVisionEncoderConfig,
+    "qwen2_5_vl_vision": Qwen2_5_VLVisionEncoderConfig,
+    "qwen2_vl_vision": Qwen2VLVisionEncoderConfig,
+    "qwen3_5_vision": Qwen3_5VisionEncoderConfig,
+    "qwen3_vl_vision": Qwen3VLVisionEncoderConfig,
     "siglip_vision_model": SiglipVisionEncoderConfig,
 }
 """model_type -> its config block. The families; anything else goes through the generic adapter."""
@@ -105,6 +115,7 @@ __all__ = [
     "ENCODER_CONFIGS",
     "ENCODER_PLUGINS",
     "AnyEncoderConfig",
+    "DenseEncoderConfig",
     "EncoderConfig",
     "GenericEncoderConfig",
     "RopeType",

@@ -7,10 +7,10 @@ from typing import Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
-class Aimv2VisionEncoderConfig(EncoderConfig):
+class Aimv2VisionEncoderConfig(DenseEncoderConfig):
     """AIMv2 ViT: no prefix tokens, RMSNorm, a gated MLP, an attention-pooling head."""
 
     model_type: Literal["aimv2_vision_model"]

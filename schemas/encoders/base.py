@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails
@@ -56,28 +56,44 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class EncoderConfig(ConfigModel):
-    """The fields and facts that every dense encoder has. Field names are transformers' own.
+    """The facts about an encoder that the cross-field rules need; families of packed inputs start here.
 
-    A family is a subclass with ``model_type: Literal["..."]``, its own fields, and the class variables
-    below where its facts differ.
+    A family is a subclass with ``model_type: Literal["..."]``, its own fields under transformers' names,
+    and the facts below: as fields where transformers names them so, as properties where it does not.
     """
 
     rope_type: ClassVar[RopeType] = "none"
+    packed: ClassVar[bool] = False
+    """Whether images of any size share one sequence, at their own resolution."""
+    deepstack: ClassVar[bool] = False
+    """Whether the family merges hidden states of inner blocks too."""
+    width_key: ClassVar[str] = "hidden_size"
+    """The field that holds the width of a token inside the encoder."""
+    heads_key: ClassVar[str] = "num_attention_heads"
+    """The field that holds the attention heads per block."""
 
     model_type: str
     """The encoder's model_type in transformers; decides which other keys this block takes."""
-    hidden_size: Count = 768
-    """Width of a token inside the encoder."""
-    num_hidden_layers: Count = 12
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
-    num_attention_heads: Count = 12
-    """Attention heads per block; must divide hidden_size."""
-    num_channels: Count = 3
-    """Colour channels of the input."""
-    image_size: SquareSize = 224
-    """Side in pixels of the square image the encoder was trained on."""
-    patch_size: SquareSize = 16
-    """Side in pixels of a square patch."""
+
+    if TYPE_CHECKING:  # At run time a property would become the default of the field that takes its place.
+
+        @property
+        def hidden_size(self) -> int: ...
+        @property
+        def num_hidden_layers(self) -> int: ...
+        @property
+        def num_attention_heads(self) -> int: ...
+        @property
+        def num_channels(self) -> int: ...
+        @property
+        def image_size(self) -> int: ...
+        @property
+        def patch_size(self) -> int: ...
+
+    @property
+    def width(self) -> int:
+        """Width of a token inside the encoder."""
+        return self.hidden_size
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -102,20 +118,47 @@ class EncoderConfig(ConfigModel):
     @property
     def head_size(self) -> int:
         """Width of one attention head."""
-        return self.hidden_size // self.num_attention_heads
+        return self.width // self.num_attention_heads
 
     def _check(self) -> list[InitErrorDetails]:
         """The rules between fields; families add theirs to ``super()._check()``."""
         problems = []
-        if self.hidden_size % self.num_attention_heads:
+        if self.width % self.num_attention_heads:
             problems.append(
                 problem(
                     "VC208",
-                    f"{self.num_attention_heads} heads do not divide hidden_size {self.hidden_size}",
-                    "num_attention_heads",
+                    f"{self.num_attention_heads} heads do not divide {self.width_key} {self.width}",
+                    self.heads_key,
                     value=self.num_attention_heads,
                 )
             )
+        return problems
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if problems := self._check():
+            raise invalid(type(self).__name__, *problems)
+        return self
+
+
+class DenseEncoderConfig(EncoderConfig):
+    """The fields that every dense encoder has: one that takes images of one size as a batch."""
+
+    hidden_size: Count = 768
+    """Width of a token inside the encoder."""
+    num_hidden_layers: Count = 12
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    num_attention_heads: Count = 12
+    """Attention heads per block; must divide hidden_size."""
+    num_channels: Count = 3
+    """Colour channels of the input."""
+    image_size: SquareSize = 224
+    """Side in pixels of the square image the encoder was trained on."""
+    patch_size: SquareSize = 16
+    """Side in pixels of a square patch."""
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = super()._check()
         if self.patch_size > self.image_size:
             problems.append(
                 problem(
@@ -126,12 +169,6 @@ class EncoderConfig(ConfigModel):
                 )
             )
         return problems
-
-    @model_validator(mode="after")
-    def _rules(self) -> Self:
-        if problems := self._check():
-            raise invalid(type(self).__name__, *problems)
-        return self
 
 
 def check_rope(encoder: EncoderConfig) -> list[InitErrorDetails]:

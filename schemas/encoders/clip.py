@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
-class CLIPVisionEncoderConfig(EncoderConfig):
+class CLIPVisionEncoderConfig(DenseEncoderConfig):
     """CLIP ViT: a class token, learned positions, a norm in front of the blocks."""
 
     model_type: Literal["clip_vision_model"]

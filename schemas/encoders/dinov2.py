@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
-class Dinov2Fields(EncoderConfig):
+class Dinov2Fields(DenseEncoderConfig):
     """What DINOv2 has with registers and without."""
 
     mlp_ratio: Count = 4

@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, check_rope
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, check_rope
 
 
-class DINOv3ViTEncoderConfig(EncoderConfig):
+class DINOv3ViTEncoderConfig(DenseEncoderConfig):
     """DINOv3 ViT: a class token, registers, axial rope over the patches of an image of any size."""
 
     model_type: Literal["dinov3_vit"]

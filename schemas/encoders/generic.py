@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from .base import EncoderConfig
+from .base import DenseEncoderConfig
 
 
-class GenericEncoderConfig(EncoderConfig):
+class GenericEncoderConfig(DenseEncoderConfig):
     """An encoder without a family file here: its remaining keys go to transformers' config as they stand.
 
     ``prefix_tokens`` is required, because the number of prefix tokens cannot be read off a config and is

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
-class InternVLVisionEncoderConfig(EncoderConfig):
+class InternVLVisionEncoderConfig(DenseEncoderConfig):
     """InternViT: a class token, learned positions interpolated to any size, layer scale."""
 
     model_type: Literal["internvl_vision"]

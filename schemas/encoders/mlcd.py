@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import InitErrorDetails
 
 from ..base import ConfigModel, whole_number
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize, check_rope
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize, check_rope
 
 
 class AxialRope(ConfigModel):
@@ -20,7 +20,7 @@ class AxialRope(ConfigModel):
     """Base period."""
 
 
-class MLCDVisionEncoderConfig(EncoderConfig):
+class MLCDVisionEncoderConfig(DenseEncoderConfig):
     """MLCD ViT: CLIP's layout with axial rope instead of a position table, so any image size goes."""
 
     model_type: Literal["mlcd_vision_model"]

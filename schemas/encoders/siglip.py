@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability
 
 
-class SiglipVisionEncoderConfig(EncoderConfig):
+class SiglipVisionEncoderConfig(DenseEncoderConfig):
     """SigLIP ViT: no prefix tokens, learned positions, an attention-pooling head."""
 
     model_type: Literal["siglip_vision_model"]

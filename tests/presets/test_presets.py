@@ -45,6 +45,16 @@ DEFAULTS = {
     "metaclip-2/worldwide-b32": {"hidden_act"},
     "mlcd/vit-bigG-patch14-336": set(),
     "siglip/base-patch16-224": set(),
+    "lighton-ocr/1b": {"hidden_act", "image_size", "patch_size"},
+    "qwen2-vl/7b": set(),
+    "qwen2.5-vl/7b": {"hidden_size", "tokens_per_second"},
+    "qwen3-vl/4b": {
+        "depth",
+        "hidden_size",
+        "intermediate_size",
+        "out_hidden_size",
+        "deepstack_visual_indexes",
+    },
 }
 
 # The same for VLMs: the preset, the VLM's config class, and the fields of the tower that differ.
@@ -55,6 +65,9 @@ VLM_DEFAULTS = {
     "llava-onevision/qwen2-7b": ("LlavaOnevisionConfig", set()),
     "vip-llava/7b": ("VipLlavaConfig", set()),
 }
+
+WITHOUT_PRESET = {"qwen3_5_vision"}
+"""Families of which no published model's values are confirmed yet."""
 
 each_preset = pytest.mark.parametrize("address", FILES)
 
@@ -123,9 +136,8 @@ def test_loads_as_written(address: str) -> None:
     assert {key: getattr(config, key) for key in ("name", "summary", "source", "license")} == {
         key: content[key] for key in ("name", "summary", "source", "license")
     }
-    assert {key: getattr(config.encoder, key) for key in content.get("encoder", {})} == content.get(
-        "encoder", {}
-    )
+    encoder = config.encoder.model_dump(mode="json")
+    assert {key: encoder[key] for key in content.get("encoder", {})} == content.get("encoder", {})
     assert config.weights.dtype == content.get("weights", {}).get("dtype", "float32")
 
 
@@ -166,7 +178,9 @@ def test_published_model_is_the_config_class_default(address: str) -> None:
 
 
 def test_every_family_is_held_against_its_config_class() -> None:
-    assert {load_config(address).encoder.model_type for address in DEFAULTS} == set(ENCODER_CONFIGS)
+    assert {load_config(address).encoder.model_type for address in DEFAULTS} == (
+        set(ENCODER_CONFIGS) - WITHOUT_PRESET
+    )
 
 
 @pytest.mark.parametrize("address", VLM_DEFAULTS)

@@ -63,7 +63,11 @@ def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, p
 
 
 def test_every_family_has_tiny_encoders_and_a_schema() -> None:
-    assert {name.partition("/")[0] for name in tiny.ENCODERS} == set(FAMILIES) == set(ENCODER_CONFIGS)
+    assert (
+        {name.partition("/")[0] for name in tiny.ENCODERS | tiny.PACKED}
+        == set(FAMILIES)
+        == set(ENCODER_CONFIGS)
+    )
 
 
 @pytest.mark.parametrize("layers", LAYERS, ids=str)

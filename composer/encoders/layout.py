@@ -1,0 +1,151 @@
+"""How images lie in a packed sequence: which tokens attend to each other, and where each of them is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor
+
+Grid = tuple[int, int, int]
+"""Frames, patch rows and patch columns of an image or clip."""
+
+
+class Segments:
+    """Consecutive pieces of a sequence, each of which attends to itself only.
+
+    Pieces of one length are one group, so that attention runs once per length and not once per piece.
+
+    Args:
+        lengths: Tokens of each piece, in order; all at least 1.
+        device: Where the indices go.
+
+    Attributes:
+        groups: (length, pieces, where their tokens are), by first appearance of the length.
+        inverse: Tokens in the order of ``groups`` -> tokens in order; None where the two are the same.
+        cu_seqlens: (pieces + 1,) int32 on the device, first token of each piece and the end.
+        max_length: Longest piece.
+    """
+
+    def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
+        starts = [0, *accumulate(lengths)]
+        by_length: dict[int, list[int]] = {}
+        for start, length in zip(starts, lengths, strict=False):
+            by_length.setdefault(length, []).append(start)
+        self.groups: list[tuple[int, int, slice | Tensor]] = []
+        order: list[Tensor] = []
+        for length, group in by_length.items():
+            tokens = (torch.tensor(group)[:, None] + torch.arange(length)).flatten()
+            order.append(tokens)
+            adjoining = all(after - before == length for before, after in pairwise(group))
+            where = slice(group[0], group[-1] + length) if adjoining else tokens.to(device)
+            self.groups.append((length, len(group), where))
+        permutation = torch.cat(order)
+        in_order = bool((permutation.diff() == 1).all())
+        self.inverse = None if in_order else permutation.argsort().to(device)
+        self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
+        self.max_length = max(lengths)
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Everything about a batch that follows from its grids; made once per tuple of grids.
+
+    Attributes:
+        grids: Frames, rows and columns of every image, in order.
+        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens.
+        frames: Attention over whole frames.
+        windows: Attention inside windows; None for an encoder without.
+        window_index: Merged token of the input at each place of the blocks' sequence; None: as they come.
+        window_inverse: The way back.
+        wide_blocks: Blocks that attend to whole frames where others attend inside windows.
+        position_taps: (tokens, 4) rows of a position table to interpolate between, if there is one, and
+            (tokens, 4) their weights.
+    """
+
+    grids: tuple[Grid, ...]
+    rope: tuple[Tensor, Tensor]
+    frames: Segments
+    windows: Segments | None = None
+    window_index: Tensor | None = None
+    window_inverse: Tensor | None = None
+    wide_blocks: frozenset[int] = frozenset()
+    position_taps: tuple[Tensor, Tensor] = field(default_factory=lambda: (torch.empty(0), torch.empty(0)))
+    whole: Tensor = field(init=False)
+    """[0, tokens], int32 on the CPU: what a block of transformers is given for a single segment, so that
+    it calls attention once and reads nothing back from the device."""
+
+    def __post_init__(self) -> None:
+        tokens = sum(t * h * w for t, h, w in self.grids)
+        object.__setattr__(self, "whole", torch.tensor([0, tokens], dtype=torch.int32))
+
+
+def frame_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
+    """Each frame of each image attends to itself."""
+    return Segments([h * w for t, h, w in grids for _ in range(t)], device)
+
+
+def patch_positions(grids: Sequence[Grid], merge_size: int = 1) -> Tensor:
+    """Row and column of every patch, (tokens, 2), frame after frame.
+
+    Patches stand in raster order with ``merge_size`` 1, otherwise by squares of that side: squares in
+    raster order, and patches in raster order inside each.
+    """
+    parts = []
+    for frames, rows, columns in grids:
+        place = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"), dim=-1)
+        squares = place.view(rows // merge_size, merge_size, columns // merge_size, merge_size, 2)
+        parts.append(squares.transpose(1, 2).reshape(-1, 2).repeat(frames, 1))
+    return torch.cat(parts)
+
+
+def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[Tensor, list[int]]:
+    """Merged tokens sorted into windows of ``window`` x ``window``, and the patches in each window.
+
+    A window at the lower or right edge is as small as what is left for it.
+    """
+    index: list[Tensor] = []
+    lengths: list[int] = []
+    start = 0
+    for frames, rows, columns in grids:
+        height, width = rows // merge_size, columns // merge_size
+        tokens = torch.arange(start, start + frames * height * width).view(frames, height, width)
+        for frame in tokens:
+            for band in frame.split(window, dim=0):
+                for piece in band.split(window, dim=1):
+                    index.append(piece.flatten())
+                    lengths.append(piece.numel() * merge_size**2)
+        start += frames * height * width
+    return torch.cat(index), lengths
+
+
+def table_taps(grids: Sequence[Grid], merge_size: int, side: int) -> tuple[Tensor, Tensor]:
+    """Rows of a ``side`` x ``side`` position table around every patch, and their bilinear weights.
+
+    The table's corners lie on the image's corner patches.
+
+    Returns:
+        (tokens, 4) int64 and (tokens, 4) float32.
+    """
+    places = patch_positions(grids, merge_size)
+    sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
+    at = places.float() * (side - 1) / (sizes - 1).clamp(min=1)
+    low = at.floor()
+    taps = low.long()[..., None] + torch.arange(2)  # (tokens, axis, tap)
+    weights = (1 - (at[..., None] - low[..., None] - torch.arange(2)).abs()).clamp(min=0)
+    taps = taps.clamp(max=side - 1)
+    rows = taps[:, 0, :, None] * side + taps[:, 1, None, :]
+    return rows.flatten(1), (weights[:, 0, :, None] * weights[:, 1, None, :]).flatten(1)
+
+
+def rope_frequencies(size: int, base: float) -> Tensor:
+    """``size`` / 2 rope frequencies over ``size`` features, float32."""
+    return 1.0 / (base ** (torch.arange(0, size, 2, dtype=torch.float) / size))
+
+
+def cosines_and_sines(angles: Tensor) -> tuple[Tensor, Tensor]:
+    """(tokens, size / 2) angles -> cosines and sines, (tokens, size), for a rope that rotates halves."""
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()

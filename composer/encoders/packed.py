@@ -1,0 +1,141 @@
+"""What a family of native-resolution encoders tells the rest, beside the facts of every family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import InputError
+from ..schemas import EncoderConfig
+from .base import EncoderFamily, VisionEncoderInfo
+from .resize import ResizeRule
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+
+class PackedFamily(EncoderFamily):
+    """The adapter of one model_type whose images share one sequence, each at its own resolution."""
+
+    head: ClassVar[str] = ""
+    """Path of the merger, which transformers builds always; empty for a family without."""
+    post_norm: ClassVar[str] = ""
+
+    def any_size(self, encoder: EncoderConfig) -> bool:
+        return True
+
+    def info(self, encoder: EncoderConfig) -> VisionEncoderInfo:
+        return self.info_with(encoder, self.resize_rule(encoder))
+
+    def info_with(self, encoder: Any, resize: ResizeRule) -> VisionEncoderInfo:
+        """The encoder's facts where pictures are resized by ``resize``."""
+        return VisionEncoderInfo(
+            model_type=encoder.model_type,
+            hidden_size=encoder.width,
+            num_hidden_layers=encoder.num_hidden_layers,
+            num_attention_heads=encoder.num_attention_heads,
+            head_size=encoder.head_size,
+            num_channels=encoder.num_channels,
+            image_size=resize.largest_side,
+            patch_size=encoder.patch_size,
+            num_prefix_tokens=0,
+            has_class_token=False,
+            has_post_norm=False,
+            has_head=False,
+            rope_type=encoder.rope_type,
+            any_size=True,
+            packed=True,
+            resize=resize,
+        )
+
+    def resize_rule(self, encoder: Any, processor: Any = None) -> ResizeRule:
+        """How pictures are resized: as ``processor`` says, or as the family's processor does by default."""
+        raise NotImplementedError
+
+    def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
+        """Arguments of the image processor that follow from the encoder, whatever a checkpoint says."""
+        raise NotImplementedError
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+        """The pixels and the grids of a batch.
+
+        Args:
+            info: The encoder's facts.
+            inputs: What the module was called with.
+
+        Raises:
+            InputError: Inputs that are missing, unknown, of another shape or dtype, or do not fit together.
+        """
+        raise NotImplementedError
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        """Where the tokens of the grids stand."""
+        raise NotImplementedError
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        """Hidden state 0, in the order in which the blocks take it."""
+        raise NotImplementedError
+
+    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+        """Keyword arguments of a block, counted from 0."""
+        raise NotImplementedError
+
+    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        """A hidden state as (tokens, width), images and their patches in the order of the input."""
+        return hidden_states
+
+    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        """The tower's own output for the last hidden state, (merged tokens, width)."""
+        return self.tokens(hidden_states, layout)
+
+    def merged_level(self, model: Any, layer: int, hidden_states: Tensor) -> Tensor:
+        """The tower's output for hidden state ``layer``, one of its DeepStack levels."""
+        raise NotImplementedError
+
+
+def check_pixels(name: str, value: Any) -> Tensor:
+    """``value`` as the tensor of floats that it must be.
+
+    Raises:
+        InputError: It is something else.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if not value.is_floating_point():
+        raise InputError(
+            f"{name} are {value.dtype}: they must be normalised floats, as encoder.preprocess(images) makes "
+            "them"
+        )
+    return value
+
+
+def rows_of_integers(name: str, value: Any, columns: int, meaning: str) -> list[tuple[int, ...]]:
+    """A (images, columns) tensor of integers as numbers.
+
+    Raises:
+        InputError: Something else.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if value.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
+        raise InputError(f"{name} is {value.dtype}; it must be integers")
+    if value.dim() != 2 or value.shape[1] != columns:
+        raise InputError(f"{name} must be (images, {columns}), {meaning}, not {tuple(value.shape)}")
+    return [tuple(row) for row in value.tolist()]
+
+
+def refuse_unknown(model_type: str, inputs: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse inputs of other names."""
+    if unexpected := sorted(set(inputs) - set(known)):
+        raise InputError(
+            f"unexpected input {', '.join(unexpected)}: a {model_type} tower takes {', '.join(known)}"
+        )

@@ -1,0 +1,130 @@
+"""Pixtral (``PixtralVisionModel``): images of any size in one sequence, rope over rows and columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..schemas import EncoderConfig
+from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
+from .base import Shapes, VisionEncoderInfo, conv_patches, linear
+from .packed import PackedFamily, check_pixels, refuse_unknown, rows_of_integers
+from .resize import LongestEdge
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+
+class Pixtral(PackedFamily):
+    """pixtral. Patches of an image stand in raster order."""
+
+    model_type = "pixtral"
+    model_class = "PixtralVisionModel"
+    config_class = "PixtralVisionConfig"
+    blocks = "transformer.layers"
+    image_processor = "PixtralImageProcessorPil"
+
+    def stem_shapes(self, encoder: PixtralVisionEncoderConfig) -> Shapes:
+        return {
+            **conv_patches("patch_conv", encoder, bias=False),
+            "ln_pre.weight": (encoder.hidden_size,),
+        }
+
+    def block_shapes(self, encoder: PixtralVisionEncoderConfig) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
+        shapes: Shapes = {"attention_norm.weight": (width,), "ffn_norm.weight": (width,)}
+        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            shapes |= linear(f"attention.{projection}", width, width, bias=False)
+        for projection in ("gate_proj", "up_proj"):
+            shapes |= linear(f"feed_forward.{projection}", width, mlp_width, bias=False)
+        return shapes | linear("feed_forward.down_proj", mlp_width, width, bias=False)
+
+    def resize_rule(self, encoder: EncoderConfig, processor: Any = None) -> LongestEdge:
+        size = None if processor is None else processor.size
+        edge = encoder.image_size if size is None else size.longest_edge
+        width, height = (edge, edge) if edge or size is None else (size.width, size.height)
+        return LongestEdge(width, height, encoder.patch_size)
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        return {"size": {"longest_edge": encoder.image_size}}
+
+    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+        patch = {"height": encoder.patch_size, "width": encoder.patch_size}
+        return {"do_resize": True, "do_center_crop": False, "patch_size": patch}
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+        """``pixel_values`` (images, channels, height, width), padded at the bottom and the right, and
+        ``image_sizes`` (images, 2), heights and widths without the padding.
+
+        Without ``image_sizes`` no image has padding. What does not fill a patch is cut off.
+        """
+        refuse_unknown(info.model_type, inputs, ("pixel_values", "image_sizes"))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
+        shape, patch = tuple(pixels.shape), info.patch_size
+        if len(shape) != 4 or shape[1] != info.num_channels:
+            raise InputError(
+                f"pixel_values must be (images, {info.num_channels}, height, width), not {shape}"
+            )
+        if inputs.get("image_sizes") is None:
+            sizes: list[tuple[int, ...]] = [shape[2:]] * shape[0]
+        else:
+            sizes = rows_of_integers("image_sizes", inputs["image_sizes"], 2, "heights and widths")
+        if len(sizes) != shape[0]:
+            raise InputError(f"image_sizes has {len(sizes)} rows for {shape[0]} images in pixel_values")
+        for i, (height, width) in enumerate(sizes):
+            if height < patch or width < patch:
+                raise InputError(
+                    f"image {i} of {width}x{height} pixels is smaller than one patch of {patch}x{patch}"
+                )
+            if height > shape[2] or width > shape[3]:
+                raise InputError(
+                    f"image {i} of {width}x{height} pixels does not fit into pixel_values of "
+                    f"{shape[3]}x{shape[2]}"
+                )
+        return pixels, tuple((1, height // patch, width // patch) for height, width in sizes)
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        import torch
+
+        from .layout import Layout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
+
+        config = model.config
+        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
+        frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads, base)
+        rows, columns = patch_positions(grids).float().unsqueeze(-1).unbind(1)
+        angles = torch.cat((rows * frequencies[0::2], columns * frequencies[1::2]), dim=-1)
+        cosines, sines = cosines_and_sines(angles)
+        return Layout(
+            grids=grids,
+            rope=(cosines.to(device, dtype), sines.to(device, dtype)),
+            frames=frame_segments(grids, device),
+        )
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        import torch
+        from torch.nn.functional import linear as project
+
+        weight = model.patch_conv.weight
+        width, channels, side, _ = weight.shape
+        patches = [
+            image[:, : rows * side, : columns * side]
+            .reshape(channels, rows, side, columns, side)
+            .permute(1, 3, 0, 2, 4)
+            .reshape(rows * columns, -1)
+            for image, (_, rows, columns) in zip(pixels, layout.grids, strict=True)
+        ]
+        # Patches do not overlap: the convolution is a projection of each, without those of the padding.
+        embedded = project(torch.cat(patches), weight.view(width, -1))
+        return model.ln_pre(embedded.unsqueeze(0))  # type: ignore[no-any-return]
+
+    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+        return {"attention_mask": None, "position_embeddings": layout.rope, "segments": layout.frames}
+
+    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        return hidden_states.squeeze(0)

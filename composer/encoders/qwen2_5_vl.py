@@ -1,0 +1,99 @@
+"""Qwen2.5-VL (``Qwen2_5_VisionTransformerPretrainedModel``): attention inside windows in most blocks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
+from .base import Shapes, VisionEncoderInfo, linear
+from .qwen2_vl import merger_mlp
+from .qwen_vl import QwenVL
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+
+class Qwen25VL(QwenVL):
+    """qwen2_5_vl_vision. Its blocks take patches window by window; what comes out is in input order."""
+
+    model_type = "qwen2_5_vl_vision"
+    module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
+    model_class = "Qwen2_5_VisionTransformerPretrainedModel"
+    config_class = "Qwen2_5_VLVisionConfig"
+
+    def block_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:
+        width = encoder.width
+        return {
+            "norm1.weight": (width,),
+            "norm2.weight": (width,),
+            **self.attention_shapes(encoder),
+            **linear("mlp.gate_proj", width, encoder.mlp_width),
+            **linear("mlp.up_proj", width, encoder.mlp_width),
+            **linear("mlp.down_proj", encoder.mlp_width, width),
+        }
+
+    def head_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:
+        return {"ln_q.weight": (encoder.width,), **merger_mlp(encoder)}
+
+    def attention_pairs(
+        self,
+        encoder: Qwen2_5_VLVisionEncoderConfig,
+        num_blocks: int,
+        info: VisionEncoderInfo,
+        size: tuple[int, int],
+    ) -> int:
+        width, height = size if info.resize is None else info.resize(*size)
+        whole, windows = 1, encoder.spatial_merge_size**4
+        for side in (width, height):
+            patches = side // encoder.patch_size
+            full, rest = divmod(patches // encoder.spatial_merge_size, encoder.merged_window_size)
+            whole *= patches**2
+            windows *= full * encoder.merged_window_size**2 + rest**2
+        wide = len({block for block in encoder.fullatt_block_indexes if block < num_blocks})
+        return wide * whole + (num_blocks - wide) * windows
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        from .layout import Layout, Segments, frame_segments, window_order
+
+        config = model.config
+        merge = config.spatial_merge_size
+        window = config.window_size // merge // config.patch_size
+        index, lengths = window_order(grids, merge, window)
+        index = index.to(device)
+        cosines, sines = (_reorder(table, index, merge**2) for table in self.rope(model, grids, device))
+        return Layout(
+            grids,
+            rope=(cosines, sines),
+            frames=frame_segments(grids, device),
+            windows=Segments(lengths, device),
+            window_index=index,
+            window_inverse=index.argsort(),
+            wide_blocks=frozenset(config.fullatt_block_indexes),
+        )
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        return _by_square(super().embed(model, pixels, layout), layout.window_index, layout)
+
+    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+        wide = block in layout.wide_blocks
+        return super().block_inputs(block, layout) | {"segments": layout.frames if wide else layout.windows}
+
+    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        return _by_square(hidden_states, layout.window_inverse, layout)
+
+    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        return model.merger(hidden_states)[layout.window_inverse]  # type: ignore[no-any-return]
+
+
+def _by_square(states: Tensor, index: Tensor | None, layout: Layout) -> Tensor:
+    if index is None:
+        return states
+    return _reorder(states, index, len(states) // len(index))
+
+
+def _reorder(rows: Tensor, index: Tensor, square: int) -> Tensor:
+    """Rows reordered ``square`` at a time."""
+    return rows.view(-1, square, rows.shape[-1])[index].flatten(0, 1)

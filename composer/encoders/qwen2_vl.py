@@ -1,0 +1,36 @@
+"""Qwen2-VL (``Qwen2VisionTransformerPretrainedModel``)."""
+
+from __future__ import annotations
+
+from ..schemas.encoders.qwen2_vl import Qwen2VLVisionEncoderConfig
+from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
+from .base import Shapes, layer_norm, linear
+from .qwen_vl import QwenVL
+
+
+class Qwen2VL(QwenVL):
+    """qwen2_vl_vision."""
+
+    model_type = "qwen2_vl_vision"
+    module = "transformers.models.qwen2_vl.modeling_qwen2_vl"
+    model_class = "Qwen2VisionTransformerPretrainedModel"
+    config_class = "Qwen2VLVisionConfig"
+
+    def block_shapes(self, encoder: Qwen2VLVisionEncoderConfig) -> Shapes:
+        width = encoder.width
+        return {
+            **layer_norm("norm1", width),
+            **layer_norm("norm2", width),
+            **self.attention_shapes(encoder),
+            **linear("mlp.fc1", width, encoder.mlp_width),
+            **linear("mlp.fc2", encoder.mlp_width, width),
+        }
+
+    def head_shapes(self, encoder: Qwen2VLVisionEncoderConfig) -> Shapes:
+        return {**layer_norm("ln_q", encoder.width), **merger_mlp(encoder)}
+
+
+def merger_mlp(encoder: QwenVisionEncoderConfig) -> Shapes:
+    """The MLP of Qwen2-VL's merger, and of Qwen2.5-VL's."""
+    joined = encoder.width * encoder.spatial_merge_size**2
+    return {**linear("mlp.0", joined, joined), **linear("mlp.2", joined, encoder.merged_width)}

@@ -1,0 +1,74 @@
+"""Qwen3.5 (``Qwen3_5VisionModel``): a learned position table, resampled to each image."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import isqrt
+from typing import TYPE_CHECKING, Any
+
+from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
+from .base import Shapes, layer_norm, linear
+from .qwen_vl import QwenVL
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+
+class Qwen35(QwenVL):
+    """qwen3_5_vision."""
+
+    model_type = "qwen3_5_vision"
+    module = "transformers.models.qwen3_5.modeling_qwen3_5"
+    model_class = "Qwen3_5VisionModel"
+    config_class = "Qwen3_5VisionConfig"
+    patch_bias = True
+    min_pixels = 256 * 256
+    max_pixels = 4096 * 4096
+
+    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+        half = [0.5, 0.5, 0.5]
+        return super().image_processor_defaults(encoder) | {"image_mean": half, "image_std": half}
+
+    def stem_shapes(self, encoder: Any) -> Shapes:
+        table: Shapes = {"pos_embed.weight": (encoder.num_position_embeddings, encoder.width)}
+        return super().stem_shapes(encoder) | table
+
+    def block_shapes(self, encoder: Qwen3_5VisionEncoderConfig) -> Shapes:
+        width = encoder.width
+        return {
+            **layer_norm("norm1", width),
+            **layer_norm("norm2", width),
+            **self.attention_shapes(encoder),
+            **linear("mlp.linear_fc1", width, encoder.mlp_width),
+            **linear("mlp.linear_fc2", encoder.mlp_width, width),
+        }
+
+    def head_shapes(self, encoder: Qwen3_5VisionEncoderConfig) -> Shapes:
+        return merger_shapes(encoder, norm_width=encoder.width)
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        from .layout import table_taps
+
+        side = isqrt(len(model.pos_embed.weight))
+        rows, weights = table_taps(grids, model.config.spatial_merge_size, side)
+        plain = super().layout(model, grids, device, dtype)
+        return replace(plain, position_taps=(rows.to(device), weights.to(device)))
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        patches = super().embed(model, pixels, layout)
+        rows, weights = layout.position_taps
+        positions: Tensor = (model.pos_embed(rows) * weights[..., None]).sum(1)
+        return patches + positions.to(patches.dtype)
+
+
+def merger_shapes(encoder: Qwen3_5VisionEncoderConfig, *, norm_width: int) -> Shapes:
+    """Tensors of a merger."""
+    joined = encoder.width * encoder.spatial_merge_size**2
+    return {
+        **layer_norm("norm", norm_width),
+        **linear("linear_fc1", joined, joined),
+        **linear("linear_fc2", joined, encoder.merged_width),
+    }

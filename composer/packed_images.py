@@ -1,0 +1,102 @@
+"""Inputs of a packed tower out of pictures of any size, through transformers' own image processors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from .errors import ImageError, InputError
+from .images import ImagePreprocessor, check_area
+from .pictures import Picture, open_image, picture_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers.image_processing_backends import PilBackend
+
+    from .encoders.resize import ResizeRule
+
+
+class PackedImagePreprocessor(ImagePreprocessor):
+    """Pictures to the inputs of a packed tower.
+
+    Args:
+        processor: Resizes and normalises.
+        resize: The sizes it will choose.
+        num_channels: Colour channels of the tower.
+    """
+
+    def __init__(self, processor: PilBackend, resize: ResizeRule, *, num_channels: int = 3) -> None:
+        super().__init__(processor, num_channels=num_channels)
+        self.resize = resize
+
+    def __call__(self, images: Sequence[Picture], *, first: int = 0) -> dict[str, Tensor]:
+        """Preprocess pictures.
+
+        Args:
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
+            first: What the first picture without a path counts as in errors.
+
+        Returns:
+            What the family's image processor returns, under its names; pixels are float32.
+
+        Raises:
+            ImageError: A picture that cannot be read or resized; names it.
+            InputError: No pictures, or a tower whose channels are not colours.
+        """
+        if self.num_channels != 3:
+            raise InputError(
+                f"a packed tower of {self.num_channels} channels takes no pictures; call it with pixel_values"
+            )
+        if len(images) == 0:
+            raise InputError("no pictures to preprocess")
+        return self.collate(
+            [self._inputs(image, picture_name(image, f"image {i}")) for i, image in enumerate(images, first)]
+        )
+
+    def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Join batches into one: rows of patches one after the other, images padded to the largest."""
+        import torch
+        from torch.nn.functional import pad
+
+        joined = {name: [batch[name] for batch in batches] for name in batches[0]}
+        pixels = joined["pixel_values"]
+        if pixels[0].dim() == 4:
+            height, width = (max(image.shape[axis] for image in pixels) for axis in (2, 3))
+            joined["pixel_values"] = [
+                pad(image, (0, width - image.shape[3], 0, height - image.shape[2])) for image in pixels
+            ]
+        return {name: torch.cat(parts) for name, parts in joined.items()}
+
+    def _inputs(self, image: Picture, label: str) -> dict[str, Tensor]:
+        import torch
+
+        picture = open_image(image, name=label)
+        try:
+            arrays = _process(self.processor, self.resize, picture)
+        except Exception as error:  # a processor fails on shapes in many ways
+            raise ImageError(label, f"cannot be preprocessed: {error}") from error
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def try_out(resize_rule: Callable[[Any], ResizeRule]) -> Callable[[PilBackend], None]:
+    """A function that processes one picture, to find out now rather than at the first of a million."""
+
+    def attempt(processor: PilBackend) -> None:
+        arrays = _process(processor, resize_rule(processor), Image.new("RGB", (64, 48)))
+        if not np.isfinite(arrays["pixel_values"]).all():
+            raise ValueError("the pixels come out as NaN or infinity; is image_std zero?")
+
+    return attempt
+
+
+def _process(processor: Any, resize: ResizeRule, picture: Image.Image) -> dict[str, np.ndarray[Any, Any]]:
+    width, height = resize(*picture.size)
+    check_area(height, width)
+    with np.errstate(all="ignore"):
+        output = processor(picture, return_tensors="np")
+    arrays = {name: np.asarray(array) for name, array in output.items()}
+    arrays["pixel_values"] = arrays["pixel_values"].astype(np.float32, copy=False)
+    return arrays

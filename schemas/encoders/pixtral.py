@@ -1,0 +1,48 @@
+"""Pixtral's vision tower: ``PixtralVisionConfig`` of transformers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic_core import InitErrorDetails
+
+from ..base import problem
+from .base import Activation, Count, DenseEncoderConfig, Probability, RopeType, SquareSize
+
+
+class PixtralVisionEncoderConfig(DenseEncoderConfig):
+    """Pixtral ViT: images at their own resolution, rope over rows and columns, RMSNorm, a gated MLP."""
+
+    rope_type: ClassVar[RopeType] = "rope_2d"
+    packed: ClassVar[bool] = True
+
+    model_type: Literal["pixtral"]
+    hidden_size: Count = 1024
+    intermediate_size: Count = 4096
+    """Width of the MLP inside a block."""
+    num_hidden_layers: Count = 24
+    num_attention_heads: Count = 16
+    image_size: SquareSize = 1024
+    """Longest side in pixels that an image is encoded at."""
+    hidden_act: Activation = "gelu"
+    """Activation of the MLP's gate."""
+    attention_dropout: Probability = 0.0
+    """Dropout on attention weights, in training only."""
+    rope_parameters: dict[str, Any] | None = None
+    """The rope's parameters in transformers' form; null for the family's own."""
+    initializer_range: float = 0.02
+    """Standard deviation of random initialisation."""
+
+    @property
+    def has_post_norm(self) -> bool:
+        return False
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = super()._check()
+        if not problems and self.head_size % 4:
+            message = (
+                f"the rope needs a head size divisible by 4, not {self.head_size} "
+                f"(hidden_size {self.hidden_size} / num_attention_heads {self.num_attention_heads})"
+            )
+            problems.append(problem("VC208", message, "num_attention_heads", value=self.num_attention_heads))
+        return problems

@@ -1,0 +1,47 @@
+"""Qwen3-VL's vision tower: ``Qwen3VLVisionConfig`` of transformers."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+from pydantic_core import InitErrorDetails
+
+from ..base import problem
+from .qwen3_5 import Qwen3_5VisionEncoderConfig
+
+
+class Qwen3VLVisionEncoderConfig(Qwen3_5VisionEncoderConfig):
+    """Qwen3-VL ViT: Qwen3.5's, and DeepStack: outputs of inner blocks, each with a merger of its own."""
+
+    deepstack: ClassVar[bool] = True
+
+    model_type: Literal["qwen3_vl_vision"]  # type: ignore[assignment]
+    deepstack_visual_indexes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] = (
+        8,
+        16,
+        24,
+    )
+    """Blocks whose outputs are merged beside the last one's, counted from 0."""
+
+    @property
+    def deepstack_layers(self) -> tuple[int, ...]:
+        return self.deepstack_visual_indexes
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = super()._check()
+        seen: set[int] = set()
+        for i, block in enumerate(self.deepstack_visual_indexes):
+            message = ""
+            if block >= self.depth:
+                message = f"block {block} does not exist: the encoder has blocks 0 to {self.depth - 1}"
+            elif block in seen:
+                message = f"block {block} is named twice"
+            if message and "deepstack_visual_indexes" in self.model_fields_set:
+                problems.append(problem("VC208", message, "deepstack_visual_indexes", i, value=block))
+            elif message:
+                message = f"{message}; name the blocks in deepstack_visual_indexes"
+                problems.append(problem("VC208", message, "depth", value=self.depth))
+                break
+            seen.add(block)
+        return problems

@@ -1,0 +1,80 @@
+"""What the vision towers of the Qwen-VL line have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic_core import InitErrorDetails
+
+from ..base import problem
+from .base import Activation, Count, EncoderConfig, RopeType, SquareSize
+
+
+class QwenVisionEncoderConfig(EncoderConfig):
+    """Fields of every Qwen tower: clips of any size as patches, merged spatial_merge_size² to a token."""
+
+    rope_type: ClassVar[RopeType] = "rope_3d"
+    packed: ClassVar[bool] = True
+    heads_key: ClassVar[str] = "num_heads"
+
+    depth: Count = 32
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    hidden_act: Activation = "silu"
+    """Activation of the MLP."""
+    num_heads: Count = 16
+    """Attention heads per block; must divide the width of a token."""
+    in_channels: Count = 3
+    """Colour channels of the input."""
+    patch_size: SquareSize = 14
+    """Side in pixels of a square patch."""
+    spatial_merge_size: Count = 2
+    """Patches along one side of the square that the merger makes one token of."""
+    temporal_patch_size: SquareSize = 2
+    """Frames in a patch."""
+    initializer_range: float = 0.02
+    """Standard deviation of random initialisation."""
+    rope_parameters: dict[str, Any] | None = None
+    """The rope's parameters in transformers' form; null for the family's own."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def num_hidden_layers(self) -> int:
+            return self.depth
+
+        @property
+        def num_attention_heads(self) -> int:
+            return self.num_heads
+
+        @property
+        def num_channels(self) -> int:
+            return self.in_channels
+
+    @property
+    def merged_width(self) -> int:
+        """Width of a token behind the merger."""
+        raise NotImplementedError
+
+    @property
+    def mlp_width(self) -> int:
+        """Width of the MLP inside a block."""
+        raise NotImplementedError
+
+    @property
+    def deepstack_layers(self) -> tuple[int, ...]:
+        """Blocks whose outputs are merged beside the last one's, counted from 0."""
+        return ()
+
+    @property
+    def has_post_norm(self) -> bool:
+        return False
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = super()._check()
+        if not problems and self.head_size % 4:
+            message = (
+                f"the rope needs a head size divisible by 4, not {self.head_size} "
+                f"({self.width_key} {self.width} / num_heads {self.num_heads})"
+            )
+            problems.append(problem("VC208", message, "num_heads", value=self.num_heads))
+        return problems

@@ -1,0 +1,346 @@
+"""Every packed family against transformers itself, and the laws of packing."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny
+import torch
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from transformers.vision_utils import get_vision_window_index
+
+from vision_composer import compose, plan
+from vision_composer.encode import encode_images
+from vision_composer.encoders import FAMILIES, get_vision_encoder_info
+from vision_composer.errors import ImageError, InputError, WeightsError
+from vision_composer.schemas import encoder_config
+
+DEPTH = 4
+LAYERS = [None, [-2], [0], [-1], [3, 1], [4, 0, 0]]
+NAMES = list(tiny.PACKED)
+# Frames, rows and columns in merged tokens: one row, one column, sizes that windows do not divide, clips.
+GRIDS = [
+    [(1, 1, 1)],
+    [(1, 2, 3), (1, 5, 7), (1, 1, 4), (1, 2, 3)],
+    [(3, 2, 2), (1, 7, 1), (4, 1, 5)],
+    [(1, 1, k) for k in range(1, 9)],
+]
+
+each_family = pytest.mark.parametrize("name", NAMES)
+
+
+@cache
+def reference(name: str) -> Any:
+    """transformers' model of a tiny encoder; the tests only read it."""
+    return tiny.reference(tiny.PACKED[name])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: tiny.save(reference(name), root / name.replace("/", "-")) for name in NAMES}
+
+
+def config(name: str, folders: dict[str, Path], **keys: Any) -> dict[str, Any]:
+    return {"schema": 1, "encoder": tiny.PACKED[name], "weights": {"source": str(folders[name])}, **keys}
+
+
+def is_pixtral(name: str) -> bool:
+    return name.startswith("pixtral")
+
+
+def inputs(name: str, merged_grids: list[tuple[int, int, int]], *, seed: int = 1) -> dict[str, torch.Tensor]:
+    """A random batch; Pixtral knows no clips and gets one frame."""
+    info = get_vision_encoder_info(encoder_config(tiny.PACKED[name]))
+    generator = torch.Generator().manual_seed(seed)
+    if is_pixtral(name):
+        sizes = torch.tensor([(h * info.patch_size, w * info.patch_size) for _, h, w in merged_grids])
+        height, width = sizes.amax(0).tolist()
+        pixels = torch.randn(len(sizes), 3, height, width, generator=generator)
+        return {"pixel_values": pixels, "image_sizes": sizes}
+    m = info.merge_size
+    grids = torch.tensor([(t, h * m, w * m) for t, h, w in merged_grids])
+    values = 3 * info.temporal_patch_size * info.patch_size**2
+    pixels = torch.randn(int(grids.prod(1).sum()), values, generator=generator)
+    return {"pixel_values": pixels, "image_grid_thw": grids}
+
+
+def raw(name: str, batch: dict[str, torch.Tensor]) -> Any:
+    """transformers' own output with hidden states."""
+    model = reference(name)
+    with torch.no_grad():
+        if is_pixtral(name):
+            return model(**batch, output_hidden_states=True)
+        return model(batch["pixel_values"], grid_thw=batch["image_grid_thw"], output_hidden_states=True)
+
+
+def hidden_states(name: str, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """transformers' hidden states as (tokens, width), patches in the order of the input."""
+    states = [state.view(-1, state.shape[-1]) for state in raw(name, batch).hidden_states]
+    if name.startswith("qwen2_5"):
+        fields = reference(name).config
+        index, _ = get_vision_window_index(
+            batch["image_grid_thw"], fields.spatial_merge_size, fields.window_size, fields.patch_size
+        )
+        square = fields.spatial_merge_size**2
+        states = [s.view(-1, square, s.shape[-1])[torch.argsort(index)].view(s.shape) for s in states]
+    return states
+
+
+def merged(name: str, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """transformers' own output of the tower, DeepStack levels behind it."""
+    output = raw(name, batch)
+    if is_pixtral(name):
+        return output.last_hidden_state[0]
+    return torch.cat([output.pooler_output, *getattr(output, "deepstack_features", [])], dim=-1)
+
+
+def run(encoder: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    with torch.no_grad():
+        return encoder(**batch)
+
+
+def close(got: torch.Tensor, want: torch.Tensor) -> None:
+    torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+
+
+# --- against transformers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("grids", GRIDS, ids=str)
+@pytest.mark.parametrize("layers", LAYERS, ids=str)
+@each_family
+def test_output_equals_transformers(
+    name: str, layers: list[int] | None, grids: list[tuple[int, int, int]], folders: dict[str, Path]
+) -> None:
+    batch = inputs(name, grids)
+    encoder = compose(config(name, folders, select_layers=layers))
+    got = run(encoder, batch)
+    if layers is None:
+        want = merged(name, batch)
+    else:
+        states = hidden_states(name, batch)
+        want = torch.cat([states[k if k >= 0 else DEPTH + 1 + k] for k in layers], dim=-1)
+    close(torch.cat(got), want)
+    square = encoder.info.merge_size**2 if layers is not None else 1
+    frames = [1 if is_pixtral(name) else t for t, _, _ in grids]
+    assert [len(part) for part in got] == [
+        t * h * w * square for t, (_, h, w) in zip(frames, grids, strict=True)
+    ]
+    assert all(part.is_contiguous() for part in got)
+    assert {part.shape[1] for part in got} == {encoder.plan.output_width}
+
+
+@each_family
+def test_images_do_not_see_each_other(name: str, folders: dict[str, Path]) -> None:
+    encoder = compose(config(name, folders))
+    batch = inputs(name, GRIDS[1])
+    together = run(encoder, batch)
+    start = 0
+    for i, part in enumerate(together):
+        if is_pixtral(name):
+            height, width = batch["image_sizes"][i].tolist()
+            alone = {"pixel_values": batch["pixel_values"][i : i + 1, :, :height, :width]}
+        else:
+            grid = batch["image_grid_thw"][i : i + 1]
+            count = int(grid.prod())
+            alone = {"pixel_values": batch["pixel_values"][start : start + count], "image_grid_thw": grid}
+            start += count
+        close(part, run(encoder, alone)[0])
+
+
+@each_family
+def test_nan_stays_in_its_image(name: str, folders: dict[str, Path]) -> None:
+    encoder = compose(config(name, folders))
+    batch = inputs(name, [(1, 2, 3), (1, 2, 3), (1, 5, 7)])
+    clean = run(encoder, batch)
+    pixels = batch["pixel_values"].clone()
+    if is_pixtral(name):
+        pixels[1] = torch.nan
+        pixels[0, :, 16:] = torch.nan  # padding
+    else:
+        pixels[len(clean[0]) * encoder.info.merge_size**2 :][: 6 * encoder.info.merge_size**2] = torch.nan
+    dirty = run(encoder, batch | {"pixel_values": pixels})
+    close(dirty[0], clean[0])
+    close(dirty[2], clean[2])
+    assert dirty[1].isnan().all()
+
+
+@pytest.mark.parametrize("deepstack", ["concat", "separate", "none"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith("qwen3_vl")])
+def test_deepstack_levels(name: str, deepstack: str, folders: dict[str, Path]) -> None:
+    batch = inputs(name, GRIDS[2])
+    output = raw(name, batch)
+    encoder = compose(config(name, folders, deepstack=deepstack))
+    levels = [output.pooler_output, *output.deepstack_features]
+    if deepstack == "separate":
+        close(torch.cat(run(encoder, batch), dim=1), torch.stack(levels))
+    else:
+        used = levels if deepstack == "concat" else levels[:1]
+        close(torch.cat(run(encoder, batch)), torch.cat(used, dim=-1))
+    names = [parameter for parameter, _ in encoder.named_parameters() if "deepstack" in parameter]
+    assert bool(names) == (deepstack != "none")
+
+
+@each_family
+def test_layouts_made_in_inference_mode_are_good_for_training(name: str, folders: dict[str, Path]) -> None:
+    encoder = compose(config(name, folders))
+    batch = inputs(name, GRIDS[1])
+    with torch.inference_mode():
+        encoder(**batch)
+    torch.cat([part.flatten() for part in encoder(**batch)]).sum().backward()
+
+
+# --- only what is used --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", [[0], [2], None], ids=str)
+@each_family
+def test_only_what_is_used_exists_and_all_of_it_trains(
+    name: str, layers: list[int] | None, folders: dict[str, Path]
+) -> None:
+    keys = config(name, folders, select_layers=layers)
+    encoder = compose(keys)
+    assert len(encoder.blocks) == (DEPTH if layers is None else max(layers))
+    encoder.train()
+    sum(part.square().sum() for part in encoder(**inputs(name, GRIDS[1]))).backward()  # type: ignore[union-attr]
+    assert [path for path, parameter in encoder.named_parameters() if parameter.grad is None] == []
+    planned = plan(keys)
+    with safe_open(folders[name] / "model.safetensors", framework="pt") as file:
+        saved = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    assert planned.shapes is not None
+    assert planned.shapes.items() <= saved.items()
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == planned.num_parameters
+
+
+@pytest.mark.parametrize("layers", [[-2, 0], None], ids=str)
+@each_family
+def test_saved_towers_come_back(
+    name: str, layers: list[int] | None, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    encoder = compose(config(name, folders, select_layers=layers))
+    encoder.save(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == set(encoder.plan.shapes or ())
+    again = compose(tmp_path)
+    batch = inputs(name, GRIDS[1])
+    assert all(torch.equal(a, b) for a, b in zip(run(again, batch), run(encoder, batch), strict=True))
+
+
+@pytest.mark.parametrize("prefix", ["visual.", "model.visual.", "vision_tower.", "vision_encoder."])
+@each_family
+def test_towers_are_found_inside_vlms(
+    name: str, prefix: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    tensors = load_file(folders[name] / "model.safetensors")
+    vlm = {f"{prefix}{key}": tensor for key, tensor in tensors.items()}
+    save_file(vlm | {"model.embed_tokens.weight": torch.ones(3, 3)}, tmp_path / "model.safetensors")
+    encoder = compose(config(name, {name: tmp_path}))
+    batch = inputs(name, GRIDS[1])
+    close(torch.cat(run(encoder, batch)), merged(name, batch))
+    del vlm[next(key for key in vlm if "1" in key and key.endswith("weight"))]
+    save_file(vlm, tmp_path / "model.safetensors")
+    with pytest.raises(WeightsError, match="missing"):
+        compose(config(name, {name: tmp_path}))
+
+
+@each_family
+def test_flops_equal_what_torch_counts(name: str, folders: dict[str, Path]) -> None:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    for keys in ({}, {"select_layers": [3]}):
+        encoder = compose(config(name, folders, **keys))
+        batch = encoder.preprocess([Image.new("RGB", (61, 87))])
+        # The fused kernels of a CPU are not counted.
+        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            encoder(**batch)
+        assert encoder.plan.flops(61, 87) == pytest.approx(counter.get_total_flops(), rel=0.02)
+
+
+# --- pictures -----------------------------------------------------------------------------------------
+
+
+@each_family
+def test_num_tokens_is_what_comes_out(name: str) -> None:
+    keys = {"schema": 1, "encoder": tiny.PACKED[name]}
+    merging, patches = compose(keys), compose(keys | {"select_layers": [0]})
+    longest = 500 if is_pixtral(name) else 120
+
+    large = name.startswith("qwen3")  # whose processor makes no picture smaller than 256 x 256
+
+    @settings(max_examples=3 if large else 15, deadline=None)
+    @given(st.integers(1, longest), st.integers(1, longest))
+    def check(width: int, height: int) -> None:
+        picture = Image.new("RGB", (width, height))
+        for encoder in (merging, patches):
+            try:
+                tokens = encoder.plan.num_tokens(width, height)
+            except InputError:
+                with pytest.raises(ImageError, match="too thin"):
+                    encoder.encode(picture)
+                return
+            assert len(encoder.encode(picture)[0]) == tokens
+        assert merging.info.num_tokens(width, height) == merging.plan.num_tokens(width, height)
+        assert plan(keys).num_tokens(width, height) == merging.plan.num_tokens(width, height)
+
+    check()
+
+
+@each_family
+def test_pictures_are_encoded_like_batches_of_the_processor(
+    name: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    sizes = [(40, 30), (30, 40), (64, 64), (9, 50), (40, 30)]
+    pictures = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+    encoder = compose(config(name, folders))
+    family = FAMILIES[tiny.PACKED[name]["model_type"]]
+    fields = encoder_config(tiny.PACKED[name])
+    arguments = family.image_processor_defaults(fields) | family.image_processor_settings(fields)
+    batch = dict(getattr(transformers, family.image_processor)(**arguments)(pictures, return_tensors="pt"))
+    want = run(encoder, batch)
+    got = encoder.encode(pictures, batch_size=3)
+    assert len(got) == len(want)
+    for mine, theirs in zip(got, want, strict=True):
+        close(mine, theirs)
+    close(torch.cat(want), merged(name, batch))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, picture in enumerate(pictures):
+        picture.save(folder / f"{i}.png")
+    (folder / "9.png").write_bytes(b"broken")
+    summary = encode_images(encoder, [str(folder)], tmp_path / "out.parquet", batch_size=2)
+    assert (summary.num_images, summary.num_failed) == (5, 1)
+    assert summary.num_tokens == sum(len(part) for part in want)
+    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    for row, part in zip(table, want, strict=True):
+        close(torch.tensor(row["features"]).view(part.shape), part)
+
+
+def test_a_checkpoints_own_resize_rule_is_used(tmp_path: Path) -> None:
+    for name, values, size in (
+        ("qwen2_vl_vision", {"min_pixels": 64, "max_pixels": 1024, "patch_size": 99}, (32, 32)),
+        ("qwen3_vl_vision", {"size": {"shortest_edge": 64, "longest_edge": 1024}}, (32, 32)),
+        ("pixtral", {"size": {"longest_edge": 40}, "do_resize": False}, (40, 40)),
+    ):
+        folder = tmp_path / name
+        tiny.save(reference(name), folder)
+        (folder / "preprocessor_config.json").write_text(json.dumps(values))
+        encoder = compose(config(name, {name: folder}))
+        assert encoder.info.resize is not None
+        assert encoder.info.resize(500, 500) == size
+        assert len(encoder.encode(Image.new("RGB", (500, 500)))[0]) == encoder.plan.num_tokens(500, 500)
+        encoder.save(tmp_path / "saved" / name)
+        assert compose(tmp_path / "saved" / name).info == encoder.info
