@@ -207,3 +207,8 @@ class TowerConfig(ConfigModel):
     def to_dict(self) -> dict[str, Any]:
         """The keys that were set, under their YAML names: what ``TowerConfig.model_validate`` takes back."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out."""
+        dumped = self.model_dump(mode="json", by_alias=True)
+        return {**dumped, "encoder": self.encoder.model_dump(mode="json")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import yaml
+from ..schemas.dump import to_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,5 +23,4 @@ def save_tower(tower: ComposedVisionEncoder, folder: Path) -> None:
     tower.preprocessor.processor.save_pretrained(folder)
     config = tower.config.to_dict()
     config["weights"] = {"source": "./model.safetensors", "dtype": str(tower.dtype).removeprefix("torch.")}
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    (folder / "tower.yaml").write_text(text, encoding="utf-8")
+    (folder / "tower.yaml").write_text(to_yaml(config), encoding="utf-8")
