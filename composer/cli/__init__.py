@@ -7,7 +7,7 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import demo, encode, plan, presets, schema, show, validate
+from . import demo, encode, init, plan, presets, schema, show, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -20,6 +20,7 @@ app.command()(plan.plan)
 app.command()(encode.encode)
 app.command()(demo.demo)
 app.command()(validate.validate)
+app.command()(init.init)
 app.command()(show.show)
 app.command()(show.explain)
 app.command()(show.diff)

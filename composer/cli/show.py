@@ -73,13 +73,15 @@ def diff(
     from ..plan import plan
     from ..presets import load_config
 
-    plans = [plan(load_config(config, root=root)) for config in (a, b)]
-    sides = [dict(_leaves(each.config.resolved(), lists=False)) for each in plans]
-    _print_changes(*({path: _inline(value) for path, value in side.items()} for side in sides))
-    facts = [_facts(each) for each in plans]
-    if facts[0] != facts[1]:
+    old, new = (plan(load_config(config, root=root)) for config in (a, b))
+    _print_changes(_values(old), _values(new))
+    if _facts(old) != _facts(new):
         typer.echo("plan:")
-        _print_changes(*facts, indent="  ")
+        _print_changes(_facts(old), _facts(new), indent="  ")
+
+
+def _values(plan: Plan) -> dict[str, str]:
+    return {path: _inline(value) for path, value in _leaves(plan.config.resolved(), lists=False)}
 
 
 def _facts(plan: Plan) -> dict[str, str]:
