@@ -14,11 +14,16 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from .attention import AttentionBackend, get_vit_attn_backend
+    from .attention import AttentionBackend, get_vit_attn_backend, register_attention_backend
     from .builder import VisionEncoderBuilder
     from .compilation import should_torch_compile_mm_vit
     from .compose import compose
-    from .encoders import VisionEncoderInfo, VisionLanguageConfig, get_vision_encoder_info
+    from .encoders import (
+        VisionEncoderInfo,
+        VisionLanguageConfig,
+        get_vision_encoder_info,
+        register_encoder,
+    )
     from .errors import VisionComposerError
     from .features import (
         VisionFeatureSelectStrategy,
@@ -31,15 +36,16 @@ if TYPE_CHECKING:
     from .plan import Plan, plan
     from .positions import get_llm_pos_ids_for_vision
     from .presets import load_config
+    from .registry import load_plugin
     from .schemas import TowerConfig
     from .tower import ComposedVisionEncoder
 
 _HOME = {
-    "attention": ("AttentionBackend", "get_vit_attn_backend"),
+    "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
     "builder": ("VisionEncoderBuilder",),
     "compilation": ("should_torch_compile_mm_vit",),
     "compose": ("compose",),
-    "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info"),
+    "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
     "features": (
         "VisionFeatureSelectStrategy",
@@ -52,6 +58,7 @@ _HOME = {
     "plan": ("Plan", "plan"),
     "positions": ("get_llm_pos_ids_for_vision",),
     "presets": ("load_config",),
+    "registry": ("load_plugin",),
     "schemas": ("TowerConfig",),
     "tower": ("ComposedVisionEncoder",),
 }
@@ -76,7 +83,10 @@ __all__ = [
     "get_vision_encoder_info",
     "get_vit_attn_backend",
     "load_config",
+    "load_plugin",
     "plan",
+    "register_attention_backend",
+    "register_encoder",
     "register_feature_selector",
     "resolve_visual_encoder_outputs",
     "should_torch_compile_mm_vit",

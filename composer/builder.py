@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -33,6 +34,10 @@ class VisionEncoderBuilder:
     """
 
     keys: Mapping[str, Any] = field(default_factory=lambda: {"schema": 1})
+
+    def __post_init__(self) -> None:
+        # A copy: what the caller does to its dicts and lists later is no step of this builder.
+        object.__setattr__(self, "keys", deepcopy(dict(self.keys)))
 
     @classmethod
     def from_preset(cls, name: str) -> Self:

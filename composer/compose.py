@@ -11,6 +11,7 @@ import torch
 from .attention import select_attn_backend
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
+from .encoders.generic import Generic
 from .errors import InputError
 from .images import ImagePreprocessor, load_image_processor
 from .plan import plan
@@ -57,7 +58,7 @@ def compose(
         post_norm=bool(planned.norm_layers),
         head=config.head,
         dtype=parameter_dtype,
-        attn_implementation=attention.backend.value,
+        attn_implementation=attention.implementation,
     )
     tower = ComposedVisionEncoder(
         model,
@@ -73,6 +74,8 @@ def compose(
     tower.attention = attention
     tower.preprocessor = _preprocessor(config)
     tower.to(where).eval()
+    if isinstance(family, Generic):
+        family.prove(model, planned.info)
     if should_torch_compile_mm_vit(config):
         compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
     return tower
@@ -81,11 +84,11 @@ def compose(
 def _usable(device: torch.device | str | None) -> torch.device:
     try:
         where = torch.get_default_device() if device is None else torch.device(device)
-        torch.empty(0, device=where)
-    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
-        raise InputError(
-            f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}"
-        ) from error
+        torch.zeros(1, device=where).item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        # A build without CUDA asserts, and the meta device holds no values.
+        name = "meta" if device is None else str(device)
+        raise InputError(f"device {name!r} cannot be used here: {str(error)[:80]}") from error
     return where
 
 
@@ -105,4 +108,7 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
     processor = load_image_processor(
         family.image_processor, family.image_processor_defaults(config.encoder), folder
     )
-    return ImagePreprocessor(processor, num_channels=config.encoder.num_channels)
+    info = family.info(config.encoder)
+    return ImagePreprocessor(
+        processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size
+    )

@@ -99,3 +99,11 @@ class BackendError(VisionComposerError, ValueError):
 
 class MissingDependencyError(VisionComposerError, ImportError):
     """An optional package is needed and not installed; says which and how to get it."""
+
+
+class PluginError(VisionComposerError):
+    """A plugin that cannot be imported, gives the wrong thing, or claims a name that is taken; names it."""
+
+
+class ConformanceError(VisionComposerError, AssertionError):
+    """An encoder family that does not keep what ``vision_composer.testing`` checks; names the property."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from .errors import InputError
-from .schemas import FEATURE_SELECT_STRATEGIES
+from .schemas import FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS
 from .schemas.base import did_you_mean
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 VisionFeatureSelectStrategyStr = Literal["class", "default", "full"]
 VisionFeatureSelectStrategy: TypeAlias = "VisionFeatureSelectStrategyStr | str | Callable[[Tensor], Tensor]"
 """A strategy's name, or a callable from (images, tokens, width) to (images, fewer tokens, width)."""
-
-_REGISTERED: dict[str, Callable[[Tensor], Tensor]] = {}
 
 
 def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -> None:
@@ -27,12 +26,9 @@ def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -
         selector: From features (images, tokens, width) to (images, selected tokens, width).
 
     Raises:
-        InputError: The name is taken.
+        InputError: The name is taken, or ``selector`` is not callable.
     """
-    if name in FEATURE_SELECT_STRATEGIES:
-        raise InputError(f"feature_select_strategy {name!r} is already registered")
-    _REGISTERED[name] = selector
-    FEATURE_SELECT_STRATEGIES.add(name)
+    FEATURE_SELECTOR_PLUGINS.register(name, selector)
 
 
 def get_vision_feature_selector(
@@ -47,23 +43,27 @@ def get_vision_feature_selector(
 
     Raises:
         InputError: Unknown name, or ``class`` without a prefix token.
+        PluginError: The plugin that offers the name cannot be used.
     """
     if callable(strategy):
         return strategy
     if strategy == "class":
         if num_prefix_tokens < 1:
             raise InputError("feature_select_strategy 'class' needs a class token, and there is none")
-        return lambda features: features[:, :1]
+        return partial(_tokens, start=0, stop=1)
     if strategy == "default":
-        return lambda features: features[:, num_prefix_tokens:]
+        return partial(_tokens, start=num_prefix_tokens, stop=None)
     if strategy == "full":
-        return lambda features: features
-    if strategy in _REGISTERED:
-        return _REGISTERED[strategy]
-    raise InputError(
-        f"unknown feature_select_strategy {strategy!r}{did_you_mean(strategy, FEATURE_SELECT_STRATEGIES)}; "
-        f"known: {', '.join(sorted(FEATURE_SELECT_STRATEGIES))}"
-    )
+        return partial(_tokens, start=0, stop=None)
+    if selector := FEATURE_SELECTOR_PLUGINS.get(strategy):
+        return selector
+    known = [*FEATURE_SELECT_STRATEGIES, *FEATURE_SELECTOR_PLUGINS.names()]
+    hint = did_you_mean(strategy, known)
+    raise InputError(f"unknown feature_select_strategy {strategy!r}{hint}; known: {', '.join(known)}")
+
+
+def _tokens(features: Tensor, start: int, stop: int | None) -> Tensor:
+    return features[:, start:stop]
 
 
 def get_num_selected_vision_tokens(

@@ -79,7 +79,7 @@ def _saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
             continue
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise WeightsError(f"{file}: not readable as JSON: {error}") from error
         if file.name == "processor_config.json":  # newer transformers nests the image processor's values
             values = values.get("image_processor") if isinstance(values, dict) else values
@@ -97,11 +97,13 @@ class ImagePreprocessor:
     Args:
         processor: Resizes, crops and normalises.
         num_channels: Colour channels of the tower: 3, or 1 for one that takes grey.
+        size: Side in pixels of the one size that the tower takes; None for one of any size.
     """
 
-    def __init__(self, processor: PilBackend, *, num_channels: int = 3) -> None:
+    def __init__(self, processor: PilBackend, *, num_channels: int = 3, size: int | None = None) -> None:
         self.processor = processor
         self.num_channels = num_channels
+        self.size = size
 
     def __call__(self, images: Sequence[Picture], *, first: int = 0) -> dict[str, Tensor]:
         """Preprocess pictures.
@@ -136,7 +138,14 @@ class ImagePreprocessor:
                 f"this image processor keeps pictures at different sizes ({sizes}), which make no batch; "
                 "encode them one at a time"
             )
-        return {"pixel_values": torch.from_numpy(np.stack(pixels))}
+        batch = torch.from_numpy(np.stack(pixels))
+        _, channels, height, width = batch.shape
+        if channels != self.num_channels or (self.size is not None and (height, width) != (self.size,) * 2):
+            raise InputError(
+                f"the image processor makes {channels} channels of {width}x{height} pixels, which this tower "
+                "does not take: the checkpoint's processor config is not the tower's"
+            )
+        return {"pixel_values": batch}
 
     def _pixels(self, image: Picture, label: str) -> np.ndarray[Any, Any]:
         picture = open_image(image, name=label)

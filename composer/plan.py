@@ -79,7 +79,7 @@ class Plan:
             tokens,
             self.config.feature_select_strategy,
             num_prefix_tokens=self.info.num_prefix_tokens,
-            hidden_size=self.output_width,
+            hidden_size=self.info.hidden_size,
         )
 
     def flops(self, width: int, height: int) -> int | None:
@@ -156,7 +156,7 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
     Raises:
         ConfigError: The config cannot be read or cannot work.
     """
-    config = load_config(source, overrides=tuple(overrides))
+    config = load_config(source, overrides=overrides)
     encoder = config.encoder
     family = family_of(encoder)
     layers = config.resolved_layers

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,9 @@ class ComposedVisionEncoder(nn.Module):
         head: Return the pooling head's one token instead.
         last_hidden_state: Return transformers' own last_hidden_state; for the generic adapter, whose
             norm cannot be told apart.
+
+    Raises:
+        InputError: A hidden state that the encoder does not have, or none at all.
     """
 
     plan: Plan
@@ -65,6 +69,9 @@ class ComposedVisionEncoder(nn.Module):
         last_hidden_state: bool = False,
     ) -> None:
         super().__init__()
+        depth = info.num_hidden_layers
+        if not select_layers or not all(0 <= k <= depth for k in select_layers):
+            raise InputError(f"select_layers must name hidden states 0 to {depth}, not {list(select_layers)}")
         self.model = model
         self.family = family
         self.info = info
@@ -118,8 +125,17 @@ class ComposedVisionEncoder(nn.Module):
         if self.uses_head:
             pooled: Tensor = self.model.get_submodule(self.family.head)(features[0])
             return pooled.unsqueeze(1)
-        selected = [self.select_tokens(state) for state in features]
+        selected = [self._select(state) for state in features]
         return torch.cat(selected, dim=-1) if len(selected) > 1 else selected[0].contiguous()
+
+    def _select(self, state: Tensor) -> Tensor:
+        tokens = self.select_tokens(state)
+        if tokens.dim() != 3 or tokens.shape[::2] != state.shape[::2]:
+            raise InputError(
+                f"feature_select_strategy {self.feature_select_strategy!r} made {tuple(tokens.shape)} of "
+                f"{tuple(state.shape)}; a selector keeps (images, tokens, width) and only takes tokens away"
+            )
+        return tokens
 
     def _nothing(self, width: int, height: int) -> Tensor:
         """The output for a batch without images, which attention kernels refuse."""
@@ -178,6 +194,8 @@ class ComposedVisionEncoder(nn.Module):
             raise InputError(
                 f"pixel_values are {shape[3]}x{shape[2]} pixels and this encoder takes {side}x{side} only"
             )
+        if pixel_values.device != self.device:
+            raise InputError(f"pixel_values are on {pixel_values.device}, and the tower is on {self.device}")
         self.info.num_tokens(shape[3], shape[2])  # raises for less than one patch
         return pixel_values.to(self.dtype)
 
@@ -194,7 +212,6 @@ class ComposedVisionEncoder(nn.Module):
         batch = self.preprocessor(images, first=first)
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
-    @torch.no_grad()
     def encode(self, images: Picture | Sequence[Picture], *, batch_size: int = 8) -> list[Tensor]:
         """Features of pictures, without gradients and without dropout.
 
@@ -212,16 +229,24 @@ class ComposedVisionEncoder(nn.Module):
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         pictures = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
-        training = self.training
-        self.eval()
-        try:
-            features: list[Tensor] = []
+        features: list[Tensor] = []
+        with self.evaluating():
             for start in range(0, len(pictures), batch_size):
                 output = self(**self.preprocess(pictures[start : start + batch_size], first=start))
                 features.extend(row.clone() for row in output)
-            return features
+        return features
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            with torch.no_grad():
+                yield
         finally:
-            self.train(training)
+            for module, training in modes.items():
+                module.training = training
 
     def save(self, folder: str | Path) -> None:
         """Write the tower as ``tower.yaml``, ``model.safetensors`` and the image processor's config.
@@ -230,7 +255,10 @@ class ComposedVisionEncoder(nn.Module):
 
         Args:
             folder: Made if it does not exist.
+
+        Raises:
+            WeightsError: It cannot be written, or the tower's dtype is not one that a config can name.
         """
         from .weights import save_tower
 
-        save_tower(self, Path(folder))
+        save_tower(self, Path(folder).expanduser())

@@ -4,22 +4,34 @@ from __future__ import annotations
 
 from .codes import CODES
 from .config import (
+    ATTENTION_BACKEND_PLUGINS,
     ATTN_BACKENDS,
     FEATURE_SELECT_STRATEGIES,
+    FEATURE_SELECTOR_PLUGINS,
     CompileConfig,
     PostNorm,
     TowerConfig,
     WeightsConfig,
 )
-from .encoders import ENCODER_CONFIGS, EncoderConfig, GenericEncoderConfig, RopeType, encoder_config
+from .encoders import (
+    ENCODER_CONFIGS,
+    ENCODER_PLUGINS,
+    EncoderConfig,
+    GenericEncoderConfig,
+    RopeType,
+    encoder_config,
+)
 from .json_schema import json_schema
 from .loading import ConfigSource, load_config, load_tree, validate_tree
 from .yaml_loader import load_yaml
 
 __all__ = [
+    "ATTENTION_BACKEND_PLUGINS",
     "ATTN_BACKENDS",
     "CODES",
     "ENCODER_CONFIGS",
+    "ENCODER_PLUGINS",
+    "FEATURE_SELECTOR_PLUGINS",
     "FEATURE_SELECT_STRATEGIES",
     "CompileConfig",
     "ConfigSource",

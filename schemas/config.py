@@ -2,23 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
+from ..registry import Registry
 from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
 
 PostNorm = Literal["auto", "none", "last", "each"]
 DType = Literal["float32", "float16", "bfloat16"]
 
-FEATURE_SELECT_STRATEGIES: set[str] = {"class", "default", "full"}
-"""Names that feature_select_strategy takes; ``register_feature_selector`` adds to it."""
+FEATURE_SELECT_STRATEGIES: tuple[str, ...] = ("class", "default", "full")
+"""Names that feature_select_strategy takes; plugins add to them."""
 
 ATTN_BACKENDS: tuple[str, ...] = ("eager", "sdpa", "flex_attention", "flash_attention_2")
-"""Names that attn_backend takes besides ``auto``."""
+"""Names that attn_backend takes besides ``auto``; plugins add to them."""
+
+
+def _check_function(name: str, function: Any) -> Callable[..., Any]:
+    if not callable(function):
+        raise TypeError(f"expected a function, not {function!r}")
+    checked: Callable[..., Any] = function
+    return checked
+
+
+def _check_attention(name: str, function: Any) -> Callable[..., Any]:
+    # transformers takes a name with a slash for a kernel to download, and one with "flash" for flash-attn.
+    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or "flash" in name:
+        raise TypeError('a backend\'s name is letters, digits and _ . -, without "flash" in it')
+    return _check_function(name, function)
+
+
+FEATURE_SELECTOR_PLUGINS = Registry[Callable[..., Any]](
+    "feature selector", "feature_selectors", FEATURE_SELECT_STRATEGIES, _check_function
+)
+"""Name -> selector, of those that plugins add."""
+
+ATTENTION_BACKEND_PLUGINS = Registry[Callable[..., Any]](
+    "attention backend", "attention_backends", ("auto", *ATTN_BACKENDS), _check_attention
+)
+"""Name -> attention function, of those that plugins add."""
 
 
 class WeightsConfig(ConfigModel):
@@ -145,10 +172,10 @@ class TowerConfig(ConfigModel):
 
     def _strategy_rules(self) -> list[InitErrorDetails]:
         strategy = self.feature_select_strategy
-        if strategy not in FEATURE_SELECT_STRATEGIES:
-            names = ", ".join(sorted(FEATURE_SELECT_STRATEGIES))
-            hint = did_you_mean(strategy, FEATURE_SELECT_STRATEGIES)
-            message = f"unknown strategy {strategy!r}{hint}; known: {names}"
+        if strategy not in FEATURE_SELECT_STRATEGIES and strategy not in FEATURE_SELECTOR_PLUGINS:
+            known = [*FEATURE_SELECT_STRATEGIES, *FEATURE_SELECTOR_PLUGINS.names()]
+            hint = did_you_mean(strategy, known)
+            message = f"unknown strategy {strategy!r}{hint}; known: {', '.join(known)}"
             return [problem("VC206", message, "feature_select_strategy", value=strategy)]
         if strategy == "class" and not self.encoder.has_class_token:
             message = f"{self.encoder.model_type} has no class token; use default or full"
@@ -191,10 +218,11 @@ class TowerConfig(ConfigModel):
                 f"{self.encoder.model_type} has rope_type {self.encoder.rope_type}, not {self.rope_type}"
             )
             problems.append(problem("VC203", message, "rope_type", value=self.rope_type))
-        if self.attn_backend != "auto" and self.attn_backend not in ATTN_BACKENDS:
-            names = ", ".join(("auto", *ATTN_BACKENDS))
-            hint = did_you_mean(self.attn_backend, ATTN_BACKENDS)
-            message = f"unknown backend {self.attn_backend!r}{hint}; known: {names}"
+        backend, built_in = self.attn_backend, ("auto", *ATTN_BACKENDS)
+        if backend not in built_in and backend not in ATTENTION_BACKEND_PLUGINS:
+            known = [*built_in, *ATTENTION_BACKEND_PLUGINS.names()]
+            hint = did_you_mean(backend, known)
+            message = f"unknown backend {backend!r}{hint}; known: {', '.join(known)}"
             problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
         return problems
 

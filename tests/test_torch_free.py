@@ -50,6 +50,7 @@ def test_import(code):
         ["explain", "llava-1.5-7b", "encoder"],
         ["diff", "llava-1.5-7b", "tiny-digits"],
         ["init", "siglip_vision_model"],
+        ["plugins"],
         ["plan", "--help"],
     ],
     ids=" ".join,

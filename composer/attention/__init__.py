@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from .backends import AttentionBackend, AttentionChoice, get_vit_attn_backend, select_attn_backend
+from .backends import (
+    AttentionBackend,
+    AttentionChoice,
+    get_vit_attn_backend,
+    register_attention_backend,
+    select_attn_backend,
+)
 
-__all__ = ["AttentionBackend", "AttentionChoice", "get_vit_attn_backend", "select_attn_backend"]
+__all__ = [
+    "AttentionBackend",
+    "AttentionChoice",
+    "get_vit_attn_backend",
+    "register_attention_backend",
+    "select_attn_backend",
+]

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
+from ..schemas import ATTENTION_BACKEND_PLUGINS
 from ..schemas.base import did_you_mean
 
 if TYPE_CHECKING:
@@ -26,11 +27,32 @@ class AttentionBackend(Enum):
 
 @dataclass(frozen=True)
 class AttentionChoice:
-    """The backend that was chosen, and for each one passed over, why."""
+    """The backend that was chosen (a registered one by its name), and for each one passed over, why."""
 
-    backend: AttentionBackend
+    backend: AttentionBackend | str
     reason: str
     passed_over: dict[AttentionBackend, str]
+
+    @property
+    def implementation(self) -> str:
+        """transformers' name for the backend."""
+        return self.backend.value if isinstance(self.backend, AttentionBackend) else self.backend
+
+
+def register_attention_backend(name: str, function: Callable[..., Any]) -> None:
+    """Make ``attn_backend: name`` run ``function``, in YAML too.
+
+    Args:
+        name: The name to use in configs.
+        function: An attention function of transformers: ``function(module, query, key, value,
+            attention_mask, scaling=..., dropout=..., **kwargs)``, with query, key and value (images, heads,
+            tokens, head size), returns the output (images, tokens, heads, head size) and the attention
+            weights or None. A mask, where there is one, is sdpa's.
+
+    Raises:
+        InputError: The name is taken or malformed, or ``function`` is not callable.
+    """
+    ATTENTION_BACKEND_PLUGINS.register(name, function)
 
 
 def _why_not_flash(head_size: int, dtype: torch.dtype, device: torch.device) -> str | None:
@@ -78,10 +100,12 @@ def select_attn_backend(
         head_size: Width of one attention head.
         dtype: dtype of the parameters.
         device: Where the tower will run.
-        override: The backend to insist on; None or ``"auto"`` takes the first that works.
+        override: The backend to insist on, a registered one too; None or ``"auto"`` takes
+            the first that works.
 
     Raises:
         BackendError: The override is unknown or cannot work here; says why, and which ones would.
+        PluginError: The plugin that offers the override cannot be used.
     """
     obstacles = {backend: why_not(head_size, dtype, device) for backend, why_not in _WHY_NOT.items()}
     if override is None or override == "auto":
@@ -92,6 +116,9 @@ def select_attn_backend(
             if backend is not chosen
         }
         return AttentionChoice(chosen, "the first that works here", passed_over)
+    if isinstance(override, str) and (function := ATTENTION_BACKEND_PLUGINS.get(override)):
+        _hand_over(override, function)
+        return AttentionChoice(override, "asked for", {})
     backend = _named(override)
     if obstacle := obstacles[backend]:
         working = ", ".join(other.value for other, reason in obstacles.items() if reason is None)
@@ -99,11 +126,20 @@ def select_attn_backend(
     return AttentionChoice(backend, "asked for", {})
 
 
+def _hand_over(name: str, function: Callable[..., Any]) -> None:
+    """Make transformers know a registered backend."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+    from transformers.masking_utils import sdpa_mask
+
+    AttentionInterface.register(name, function)
+    AttentionMaskInterface.register(name, sdpa_mask)
+
+
 def _named(name: AttentionBackend | str) -> AttentionBackend:
     try:
         return AttentionBackend(name)
     except ValueError:
-        names = [backend.value for backend in AttentionBackend]
+        names = [*(backend.value for backend in AttentionBackend), *ATTENTION_BACKEND_PLUGINS.names()]
         raise BackendError(
             f"unknown attention backend {name!r}{did_you_mean(name, names)}; known: {', '.join(names)}"
         ) from None
@@ -130,4 +166,9 @@ def get_vit_attn_backend(
     import torch
 
     where = torch.get_default_device() if device is None else torch.device(device)
-    return select_attn_backend(head_size, dtype, where, override=attn_backend_override).backend
+    backend = select_attn_backend(head_size, dtype, where, override=attn_backend_override).backend
+    if not isinstance(backend, AttentionBackend):
+        raise BackendError(
+            f"attention backend {backend} is a plugin's: ask for it in a config's attn_backend"
+        )
+    return backend

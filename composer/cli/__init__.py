@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import typer
 
 from ..errors import VisionComposerError
-from . import demo, encode, init, plan, presets, schema, show, validate
+from . import demo, encode, init, plan, plugins, presets, schema, show, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -26,12 +27,19 @@ app.command()(show.explain)
 app.command()(show.diff)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
+app.command()(plugins.plugins)
 
 
 def main() -> None:
     """Run the command line. An error of this package prints its message, and the exit status is 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a character
     try:
         app()
     except VisionComposerError as error:
         typer.echo(str(error), err=True)
+        sys.exit(1)
+    except OSError as error:  # standard output is full or gone
+        typer.echo(f"cannot write: {error.strerror or error}", err=True)
         sys.exit(1)

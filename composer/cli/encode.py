@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .options import Plugins
+
 if TYPE_CHECKING:
     from ..encode import EncodeSummary
     from ..errors import ImageError
@@ -30,6 +32,7 @@ def encode(
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config; repeatable."),
     ] = None,
+    plugin: Plugins = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
     """Encode pictures into a Parquet file, one row per picture.
@@ -38,6 +41,7 @@ def encode(
 
     Exit code: 0 all encoded, 1 some pictures failed, 2 nothing was run.
     """
+    from ..compose import compose
     from ..encode import expand_sources, output_file
     from ..errors import VisionComposerError
 
@@ -45,29 +49,13 @@ def encode(
         # What is cheap to find wrong comes before the seconds that loading takes.
         expand_sources(images)
         output_file(output, overwrite=overwrite)
-        encoder = _compose(config, overrides or [], device)
+        encoder = compose(config, overrides=overrides or (), device=device)
         summary = _run(encoder, images, output, batch_size, overwrite)
     except VisionComposerError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
     typer.echo(_last_line(summary))
     raise typer.Exit(1 if summary.num_failed else 0)
-
-
-def _compose(config: str, overrides: list[str], device: str | None) -> ComposedVisionEncoder:
-    import torch
-
-    from ..compose import compose
-    from ..errors import InputError
-
-    if device is not None:
-        try:
-            torch.zeros(1, device=device).item()
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
-            raise InputError(
-                f"device {device!r} cannot be used here: {str(error).splitlines()[0]}"
-            ) from error
-    return compose(config, overrides=overrides, device=device)
 
 
 def _run(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .options import Plugins
+
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
@@ -30,6 +32,7 @@ def init(
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
+    plugin: Plugins = None,
 ) -> None:
     """Print a commented config with every key: the defaults of a family, or what a config.json says."""
     from ..presets import load_config

@@ -1,7 +1,9 @@
-"""Options that several commands take."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,3 +24,31 @@ Root = Annotated[
         help="Let configs extend files anywhere below FOLDER; without it, below their own folder.",
     ),
 ]
+
+
+def _import(modules: list[str] | None) -> list[str] | None:
+    if modules:
+        from ..errors import PluginError
+        from ..registry import load_plugin
+
+        # Last, so that a file of the working directory never stands in for an installed module.
+        sys.path.append(os.getcwd())
+        for module in modules:
+            try:
+                load_plugin(module)
+            except PluginError as error:
+                raise typer.BadParameter(str(error)) from error
+    return modules
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="MODULE",
+        callback=_import,
+        is_eager=True,
+        help="Import a module that registers encoders, feature selectors or attention backends; repeatable.",
+    ),
+]
+"""``--plugin MODULE``: imported before the command begins."""

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Root
+from .options import Plugins, Root
 
-_UNITS = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
+_UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def plan(
@@ -23,6 +23,7 @@ def plan(
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config."),
     ] = None,
+    plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     root: Root = None,
 ) -> None:
@@ -52,17 +53,16 @@ def _parse_size(text: str) -> tuple[int, int]:
 def _print(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for label, text in _rows(facts):
-        table.add_row(label, text)
+        table.add_row(label, Text(text))
     console = Console(soft_wrap=False)
     title = facts["name"] or "(unnamed config)"
-    console.print(
-        f"[bold cyan]{title}[/]" + (f"  {facts['summary']}" if facts["summary"] else ""), highlight=False
-    )
+    console.print(Text(title, "bold cyan"), facts["summary"] or "", markup=False, highlight=False)
     console.print(table, highlight=False)
 
 

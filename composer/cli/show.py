@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import Config, Overrides, Root
+from .options import Config, Overrides, Plugins, Root
 
 if TYPE_CHECKING:
     from ..plan import Plan
@@ -23,6 +23,7 @@ def show(
     ] = False,
     set_: Overrides = None,
     root: Root = None,
+    plugin: Plugins = None,
 ) -> None:
     """Print a config as one YAML file: what it extends and its references worked in."""
     from ..presets import load_config
@@ -39,6 +40,7 @@ def explain(
     ],
     set_: Overrides = None,
     root: Root = None,
+    plugin: Plugins = None,
 ) -> None:
     """Say where a value comes from, and which values it was laid over."""
     from ..presets import preset_path
@@ -68,6 +70,7 @@ def diff(
     a: Annotated[str, typer.Argument(help="A config.")],
     b: Annotated[str, typer.Argument(help="Another.")],
     root: Root = None,
+    plugin: Plugins = None,
 ) -> None:
     """Print what differs between two configs: values, defaults included, and what they amount to."""
     from ..plan import plan

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Root
+from .options import Plugins, Root
 
 if TYPE_CHECKING:
     from ..errors import Problem
@@ -39,6 +39,7 @@ def validate(
     ] = Format.TEXT,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
     root: Root = None,
+    plugin: Plugins = None,
 ) -> None:
     """Check configs, and print every problem in them.
 

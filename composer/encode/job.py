@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -86,7 +85,7 @@ def encode_images(
     start = time.perf_counter()
     num_tokens = 0
     with (
-        _evaluation(encoder),
+        encoder.evaluating(),
         FeatureWriter(path, half=encoder.dtype == torch.float16, metadata=metadata) as writer,
     ):
         for done, (name, result) in enumerate(_results(encoder, files, batch_size), start=1):
@@ -107,19 +106,6 @@ def encode_images(
         width=encoder.plan.output_width,
         seconds=time.perf_counter() - start,
     )
-
-
-@contextmanager
-def _evaluation(encoder: ComposedVisionEncoder) -> Iterator[None]:
-    import torch
-
-    training = encoder.training
-    encoder.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        encoder.train(training)
 
 
 def _results(

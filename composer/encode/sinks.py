@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -26,12 +27,16 @@ def output_file(output: str | os.PathLike[str], *, overwrite: bool = False) -> P
     Raises:
         InputError: It exists and is not to be overwritten, or something else stands in its place.
     """
-    path = Path(output)
+    path = Path(output).expanduser()
     if path.suffix != ".parquet":
         path /= "features.parquet"
-    if path.is_dir():
+    try:
+        is_folder, exists = path.is_dir(), path.exists()
+    except OSError as error:
+        raise InputError(f"{str(path)[:80]}...: no name for a file: {error.strerror}") from error
+    if is_folder:
         raise InputError(f"{path}: is a folder; name a .parquet file, or a folder to put features.parquet in")
-    if path.exists() and not overwrite:
+    if exists and not overwrite:
         raise InputError(f"{path}: exists; choose another output, or overwrite it")
     return path
 
@@ -64,12 +69,14 @@ class FeatureWriter:
         self._metadata = {METADATA_KEY: json.dumps(metadata).encode()}
         self._rows: list[tuple[str, np.ndarray[Any, Any]]] = []
         self._num_bytes = 0
-        self._part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._failures_part = path.with_name(f".{self.failures.name}.{os.getpid()}.part")
+        run = f"{os.getpid()}-{threading.get_ident()}"
+        self._part = path.with_name(f".{path.name}.{run}.part")
+        self._failures_part = path.with_name(f".{self.failures.name}.{run}.part")
         self._failures_file: IO[str] | None = None
 
     def __enter__(self) -> Self:
         import pyarrow as pa
+        import pyarrow.fs as pa_fs
         import pyarrow.parquet as pq
 
         schema = pa.schema(
@@ -85,7 +92,11 @@ class FeatureWriter:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             # Dictionaries and statistics of features would cost time and say nothing.
             self._parquet = pq.ParquetWriter(
-                self._part, schema, use_dictionary=False, write_statistics=["image", "num_tokens", "width"]
+                str(self._part.absolute()),
+                schema,
+                filesystem=pa_fs.LocalFileSystem(),  # or a colon would make a URI of the name
+                use_dictionary=False,
+                write_statistics=["image", "num_tokens", "width"],
             )
         except OSError as error:
             raise self._cannot_write(error) from error

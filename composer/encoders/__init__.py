@@ -7,8 +7,14 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
 
-from ..errors import ConfigError, Problem
-from ..schemas import ENCODER_CONFIGS, EncoderConfig, encoder_config
+from ..errors import ConfigError, InputError, PluginError, Problem
+from ..schemas import (
+    ENCODER_CONFIGS,
+    ENCODER_PLUGINS,
+    EncoderConfig,
+    GenericEncoderConfig,
+    encoder_config,
+)
 from .aimv2 import AIMv2
 from .base import EncoderFamily, Shapes, VisionEncoderInfo
 from .clip import CLIP
@@ -41,8 +47,57 @@ _GENERIC = Generic()
 
 
 def family_of(encoder: EncoderConfig) -> EncoderFamily:
-    """The adapter that builds and runs ``encoder``."""
-    return FAMILIES.get(encoder.model_type, _GENERIC)
+    """The adapter that builds and runs ``encoder``.
+
+    Raises:
+        PluginError: The plugin that offers its model_type cannot be used.
+    """
+    if isinstance(encoder, GenericEncoderConfig):
+        return _GENERIC
+    return FAMILIES.get(encoder.model_type) or family_of_plugin(encoder.model_type)
+
+
+def register_encoder(config_class: type[EncoderConfig], family: type[EncoderFamily]) -> None:
+    """Make ``encoder.model_type`` take a family of your own, in YAML too.
+
+    Args:
+        config_class: Its config block, with ``model_type: Literal["..."]``.
+        family: Its facts and stages.
+
+    Raises:
+        InputError: The model_type is taken, or a class is not what it must be.
+    """
+    model_type = getattr(family, "model_type", None)
+    if not isinstance(model_type, str):
+        raise InputError(f"{family!r} has no model_type")
+    if reason := _not_a_family(family, model_type):
+        raise InputError(f"encoder {model_type!r}: {reason}")
+    ENCODER_PLUGINS.register(model_type, (config_class, family))
+
+
+def family_of_plugin(model_type: str) -> EncoderFamily:
+    """The family that a plugin registered for ``model_type``.
+
+    Raises:
+        InputError: There is none.
+        PluginError: The plugin cannot be used.
+    """
+    plugin = ENCODER_PLUGINS.get(model_type)
+    if plugin is None:
+        raise InputError(f"no encoder family is registered for model_type {model_type!r}")
+    if reason := _not_a_family(plugin[1], model_type):
+        raise PluginError(f"encoder {model_type!r} of {ENCODER_PLUGINS.origin(model_type)}: {reason}")
+    family: EncoderFamily = plugin[1]()
+    return family
+
+
+def _not_a_family(family: Any, model_type: str) -> str:
+    """Why a class cannot be the family of ``model_type``; empty if it can."""
+    if not (isinstance(family, type) and issubclass(family, EncoderFamily)):
+        return f"{family!r} is not a subclass of vision_composer.encoders.EncoderFamily"
+    if getattr(family, "model_type", None) != model_type:
+        return f'{family.__name__} must declare model_type = "{model_type}"'
+    return ""
 
 
 @runtime_checkable
@@ -62,17 +117,16 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     Raises:
         ConfigError: No family for the model_type, or values that the family refuses.
     """
-    fields: Mapping[str, Any] = config if isinstance(config, Mapping) else config.to_dict()
-    if "vision_config" in fields:
-        fields = fields["vision_config"]
+    fields = _fields(getattr(config, "vision_config", config))
+    fields = _fields(fields.get("vision_config", fields))
     model_type = str(fields.get("model_type"))
-    if model_type not in ENCODER_CONFIGS:
-        raise ConfigError(
-            Problem(
-                "VC105", f"no family for model_type {model_type!r}; there are: {', '.join(ENCODER_CONFIGS)}"
-            )
-        )
-    known = ENCODER_CONFIGS[model_type].model_fields
+    config_class = ENCODER_CONFIGS.get(model_type)
+    if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
+        config_class = plugin[0]
+    if config_class is None:
+        families = ", ".join([*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()])
+        raise ConfigError(Problem("VC105", f"no family for model_type {model_type!r}; there are: {families}"))
+    known = config_class.model_fields
     try:
         return encoder_config({key: value for key, value in fields.items() if key in known})
     except ValidationError as error:
@@ -82,6 +136,17 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 for line in error.errors(include_url=False)
             ]
         ) from None
+
+
+def _fields(config: Any) -> Mapping[str, Any]:
+    if isinstance(config, Mapping):
+        return config
+    if hasattr(config, "to_dict"):
+        fields: Mapping[str, Any] = config.to_dict()
+        return fields
+    raise ConfigError(
+        Problem("VC103", f"expected a transformers config, or a mapping as in config.json, not {config!r}")
+    )
 
 
 def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEncoderInfo:
@@ -105,5 +170,7 @@ __all__ = [
     "VisionLanguageConfig",
     "encoder_from_transformers",
     "family_of",
+    "family_of_plugin",
     "get_vision_encoder_info",
+    "register_encoder",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import threading
 from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..encoders import EncoderFamily
-from ..errors import WeightsError
+from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig, GenericEncoderConfig
-from .files import TensorHeader, read_tensor
+from .files import TensorHeader, forget, read_tensor
+from .names import TensorNames, find_prefix
+from .own_config import check_own_config
 from .source import Checkpoint, open_checkpoint
 
 if TYPE_CHECKING:
@@ -22,12 +24,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from ..schemas import WeightsConfig
-
-_TRAINING_ONLY = re.compile(
-    r"dropout|drop_path|initializer|^pos_embed_|^layer_?scale|^projection_dim$|mask_token|head$"
-)
-"""Fields of an encoder block that do not change what an inference computes."""
-
 
 _READABLE = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
@@ -68,24 +64,27 @@ def load_model(
         unused.append(family.post_norm)
 
     if weights.source is None:
-        with torch.no_grad():
-            untrained = model_class._from_config(config, dtype=dtype, attn_implementation=attn_implementation)
+        untrained = _build(model_class, config, dtype=dtype, attn_implementation=attn_implementation)
         return drop(untrained, unused)
 
-    with torch.device("meta"):
-        wanted = drop(model_class._from_config(config, attn_implementation="eager"), unused)
     checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
-    _check_config(checkpoint, encoder, config)
-    state_dict = _read(checkpoint, encoder, wanted, prefix=weights.prefix)
+    check_own_config(checkpoint, family, encoder)
+    with torch.device("meta"):
+        wanted = drop(_build(model_class, config, attn_implementation="eager"), unused)
+    names = TensorNames(wanted, family.shapes(encoder, num_blocks, post_norm=post_norm, head=head))
+    state_dict = _read(checkpoint, encoder, names, num_blocks=num_blocks, prefix=weights.prefix, dtype=dtype)
     with _quiet():
-        model, info = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=state_dict,
-            dtype=dtype,
-            attn_implementation=attn_implementation,
-            output_loading_info=True,
-        )
+        try:
+            model, info = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict=state_dict,
+                dtype=dtype,
+                attn_implementation=attn_implementation,
+                output_loading_info=True,
+            )
+        except RuntimeError as error:
+            raise WeightsError(f"{checkpoint.label}: transformers cannot load it: {error}") from error
     model = drop(model, unused)
     missing = sorted(set(info["missing_keys"]) & set(model.state_dict()))
     if missing or info["mismatched_keys"]:
@@ -93,6 +92,18 @@ def load_model(
             f"{checkpoint.label}: transformers did not load {', '.join(missing) or info['mismatched_keys']}"
         )
     return model
+
+
+def _build(model_class: Any, config: Any, **options: Any) -> PreTrainedModel:
+    try:
+        with torch.no_grad():
+            model: PreTrainedModel = model_class._from_config(config, **options)
+            return model
+    except (
+        Exception
+    ) as error:  # values of any type reach transformers' code, and the generic adapter any model
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise BackendError(f"transformers cannot build this {config.model_type}: {reason}") from error
 
 
 def drop(model: PreTrainedModel, paths: Iterable[str]) -> PreTrainedModel:
@@ -106,11 +117,16 @@ def drop(model: PreTrainedModel, paths: Iterable[str]) -> PreTrainedModel:
 
 
 def _read(
-    checkpoint: Checkpoint, encoder: EncoderConfig, wanted: PreTrainedModel, *, prefix: str | None
+    checkpoint: Checkpoint,
+    encoder: EncoderConfig,
+    names: TensorNames,
+    *,
+    num_blocks: int,
+    prefix: str | None,
+    dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """The tensors that ``wanted``, a module on the meta device, needs; named as in a tower's checkpoint."""
-    names = _Renamer(wanted)
-    prefix = _find_prefix(checkpoint, names, prefix)
+    """The tensors that the tower needs, named as in a tower's own checkpoint."""
+    prefix = find_prefix(checkpoint, names, prefix)
     sources: dict[str, str] = {}
     covered: set[str] = set()
     depth = 0
@@ -120,111 +136,50 @@ def _read(
         stripped = name.removeprefix(prefix)
         targets = names(stripped)
         depth = max(depth, names.depth(targets))
-        if names.needed.keys() & targets:
+        if not names.needed.keys().isdisjoint(targets):
             sources[stripped] = name
-            covered |= targets
-    _check_depth(checkpoint, encoder, depth)
-    missing = sorted(names.needed.keys() - covered)
-    if missing:
-        raise WeightsError(
-            f"{checkpoint.label}: tensor {prefix}{missing[0]} is missing"
-            + (f", and {len(missing) - 1} more of this encoder's" if len(missing) > 1 else "")
-        )
+            covered.update(targets)
+    _check_depth(checkpoint, encoder, depth, num_blocks)
+    _check_complete(checkpoint, names, prefix, covered)
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
         _check_shape(name, headers[name], names, stripped)
-    return {stripped: _read_tensor(name, headers[name]) for stripped, name in sources.items()}
+    try:
+        return {stripped: _read_tensor(name, headers[name], dtype) for stripped, name in sources.items()}
+    finally:
+        forget()
 
 
-class _Renamer:
-    """A checkpoint's tensor name -> the names it gets in transformers' module, by transformers' own rules."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightConverter
-
-        transforms = get_model_conversion_mapping(model)
-        self.converters = [t for t in transforms if isinstance(t, WeightConverter)]
-        self.renamings: list[Any] = [t for t in transforms if not isinstance(t, WeightConverter)]
-        self.needed = dict(model.state_dict())
-        self._block = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d+)\.")
-
-    def __call__(self, name: str) -> set[str]:
-        from transformers.core_model_loading import rename_source_key
-
-        renamed, pattern = rename_source_key(name, self.renamings, self.converters)
-        if pattern is None:
-            return {renamed}
-        converter = next(c for c in self.converters if pattern in c.source_patterns)
-        first, *others = converter.target_patterns
-        return {renamed, *(renamed.replace(first, other) for other in others)}
-
-    def is_converted(self, targets: set[str]) -> bool:
-        """Whether the tensor is split or joined on the way, so that its shape is not the target's."""
-        return len(targets) > 1
-
-    def depth(self, targets: set[str]) -> int:
-        """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
-        matches = [self._block.search(target) for target in targets]
-        return max((int(match[1]) + 1 for match in matches if match), default=0)
-
-
-def _find_prefix(checkpoint: Checkpoint, names: _Renamer, asked: str | None) -> str:
-    """What stands before the tower's names, as in ``vision_tower.vision_model.``.
-
-    Found by a tensor that every tower has and no language model does: its patch embedding.
-    """
-    sentinel = next(
-        name for name, tensor in names.needed.items() if tensor.dim() >= 4 and name.endswith("weight")
-    )
-    found = sorted(
-        {
-            name.removesuffix(sentinel)
-            for name in checkpoint.files
-            if name.endswith(sentinel) and (name == sentinel or name[: -len(sentinel)].endswith("."))
-        }
-    )
-    if asked is not None:
-        asked = asked if not asked or asked.endswith(".") else f"{asked}."
-        if asked not in found:
-            raise WeightsError(
-                f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {found or 'none'}"
-            )
-        return asked
-    if not found:
-        some = ", ".join(list(checkpoint.files)[:3]) or "no tensor at all"
-        raise WeightsError(
-            f"{checkpoint.label}: holds no such encoder: no tensor is named {sentinel}, with or without a "
-            f"prefix (it has {some}, ...)"
-        )
-    if len(found) > 1:
-        raise WeightsError(
-            f"{checkpoint.label}: holds {len(found)} towers that fit, under {', '.join(map(repr, found))}; "
-            "say which with weights.prefix"
-        )
-    return found[0]
-
-
-def _check_depth(checkpoint: Checkpoint, encoder: EncoderConfig, depth: int) -> None:
+def _check_depth(checkpoint: Checkpoint, encoder: EncoderConfig, depth: int, num_blocks: int) -> None:
     if depth > encoder.num_hidden_layers:
         raise WeightsError(
             f"{checkpoint.label}: holds {depth} blocks, but encoder.num_hidden_layers is "
             f"{encoder.num_hidden_layers}; it must be the full depth, which negative select_layers count from"
         )
+    if 0 < depth < num_blocks:
+        raise WeightsError(
+            f"{checkpoint.label}: holds {depth} blocks, and the selected hidden states need {num_blocks}"
+        )
 
 
-def _check_shape(name: str, header: TensorHeader, names: _Renamer, stripped: str) -> None:
-    targets = names(stripped)
-    if names.is_converted(targets):
-        return
-    expected = tuple(names.needed[next(iter(targets))].shape)
-    if header.shape != expected:
+def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, covered: set[str]) -> None:
+    missing = names.missing(covered)
+    if missing:
+        more = f", and {len(missing) - 1} more of this encoder's" if len(missing) > 1 else ""
+        where = sorted(set(checkpoint.files.values()))
+        file = f" ({where[0]})" if len(where) == 1 else ""
+        raise WeightsError(f"{checkpoint.label}{file}: tensor {prefix}{missing[0]} is missing{more}")
+
+
+def _check_shape(name: str, header: TensorHeader, names: TensorNames, stripped: str) -> None:
+    expected = names.shape(stripped)
+    if expected is not None and header.shape != expected:
         raise WeightsError(
             f"{header.file}: tensor {name} has shape {header.shape}, and this encoder's is {expected}"
         )
 
 
-def _read_tensor(name: str, header: TensorHeader) -> Tensor:
+def _read_tensor(name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
     tensor = read_tensor(header.file, name)
     if tensor.dtype not in _READABLE:
         raise WeightsError(
@@ -232,36 +187,16 @@ def _read_tensor(name: str, header: TensorHeader) -> Tensor:
         )
     if not bool(torch.isfinite(tensor).all()):
         raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
-    return tensor
+    cast = tensor.to(dtype)
+    if not bool(torch.isfinite(cast).all()):
+        largest = float(tensor.abs().max())
+        raise WeightsError(
+            f"{header.file}: tensor {name} reaches {largest:g}, more than weights.dtype {dtype} can hold"
+        )
+    return cast
 
 
-def _check_config(checkpoint: Checkpoint, encoder: EncoderConfig, config: Any) -> None:
-    """Refuse a checkpoint whose own config.json contradicts ours: an epsilon or an activation changes every
-    feature and no shape.
-    """
-    own = checkpoint.config()
-    while own is not None and own.get("model_type") != encoder.model_type:
-        own = own.get("vision_config")
-    if own is None:
-        return
-    try:
-        theirs = type(config).from_dict(own)
-    except (TypeError, ValueError) as error:
-        raise WeightsError(f"{checkpoint.label}: transformers refuses its config.json: {error}") from error
-    for key in type(encoder).model_fields:
-        if key == "num_hidden_layers" or _TRAINING_ONLY.search(key) or not hasattr(config, key):
-            continue
-        value, expected = (_listed(getattr(side, key, None)) for side in (theirs, config))
-        if value != expected:
-            raise WeightsError(
-                f"{checkpoint.label}: its config.json means {key}: {value!r}, and this config says "
-                f"encoder.{key}: {expected!r}"
-            )
-
-
-def _listed(value: Any) -> Any:
-    """JSON knows no tuples."""
-    return list(value) if isinstance(value, tuple) else value
+_quiet_lock = threading.RLock()
 
 
 @contextmanager
@@ -270,12 +205,13 @@ def _quiet() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging  # untyped
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    with _quiet_lock:  # the verbosity is the process's, and two threads would restore each other's
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()

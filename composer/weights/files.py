@@ -67,6 +67,11 @@ def _pickled(path: Path) -> dict[str, Tensor]:
     return _unpickle(path, path.stat().st_mtime_ns)
 
 
+def forget() -> None:
+    """Let go of the pickle that was read last; old ones are whole in memory."""
+    _unpickle.cache_clear()
+
+
 @lru_cache(maxsize=1)
 def _unpickle(path: Path, modified: int) -> dict[str, Tensor]:
     """``modified`` is there for the cache, which must not outlive the file's content."""

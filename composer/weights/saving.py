@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from ..errors import WeightsError
+from ..schemas.config import DType
 from ..schemas.dump import to_yaml
 
 if TYPE_CHECKING:
@@ -18,9 +20,22 @@ def save_tower(tower: ComposedVisionEncoder, folder: Path) -> None:
 
     transformers writes the weights, so that they carry the names of its checkpoints.
     """
+    dtype = str(tower.dtype).removeprefix("torch.")
+    if dtype not in get_args(DType):
+        raise WeightsError(
+            f"{folder}: a tower of {dtype} cannot be saved; cast it to one of {get_args(DType)}"
+        )
+    try:
+        _write(tower, folder, dtype)
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _write(tower: ComposedVisionEncoder, folder: Path, dtype: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     model: PreTrainedModel = tower.model  # type: ignore[assignment]  # an nn.Module to the tower itself
     model.save_pretrained(folder)
     tower.preprocessor.processor.save_pretrained(folder)
     config = tower.config.to_dict()
-    config["weights"] = {"source": "./model.safetensors", "dtype": str(tower.dtype).removeprefix("torch.")}
+    config["weights"] = {"source": "./model.safetensors", "dtype": dtype}
     (folder / "tower.yaml").write_text(to_yaml(config), encoding="utf-8")

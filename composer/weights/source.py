@@ -13,7 +13,7 @@ from .files import Format, TensorHeader, read_headers
 
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
-_SMALL = ("config.json", "preprocessor_config.json", "processor_config.json")
+_SMALL = ("config.json", "tower.yaml", "preprocessor_config.json", "processor_config.json")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Checkpoint:
     fetch: Callable[[str], Path | None]
 
     def headers(self, names: Iterable[str]) -> dict[str, TensorHeader]:
-        """Shape, dtype and file of each tensor in ``names``, fetching only the files that hold them.
+        """Shape and file of each tensor in ``names``, fetching only the files that hold them.
 
         Raises:
             WeightsError: A file that is missing or broken, or that lacks a tensor the index puts there.
@@ -52,6 +52,11 @@ class Checkpoint:
                     raise WeightsError(f"{path}: has no tensor {name}, though the index says so")
                 headers[name] = found[name]
         return headers
+
+    @property
+    def is_saved_tower(self) -> bool:
+        """Whether ``encoder.save`` wrote it, with no more blocks than were built."""
+        return self.fetch("tower.yaml") is not None
 
     def config(self) -> dict[str, Any] | None:
         """The checkpoint's own config.json; None when it has none.
@@ -77,6 +82,10 @@ def open_checkpoint(
         WeightsError: Nothing there, or nothing that can be read.
     """
     path = Path(source).expanduser()
+    try:
+        path.exists()
+    except OSError as error:  # a name too long for a file, and for a hub id
+        raise WeightsError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
     if path.is_file():
         if (path.suffix == ".safetensors") != (file_format == "safetensors"):
             hint = (
@@ -97,7 +106,7 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     if path.exists():
         return path if path.is_dir() else path.parent
     fetch = _hub_fetch(source, revision)
-    found = [fetch(name) for name in _SMALL[1:]]
+    found = [fetch(name) for name in _SMALL[2:]]
     return next((file.parent for file in found if file is not None), None)
 
 
@@ -188,7 +197,7 @@ def _weight_map(index: Path) -> dict[str, str]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise WeightsError(f"{path}: not readable as JSON: {error}") from error
     if not isinstance(value, dict):
         raise WeightsError(f"{path}: expected a JSON object, not {type(value).__name__}")

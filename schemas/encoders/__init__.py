@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
+from ...registry import Registry
 from ..base import did_you_mean, invalid, problem
 from .aimv2 import Aimv2VisionEncoderConfig
 from .base import EncoderConfig, RopeType
@@ -33,6 +34,29 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
 }
 """model_type -> its config block. The families; anything else goes through the generic adapter."""
 
+EncoderPlugin = tuple[type[EncoderConfig], type]
+"""A family that a plugin adds: its config class, and its subclass of ``EncoderFamily``."""
+
+
+def _check_plugin(name: str, plugin: Any) -> EncoderPlugin:
+    """The half that can be checked without the families: a pair, and its config class."""
+    if not (isinstance(plugin, tuple) and len(plugin) == 2 and all(isinstance(c, type) for c in plugin)):
+        raise TypeError(
+            f"expected two classes, (subclass of EncoderConfig, subclass of EncoderFamily), not {plugin!r}"
+        )
+    config_class, family = plugin
+    if not issubclass(config_class, EncoderConfig):
+        raise TypeError(f"{config_class.__name__} is not a subclass of vision_composer.schemas.EncoderConfig")
+    if issubclass(config_class, GenericEncoderConfig):
+        raise TypeError(f"{config_class.__name__} is a config of the generic adapter, which takes no family")
+    if get_args(config_class.model_fields["model_type"].annotation) != (name,):
+        raise TypeError(f'{config_class.__name__} must declare model_type: Literal["{name}"]')
+    return config_class, family
+
+
+ENCODER_PLUGINS = Registry[EncoderPlugin]("encoder", "encoders", ENCODER_CONFIGS, _check_plugin)
+"""model_type -> family, of those that plugins add."""
+
 _ENCODER = "encoder"
 
 
@@ -43,23 +67,27 @@ def encoder_config(data: Any) -> EncoderConfig:
 
     Raises:
         pydantic.ValidationError: Unknown or missing model_type, or whatever the family's model refuses.
+        PluginError: The plugin that offers the model_type cannot be used.
     """
     if isinstance(data, EncoderConfig):
         return data
     if not isinstance(data, Mapping):
         raise invalid(_ENCODER, problem("VC103", "expected a mapping with a model_type", value=data))
     if "model_type" not in data:
-        families = ", ".join(ENCODER_CONFIGS)
+        families = ", ".join([*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()])
         message = f"missing key; one of: {families}"
         raise invalid(_ENCODER, problem("VC102", message, "model_type", value=data))
     model_type = data["model_type"]
     if isinstance(model_type, str) and model_type in ENCODER_CONFIGS:
         return ENCODER_CONFIGS[model_type].model_validate(data)
-    if "prefix_tokens" in data:
+    if "prefix_tokens" in data:  # asks for the generic adapter, whatever plugins are installed
         return GenericEncoderConfig.model_validate(data)
-    hint = did_you_mean(model_type, ENCODER_CONFIGS)
+    if isinstance(model_type, str) and (plugin := ENCODER_PLUGINS.get(model_type)):
+        return plugin[0].model_validate(data)
+    known = [*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()]
+    hint = did_you_mean(model_type, known)
     message = (
-        f"unknown model_type {model_type!r}{hint}; families: {', '.join(ENCODER_CONFIGS)}. Another vision "
+        f"unknown model_type {model_type!r}{hint}; families: {', '.join(known)}. Another vision "
         "encoder of transformers runs through the generic adapter once prefix_tokens says how many tokens "
         "stand in front of its patches"
     )
@@ -75,6 +103,7 @@ AnyEncoderConfig = Annotated[
 
 __all__ = [
     "ENCODER_CONFIGS",
+    "ENCODER_PLUGINS",
     "AnyEncoderConfig",
     "EncoderConfig",
     "GenericEncoderConfig",

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 from pydantic_core import InitErrorDetails
 
-from ..base import whole_number
+from ..base import ConfigModel, whole_number
 from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize, check_rope
+
+
+class AxialRope(ConfigModel):
+    """The rope over patch rows and columns, in transformers' form."""
+
+    rope_type: Literal["axial"] = "axial"
+    """transformers' name of the rope."""
+    rope_theta: Annotated[float, Field(gt=0)] = 10000.0
+    """Base period."""
 
 
 class MLCDVisionEncoderConfig(EncoderConfig):
@@ -34,8 +43,8 @@ class MLCDVisionEncoderConfig(EncoderConfig):
     """Standard deviation of random initialisation."""
     initializer_factor: float = 1.0
     """Scale of random initialisation."""
-    rope_parameters: dict[str, Any] | None = None
-    """The rope's parameters in transformers' form; null for the family's own."""
+    rope_parameters: AxialRope | None = None
+    """The rope's parameters; null for the family's own."""
 
     @property
     def num_prefix_tokens(self) -> int:

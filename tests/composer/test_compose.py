@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 import vision_composer
 from vision_composer import TowerConfig, compose
-from vision_composer.errors import BackendError, ConfigError, InputError
+from vision_composer.errors import BackendError, ConfigError, InputError, WeightsError
 
 CONFIG: dict[str, Any] = {"schema": 1, "encoder": tiny.ENCODERS["clip_vision_model"], "select_layers": [-2]}
 
@@ -127,10 +127,37 @@ def test_the_generic_adapter_returns_transformers_hidden_states(
     assert got.shape[1:] == (tower.plan.num_tokens(32, 32), tower.plan.output_width)
 
 
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ({"model_type": "vit", "prefix_tokens": 4}, r"one image gives \(1, 17, 32\), and 4 prefix tokens"),
+        ({"model_type": "vit", "prefix_tokens": 1, "hidden_act": "zzz"}, "cannot build this vit"),
+        ({"model_type": "vit_mae", "prefix_tokens": 1}, "vit_mae"),
+        ({"model_type": "bert", "prefix_tokens": 0}, "cannot run a bert"),
+        ({"model_type": "swin", "prefix_tokens": 0}, "swin"),
+        ({"model_type": "yolos", "prefix_tokens": 1}, "yolos"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["model_type"],
+)
+def test_the_generic_adapter_refuses_what_it_cannot_run(encoder: dict[str, Any], message: str) -> None:
+    with pytest.raises(BackendError, match=message):
+        compose({"schema": 1, "encoder": {**_DENSE, **encoder}})
+
+
+def test_the_generic_adapter_holds_the_checkpoints_config_against_ours(tmp_path: Path) -> None:
+    from transformers import AutoConfig, AutoModel
+
+    AutoModel.from_config(AutoConfig.for_model("vit", **_DENSE, hidden_act="relu")).save_pretrained(tmp_path)
+    encoder = {"model_type": "vit", "prefix_tokens": 1, **_DENSE}
+    with pytest.raises(WeightsError, match=r"config\.json means hidden_act: 'relu'"):
+        compose({"schema": 1, "encoder": encoder, "weights": {"source": str(tmp_path)}})
+    compose({"schema": 1, "encoder": {**encoder, "hidden_act": "relu"}, "weights": {"source": str(tmp_path)}})
+
+
 def test_the_generic_adapter_needs_prefix_tokens_and_a_known_type() -> None:
     with pytest.raises(ConfigError, match=r"encoder\.model_type: unknown model_type 'vit'.*prefix_tokens"):
         compose({"schema": 1, "encoder": {"model_type": "vit", **_DENSE}})
-    with pytest.raises(BackendError, match="transformers has no model_type 'nonesuch'"):
+    with pytest.raises(BackendError, match="transformers makes no config of model_type 'nonesuch'"):
         compose({"schema": 1, "encoder": {"model_type": "nonesuch", "prefix_tokens": 0, **_DENSE}})
     with pytest.raises(ConfigError, match="generic adapter returns"):
         compose(

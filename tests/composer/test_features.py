@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from vision_composer import features as features_module
 from vision_composer import (
     get_num_selected_vision_tokens,
     register_feature_selector,
     resolve_visual_encoder_outputs,
 )
 from vision_composer.errors import InputError
-from vision_composer.schemas import FEATURE_SELECT_STRATEGIES
+from vision_composer.schemas import FEATURE_SELECTOR_PLUGINS
 
 DEPTH, TOKENS, WIDTH = 5, 7, 3
 
@@ -119,14 +118,13 @@ def test_callables_are_probed_at_the_width_they_are_given() -> None:
         get_num_selected_vision_tokens(-1, "full")
 
 
-def test_registered_selectors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(features_module, "_REGISTERED", {})
+def test_registered_selectors() -> None:
     try:
         register_feature_selector("every_other", lambda features: features[:, ::2])
         assert get_num_selected_vision_tokens(7, "every_other") == 4
-        with pytest.raises(InputError, match="already registered"):
+        with pytest.raises(InputError, match="already registered: Python call"):
             register_feature_selector("every_other", lambda features: features)
     finally:
-        FEATURE_SELECT_STRATEGIES.discard("every_other")
+        FEATURE_SELECTOR_PLUGINS.unregister("every_other")
     with pytest.raises(InputError, match="already registered"):
         register_feature_selector("full", lambda features: features)

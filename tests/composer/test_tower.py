@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import torch
 from PIL import Image
 
 from vision_composer import ComposedVisionEncoder, compose
-from vision_composer.errors import ImageError, InputError
+from vision_composer.errors import ImageError, InputError, WeightsError
 
 CLIP = tiny.ENCODERS["clip_vision_model"]
 DINO = tiny.ENCODERS["dinov2"]
@@ -43,6 +45,13 @@ def tower(encoder: dict[str, Any] = CLIP, **keys: Any) -> ComposedVisionEncoder:
 def test_inputs_it_cannot_take(inputs: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         tower()(**inputs)
+
+
+@pytest.mark.parametrize("layers", [[], [-1], [5]])
+def test_hidden_states_that_are_not_there(layers: list[int]) -> None:
+    good = tower()
+    with pytest.raises(InputError, match="must name hidden states 0 to 4"):
+        ComposedVisionEncoder(good.model, good.family, good.info, select_layers=layers)
 
 
 def test_images_smaller_than_a_patch() -> None:
@@ -119,6 +128,39 @@ def test_encode_leaves_the_mode_as_it_was_and_ignores_dropout() -> None:
     first, second = encoder.encode(picture), encoder.encode(picture)
     assert encoder.training
     assert torch.equal(first[0], second[0])
+
+
+def test_encode_leaves_a_part_that_was_frozen_in_evaluation_mode() -> None:
+    encoder = tower()
+    encoder.train()
+    encoder.blocks[0].eval()
+    encoder.encode(np.zeros((32, 32, 3), dtype=np.uint8))
+    assert encoder.training
+    assert not encoder.blocks[0].training
+    assert encoder.blocks[1].training
+
+
+@pytest.mark.parametrize("strategy", ["class", "default", "full"])
+def test_towers_can_be_pickled_and_copied(strategy: str) -> None:
+    encoder = tower(feature_select_strategy=strategy)
+    pixel_values = tiny.pixels(CLIP)
+    for twin in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
+        assert torch.equal(twin(pixel_values=pixel_values), encoder(pixel_values=pixel_values))
+
+
+def test_a_selector_may_only_take_tokens_away() -> None:
+    encoder = tower(select_layers=[-2, -1])
+    encoder.select_tokens = lambda features: features.mean(1)
+    with pytest.raises(InputError, match="only takes tokens away"):
+        encoder(pixel_values=tiny.pixels(CLIP))
+
+
+def test_saving_where_or_what_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WeightsError, match="cannot be written"):
+        tower().save(tmp_path / "file")
+    with pytest.raises(WeightsError, match="a tower of float64 cannot be saved"):
+        tower().double().save(tmp_path / "tower")
 
 
 def test_encode_names_the_broken_picture(tmp_path: Path) -> None:

@@ -95,7 +95,10 @@ def test_two_towers_need_a_prefix(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda t: {k: v for k, v in t.items() if k != POSITIONS}, rf"tower: tensor {POSITIONS} is missing"),
+        (
+            lambda t: {k: v for k, v in t.items() if k != POSITIONS},
+            rf"tower \(model\.safetensors\): tensor {POSITIONS} is missing",
+        ),
         (
             lambda t: {k: v for k, v in t.items() if "layers.1.mlp" not in k},
             r"tensor encoder\.layers\.1\.mlp\.fc1\.bias is missing, and 3 more",
@@ -232,6 +235,93 @@ def test_a_config_json_that_contradicts_is_refused(folder: Path, key: str, value
         load(folder, encoder={**ENCODER, key: value})
     (folder / "config.json").unlink()
     load(folder, encoder={**ENCODER, key: value})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"hidden_size": "abc"},
+        {"layer_norm_eps": "1e-5"},
+        {"num_attention_heads": 0},
+        {"dtype": "foo"},
+        {"id2label": 5},
+    ],
+    ids=str,
+)
+def test_a_config_json_of_odd_values_is_refused_or_passed_over(folder: Path, content: dict[str, Any]) -> None:
+    own = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(own | content))
+    with pytest.raises(WeightsError, match=r"config\.json"):
+        load(folder)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"vision_config": "x"}', '{"vision_config": [1]}'])
+def test_a_config_json_of_odd_shape(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    if text.startswith("["):
+        with pytest.raises(WeightsError, match="not readable as JSON"):
+            load(folder)
+    else:
+        load(folder)
+
+
+def test_a_vision_config_without_a_model_type_is_compared(folder: Path) -> None:
+    (folder / "config.json").write_text('{"vision_config": {"hidden_act": "relu", "image_size": [32, 32]}}')
+    with pytest.raises(WeightsError, match=r"config\.json means"):
+        load(folder)
+
+
+def test_a_square_may_be_written_as_a_pair(tmp_path: Path) -> None:
+    encoder = tiny.ENCODERS["dinov2"]
+    folder = tiny.save(tiny.reference(encoder), tmp_path)
+    own = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(own | {"image_size": [32, 32]}))
+    compose({"schema": 1, "encoder": encoder, "weights": {"source": str(folder)}})
+
+
+def test_a_depth_that_is_not_the_checkpoints_is_refused(folder: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json means num_hidden_layers: 4"):
+        load(folder, encoder={**ENCODER, "num_hidden_layers": 5})
+    (folder / "config.json").unlink()
+    with pytest.raises(WeightsError, match="holds 4 blocks, and the selected hidden states need 5"):
+        load(folder, encoder={**ENCODER, "num_hidden_layers": 6})
+
+
+def test_a_saved_tower_says_how_deep_it_is(folder: Path, tmp_path: Path) -> None:
+    load(folder).save(tmp_path / "saved")
+    assert compose(tmp_path / "saved", overrides=["select_layers=[1]"]).plan.num_blocks == 1
+    with pytest.raises(WeightsError, match="holds 3 blocks, and the selected hidden states need 4"):
+        compose(tmp_path / "saved", overrides=["select_layers=[-1]"])
+
+
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-1], lambda t: torch.cat([t, t[:1]]), lambda t: t.T, torch.flatten]
+)
+def test_a_tensor_that_is_split_on_loading_is_checked_too(tmp_path: Path, change: Any) -> None:
+    encoder = tiny.ENCODERS["dinov2/swiglu"]
+    folder = tiny.save(tiny.reference(encoder), tmp_path)
+    name = "encoder.layer.0.mlp.weights_in.weight"
+    rewrite(folder, lambda tensors: tensors | {name: change(tensors[name]).contiguous()})
+    with pytest.raises(WeightsError, match=rf"tensor {name} has shape"):
+        compose({"schema": 1, "encoder": encoder, "weights": {"source": str(folder)}})
+
+
+def test_missing_tensors_have_the_checkpoints_names(tmp_path: Path) -> None:
+    encoder = tiny.ENCODERS["dinov2"]
+    folder = tiny.save(tiny.reference(encoder), tmp_path)
+    name = "encoder.layer.0.attention.attention.key.weight"
+    rewrite(folder, lambda tensors: {key: value for key, value in tensors.items() if key != name})
+    with pytest.raises(WeightsError, match=rf"tensor {name} is missing"):
+        compose({"schema": 1, "encoder": encoder, "weights": {"source": str(folder)}})
+
+
+def test_values_beyond_float16_are_refused(folder: Path) -> None:
+    rewrite(folder, lambda tensors: tensors | {POSITIONS: tensors[POSITIONS] * 1e8})
+    load(folder)
+    with pytest.raises(
+        WeightsError, match=rf"tensor {POSITIONS} reaches .* more than weights\.dtype torch\.float16"
+    ):
+        load(folder, weights={"dtype": "float16"})
 
 
 def test_dtype_is_the_configs_whatever_is_stored(folder: Path) -> None:

@@ -1,0 +1,118 @@
+"""Names of tensors: in a checkpoint, in transformers' module, and what stands before them in a VLM's."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from ..encoders import Shapes
+from ..errors import WeightsError
+from .source import Checkpoint
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d+)\.")
+
+
+class TensorNames:
+    """A checkpoint's tensor name -> the names it gets in transformers' module, by transformers' own rules.
+
+    Args:
+        model: The module to load, on the meta device.
+        planned: Its tensors under the names of a checkpoint, where the family knows them.
+
+    Attributes:
+        needed: The module's tensors, by the module's names.
+    """
+
+    def __init__(self, model: PreTrainedModel, planned: Shapes | None) -> None:
+        from transformers.conversion_mapping import get_model_conversion_mapping
+        from transformers.core_model_loading import WeightConverter
+
+        transforms = get_model_conversion_mapping(model)
+        self._converters = [t for t in transforms if isinstance(t, WeightConverter)]
+        self._renamings: list[Any] = [t for t in transforms if not isinstance(t, WeightConverter)]
+        self._planned = planned
+        self.needed = dict(model.state_dict())
+
+    def __call__(self, name: str) -> list[str]:
+        """The names in the module: several for a tensor that is split on loading."""
+        renamed, converter = self._rename(name)
+        if converter is None:
+            return [renamed]
+        first = converter.target_patterns[0]
+        return [renamed.replace(first, target) for target in converter.target_patterns]
+
+    def _rename(self, name: str) -> tuple[str, Any]:
+        from transformers.core_model_loading import rename_source_key
+
+        renamed, pattern = rename_source_key(name, self._renamings, self._converters)
+        if pattern is None:
+            return renamed, None
+        return renamed, next(c for c in self._converters if pattern in c.source_patterns)
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape that a tensor must have in the checkpoint; None where transformers reshapes it freely."""
+        targets = [tuple(self.needed[target].shape) for target in self(name)]
+        _, converter = self._rename(name)
+        if converter is None:
+            return targets[0]
+        if [type(operation).__name__ for operation in converter.operations] == ["Chunk"]:
+            return (sum(shape[0] for shape in targets), *targets[0][1:])
+        return None
+
+    def missing(self, covered: set[str]) -> list[str]:
+        """What the module still needs beside the module names ``covered``, as a checkpoint would name it."""
+        absent = self.needed.keys() - covered
+        if not absent or self._planned is None:
+            return sorted(absent)
+        return sorted(name for name in self._planned if not absent.isdisjoint(self(name))) or sorted(absent)
+
+    def depth(self, targets: list[str]) -> int:
+        """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
+        matches = [_BLOCK.search(target) for target in targets]
+        return max((int(match[1]) + 1 for match in matches if match), default=0)
+
+
+def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -> str:
+    """What stands before the tower's names, as in ``vision_tower.vision_model.``.
+
+    Found by a tensor that every tower has and no language model does: its patch embedding.
+
+    Args:
+        checkpoint: The checkpoint.
+        names: The tower's tensors.
+        asked: The prefix that the user named; None to find it.
+
+    Raises:
+        WeightsError: The checkpoint holds no such tower, or several.
+    """
+    convolutions = [name for name, tensor in names.needed.items() if tensor.dim() >= 4]
+    sentinel = next(iter(convolutions or names.needed))
+    found = sorted(
+        {
+            name.removesuffix(sentinel)
+            for name in checkpoint.files
+            if name == sentinel or name.endswith(f".{sentinel}")
+        }
+    )
+    if asked is not None:
+        asked = asked if not asked or asked.endswith(".") else f"{asked}."
+        if asked not in found:
+            raise WeightsError(
+                f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {found or 'none'}"
+            )
+        return asked
+    if not found:
+        some = ", ".join(list(checkpoint.files)[:3]) or "no tensor at all"
+        raise WeightsError(
+            f"{checkpoint.label}: holds no such encoder: no tensor is named {sentinel}, with or without a "
+            f"prefix (it has {some}, ...)"
+        )
+    if len(found) > 1:
+        raise WeightsError(
+            f"{checkpoint.label}: holds {len(found)} towers that fit, under {', '.join(map(repr, found))}; "
+            "say which with weights.prefix"
+        )
+    return found[0]

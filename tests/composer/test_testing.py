@@ -1,0 +1,179 @@
+"""check_encoder: every family passes, and for each property one that breaks it is caught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import pytest
+import tiny
+import torch
+import transformers
+
+from vision_composer import register_encoder
+from vision_composer.encoders import EncoderFamily
+from vision_composer.encoders.clip import CLIP
+from vision_composer.errors import ConformanceError, InputError, VisionComposerError
+from vision_composer.schemas import ENCODER_CONFIGS, ENCODER_PLUGINS, EncoderConfig
+from vision_composer.schemas.encoders.clip import CLIPVisionEncoderConfig
+from vision_composer.testing import check_encoder
+
+DENSE = [name for name, config in ENCODER_CONFIGS.items() if config.rope_type == "none"]
+VARIANTS = [name for name, encoder in tiny.ENCODERS.items() if "/" in name and encoder["model_type"] in DENSE]
+
+
+@pytest.mark.parametrize("model_type", DENSE)
+def test_every_family_passes(model_type: str) -> None:
+    state = torch.random.get_rng_state()
+    check_encoder(model_type)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_config_of_ones_own_is_checked(name: str) -> None:
+    check_encoder(tiny.ENCODERS[name])
+
+
+# --- families that break one property each, made from CLIP's ------------------------------------------
+
+
+class BrokenConfig(CLIPVisionEncoderConfig):
+    model_type: Literal["broken"]  # type: ignore[assignment]
+
+
+class NoClassTokenConfig(BrokenConfig):
+    @property
+    def num_prefix_tokens(self) -> int:
+        return 0
+
+
+class Broken(CLIP):
+    model_type = "broken"
+
+
+class NoPreNorm(Broken):
+    def stem(self, model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        return model.embeddings(pixel_values), {"attention_mask": None}
+
+
+class NormsItsLastState(Broken):
+    norms_last_hidden_state = True
+
+
+class Raises(Broken):
+    def stem(self, model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        return model.no_such_stage(pixel_values), {}
+
+
+class Uncut(Broken):
+    def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
+        return super().transformers_config(encoder, encoder.num_hidden_layers, head=head)
+
+
+class Detached(Broken):
+    def stem(self, model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        return model.pre_layrnorm(model.embeddings(pixel_values).detach()), {"attention_mask": None}
+
+
+class LeaksNaN(Broken):
+    def stem(self, model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        hidden_states, block_kwargs = super().stem(model, pixel_values)
+        return hidden_states + 0 * hidden_states.mean(dim=0, keepdim=True), block_kwargs
+
+
+class ForgetsTheNorm(Broken):
+    def norm_shapes(self, encoder: EncoderConfig) -> dict[str, tuple[int, ...]]:
+        return {"weight": (encoder.hidden_size,)}
+
+
+class MixesTheBatch(transformers.CLIPVisionModel):
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.embeddings.register_forward_hook(lambda module, inputs, tokens: tokens + 0.01 * tokens.flip(0))
+
+
+class Leaks(Broken):
+    def transformers_class(self, config: Any) -> Any:
+        return MixesTheBatch
+
+
+class ForgetsABias(Broken):
+    def block_shapes(self, encoder: CLIPVisionEncoderConfig) -> dict[str, tuple[int, ...]]:
+        return {
+            name: shape for name, shape in super().block_shapes(encoder).items() if name != "mlp.fc2.bias"
+        }
+
+
+class SwapsASize(Broken):
+    def block_shapes(self, encoder: CLIPVisionEncoderConfig) -> dict[str, tuple[int, ...]]:
+        shapes = super().block_shapes(encoder)
+        return shapes | {"mlp.fc1.weight": shapes["mlp.fc2.weight"]}
+
+
+class RoundsWhatItSaves(transformers.CLIPVisionModel):
+    def save_pretrained(self, *args: Any, state_dict: Any = None, **kwargs: Any) -> None:
+        if self.config.num_hidden_layers < 3:  # leaves the checkpoint that the check starts from alone
+            state_dict = {
+                name: tensor.half().float() for name, tensor in (state_dict or self.state_dict()).items()
+            }
+        super().save_pretrained(*args, state_dict=state_dict, **kwargs)
+
+
+class SavesLess(Broken):
+    def transformers_class(self, config: Any) -> Any:
+        return RoundsWhatItSaves
+
+
+@pytest.fixture
+def _unregister() -> Iterator[None]:
+    yield
+    ENCODER_PLUGINS.unregister("broken")
+
+
+@pytest.mark.usefixtures("_unregister")
+@pytest.mark.parametrize(
+    ("config_class", "family", "message"),
+    [
+        (BrokenConfig, NoPreNorm, r"hidden states: hidden state 0, of 3: differs by up to \d"),
+        (BrokenConfig, NormsItsLastState, r"hidden states: last_hidden_state: differs by up to \d"),
+        (BrokenConfig, Raises, "hidden states: AttributeError was raised: .*no_such_stage"),
+        (NoClassTokenConfig, Broken, "tokens: an image of 32x32 pixels gives 17 tokens, and 16 are planned"),
+        (BrokenConfig, Uncut, "truncation: 3 blocks are built for hidden state 0"),
+        (BrokenConfig, Detached, "gradients: model.embeddings.class_embedding gets none in a tower with"),
+        (BrokenConfig, Leaks, r"independence: .* beside another image: differs by up to \d"),
+        (BrokenConfig, LeaksNaN, "independence: .* beside an image of NaN: 544 values are not finite"),
+        (BrokenConfig, ForgetsABias, "planned tensors: .*fc2.bias is planned as nothing and saved as"),
+        (BrokenConfig, ForgetsTheNorm, "planned tensors: .*post_layernorm.bias is planned as nothing and"),
+        (BrokenConfig, SwapsASize, r"planned tensors: .*fc1.weight is planned as \(32, 48\) and saved as"),
+        (BrokenConfig, SavesLess, "saving: .* is not the same in the state_dict of a tower with"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_what_is_broken_is_named(
+    config_class: type[EncoderConfig], family: type[EncoderFamily], message: str
+) -> None:
+    register_encoder(config_class, family)
+    with pytest.raises(ConformanceError, match=f"^broken: {message}") as caught:
+        check_encoder("broken")
+    assert isinstance(caught.value, AssertionError)
+    assert isinstance(caught.value, VisionComposerError)
+
+
+@pytest.mark.usefixtures("_unregister")
+def test_the_family_the_broken_ones_are_made_from_passes() -> None:
+    register_encoder(BrokenConfig, Broken)
+    check_encoder("broken")
+
+
+@pytest.mark.parametrize(
+    ("encoder", "message"),
+    [
+        ("clip_vision_modle", r"model_type: unknown model_type .*did you mean 'clip_vision_model'"),
+        ({"model_type": "dinov2", "hidden_size": 30}, "num_attention_heads: 12 heads do not divide"),
+        ({"model_type": "vit", "prefix_tokens": 1}, "generic adapter"),
+        ([], "expected a mapping"),
+    ],
+)
+def test_what_is_no_config_is_refused(encoder: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_encoder(encoder)

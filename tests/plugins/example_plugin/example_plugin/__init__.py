@@ -1,0 +1,1 @@
+"""A plugin for vision-composer: an encoder family, a feature selector and an attention backend."""
