@@ -40,8 +40,13 @@ class Problem:
     span: Span | None = None
     line: str | None = None
 
+    @property
+    def warning(self) -> bool:
+        """Whether the config is valid all the same."""
+        return self.code.startswith("VC3")
+
     def __str__(self) -> str:
-        where = f"{self.span}: " if self.span else ""
+        where = (f"{self.span}: " if self.span else "") + ("warning: " if self.warning else "")
         path = f"{self.path}: " if self.path else ""
         return f"{where}{path}{self.message} [{self.code}]"
 

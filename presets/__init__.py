@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -41,7 +42,12 @@ def preset_path(name: str) -> Path:
     return named[name]
 
 
-def load_config(source: ConfigSource, *, overrides: Iterable[str] = ()) -> TowerConfig:
+def load_config(
+    source: ConfigSource,
+    *,
+    overrides: Iterable[str] = (),
+    root: str | os.PathLike[str] | None = None,
+) -> TowerConfig:
     """A validated config from a preset, a YAML file, a saved tower's folder, a mapping, or a config.
 
     Args:
@@ -50,11 +56,13 @@ def load_config(source: ConfigSource, *, overrides: Iterable[str] = ()) -> Tower
             preset has the same name: the preset's other spelling then still means the preset.
         overrides: Applied in order on top: ``compile.mode=max-autotune``, ``select_layers=[-2,-9]``,
             ``select_layers[0]=-3``, and ``~weights.revision`` to remove a key. Values are YAML.
+        root: The folder that holds every file it may extend, besides presets; None for the folder of the
+            file itself, or the current directory for a mapping.
 
     Raises:
         ConfigError: With every problem that was found, each at its position.
     """
-    return load_from(source, overrides=overrides, find_preset=preset_path)
+    return load_from(source, overrides=overrides, find_preset=preset_path, root=root)
 
 
 __all__ = ["load_config", "preset_names", "preset_path"]

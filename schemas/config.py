@@ -221,7 +221,7 @@ class TowerConfig(ConfigModel):
         ]
 
     def _deepstack_rules(self) -> list[InitErrorDetails]:
-        if "deepstack" not in self.model_fields_set or self.deepstack == "none":
+        if self.deepstack != "separate":  # the others go without levels where there are none
             return []
         if not self.encoder.deepstack:
             message = f"{self.encoder.model_type} has no deepstack levels; leave this out"
@@ -255,3 +255,8 @@ class TowerConfig(ConfigModel):
     def to_dict(self) -> dict[str, Any]:
         """The keys that were set, under their YAML names: what ``TowerConfig.model_validate`` takes back."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out."""
+        dumped = self.model_dump(mode="json", by_alias=True)
+        return {**dumped, "encoder": self.encoder.model_dump(mode="json")}

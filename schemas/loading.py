@@ -25,7 +25,11 @@ ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | TowerConfig
 
 
 def load_config(
-    source: ConfigSource, *, overrides: Iterable[str] = (), find_preset: FindPreset
+    source: ConfigSource,
+    *,
+    overrides: Iterable[str] = (),
+    find_preset: FindPreset,
+    root: str | os.PathLike[str] | None = None,
 ) -> TowerConfig:
     """A validated config from wherever it is.
 
@@ -35,6 +39,8 @@ def load_config(
             of the same name.
         overrides: ``key=value`` and ``~key``, applied in order on top; see ``apply_override``.
         find_preset: The file of a preset, by name.
+        root: The folder that holds every file it may extend, besides presets; None for the folder of the
+            file itself, or the current directory for a mapping.
 
     Raises:
         ConfigError: With every problem that was found, each at its position.
@@ -42,21 +48,28 @@ def load_config(
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     if isinstance(source, TowerConfig) and not overrides:
         return source
-    return validate_tree(load_tree(source, overrides=overrides, find_preset=find_preset))
+    return validate_tree(load_tree(source, overrides=overrides, find_preset=find_preset, root=root))
 
 
-def load_tree(source: ConfigSource, *, overrides: Iterable[str] = (), find_preset: FindPreset) -> Node:
+def load_tree(
+    source: ConfigSource | Node,
+    *,
+    overrides: Iterable[str] = (),
+    find_preset: FindPreset,
+    root: str | os.PathLike[str] | None = None,
+) -> Node:
     """The located values of a config, merged, overridden and resolved, but not validated.
 
     Args:
-        source: As for ``load_config``.
+        source: As for ``load_config``, or what ``load_yaml`` made of a text.
         overrides: As for ``load_config``.
         find_preset: As for ``load_config``.
+        root: As for ``load_config``.
 
     Raises:
         ConfigError: A layer, an override or a reference that cannot be read.
     """
-    tree = _source_tree(source, Layers(find_preset), find_preset)
+    tree = _source_tree(source, Layers(find_preset, Path(root) if root is not None else None), find_preset)
     for override in overrides:
         tree = apply_override(tree, override)
     if problems := unfilled(tree):
@@ -80,7 +93,9 @@ def validate_tree(tree: Node) -> TowerConfig:
         raise ConfigError(problems_of(error, tree)) from None
 
 
-def _source_tree(source: ConfigSource, layers: Layers, find_preset: FindPreset) -> Node:
+def _source_tree(source: ConfigSource | Node, layers: Layers, find_preset: FindPreset) -> Node:
+    if isinstance(source, Node):
+        return layers.merged(source, Path.cwd())
     if isinstance(source, str | os.PathLike):
         return layers.read(_locate(source, find_preset))
     if isinstance(source, ConfigModel | Mapping):

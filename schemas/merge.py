@@ -28,7 +28,7 @@ def merge(base: Node, top: Node, path: Loc = ()) -> Node:
         message = f"a {kind} cannot replace the {other}{at}; write a {other}, or null to clear it first"
         raise ConfigError(top.problem("VC103", message, path))
     if not (isinstance(base.value, dict) and isinstance(top.value, dict)) or _other_family(base, top, path):
-        return top
+        return top.over(base)
     children = dict(base.value)
     for key, child in top.value.items():
         below = children.get(key)

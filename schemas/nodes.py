@@ -7,7 +7,7 @@ import re
 import sys
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -91,11 +91,20 @@ class Node:
         value: A scalar, ``dict[str, Node]`` or ``list[Node]``; never changed in place: aliases share it.
         place: Where the value starts; None when no text wrote it.
         key: Where its key starts; None for the root, list items and values from Python.
+        below: What it was merged over, uppermost first; each place once, and without its own ``below``.
     """
 
     value: Any
     place: Place | None = None
     key: Place | None = None
+    below: tuple[Node, ...] = ()
+
+    def over(self, base: Node) -> Node:
+        """The same value, laid over ``base``."""
+        # By place, since files that are extended on several ways would otherwise multiply.
+        history = {node.place: node for node in (*self.below, replace(base, below=()), *base.below)}
+        history.pop(self.place, None)
+        return replace(self, below=tuple(history.values()))
 
     def plain(self) -> Any:
         """The values alone, as dicts, lists and scalars."""

@@ -46,6 +46,10 @@ def test_import(code):
         ["presets", "list"],
         ["presets", "show", "llava-1.5-7b"],
         ["schema"],
+        ["show", "llava-1.5-7b", "--resolved"],
+        ["explain", "llava-1.5-7b", "encoder"],
+        ["diff", "llava-1.5-7b", "tiny-digits"],
+        ["init", "siglip_vision_model"],
         ["plugins"],
         ["plan", "--help"],
     ],
@@ -60,12 +64,26 @@ def test_validate(tmp_path):
     assert loaded(RUN.format(arguments=["validate", str(tmp_path)])).isdisjoint(SLOW)
 
 
+def test_init_from_a_config_json(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "llava", "vision_config": {"image_size": 64}}')
+    arguments = ["init", "--from", str(tmp_path)]
+    assert loaded(RUN.format(arguments=arguments)).isdisjoint(SLOW)
+
+
 def test_plan():
     assert loaded(RUN.format(arguments=["plan", "llava-1.5-7b"])).isdisjoint({"torch", "transformers"})
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["validate", "--help"], ["encode", "--help"], ["demo", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["validate", "--help"],
+        ["encode", "--help"],
+        ["demo", "--help"],
+        ["init", "--help"],
+        ["diff", "--help"],
+    ],
 )
 def test_help_loads_only_the_command_line(arguments):
     modules = loaded(RUN.format(arguments=arguments))

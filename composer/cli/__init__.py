@@ -8,7 +8,7 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import demo, encode, plan, plugins, presets, schema, validate
+from . import demo, encode, init, plan, plugins, presets, schema, show, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -21,6 +21,10 @@ app.command()(plan.plan)
 app.command()(encode.encode)
 app.command()(demo.demo)
 app.command()(validate.validate)
+app.command()(init.init)
+app.command()(show.show)
+app.command()(show.explain)
+app.command()(show.diff)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
 app.command()(plugins.plugins)

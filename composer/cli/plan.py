@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Plugins
+from .options import Plugins, Root
 
 _UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -25,12 +25,14 @@ def plan(
     ] = None,
     plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    root: Root = None,
 ) -> None:
     """Say what a config amounts to: layers, widths, tokens, parameters, operations. Reads no weights."""
     from ..plan import plan as make_plan
+    from ..presets import load_config
 
     sizes = [_parse_size(size) for size in image_size or ()]
-    planned = make_plan(config, overrides=set_ or ())
+    planned = make_plan(load_config(config, overrides=set_ or (), root=root))
     side = planned.info.image_size
     facts = planned.to_dict(sizes or [(side, side)])
     if as_json:

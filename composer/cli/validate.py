@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Plugins
+from .options import Plugins, Root
 
 if TYPE_CHECKING:
     from ..errors import Problem
@@ -23,45 +23,70 @@ class Format(StrEnum):
     TEXT = "text"
     JSON = "json"
     GITHUB = "github"
+    SARIF = "sarif"
 
 
 def validate(
-    paths: Annotated[list[str], typer.Argument(help="YAML files, and folders that are searched for them.")],
+    paths: Annotated[
+        list[str], typer.Argument(help="YAML files, folders that are searched for them, or - for stdin.")
+    ],
     format_: Annotated[
         Format,
-        typer.Option("--format", help="For people, for programs, or as annotations of a GitHub workflow."),
+        typer.Option(
+            "--format",
+            help="For people, for programs, as annotations of a GitHub workflow, or as SARIF 2.1.0.",
+        ),
     ] = Format.TEXT,
+    strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
+    root: Root = None,
     plugin: Plugins = None,
 ) -> None:
     """Check configs, and print every problem in them.
 
-    Exit status: 0 for no problem, 1 for problems, 2 for no config to check.
+    Exit status: 0 for no problem, 1 for problems (with --strict, for warnings too), 2 for no config to check.
     """
-    from ..errors import ConfigError
-    from ..presets import load_config
+    from . import reports
 
     files = _files(paths)
-    found: dict[
-        Problem, None
-    ] = {}  # a set in order: files that extend the same broken file share its problems
-    for file in files:
-        try:
-            load_config(file)
-        except ConfigError as error:
-            found.update(dict.fromkeys(error.problems))
-    problems = list(found)
+    # A set in order: files that extend the same broken file share its problems.
+    found = list(dict.fromkeys(problem for file in files for problem in _check(file, root)))
     if format_ is Format.JSON:
-        typer.echo(json.dumps([_as_json(problem) for problem in problems], indent=2))
-    for problem in problems if format_ is not Format.JSON else ():
-        typer.echo(problem.render() if format_ is Format.TEXT else _annotation(problem))
-    typer.echo(f"{_count(len(files), 'file')}, {_count(len(problems), 'problem')}", err=True)
-    raise typer.Exit(1 if problems else 0)
+        typer.echo(reports.as_json(found))
+    elif format_ is Format.SARIF:
+        typer.echo(reports.as_sarif(found))
+    else:
+        for problem in found:
+            typer.echo(problem.render() if format_ is Format.TEXT else reports.annotation(problem))
+    warnings = sum(problem.warning for problem in found)
+    counts = [_count(len(files), "file"), _count(len(found) - warnings, "problem")]
+    typer.echo(", ".join(counts + ([_count(warnings, "warning")] if warnings else [])), err=True)
+    raise typer.Exit(1 if len(found) > (0 if strict else warnings) else 0)
 
 
-def _files(paths: Iterable[str]) -> list[Path]:
-    files: dict[Path, None] = {}
+def _check(file: Path | None, root: Path | None) -> Sequence[Problem]:
+    """The problems of a config, or else its warnings; None is standard input."""
+    from ..errors import ConfigError
+    from ..presets import preset_path
+    from ..schemas import load_tree, load_yaml, validate_tree
+    from ..schemas.nodes import MAX_BYTES
+    from ..schemas.warnings import warnings_of
+
+    try:
+        source = (
+            load_yaml(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", Path.cwd()) if file is None else file
+        )
+        tree = load_tree(source, find_preset=preset_path, root=root)
+        return warnings_of(validate_tree(tree), tree)
+    except ConfigError as error:
+        return error.problems
+
+
+def _files(paths: Iterable[str]) -> list[Path | None]:
+    files: dict[Path | None, None] = {}
     for path in paths:
-        if os.path.isdir(path):
+        if path == "-":
+            files[None] = None
+        elif os.path.isdir(path):
             found = sorted(_below(path))
             if not found:
                 raise typer.BadParameter(f"no .yaml or .yml file in {path!r}", param_hint="PATHS")
@@ -81,30 +106,3 @@ def _below(folder: str) -> Iterable[Path]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _as_json(problem: Problem) -> dict[str, str | int | None]:
-    span = problem.span
-    return {
-        "code": problem.code,
-        "message": problem.message,
-        "path": problem.path,
-        "file": span.source if span else None,
-        "line": span.line if span else None,
-        "column": span.column if span else None,
-    }
-
-
-def _annotation(problem: Problem) -> str:
-    """The problem as a workflow command of GitHub Actions."""
-    span = problem.span
-    where = f"file={_escaped(span.source)},line={span.line},col={span.column}," if span else ""
-    path = f"{problem.path}: " if problem.path else ""
-    text = (path + problem.message).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return f"::error {where}title={problem.code}::{text}"
-
-
-def _escaped(value: str) -> str:
-    for character, code in (("%", "%25"), ("\r", "%0D"), ("\n", "%0A"), (":", "%3A"), (",", "%2C")):
-        value = value.replace(character, code)
-    return value

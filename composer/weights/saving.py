@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
-import yaml
-
 from ..errors import WeightsError
 from ..schemas.config import DType
+from ..schemas.dump import to_yaml
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,5 +38,4 @@ def _write(tower: ComposedVisionEncoder, folder: Path, dtype: str) -> None:
     tower.preprocessor.processor.save_pretrained(folder)
     config = tower.config.to_dict()
     config["weights"] = {"source": "./model.safetensors", "dtype": dtype}
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    (folder / "tower.yaml").write_text(text, encoding="utf-8")
+    (folder / "tower.yaml").write_text(to_yaml(config), encoding="utf-8")

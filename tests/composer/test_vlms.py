@@ -14,6 +14,7 @@ import transformers
 
 from vision_composer import compose, load_config
 from vision_composer.errors import WeightsError
+from vision_composer.transformers_config import tower_of_config_json
 
 _TEXT = {
     "hidden_size": 32,
@@ -125,3 +126,23 @@ def test_vlm_folder_of_another_family_is_refused(tmp_path: Path) -> None:
         WeightsError, match=r"tensor vision_tower\.embeddings\.patch_embedding\.bias is missing"
     ):
         compose({"schema": 1, "encoder": siglip, "weights": {"source": str(tmp_path)}})
+
+
+@pytest.mark.parametrize("preset", VLMS)
+def test_config_json_says_what_the_preset_says(
+    preset: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiny, "scramble", lambda model: model)
+    with torch.device("meta"):  # only its config is of interest
+        vlm, _ = vlm_of(preset)
+    vlm.config.save_pretrained(tmp_path)
+    config, wanted = load_config(tower_of_config_json(str(tmp_path))), load_config(preset)
+    assert config.select_layers == wanted.select_layers
+    assert config.feature_select_strategy == wanted.feature_select_strategy
+    assert config.post_norm == wanted.post_norm
+    vision = transformers.AutoConfig.for_model(**config.encoder.model_dump(exclude_unset=True))
+    ours, theirs = vision.to_dict(), vlm.config.vision_config.to_dict()
+    theirs.pop(
+        "projection_dim" if "projection_dim" not in ours else "", None
+    )  # the projector's, in PaliGemma
+    assert ours == theirs

@@ -9,6 +9,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BAD = Path(__file__).parent / "bad"
 
 
+WARNED = Path(__file__).parent / "warned"
+
+
 def used():
     folder = Path(str(resources.files("vision_composer.schemas")))
     files = [*folder.rglob("*.py"), *Path(str(resources.files("vision_composer.presets"))).rglob("*.py")]
@@ -30,11 +33,21 @@ def test_the_documented_examples_are_tested_ones():
     """Every message shown is one that a config among the bad ones gives."""
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     shown = re.findall(r"^.+:\d+:\d+: .*\[VC\d{3}\]$", text, flags=re.MULTILINE)
-    given = {line for file in BAD.glob("*.txt") for line in file.read_text(encoding="utf-8").splitlines()}
+    given = {
+        line
+        for folder in (BAD, WARNED)
+        for file in folder.glob("*.txt")
+        for line in file.read_text(encoding="utf-8").splitlines()
+    }
     assert len(shown) >= len(CODES) - 1  # VC010 has no position
     assert set(shown) <= given
 
 
 def test_every_code_has_a_bad_config():
-    given = {code for file in BAD.glob("*.txt") for code in CODE.findall(file.read_text(encoding="utf-8"))}
+    given = {
+        code
+        for folder in (BAD, WARNED)
+        for file in folder.glob("*.txt")
+        for code in CODE.findall(file.read_text(encoding="utf-8"))
+    }
     assert set(CODES) - given == {"VC010"}  # there is no file to it; see test_loading

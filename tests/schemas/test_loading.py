@@ -173,6 +173,41 @@ def test_extends_takes_presets_files_and_saved_towers(write, monkeypatch):
     assert load({"extends": "./saved", "name": "main"}).name == "main"
 
 
+def test_extends_stays_in_the_root(write, tmp_path):
+    write("base.yaml")
+    write("team/secret.yaml", "extends: ../base.yaml\n")
+    write("team/main.yaml", "extends: ./secret.yaml\n")
+    (problem,) = refused("team/main.yaml")
+    assert (problem.code, str(problem.span)) == ("VC007", "team/secret.yaml:1:10")
+    assert "--root" in problem.message
+    for root in (tmp_path, ".", "team/.."):
+        assert load_config("team/main.yaml", find_preset=no_preset, root=root)
+    assert load_preset("team/main.yaml", root=tmp_path) == load("base.yaml")
+    with pytest.raises(ConfigError, match="leads out"):
+        load_config("team/main.yaml", find_preset=no_preset, root="team")
+    with pytest.raises(ConfigError, match="leads out"):
+        load({"extends": "../x.yaml"})
+
+
+def test_a_link_cannot_lead_out_of_the_root(write, tmp_path):
+    write("base.yaml")
+    main = write("team/main.yaml", "extends: ./inside.yaml\n")
+    (main.parent / "inside.yaml").symlink_to(tmp_path / "base.yaml")
+    (problem,) = refused("team/main.yaml")
+    assert "leads out" in problem.message
+    (tmp_path / "link").symlink_to(tmp_path / "team")
+    (tmp_path / "team" / "inside.yaml").unlink()
+    write("team/inside.yaml")
+    assert load("link/main.yaml")
+
+
+def test_a_preset_may_extend_what_lies_beside_it(write):
+    write("presets/base.yaml")
+    preset = write("presets/clip.yaml", "extends: ./base.yaml\n")
+    write("team/main.yaml", "extends: clip\n")
+    assert load("team/main.yaml", find_preset=lambda name: preset)
+
+
 def test_another_family_replaces_the_encoder_it_extends(write):
     write("clip.yaml", CLIP + "  projection_dim: 8\n")
     write("main.yaml", "extends: ./clip.yaml\nencoder: {model_type: dinov2}\n")
@@ -213,7 +248,9 @@ def test_wide_and_deep_extends_are_read_once_each(write, monkeypatch):
         ("https://example.com/a.yaml", "URL", 10),
         ("file:///a.yaml", "URL", 10),
         ("./missing.yaml", "no such file: ./missing.yaml", 10),
-        ("/missing/x", "no such file", 10),
+        ("/missing/x", "leads out of the folder", 10),
+        ("../missing.yaml", "leads out of the folder", 10),
+        ("~root/x", "leads out of the folder", 10),
         ("'nul\\0.yaml'", "no such file", 10),
         ('"nul\\0.yaml"', "no such file", 10),
         ("missing", "there is no preset 'missing'", 10),

@@ -1,15 +1,19 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from vision_composer.cli import app
 
 CLIP = "schema: 1\nencoder:\n  model_type: clip_vision_model\n"
+RANDOM = "good.yaml:1:1: warning: weights: no source"
 
 
 def run(*arguments):
@@ -33,14 +37,15 @@ def folder(tmp_path, monkeypatch):
 
 def test_good_files(folder):
     result = run("good.yaml", "good.yaml")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "1 file, 0 problems\n")
+    assert (result.exit_code, result.stderr) == (0, "1 file, 0 problems, 1 warning\n")
+    assert result.stdout.startswith(RANDOM)
 
 
 def test_every_problem_of_every_file(folder):
     result = run(".")
     assert result.exit_code == 1
-    assert result.stderr == "3 files, 3 problems\n"
-    assert result.stdout == (
+    assert result.stderr == "3 files, 3 problems, 1 warning\n"
+    assert result.stdout.partition(RANDOM)[0] == (
         "bad.yaml:4:3: encoder.hiden_size: unknown key (did you mean 'hidden_size'?) [VC101]\n"
         "  4 |   hiden_size: 5\n"
         "    |   ^\n"
@@ -59,6 +64,7 @@ def test_json(folder):
     problems = json.loads(result.stdout)
     assert problems[0] == {
         "code": "VC101",
+        "level": "error",
         "message": "unknown key (did you mean 'hidden_size'?)",
         "path": "encoder.hiden_size",
         "file": "bad.yaml",
@@ -66,7 +72,8 @@ def test_json(folder):
         "column": 3,
     }
     assert len(problems) == 2
-    assert json.loads(run("good.yaml", "--format", "json").stdout) == []
+    (warning,) = json.loads(run("good.yaml", "--format", "json").stdout)
+    assert (warning["code"], warning["level"]) == ("VC301", "warning")
 
 
 def test_github_annotations(folder):
@@ -121,5 +128,71 @@ def test_the_shipped_presets_are_valid():
     result = subprocess.run(
         [sys.executable, "-c", code, "validate", presets], capture_output=True, text=True, check=False
     )
-    assert (result.returncode, result.stdout) == (0, "")
-    assert result.stderr.endswith(" files, 0 problems\n")
+    assert result.returncode == 0
+    assert " files, 0 problems, " in result.stderr
+    # A preset names the hub's newest weights, or none where nobody hosts them in a form that can be read.
+    assert set(re.findall(r"\[(VC\d+)\]", result.stdout)) == {"VC301", "VC302"}
+
+
+WARNED = CLIP + "weights: {source: org/model}\n"
+
+
+def test_warnings_fail_only_when_strict(folder):
+    (folder / "warned.yaml").write_text(WARNED)
+    result = run("warned.yaml")
+    assert result.exit_code == 0
+    assert result.stderr == "1 file, 0 problems, 1 warning\n"
+    assert result.stdout.startswith("warned.yaml:4:19: warning: weights.source: ")
+    assert run("warned.yaml", "--strict").exit_code == 1
+    assert run("warned.yaml", "--format", "github").stdout.startswith("::warning file=warned.yaml,line=4,")
+    (folder / "pinned.yaml").write_text(CLIP + f"weights: {{source: org/model, revision: {'0' * 40}}}\n")
+    assert run("pinned.yaml", "--strict").exit_code == 0
+
+
+def test_standard_input(folder):
+    def validate(text, *arguments):
+        return CliRunner().invoke(app, ["validate", "-", *arguments], input=text)
+
+    assert validate(WARNED).exit_code == 0
+    result = validate(CLIP + "name: 5\n")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("<stdin>:4:7: name: expected a string")
+    assert validate("extends: ./good.yaml\n").exit_code == 0
+    assert "VC001" in validate(b"a: \xff").stdout
+    assert "VC006" in validate(b"#" * (1 << 21)).stdout
+
+
+def test_sarif(folder):
+    (folder / "with space.yaml").write_text(WARNED)
+    result = run("bad.yaml", "with space.yaml", "--format", "sarif")
+    log = json.loads(result.stdout)
+    assert log["version"] == "2.1.0"
+    (described,) = log["runs"]
+    rules = [rule["id"] for rule in described["tool"]["driver"]["rules"]]
+    assert rules == ["VC101", "VC103", "VC302"]
+    results = described["results"]
+    assert [(each["ruleId"], each["level"]) for each in results] == [
+        ("VC101", "error"),
+        ("VC103", "error"),
+        ("VC302", "warning"),
+    ]
+    assert all(rules[each["ruleIndex"]] == each["ruleId"] and each["message"]["text"] for each in results)
+    place = results[2]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "with%20space.yaml"
+    assert place["region"] == {"startLine": 4, "startColumn": 19}
+    clean = json.loads(run("good.yaml", "--format", "sarif").stdout)
+    assert [each["ruleId"] for each in clean["runs"][0]["results"]] == ["VC301"]
+
+
+def test_root(folder):
+    (folder / "deep" / "main.yaml").write_text("extends: ../good.yaml\n")
+    assert "leads out of the folder" in run("deep/main.yaml").stdout
+    assert run("deep/main.yaml", "--root", ".").exit_code == 0
+
+
+def test_the_pre_commit_hook_runs_a_command_that_is_there():
+    root = Path(__file__).parents[3]
+    (hook,) = yaml.safe_load((root / ".pre-commit-hooks.yaml").read_text())
+    program, command = hook["entry"].split()
+    assert program == "vision-composer"
+    assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0

@@ -115,7 +115,7 @@ def test_other_attention_backends_are_refused() -> None:
     [
         ("qwen2_vl_vision", {"feature_select_strategy": "class"}, "feature_select_strategy"),
         ("qwen2_vl_vision", {"post_norm": "last"}, "post_norm"),
-        ("qwen2_vl_vision", {"deepstack": "concat"}, "deepstack"),
+        ("qwen2_vl_vision", {"deepstack": "separate"}, "deepstack"),
         ("qwen3_vl_vision", {"deepstack": "separate", "select_layers": [1]}, "deepstack"),
         ("qwen3_vl_vision", {"head": True}, "head"),
         ("pixtral", {"rope_type": "rope_3d"}, "rope_type"),

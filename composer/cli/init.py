@@ -1,0 +1,87 @@
+"""``vision-composer init``: a full config to start from, every key with its default and what it means."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .options import Plugins
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+    from ..schemas import TowerConfig
+
+_WIDTH = 100
+
+
+def init(
+    model_type: Annotated[
+        str | None,
+        typer.Argument(metavar="[MODEL_TYPE]", help="An encoder family, such as siglip_vision_model."),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="SOURCE",
+            help="transformers' config.json of an encoder or a VLM: the file, its folder, or a hub id.",
+        ),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
+    plugin: Plugins = None,
+) -> None:
+    """Print a commented config with every key: the defaults of a family, or what a config.json says."""
+    from ..presets import load_config
+    from ..transformers_config import tower_of_config_json
+
+    if (model_type is None) == (source is None):
+        raise typer.BadParameter("name a family, or --from a config.json", param_hint="MODEL_TYPE")
+    values: Mapping[str, Any] = (
+        {"schema": 1, "encoder": {"model_type": model_type}}
+        if source is None
+        else tower_of_config_json(source, revision)
+    )
+    typer.echo(commented(load_config(values)), nl=False)
+
+
+def commented(config: TowerConfig) -> str:
+    """``config`` as YAML with every key, each below a comment that says what it means."""
+    from ..schemas.json_schema import SCHEMA_ID
+
+    lines = [f"# yaml-language-server: $schema={SCHEMA_ID}", *_block(config, config.resolved(), "")]
+    return "\n".join(lines) + "\n"
+
+
+def _block(model: BaseModel, values: Mapping[str, Any], indent: str) -> list[str]:
+    from pydantic import BaseModel
+
+    from ..schemas.dump import inline
+
+    lines = []
+    names = {field.alias or name: name for name, field in type(model).model_fields.items()}
+    for key, value in values.items():
+        name = names.get(key, key)
+        lines += _comment(model, name, indent)
+        child = getattr(model, name)
+        if isinstance(child, BaseModel):
+            lines += [f"{indent}{key}:", *_block(child, value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{inline(key)}: {inline(value)}")
+    return lines
+
+
+def _comment(model: BaseModel, name: str, indent: str) -> list[str]:
+    from ..schemas.encoders.base import DenseEncoderConfig
+
+    # A family that changes a default does not say again what the field means.
+    fields = [
+        base.model_fields[name] for base in (type(model), DenseEncoderConfig) if name in base.model_fields
+    ]
+    text = next((field.description for field in fields if field.description), "")
+    prefix = f"{indent}# "
+    plain = " ".join(text.replace("``", "").split())
+    return textwrap.wrap(plain, _WIDTH, initial_indent=prefix, subsequent_indent=prefix)
