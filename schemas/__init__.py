@@ -16,6 +16,7 @@ from .config import (
 from .encoders import (
     ENCODER_CONFIGS,
     ENCODER_PLUGINS,
+    DenseEncoderConfig,
     EncoderConfig,
     GenericEncoderConfig,
     RopeType,
@@ -35,6 +36,7 @@ __all__ = [
     "FEATURE_SELECT_STRATEGIES",
     "CompileConfig",
     "ConfigSource",
+    "DenseEncoderConfig",
     "EncoderConfig",
     "GenericEncoderConfig",
     "PostNorm",

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vision_composer.encoders import EncoderFamily, Shapes
 from vision_composer.encoders.base import conv_patches, layer_norm, linear, num_positions
-from vision_composer.schemas import EncoderConfig
+from vision_composer.schemas import DenseEncoderConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class ChineseCLIPConfig(EncoderConfig):
+class ChineseCLIPConfig(DenseEncoderConfig):
     """The keys of the ``encoder`` block, named and with defaults as in transformers' config."""
 
     model_type: Literal["chinese_clip_vision_model"]
