@@ -173,10 +173,11 @@ class DenseEncoderConfig(EncoderConfig):
 
 def check_rope(encoder: EncoderConfig) -> list[InitErrorDetails]:
     """The rule of an axial rope: rows and columns each rotate pairs of features of a head."""
-    if encoder.hidden_size % encoder.num_attention_heads == 0 and encoder.head_size % 4:
+    heads = encoder.num_attention_heads
+    if encoder.width % heads == 0 and encoder.head_size % 4:
         message = (
             f"the rope needs a head size divisible by 4, not {encoder.head_size} "
-            f"(hidden_size {encoder.hidden_size} / {encoder.num_attention_heads} heads)"
+            f"({encoder.width_key} {encoder.width} / {heads} heads)"
         )
-        return [problem("VC208", message, "num_attention_heads", value=encoder.num_attention_heads)]
+        return [problem("VC208", message, encoder.heads_key, value=heads)]
     return []

@@ -6,8 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
-from .base import Activation, Count, DenseEncoderConfig, Probability, RopeType, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Probability, RopeType, SquareSize, check_rope
 
 
 class PixtralVisionEncoderConfig(DenseEncoderConfig):
@@ -38,11 +37,4 @@ class PixtralVisionEncoderConfig(DenseEncoderConfig):
         return False
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if not problems and self.head_size % 4:
-            message = (
-                f"the rope needs a head size divisible by 4, not {self.head_size} "
-                f"(hidden_size {self.hidden_size} / num_attention_heads {self.num_attention_heads})"
-            )
-            problems.append(problem("VC208", message, "num_attention_heads", value=self.num_attention_heads))
-        return problems
+        return [*super()._check(), *check_rope(self)]

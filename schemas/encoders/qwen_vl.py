@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
-from .base import Activation, Count, EncoderConfig, RopeType, SquareSize
+from .base import Activation, Count, EncoderConfig, RopeType, SquareSize, check_rope
 
 
 class QwenVisionEncoderConfig(EncoderConfig):
@@ -70,11 +69,4 @@ class QwenVisionEncoderConfig(EncoderConfig):
         return False
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if not problems and self.head_size % 4:
-            message = (
-                f"the rope needs a head size divisible by 4, not {self.head_size} "
-                f"({self.width_key} {self.width} / num_heads {self.num_heads})"
-            )
-            problems.append(problem("VC208", message, "num_heads", value=self.num_heads))
-        return problems
+        return [*super()._check(), *check_rope(self)]
