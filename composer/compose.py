@@ -140,14 +140,14 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
     if isinstance(family, PackedFamily):
         rule = partial(family.resize_rule, config.encoder)
         processor = load_image_processor(
-            family.image_processor,
+            family.image_processor_class(),
             defaults,
             folder,
             settings=family.image_processor_settings(config.encoder),
             try_out=try_out(rule),
         )
         return PackedImagePreprocessor(processor, rule(processor), num_channels=config.encoder.num_channels)
-    processor = load_image_processor(family.image_processor, defaults, folder)
+    processor = load_image_processor(family.image_processor_class(), defaults, folder)
     info = family.info(config.encoder)
     return ImagePreprocessor(
         processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size

@@ -149,6 +149,9 @@ class EncoderFamily:
     """The config field that says whether the head is there."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
+    vlm: ClassVar[str] = ""
+    """model_type of the vision-language model in whose checkpoints the tower's tensors have other names,
+    which only that model's conversion mapping in transformers knows."""
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -239,6 +242,10 @@ class EncoderFamily:
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""
         return ()
+
+    def image_processor_class(self) -> Any:
+        """Class of the image processor, on Pillow."""
+        return getattr(import_module("transformers"), self.image_processor)
 
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
         """Arguments of the image processor for a checkpoint that brings no processor config of its own."""

@@ -21,12 +21,13 @@ class TensorNames:
     Args:
         model: The module to load, on the meta device.
         planned: Its tensors under the names of a checkpoint, where the family knows them.
+        root: What those names begin with, for a tower that is named as in a VLM.
 
     Attributes:
         needed: The module's tensors, by the module's names.
     """
 
-    def __init__(self, model: PreTrainedModel, planned: Shapes | None) -> None:
+    def __init__(self, model: PreTrainedModel, planned: Shapes | None, root: str = "") -> None:
         from transformers.conversion_mapping import get_model_conversion_mapping
         from transformers.core_model_loading import WeightConverter
 
@@ -34,6 +35,7 @@ class TensorNames:
         self._converters = [t for t in transforms if isinstance(t, WeightConverter)]
         self._renamings: list[Any] = [t for t in transforms if not isinstance(t, WeightConverter)]
         self._planned = planned
+        self.root = root
         self.needed = dict(model.state_dict())
 
     def __call__(self, name: str) -> list[str]:
@@ -58,7 +60,7 @@ class TensorNames:
         _, converter = self._rename(name)
         if converter is None:
             return targets[0]
-        if [type(operation).__name__ for operation in converter.operations] == ["Chunk"]:
+        if {type(operation).__name__ for operation in converter.operations} <= {"Chunk", "PermuteForRope"}:
             return (sum(shape[0] for shape in targets), *targets[0][1:])
         return None
 
@@ -90,15 +92,10 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     """
     convolutions = [name for name, tensor in names.needed.items() if tensor.dim() >= 4]
     sentinel = next(iter(convolutions or names.needed))
-    found = sorted(
-        {
-            name.removesuffix(sentinel)
-            for name in checkpoint.files
-            if name == sentinel or name.endswith(f".{sentinel}")
-        }
-    )
+    found = sorted({prefix for name in checkpoint.files for prefix in _prefixes(name, sentinel, names)})
     if asked is not None:
         asked = asked if not asked or asked.endswith(".") else f"{asked}."
+        asked = asked.removesuffix(names.root)
         if asked not in found:
             raise WeightsError(
                 f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {found or 'none'}"
@@ -116,3 +113,11 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
             "say which with weights.prefix"
         )
     return found[0]
+
+
+def _prefixes(name: str, sentinel: str, names: TensorNames) -> list[str]:
+    """What stands before the tower's names, if ``name`` is its sentinel; nothing otherwise."""
+    if names.root:
+        prefix, root, rest = name.partition(names.root)
+        return [prefix] if root and names(root + rest) == [sentinel] else []
+    return [name.removesuffix(sentinel)] if f".{name}".endswith(f".{sentinel}") else []
