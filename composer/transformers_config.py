@@ -50,6 +50,16 @@ _READINGS = {
         name: _Reading(_SIGLIP)
         for name in ("paligemma", "gemma3", "shieldgemma2", "cohere2_vision", "siglip", "deepseek_vl")
     },
+    **{
+        name: _Reading(f"{name}_vision")
+        for name in ("glm4v", "kimi_k25", "minimax_m3_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+    },
+    "glm4v_moe": _Reading("glm4v_vision"),
+    "glm46v": _Reading("glm4v_vision"),
+    "qwen3_vl_moe": _Reading("qwen3_vl_vision"),
+    "qwen3_5_moe": _Reading("qwen3_5_vision"),
+    "mistral3": _Reading("pixtral", -1, chooses=False),
+    "lighton_ocr": _Reading("pixtral"),
     "clip": _Reading(_CLIP),
     "metaclip_2": _Reading("metaclip_2_vision_model"),
     "aimv2": _Reading("aimv2_vision_model"),

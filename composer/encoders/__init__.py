@@ -59,6 +59,21 @@ FAMILIES: dict[str, EncoderFamily] = {
 }
 """model_type -> family."""
 
+OTHER_NAMES = {
+    "glm4v": "glm4v_vision",
+    "glm4v_moe": "glm4v_vision",
+    "glm4v_moe_vision": "glm4v_vision",
+    "qwen2_5_vl": "qwen2_5_vl_vision",
+    "qwen2_vl": "qwen2_vl_vision",
+    "qwen3_5": "qwen3_5_vision",
+    "qwen3_5_moe": "qwen3_5_vision",
+    "qwen3_5_moe_vision": "qwen3_5_vision",
+    "qwen3_vl": "qwen3_vl_vision",
+    "qwen3_vl_moe": "qwen3_vl_vision",
+    "qwen3_vl_moe_vision": "qwen3_vl_vision",
+}
+"""model_type that some config.json has for a tower -> that of the family, whose modules are the same."""
+
 _GENERIC = Generic()
 
 
@@ -136,6 +151,7 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     fields = _fields(getattr(config, "vision_config", config))
     fields = _fields(fields.get("vision_config", fields))
     model_type = str(fields.get("model_type"))
+    model_type = OTHER_NAMES.get(model_type, model_type)
     config_class = ENCODER_CONFIGS.get(model_type)
     if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
         config_class = plugin[0]
@@ -144,7 +160,8 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
         raise ConfigError(Problem("VC105", f"no family for model_type {model_type!r}; there are: {families}"))
     known = config_class.model_fields
     try:
-        return encoder_config({key: value for key, value in fields.items() if key in known})
+        known_fields = {key: value for key, value in fields.items() if key in known}
+        return encoder_config(known_fields | {"model_type": model_type})
     except ValidationError as error:
         raise ConfigError(
             [
@@ -180,6 +197,7 @@ def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEnco
 
 __all__ = [
     "FAMILIES",
+    "OTHER_NAMES",
     "EncoderFamily",
     "Shapes",
     "VisionEncoderInfo",

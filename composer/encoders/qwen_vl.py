@@ -86,8 +86,9 @@ class QwenVL(PackedFamily):
     def head_flops(self, encoder: Any, num_tokens: int) -> int:
         merged = num_tokens // encoder.spatial_merge_size**2
         joined = encoder.width * encoder.spatial_merge_size**2
-        mergers = 1 + len(encoder.deepstack_layers)
-        return mergers * 2 * merged * joined * (joined + encoder.merged_width)
+        mergers: int = 1 + len(encoder.deepstack_layers)
+        flops: int = mergers * 2 * merged * joined * (joined + encoder.merged_width)
+        return flops
 
     # --- building -------------------------------------------------------------------------------------
 
