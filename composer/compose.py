@@ -67,7 +67,7 @@ def compose(
         config.weights,
         num_blocks=planned.num_blocks,
         post_norm=bool(planned.norm_layers),
-        head=config.head or planned.merges,
+        head=config.head or config.merges,
         dtype=parameter_dtype,
         attn_implementation=register_packed_attention() if packed else attention.implementation,
     )
@@ -94,7 +94,9 @@ def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
             family,
             planned.info,
             select_layers=planned.select_layers,
-            merge=planned.merges,
+            norm_layers=planned.norm_layers,
+            head=config.head,
+            merge=config.merges,
             deepstack_layers=planned.deepstack_layers,
             deepstack=config.deepstack,
         )

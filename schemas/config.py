@@ -198,6 +198,12 @@ class TowerConfig(ConfigModel):
         if self.post_norm in ("last", "each") and not self.encoder.has_post_norm:
             message = f"this {self.encoder.model_type} has no post-norm; use none or auto"
             return [problem("VC205", message, "post_norm", value=self.post_norm)]
+        if self.post_norm == "none" and self.encoder.has_post_norm and self.merges:
+            message = (
+                f"the merger of {self.encoder.model_type} takes the normed last hidden state; use auto, or "
+                "select_layers: [-1] for the hidden state as it is"
+            )
+            return [problem("VC205", message, "post_norm", value=self.post_norm)]
         return []
 
     def _head_rules(self) -> list[InitErrorDetails]:
@@ -245,6 +251,11 @@ class TowerConfig(ConfigModel):
             message = f"unknown backend {backend!r}{hint}; known: {', '.join(known)}"
             problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
         return problems
+
+    @property
+    def merges(self) -> bool:
+        """Whether the output goes through the encoder's merger: hidden states that were selected do not."""
+        return self.encoder.merger and self.select_layers is None and not self.head
 
     @property
     def resolved_layers(self) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib import import_module
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
@@ -47,6 +48,8 @@ class VisionEncoderInfo:
         merge_size: Patches along one side of the square that the merger makes one token of; 1: no merger.
         temporal_patch_size: Frames in a patch.
         out_hidden_size: Width of a merged token; 0 without a merger.
+        pools_frames: Whether the merger makes one frame of all of a clip's.
+        grid_multiple: What rows and columns of a packed image's patches must be multiples of.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
     """
 
@@ -68,6 +71,8 @@ class VisionEncoderInfo:
     merge_size: int = 1
     temporal_patch_size: int = 1
     out_hidden_size: int = 0
+    pools_frames: bool = False
+    grid_multiple: int = 1
     resize: ResizeRule | None = None
 
     @property
@@ -75,8 +80,8 @@ class VisionEncoderInfo:
         """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
         return self.image_size // self.patch_size
 
-    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
-        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
+    def grid(self, width: int, height: int, frames: int = 1) -> tuple[int, int, int]:
+        """Frames, rows and columns of an image's patches, by the rule of :meth:`num_tokens`."""
         if width < 1 or height < 1:
             raise InputError(f"an image of {width}x{height} pixels is empty")
         if frames < 1:
@@ -84,16 +89,25 @@ class VisionEncoderInfo:
         if self.resize is not None:
             width, height = self.resize(width, height)
             depth = -(-frames // self.temporal_patch_size)
-            return depth * (width // self.patch_size) * (height // self.patch_size)
+            return depth, height // self.patch_size, width // self.patch_size
         if not self.any_size:
-            return self.patch_grid_length**2
+            return 1, self.patch_grid_length, self.patch_grid_length
         columns, rows = width // self.patch_size, height // self.patch_size
         if not columns or not rows:
             raise InputError(
                 f"an image of {width}x{height} pixels is smaller than one patch of "
                 f"{self.patch_size}x{self.patch_size}"
             )
-        return columns * rows
+        return 1, rows, columns
+
+    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
+        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
+        return prod(self.grid(width, height, frames))
+
+    def num_merged_tokens(self, grid: tuple[int, int, int]) -> int:
+        """Tokens that the merger makes of patches in (frames, rows, columns)."""
+        frames, rows, columns = grid
+        return (1 if self.pools_frames else frames) * rows * columns // self.merge_size**2
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
         """Tokens that the encoder makes of one image, prefix tokens included, merged where it merges.
@@ -110,7 +124,7 @@ class VisionEncoderInfo:
         Raises:
             InputError: An empty image, or one smaller than a patch where the size matters.
         """
-        return self.num_prefix_tokens + self.num_patches(width, height, frames) // self.merge_size**2
+        return self.num_prefix_tokens + self.num_merged_tokens(self.grid(width, height, frames))
 
 
 class EncoderFamily:
@@ -186,6 +200,10 @@ class EncoderFamily:
     ) -> int:
         """Pairs of tokens that attend to each other, summed over the blocks, in an image (width, height)."""
         return num_blocks * (info.num_prefix_tokens + info.num_patches(*size)) ** 2
+
+    def head_modules(self) -> tuple[str, ...]:
+        """Paths of what stands behind the post-norm: the pooling head, or the merger's modules."""
+        return (self.head,) if self.head else ()
 
     def block_name(self, index: int) -> str:
         """Name of block ``index`` in a checkpoint of the tower."""

@@ -55,8 +55,9 @@ class Layout:
 
     Attributes:
         grids: Frames, rows and columns of every image, in order.
-        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens.
-        frames: Attention over whole frames.
+        frames: Attention over whole frames, or whole clips where the family's blocks see them.
+        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens;
+            None for an encoder without.
         windows: Attention inside windows; None for an encoder without.
         window_index: Merged token of the input at each place of the blocks' sequence; None: as they come.
         window_inverse: The way back.
@@ -66,8 +67,8 @@ class Layout:
     """
 
     grids: tuple[Grid, ...]
-    rope: tuple[Tensor, Tensor]
     frames: Segments
+    rope: tuple[Tensor, Tensor] | None = None
     windows: Segments | None = None
     window_index: Tensor | None = None
     window_inverse: Tensor | None = None

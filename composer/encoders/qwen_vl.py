@@ -46,6 +46,7 @@ class QwenVL(PackedFamily):
         return replace(
             super().info_with(encoder, resize),
             merge_size=encoder.spatial_merge_size,
+            grid_multiple=encoder.spatial_merge_size,
             temporal_patch_size=encoder.temporal_patch_size,
             out_hidden_size=encoder.merged_width,
         )
@@ -109,10 +110,10 @@ class QwenVL(PackedFamily):
         for i, (frames, rows, columns) in enumerate(grids):
             if min(frames, rows, columns) < 1:
                 raise InputError(f"{_INPUTS[name]}[{i}] is {frames, rows, columns}: nothing is in it")
-            if rows % info.merge_size or columns % info.merge_size:
+            if rows % info.grid_multiple or columns % info.grid_multiple:
                 raise InputError(
                     f"{_INPUTS[name]}[{i}] is {frames, rows, columns}: rows and columns must be multiples of "
-                    f"{info.merge_size}, which are merged"
+                    f"{info.grid_multiple}, which are merged"
                 )
         total = sum(t * h * w for t, h, w in grids)
         if total != shape[0]:

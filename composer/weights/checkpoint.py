@@ -61,7 +61,7 @@ def load_model(
     model_class = family.transformers_class(config)
     unused = list(family.unused(num_blocks))
     if not head and not family.head_field:
-        unused.append(family.head)  # transformers builds it always
+        unused.extend(family.head_modules())  # transformers builds them always
     if not post_norm and not isinstance(encoder, GenericEncoderConfig):
         unused.append(family.post_norm)
 

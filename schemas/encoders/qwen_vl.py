@@ -14,6 +14,7 @@ class QwenVisionEncoderConfig(EncoderConfig):
 
     rope_type: ClassVar[RopeType] = "rope_3d"
     packed: ClassVar[bool] = True
+    merger: ClassVar[bool] = True
     heads_key: ClassVar[str] = "num_heads"
 
     depth: Count = 32
