@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     )
     from .parallel import get_load_balance_assignment
     from .plan import Plan, plan
-    from .positions import get_llm_pos_ids_for_vision
+    from .positions import get_llm_pos_ids_for_vision, mrope_position_ids
     from .presets import load_config
     from .registry import load_plugin
     from .schemas import TowerConfig
@@ -56,7 +56,7 @@ _HOME = {
     ),
     "parallel": ("get_load_balance_assignment",),
     "plan": ("Plan", "plan"),
-    "positions": ("get_llm_pos_ids_for_vision",),
+    "positions": ("get_llm_pos_ids_for_vision", "mrope_position_ids"),
     "presets": ("load_config",),
     "registry": ("load_plugin",),
     "schemas": ("TowerConfig",),
@@ -84,6 +84,7 @@ __all__ = [
     "get_vit_attn_backend",
     "load_config",
     "load_plugin",
+    "mrope_position_ids",
     "plan",
     "register_attention_backend",
     "register_encoder",

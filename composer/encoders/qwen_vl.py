@@ -34,7 +34,8 @@ class QwenVL(PackedFamily):
     head = "merger"
     image_processor = "Qwen2VLImageProcessorPil"
     min_pixels: ClassVar[int] = 56 * 56
-    max_pixels: ClassVar[int] = 28 * 28 * 1280
+    max_pixels: ClassVar[int] = 28 * 28 * 16384
+    """Bounds of an image's area where a checkpoint says nothing: those that every released one says."""
     patch_bias: ClassVar[bool] = False
     """Whether the patch embedding has a bias."""
     patch_projection: ClassVar[str] = "patch_embed.proj"
