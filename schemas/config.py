@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..registry import Registry
 from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
@@ -15,6 +15,9 @@ from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
 
 PostNorm = Literal["auto", "none", "last", "each"]
 DType = Literal["float32", "float16", "bfloat16"]
+
+SCHEMA_VERSION = 1
+"""The version of the format that this package reads and writes."""
 
 FEATURE_SELECT_STRATEGIES: tuple[str, ...] = ("class", "default", "full")
 """Names that feature_select_strategy takes; plugins add to them."""
@@ -46,6 +49,18 @@ ATTENTION_BACKEND_PLUGINS = Registry[Callable[..., Any]](
     "attention backend", "attention_backends", ("auto", *ATTN_BACKENDS), _check_attention
 )
 """Name -> attention function, of those that plugins add."""
+
+
+def newer_schema(version: int) -> str:
+    """What to say of a config whose version this package does not know."""
+    return f"version {version} is newer than this vision-composer, which reads {SCHEMA_VERSION}; upgrade it"
+
+
+def _known_version(value: Any) -> Any:
+    value = whole_number(value)
+    if isinstance(value, int) and value > SCHEMA_VERSION:
+        raise PydanticCustomError("VC104", newer_schema(value))
+    return value
 
 
 class WeightsConfig(ConfigModel):
@@ -88,7 +103,7 @@ class CompileConfig(ConfigModel):
 class TowerConfig(ConfigModel):
     """A vision encoder as a VLM uses it: which encoder, which weights, which features of it, run how."""
 
-    schema_version: Annotated[Literal[1], BeforeValidator(whole_number), Field(alias="schema")]
+    schema_version: Annotated[Literal[1], BeforeValidator(_known_version), Field(alias="schema")]
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
     """Name of the config."""
