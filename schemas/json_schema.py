@@ -41,6 +41,8 @@ def json_schema() -> dict[str, Any]:
     definitions: dict[str, Any] = schema["$defs"]
     for encoder in encoders:
         _describe_fields(definitions[encoder.__name__])
+    for definition in definitions.values():
+        _exemplify_fields(definition)
     root = definitions.pop(TowerConfig.__name__)
     properties = root["properties"]
     properties["encoder"] = {**properties["encoder"], **_encoder()}
@@ -68,6 +70,7 @@ def json_schema_text() -> str:
 
 _EXTENDS = {
     "description": "Presets, or paths relative to this file, to lie under it: mappings merge.",
+    "examples": ["clip/vit-large-patch14-336", ["llava-1.5-7b", "./float16.yaml"]],
     "anyOf": [
         {"type": "string", "minLength": 1},
         {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16},
@@ -87,6 +90,7 @@ def _encoder() -> dict[str, Any]:
         "properties": {
             "model_type": {
                 "description": EncoderConfig.model_fields["model_type"].description,
+                "examples": families,
                 "anyOf": [{"enum": families}, {"type": "string"}],
             }
         },
@@ -112,3 +116,9 @@ def _describe_fields(definition: dict[str, Any]) -> None:
     for name, field in definition["properties"].items():
         if name in DenseEncoderConfig.model_fields:
             field.setdefault("description", DenseEncoderConfig.model_fields[name].description)
+
+
+def _exemplify_fields(definition: dict[str, Any]) -> None:
+    """A field that names no examples has its default for one, or the only value it takes."""
+    for field in definition["properties"].values():
+        field.setdefault("examples", [field.get("default", field.get("const"))])

@@ -122,6 +122,47 @@ def test_every_key_of_a_family_is_described(name):
     assert all("default" in field for key, field in fields.items() if key != "model_type")
 
 
+MINIMAL = {
+    **{model.__name__: {"model_type": name} for name, model in ENCODER_CONFIGS.items()},
+    "GenericEncoderConfig": {"model_type": "vit", "prefix_tokens": 1},
+}
+
+
+def smallest(name, values):
+    """The smallest config around ``values`` of the block that a definition of the schema describes."""
+    if name in MINIMAL:
+        return {**CONFIG, "encoder": {**MINIMAL[name], **values}}
+    for key, field in SCHEMA["properties"].items():
+        if key != "encoder" and f"/{name}" in json.dumps(field):
+            return {**CONFIG, key: {"source": "a/b", **values} if key == "weights" else values}
+    for family in MINIMAL:
+        for key, field in SCHEMA["$defs"][family]["properties"].items():
+            if f"/{name}" in json.dumps(field):
+                return smallest(family, {key: values})
+    raise LookupError(f"no field of the schema is a {name}")
+
+
+def examples():
+    configs = {name: {**CONFIG, "encoder": {"model_type": name}} for name in ENCODER_CONFIGS}
+    fields = [("", *item) for item in SCHEMA["properties"].items()]
+    for name, definition in SCHEMA["$defs"].items():
+        fields += [(name, *item) for item in definition["properties"].items()]
+    for name, key, field in fields:
+        assert field["examples"], f"{name}.{key} has no example"
+        for i, example in enumerate(field["examples"]):
+            values = {key: example}
+            configs[f"{name}.{key}[{i}]"] = smallest(name, values) if name else {**CONFIG, **values}
+    return [pytest.param(config, id=name) for name, config in configs.items()]
+
+
+@pytest.mark.parametrize("config", examples())
+def test_every_example_is_valid(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "float16.yaml").write_text("weights: {dtype: float16}\n")
+    assert complaint(config) is None
+    load_config(config)
+
+
 FAMILIES = st.sampled_from(list(ENCODER_CONFIGS))
 VALUES = st.sampled_from(
     [None, True, 0, 1, 2, -1, 64, 0.5, "x", "gelu", "default", [], [1], [32, 32], {}, {"mode": "default"}]

@@ -62,7 +62,11 @@ def test_check_writes_nothing_and_needs_no_ruamel(folder, monkeypatch):
 
 
 def test_standard_input(folder):
-    for text, result in ((OLD, NEW), (CURRENT, CURRENT), (OLD.replace("\n", "\r\n"), NEW.replace("\n", "\r\n"))):
+    for text, result in (
+        (OLD, NEW),
+        (CURRENT, CURRENT),
+        (OLD.replace("\n", "\r\n"), NEW.replace("\n", "\r\n")),
+    ):
         ran = run("-", input=text.encode())
         assert (ran.exit_code, ran.stdout_bytes) == (0, result.encode())
     assert run("-", "--check", input=OLD).stdout == "would rewrite <stdin>\n"
