@@ -23,7 +23,7 @@ format: .venv/installed  ## rewrite the files as lint wants them
 	@$(BIN)/ruff format
 
 schema: .venv/installed  ## write the JSON Schema anew
-	@$(BIN)/vision-composer schema > build/schema.json
+	@$(BIN)/vision-composer schema --built-in > build/schema.json
 	@mv build/schema.json schemas/json/vision-composer-1.json
 
 clean:  ## remove all that the targets above made

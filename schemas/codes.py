@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CODES: dict[str, str] = {
-    "VC001": "The file cannot be read, or is not UTF-8.",
+    "VC001": "The file cannot be read or written, or is not UTF-8.",
     "VC002": "The text is not one YAML document.",
     "VC003": "A mapping has the same key twice.",
     "VC004": "A key is not a string, is empty, or contains a dot.",

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import demo, encode, init, plan, plugins, presets, schema, show, validate
+from . import demo, encode, init, migrate, plan, plugins, presets, schema, show, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -21,6 +21,7 @@ app.command()(plan.plan)
 app.command()(encode.encode)
 app.command()(demo.demo)
 app.command()(validate.validate)
+app.command()(migrate.migrate)
 app.command()(init.init)
 app.command()(show.show)
 app.command()(show.explain)
