@@ -53,6 +53,7 @@ _READINGS = {
     "clip": _Reading(_CLIP),
     "metaclip_2": _Reading("metaclip_2_vision_model"),
     "aimv2": _Reading("aimv2_vision_model"),
+    "blip-2": _Reading("blip_2_vision_model"),
 }
 """model_type of a model with a vision_config -> how it reads it."""
 

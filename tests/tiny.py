@@ -32,6 +32,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "qkv_bias": True,
             "mlp_bias": True,
         },
+        "blip_2_vision_model": {"intermediate_size": 48},
+        "blip_2_vision_model/unbiased": {"intermediate_size": 48, "qkv_bias": False, "image_size": 30},
         "clip_vision_model": {"intermediate_size": 48},
         "clip_vision_model/indivisible": {"intermediate_size": 48, "image_size": 30, "num_channels": 1},
         "dinov2": {"mlp_ratio": 2},

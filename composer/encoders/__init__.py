@@ -17,6 +17,7 @@ from ..schemas import (
 )
 from .aimv2 import AIMv2
 from .base import EncoderFamily, Shapes, VisionEncoderInfo
+from .blip_2 import Blip2
 from .clip import CLIP
 from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
@@ -36,6 +37,7 @@ FAMILIES: dict[str, EncoderFamily] = {
     family.model_type: family
     for family in (
         AIMv2(),
+        Blip2(),
         CLIP(),
         DINOv2(),
         DINOv2WithRegisters(),

@@ -11,6 +11,7 @@ from ...registry import Registry
 from ..base import did_you_mean, invalid, problem
 from .aimv2 import Aimv2VisionEncoderConfig
 from .base import DenseEncoderConfig, EncoderConfig, RopeType
+from .blip_2 import Blip2VisionEncoderConfig
 from .clip import CLIPVisionEncoderConfig
 from .dinov2 import Dinov2EncoderConfig
 from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
@@ -28,6 +29,7 @@ from .siglip import SiglipVisionEncoderConfig
 
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "aimv2_vision_model": Aimv2VisionEncoderConfig,
+    "blip_2_vision_model": Blip2VisionEncoderConfig,
     "clip_vision_model": CLIPVisionEncoderConfig,
     "dinov2": Dinov2EncoderConfig,
     "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
