@@ -106,6 +106,7 @@ def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
         norm_layers=planned.norm_layers,
         feature_select_strategy=config.feature_select_strategy,
         head=config.head,
+        merge=planned.merges,
         last_hidden_state=planned.generic and config.select_layers is None,
     )
 
@@ -145,7 +146,8 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
             try_out=try_out(rule),
         )
         return PackedImagePreprocessor(processor, rule(processor), num_channels=config.encoder.num_channels)
-    processor = load_image_processor(family.image_processor, defaults, folder)
+    settings = family.image_processor_settings(config.encoder)
+    processor = load_image_processor(family.image_processor, defaults, folder, settings=settings)
     info = family.info(config.encoder)
     return ImagePreprocessor(
         processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size

@@ -75,9 +75,9 @@ def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
 def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
     try:
         if isinstance(encoder, str):
-            fields = type(encoder_config({"model_type": encoder})).model_fields
-            tiny = {key: value for key, value in _TINY.items() if key in fields}
-            encoder = {"model_type": encoder, **tiny}
+            default = encoder_config({"model_type": encoder})
+            tiny = {key: value for key, value in _TINY.items() if key in type(default).model_fields}
+            encoder = {"model_type": encoder, **tiny, **family_of(default).tiny}
         config = encoder_config(encoder)
     except ValidationError as error:
         reasons = "; ".join(

@@ -56,6 +56,20 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "attention_bias": True,
             "use_mask_token": True,
         },
+        "llama4_vision_model": {
+            "intermediate_size": 128,
+            "projector_input_dim": 24,
+            "projector_output_dim": 24,
+        },
+        "llama4_vision_model/unmerged": {
+            "intermediate_size": 32,
+            "pixel_shuffle_ratio": 1.0,
+            "projector_input_dim": 40,
+            "projector_output_dim": 40,
+            "image_size": 30,
+            "num_channels": 1,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 50.0},
+        },
         "metaclip_2_vision_model": {"intermediate_size": 48},
         "mlcd_vision_model": {"intermediate_size": 48},
         "siglip_vision_model": {"intermediate_size": 48},
@@ -150,9 +164,24 @@ def pixels(
 
 
 def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """transformers' hidden states 0 to N."""
+    """transformers' hidden states 0 to N, (images, tokens, width)."""
     with torch.no_grad():
-        return tuple(model(pixel_values=pixel_values, output_hidden_states=True).hidden_states)
+        states = model(pixel_values=pixel_values, output_hidden_states=True).hidden_states
+    return tuple(state.flatten(1, -2) for state in states)
+
+
+def own_output(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """transformers' last_hidden_state as (images, tokens, width)."""
+    with torch.no_grad():
+        output = model(pixel_values=pixel_values).last_hidden_state
+    return output.flatten(2).transpose(1, 2) if output.dim() == 4 else output
+
+
+def merged(model: Any, state: torch.Tensor) -> torch.Tensor:
+    """What transformers makes of the last hidden state, normed or not, to get its own output."""
+    if hasattr(model, "vision_adapter"):
+        return model.vision_adapter(state[:, :-1])
+    return state
 
 
 def post_norm(model: Any) -> torch.nn.Module:

@@ -24,6 +24,7 @@ from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
 from .generic import Generic
 from .internvl import InternVL
+from .llama4 import Llama4
 from .metaclip_2 import MetaClip2
 from .mlcd import MLCD
 from .pixtral import Pixtral
@@ -43,6 +44,7 @@ FAMILIES: dict[str, EncoderFamily] = {
         DINOv2WithRegisters(),
         DINOv3(),
         InternVL(),
+        Llama4(),
         MetaClip2(),
         MLCD(),
         Pixtral(),

@@ -6,8 +6,10 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
@@ -38,7 +40,7 @@ class VisionEncoderInfo:
         image_size: Side of the square image the encoder was trained on.
         patch_size: Side of a square patch.
         num_prefix_tokens: Non-patch tokens in front of the patches.
-        has_class_token: Whether the first prefix token is a class token.
+        has_class_token: Whether the first prefix token, or else the last suffix token, is a class token.
         has_post_norm: Whether a norm stands behind the last block.
         has_head: Whether the checkpoint carries a pooling head.
         rope_type: How packed inputs are read; ``none`` for a dense encoder.
@@ -48,6 +50,7 @@ class VisionEncoderInfo:
         temporal_patch_size: Frames in a patch.
         out_hidden_size: Width of a merged token; 0 without a merger.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
+        num_suffix_tokens: Non-patch tokens behind the patches.
     """
 
     model_type: str
@@ -69,6 +72,7 @@ class VisionEncoderInfo:
     temporal_patch_size: int = 1
     out_hidden_size: int = 0
     resize: ResizeRule | None = None
+    num_suffix_tokens: int = 0
 
     @property
     def patch_grid_length(self) -> int:
@@ -95,8 +99,12 @@ class VisionEncoderInfo:
             )
         return columns * rows
 
+    def sequence_length(self, width: int, height: int, frames: int = 1) -> int:
+        """Tokens of one image in the blocks: its patches, prefix and suffix tokens."""
+        return self.num_prefix_tokens + self.num_patches(width, height, frames) + self.num_suffix_tokens
+
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens that the encoder makes of one image, prefix tokens included, merged where it merges.
+        """Tokens that the encoder makes of one image: all of them, or as many as its merger leaves.
 
         A packed encoder takes the picture's own size and resizes by :attr:`resize`. A dense encoder of any
         size floors ``width`` and ``height``, those of its ``pixel_values``, to whole patches. The others
@@ -110,7 +118,9 @@ class VisionEncoderInfo:
         Raises:
             InputError: An empty image, or one smaller than a patch where the size matters.
         """
-        return self.num_prefix_tokens + self.num_patches(width, height, frames) // self.merge_size**2
+        if self.out_hidden_size:
+            return self.num_patches(width, height, frames) // self.merge_size**2
+        return self.sequence_length(width, height, frames)
 
 
 class EncoderFamily:
@@ -130,11 +140,13 @@ class EncoderFamily:
     norms_last_hidden_state: ClassVar[bool] = True
     """Whether transformers' last_hidden_state has gone through the post-norm."""
     head: ClassVar[str] = ""
-    """Path of the pooling head; empty for a family without."""
+    """Path of the pooling head or of the merger; empty for a family without."""
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
+    tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields of a small encoder that ``vision_composer.testing`` builds, where its own do not fit."""
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -159,6 +171,7 @@ class EncoderFamily:
             has_head=encoder.has_head,
             rope_type=encoder.rope_type,
             any_size=self.any_size(encoder),
+            num_suffix_tokens=encoder.num_suffix_tokens,
         )
 
     def stem_shapes(self, encoder: Any) -> Shapes:
@@ -185,7 +198,13 @@ class EncoderFamily:
         self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
     ) -> int:
         """Pairs of tokens that attend to each other, summed over the blocks, in an image (width, height)."""
-        return num_blocks * (info.num_prefix_tokens + info.num_patches(*size)) ** 2
+        return num_blocks * info.sequence_length(*size) ** 2
+
+    def extra_flops(
+        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+    ) -> int:
+        """Floating-point operations of the blocks beside those of their linear layers and of attention."""
+        return 0
 
     def block_name(self, index: int) -> str:
         """Name of block ``index`` in a checkpoint of the tower."""
@@ -227,6 +246,10 @@ class EncoderFamily:
         square = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
 
+    def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
+        """Arguments of the image processor that follow from the encoder, whatever a checkpoint says."""
+        return {}
+
     # --- running --------------------------------------------------------------------------------------
 
     def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
@@ -237,7 +260,19 @@ class EncoderFamily:
             pixel_values: (images, channels, height, width), in the dtype of the parameters.
 
         Returns:
-            Hidden state 0, (images, tokens, hidden_size), and the keyword arguments of every block.
+            Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and the keyword
+            arguments of every block.
+        """
+        raise NotImplementedError
+
+    def as_tokens(self, hidden_states: Tensor) -> Tensor:
+        """A hidden state as (images, tokens, hidden_size), for blocks that keep it in another shape."""
+        return hidden_states
+
+    def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
+        """The tower's own output for the last hidden state, (images, merged tokens, width).
+
+        Called for a family with ``out_hidden_size``, with what the post-norm made of that state.
         """
         raise NotImplementedError
 

@@ -18,6 +18,7 @@ from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
 from .dinov3_vit import DINOv3ViTEncoderConfig
 from .generic import GenericEncoderConfig
 from .internvl import InternVLVisionEncoderConfig
+from .llama4 import Llama4VisionEncoderConfig
 from .metaclip_2 import MetaClip2VisionEncoderConfig
 from .mlcd import MLCDVisionEncoderConfig
 from .pixtral import PixtralVisionEncoderConfig
@@ -35,6 +36,7 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
     "dinov3_vit": DINOv3ViTEncoderConfig,
     "internvl_vision": InternVLVisionEncoderConfig,
+    "llama4_vision_model": Llama4VisionEncoderConfig,
     "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
     "mlcd_vision_model": MLCDVisionEncoderConfig,
     "pixtral": PixtralVisionEncoderConfig,

@@ -38,9 +38,19 @@ def _blip_2(vision: dict[str, Any]) -> Any:
     )
 
 
+def _llama4(vision: dict[str, Any]) -> Any:
+    text = _TEXT | {"intermediate_size_mlp": 32, "num_local_experts": 1, "pad_token_id": 0}
+    return transformers.Llama4ForConditionalGeneration(
+        transformers.Llama4Config(
+            vision_config=vision | {"vision_output_dim": vision["projector_output_dim"]}, text_config=text
+        )
+    )
+
+
 # encoder of tests/tiny.py -> the VLM around it, the path of its tower, and the tower's output there.
 VLMS: dict[str, tuple[Callable[[dict[str, Any]], Any], str, Callable[[Any], torch.Tensor]]] = {
     "blip_2_vision_model": (_blip_2, "vision_model", lambda output: output.last_hidden_state),
+    "llama4_vision_model": (_llama4, "vision_model", lambda output: output.last_hidden_state),
 }
 
 each_vlm = pytest.mark.parametrize("name", VLMS)
