@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .attention import select_attn_backend
+from .attention.own import eager_only
 from .attention.packed import register_packed_attention
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
@@ -57,9 +58,12 @@ def compose(
     where = _usable(device)
     parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
     packed = planned.info.packed
-    attention = select_attn_backend(
-        encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
-    )
+    if family.own_attention:
+        attention = eager_only(encoder.model_type, config.attn_backend)
+    else:
+        attention = select_attn_backend(
+            encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
+        )
 
     model = load_model(
         family,

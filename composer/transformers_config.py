@@ -54,6 +54,7 @@ _READINGS = {
     "metaclip_2": _Reading("metaclip_2_vision_model"),
     "aimv2": _Reading("aimv2_vision_model"),
     "blip-2": _Reading("blip_2_vision_model"),
+    "got_ocr2": _Reading("got_ocr2_vision"),
     "llama4": _Reading("llama4_vision_model"),
 }
 """model_type of a model with a vision_config -> how it reads it."""

@@ -47,6 +47,22 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "key_bias": True,
             "mlp_bias": False,
         },
+        "got_ocr2_vision": {
+            "mlp_dim": 48,
+            "output_channels": 24,
+            "window_size": 3,
+            "global_attn_indexes": [1, 3],
+        },
+        "got_ocr2_vision/plain": {
+            "mlp_dim": 48,
+            "output_channels": 16,
+            "image_size": 30,
+            "num_channels": 1,
+            "window_size": 0,
+            "qkv_bias": False,
+            "use_abs_pos": False,
+            "use_rel_pos": False,
+        },
         "internvl_vision": {"intermediate_size": 48},
         "internvl_vision/normed": {
             "intermediate_size": 48,
@@ -181,6 +197,9 @@ def merged(model: Any, state: torch.Tensor) -> torch.Tensor:
     """What transformers makes of the last hidden state, normed or not, to get its own output."""
     if hasattr(model, "vision_adapter"):
         return model.vision_adapter(state[:, :-1])
+    if hasattr(model, "neck"):
+        side = model.config.image_size // model.config.patch_size
+        return model.neck(state.unflatten(1, (side, side))).flatten(2).transpose(1, 2)
     return state
 
 

@@ -23,6 +23,7 @@ from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
 from .generic import Generic
+from .got_ocr2 import GotOcr2
 from .internvl import InternVL
 from .llama4 import Llama4
 from .metaclip_2 import MetaClip2
@@ -43,6 +44,7 @@ FAMILIES: dict[str, EncoderFamily] = {
         DINOv2(),
         DINOv2WithRegisters(),
         DINOv3(),
+        GotOcr2(),
         InternVL(),
         Llama4(),
         MetaClip2(),

@@ -136,13 +136,15 @@ class EncoderFamily:
     blocks: ClassVar[str] = "encoder.layers"
     """Path of the ModuleList of blocks."""
     post_norm: ClassVar[str] = "post_layernorm"
-    """Path of the norm behind the last block."""
+    """Path of the norm behind the last block; empty for a family without."""
     norms_last_hidden_state: ClassVar[bool] = True
     """Whether transformers' last_hidden_state has gone through the post-norm."""
     head: ClassVar[str] = ""
     """Path of the pooling head or of the merger; empty for a family without."""
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
+    own_attention: ClassVar[bool] = False
+    """Whether the blocks compute attention themselves, whatever backend transformers is asked for."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
     tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})

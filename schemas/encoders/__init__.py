@@ -17,6 +17,7 @@ from .dinov2 import Dinov2EncoderConfig
 from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
 from .dinov3_vit import DINOv3ViTEncoderConfig
 from .generic import GenericEncoderConfig
+from .got_ocr2 import GotOcr2VisionEncoderConfig
 from .internvl import InternVLVisionEncoderConfig
 from .llama4 import Llama4VisionEncoderConfig
 from .metaclip_2 import MetaClip2VisionEncoderConfig
@@ -35,6 +36,7 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "dinov2": Dinov2EncoderConfig,
     "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
     "dinov3_vit": DINOv3ViTEncoderConfig,
+    "got_ocr2_vision": GotOcr2VisionEncoderConfig,
     "internvl_vision": InternVLVisionEncoderConfig,
     "llama4_vision_model": Llama4VisionEncoderConfig,
     "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,

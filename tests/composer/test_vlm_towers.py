@@ -38,6 +38,13 @@ def _blip_2(vision: dict[str, Any]) -> Any:
     )
 
 
+def _got_ocr2(vision: dict[str, Any]) -> Any:
+    text = _TEXT | {"model_type": "qwen2"}
+    return transformers.GotOcr2ForConditionalGeneration(
+        transformers.GotOcr2Config(vision_config=vision, text_config=text, image_token_index=63)
+    )
+
+
 def _llama4(vision: dict[str, Any]) -> Any:
     text = _TEXT | {"intermediate_size_mlp": 32, "num_local_experts": 1, "pad_token_id": 0}
     return transformers.Llama4ForConditionalGeneration(
@@ -50,6 +57,11 @@ def _llama4(vision: dict[str, Any]) -> Any:
 # encoder of tests/tiny.py -> the VLM around it, the path of its tower, and the tower's output there.
 VLMS: dict[str, tuple[Callable[[dict[str, Any]], Any], str, Callable[[Any], torch.Tensor]]] = {
     "blip_2_vision_model": (_blip_2, "vision_model", lambda output: output.last_hidden_state),
+    "got_ocr2_vision": (
+        _got_ocr2,
+        "model.vision_tower",
+        lambda output: output.last_hidden_state.flatten(2).transpose(1, 2),
+    ),
     "llama4_vision_model": (_llama4, "vision_model", lambda output: output.last_hidden_state),
 }
 
