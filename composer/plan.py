@@ -65,7 +65,10 @@ class Plan:
     @cached_property
     def num_parameters(self) -> int | None:
         """Parameters of the tower; None for the generic adapter."""
-        return None if self.shapes is None else sum(prod(shape) for shape in self.shapes.values())
+        if self.shapes is None:
+            return None
+        buffers = family_of(self.encoder).buffers
+        return sum(prod(shape) for name, shape in self.shapes.items() if name not in buffers)
 
     @property
     def num_bytes(self) -> int | None:

@@ -11,7 +11,7 @@ import torch
 from vision_composer.encoders import FAMILIES, family_of
 from vision_composer.schemas import encoder_config
 
-UNDECLARED = {"use_mask_token", "vision_use_head"}
+UNDECLARED = {"use_mask_token", "video_temporal_patch_size", "vision_use_head"}
 """Fields that the oldest supported transformers reads from a config without declaring them."""
 
 _DENSE = {
@@ -88,6 +88,20 @@ ENCODERS: dict[str, dict[str, Any]] = {
         },
         "metaclip_2_vision_model": {"intermediate_size": 48},
         "mlcd_vision_model": {"intermediate_size": 48},
+        "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
+        "radio/swiglu": {
+            "mlp_ratio": 3.0,
+            "use_swiglu_ffn": True,
+            "qkv_bias": False,
+            "max_img_size": 20,
+            "num_cls_tokens": 1,
+            "num_registers": 0,
+            "num_channels": 1,
+            "norm_mean": [0.3],
+            "norm_std": [0.2],
+            "summary_idxs": [0],
+            "video_temporal_patch_size": 2,
+        },
         "siglip_vision_model": {"intermediate_size": 48},
         "siglip_vision_model/indivisible": {
             "intermediate_size": 48,
@@ -181,6 +195,10 @@ def pixels(
 
 def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """transformers' hidden states 0 to N, (images, tokens, width)."""
+    if model.config.model_type == "radio":  # refuses what does not fill a patch; others leave it out
+        patch = model.config.patch_size
+        height, width = (side // patch * patch for side in pixel_values.shape[2:])
+        pixel_values = pixel_values[:, :, :height, :width]
     with torch.no_grad():
         states = model(pixel_values=pixel_values, output_hidden_states=True).hidden_states
     return tuple(state.flatten(1, -2) for state in states)

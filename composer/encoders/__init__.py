@@ -33,6 +33,7 @@ from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
 from .qwen3_5 import Qwen35
 from .qwen3_vl import Qwen3VL
+from .radio import Radio
 from .siglip import SigLIP
 
 FAMILIES: dict[str, EncoderFamily] = {
@@ -54,6 +55,7 @@ FAMILIES: dict[str, EncoderFamily] = {
         Qwen2VL(),
         Qwen35(),
         Qwen3VL(),
+        Radio(),
         SigLIP(),
     )
 }

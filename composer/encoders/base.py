@@ -12,7 +12,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import InputError
+from ..errors import BackendError, InputError
 from ..schemas import EncoderConfig, RopeType
 from .resize import ResizeRule
 
@@ -129,6 +129,8 @@ class EncoderFamily:
     model_type: ClassVar[str]
     module: ClassVar[str] = "transformers"
     """Where the two classes are imported from; some towers are not exported at the top."""
+    since: ClassVar[str] = ""
+    """First version of transformers with this family; empty for one that every supported version has."""
     model_class: ClassVar[str]
     """Class of the tower."""
     config_class: ClassVar[str]
@@ -143,6 +145,11 @@ class EncoderFamily:
     """Path of the pooling head or of the merger; empty for a family without."""
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
+    buffers: ClassVar[frozenset[str]] = frozenset()
+    """Tensors of a checkpoint that are no parameters."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Parts of tensors' names in transformers' module, such as ``layer_scale``. Checkpoints may leave out
+    all tensors of a part; then they keep the values that transformers gives them."""
     own_attention: ClassVar[bool] = False
     """Whether the blocks compute attention themselves, whatever backend transformers is asked for."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
@@ -230,14 +237,31 @@ class EncoderFamily:
 
     def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
         """transformers' config of the tower, cut to ``num_blocks`` and without a head that is not used."""
-        fields = encoder.model_dump(exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
+        # As JSON, because transformers takes some lists only as lists.
+        fields = encoder.model_dump(mode="json", exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
         if self.head_field:
             fields[self.head_field] = head
-        return getattr(import_module(self.module), self.config_class)(**fields)
+        return self._from_transformers(self.config_class)(**fields)
 
     def transformers_class(self, config: Any) -> Any:
         """transformers' class of the tower."""
-        return getattr(import_module(self.module), self.model_class)
+        return self._from_transformers(self.model_class)
+
+    def _from_transformers(self, name: str) -> Any:
+        """A class of :attr:`module`.
+
+        Raises:
+            BackendError: The installed transformers lacks it.
+        """
+        try:
+            return getattr(import_module(self.module), name)
+        except (ImportError, AttributeError) as error:
+            from transformers import __version__
+
+            since = f"; it came with {self.since}" if self.since else ""
+            raise BackendError(
+                f"{self.model_type}: transformers {__version__} has no {self.module}.{name}{since}"
+            ) from error
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""

@@ -74,7 +74,15 @@ def load_model(
     with torch.device("meta"):
         wanted = drop(_build(model_class, config, attn_implementation="eager"), unused)
     names = TensorNames(wanted, family.shapes(encoder, num_blocks, post_norm=post_norm, head=head))
-    state_dict = _read(checkpoint, encoder, names, num_blocks=num_blocks, prefix=weights.prefix, dtype=dtype)
+    state_dict = _read(
+        checkpoint,
+        encoder,
+        names,
+        num_blocks=num_blocks,
+        prefix=weights.prefix,
+        optional=family.optional,
+        dtype=dtype,
+    )
     with _quiet():
         try:
             model, info = model_class.from_pretrained(
@@ -88,7 +96,11 @@ def load_model(
         except RuntimeError as error:
             raise WeightsError(f"{checkpoint.label}: transformers cannot load it: {error}") from error
     model = drop(model, unused)
-    missing = sorted(set(info["missing_keys"]) & set(model.state_dict()))
+    missing = sorted(
+        name
+        for name in set(info["missing_keys"]) & set(model.state_dict())
+        if not any(part in name for part in family.optional)
+    )
     if missing or info["mismatched_keys"]:
         raise WeightsError(
             f"{checkpoint.label}: transformers did not load {', '.join(missing) or info['mismatched_keys']}"
@@ -125,6 +137,7 @@ def _read(
     *,
     num_blocks: int,
     prefix: str | None,
+    optional: tuple[str, ...],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """The tensors that the tower needs, named as in a tower's own checkpoint."""
@@ -142,7 +155,7 @@ def _read(
             sources[stripped] = name
             covered.update(targets)
     _check_depth(checkpoint, encoder, depth, num_blocks)
-    _check_complete(checkpoint, names, prefix, covered)
+    _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
         _check_shape(name, headers[name], names, stripped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..encoders import Shapes
@@ -69,6 +70,18 @@ class TensorNames:
             return sorted(absent)
         return sorted(name for name in self._planned if not absent.isdisjoint(self(name))) or sorted(absent)
 
+    def left_out(self, covered: set[str], optional: Iterable[str]) -> set[str]:
+        """The module's tensors of those ``optional`` parts of names of which ``covered`` has none."""
+        parts = [{name for name in self.needed if part in name} for part in optional]
+        return set().union(*(part for part in parts if part.isdisjoint(covered)))
+
+    def patch_embedding(self) -> set[str]:
+        """The names that one tensor of the patch embedding can have in a checkpoint of the tower."""
+        convolutions = [name for name, tensor in self.needed.items() if tensor.dim() >= 4]
+        named = [name for name in self.needed if "patch" in name]
+        target = next(iter(convolutions or named or self.needed))
+        return {target, *(name for name in self._planned or () if self(name) == [target])}
+
     def depth(self, targets: list[str]) -> int:
         """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
         matches = [_BLOCK.search(target) for target in targets]
@@ -88,12 +101,13 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     Raises:
         WeightsError: The checkpoint holds no such tower, or several.
     """
-    convolutions = [name for name, tensor in names.needed.items() if tensor.dim() >= 4]
-    sentinel = next(iter(convolutions or names.needed))
+    sentinels = names.patch_embedding()
+    sentinel = " or ".join(sorted(sentinels))
     found = sorted(
         {
             name.removesuffix(sentinel)
             for name in checkpoint.files
+            for sentinel in sentinels
             if name == sentinel or name.endswith(f".{sentinel}")
         }
     )

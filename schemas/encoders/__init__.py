@@ -27,6 +27,7 @@ from .qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
 from .qwen2_vl import Qwen2VLVisionEncoderConfig
 from .qwen3_5 import Qwen3_5VisionEncoderConfig
 from .qwen3_vl import Qwen3VLVisionEncoderConfig
+from .radio import RadioEncoderConfig
 from .siglip import SiglipVisionEncoderConfig
 
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
@@ -46,6 +47,7 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "qwen2_vl_vision": Qwen2VLVisionEncoderConfig,
     "qwen3_5_vision": Qwen3_5VisionEncoderConfig,
     "qwen3_vl_vision": Qwen3VLVisionEncoderConfig,
+    "radio": RadioEncoderConfig,
     "siglip_vision_model": SiglipVisionEncoderConfig,
 }
 """model_type -> its config block. The families; anything else goes through the generic adapter."""

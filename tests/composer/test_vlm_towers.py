@@ -54,43 +54,46 @@ def _llama4(vision: dict[str, Any]) -> Any:
     )
 
 
-# encoder of tests/tiny.py -> the VLM around it, the path of its tower, and the tower's output there.
-VLMS: dict[str, tuple[Callable[[dict[str, Any]], Any], str, Callable[[Any], torch.Tensor]]] = {
-    "blip_2_vision_model": (_blip_2, "vision_model", lambda output: output.last_hidden_state),
-    "got_ocr2_vision": (
-        _got_ocr2,
-        "model.vision_tower",
-        lambda output: output.last_hidden_state.flatten(2).transpose(1, 2),
-    ),
-    "llama4_vision_model": (_llama4, "vision_model", lambda output: output.last_hidden_state),
+def _nemotron(vision: dict[str, Any]) -> Any:
+    module = pytest.importorskip(
+        "transformers.models.nemotron_h_omni.modeling_nemotron_h_omni", reason="newer than transformers 5.17"
+    )
+    text = _TEXT | {"model_type": "nemotron_h", "layers_block_type": ["attention"], "mamba_num_heads": 2}
+    config = module.NemotronH_Omni_Reasoning_V3_Config(
+        vision_config=vision | {"video_temporal_patch_size": 2},
+        text_config=text,
+        vision_hidden_size=vision["hidden_size"],
+        projector_hidden_size=32,
+    )
+    return module.NemotronH_Omni_Reasoning_V3(config)
+
+
+def _features(tower: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """RADIO's, inside a VLM: the VLM's image processor normalises, and the tower does not."""
+    mean, std = (
+        torch.tensor(values).view(3, 1, 1) for values in (tower.config.norm_mean, tower.config.norm_std)
+    )
+    return tower((pixel_values - mean) / std).features
+
+
+# encoder of tests/tiny.py -> the VLM around it, the path of its tower, and what the VLM reads of that.
+VLMS: dict[str, tuple[Callable[[dict[str, Any]], Any], str, Callable[[Any, torch.Tensor], torch.Tensor]]] = {
+    "blip_2_vision_model": (_blip_2, "vision_model", tiny.own_output),
+    "got_ocr2_vision": (_got_ocr2, "model.vision_tower", tiny.own_output),
+    "llama4_vision_model": (_llama4, "vision_model", tiny.own_output),
+    "radio": (_nemotron, "vision_model", _features),
 }
 
-each_vlm = pytest.mark.parametrize("name", VLMS)
 
-
-def saved(name: str, folder: Path) -> Any:
-    """The VLM's own tower, of which a checkpoint lies in ``folder``."""
-    build, path, _ = VLMS[name]
+@pytest.mark.parametrize("name", VLMS)
+def test_a_vlms_folder_gives_the_tower_that_the_vlm_reads(name: str, tmp_path: Path) -> None:
+    build, path, read = VLMS[name]
     torch.manual_seed(0)
     vlm = tiny.scramble(build(tiny.ENCODERS[name]))
-    vlm.save_pretrained(folder)
-    return vlm.get_submodule(path)
-
-
-@each_vlm
-def test_the_tower_of_a_vlm_is_found_and_returns_what_the_vlm_reads(name: str, tmp_path: Path) -> None:
-    tower = saved(name, tmp_path)
-    pixel_values = tiny.pixels(tiny.ENCODERS[name])
-    encoder = compose({"schema": 1, "encoder": tiny.ENCODERS[name], "weights": {"source": str(tmp_path)}})
-    with torch.no_grad():
-        assert torch.equal(encoder(pixel_values=pixel_values), VLMS[name][2](tower(pixel_values)))
-
-
-@each_vlm
-def test_its_config_json_means_the_same_tower(name: str, tmp_path: Path) -> None:
-    tower = saved(name, tmp_path)
+    vlm.save_pretrained(tmp_path)
+    tower = vlm.get_submodule(path)
     encoder = compose(tower_of_config_json(str(tmp_path)))
     assert encoder.config.encoder == encoder_from_transformers(tower.config)
+    pixel_values = tiny.pixels(tiny.ENCODERS[name])
     with torch.no_grad():
-        pixel_values = tiny.pixels(tiny.ENCODERS[name])
-        assert torch.equal(encoder(pixel_values=pixel_values), VLMS[name][2](tower(pixel_values)))
+        assert torch.equal(encoder(pixel_values=pixel_values), read(tower, pixel_values))
