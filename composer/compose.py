@@ -71,7 +71,7 @@ def compose(
         config.weights,
         num_blocks=planned.num_blocks,
         post_norm=bool(planned.norm_layers),
-        head=config.head or planned.merges,
+        head=config.head or config.merges,
         dtype=parameter_dtype,
         attn_implementation=register_packed_attention() if packed else attention.implementation,
     )
@@ -98,7 +98,9 @@ def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
             family,
             planned.info,
             select_layers=planned.select_layers,
-            merge=planned.merges,
+            norm_layers=planned.norm_layers,
+            head=config.head,
+            merge=config.merges,
             deepstack_layers=planned.deepstack_layers,
             deepstack=config.deepstack,
         )
@@ -110,7 +112,7 @@ def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
         norm_layers=planned.norm_layers,
         feature_select_strategy=config.feature_select_strategy,
         head=config.head,
-        merge=planned.merges,
+        merge=config.merges,
         last_hidden_state=planned.generic and config.select_layers is None,
     )
 
@@ -143,7 +145,7 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
     if isinstance(family, PackedFamily):
         rule = partial(family.resize_rule, config.encoder)
         processor = load_image_processor(
-            family.image_processor,
+            family.image_processor_class(),
             defaults,
             folder,
             settings=family.image_processor_settings(config.encoder),
@@ -151,7 +153,7 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
         )
         return PackedImagePreprocessor(processor, rule(processor), num_channels=config.encoder.num_channels)
     settings = family.image_processor_settings(config.encoder)
-    processor = load_image_processor(family.image_processor, defaults, folder, settings=settings)
+    processor = load_image_processor(family.image_processor_class(), defaults, folder, settings=settings)
     info = family.info(config.encoder)
     return ImagePreprocessor(
         processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -28,6 +29,8 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         family: Where that module's stages are.
         info: The encoder's facts.
         select_layers: Hidden states to return, 0 to N, concatenated in this order.
+        norm_layers: Those of them that go through the post-norm.
+        head: Return the pooling head's one token instead.
         merge: Return the tower's own, merged output instead.
         deepstack_layers: Hidden states whose mergers' output joins it, ascending.
         deepstack: How: on the feature axis behind it, or ``separate`` on an axis in front.
@@ -42,11 +45,13 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         info: VisionEncoderInfo,
         *,
         select_layers: Sequence[int],
+        norm_layers: frozenset[int] = frozenset(),
+        head: bool = False,
         merge: bool = False,
         deepstack_layers: Sequence[int] = (),
         deepstack: Literal["concat", "separate", "none"] = "concat",
     ) -> None:
-        super().__init__(model, family, info, select_layers=select_layers)
+        super().__init__(model, family, info, select_layers=select_layers, norm_layers=norm_layers, head=head)
         self.merge = merge
         self.deepstack_layers = tuple(deepstack_layers)
         self.deepstack = deepstack
@@ -64,7 +69,7 @@ class PackedVisionEncoder(ComposedVisionEncoder):
             contiguous: merged tokens in raster order, or with ``select_layers`` the patches in the order of
             the input (Pixtral: raster order; Qwen: by squares that are merged, see ``QwenVL``). With
             ``deepstack: separate`` (1 + levels, tokens, width), the main features first and then the levels
-            from the shallowest to the deepest.
+            from the shallowest to the deepest. With ``head`` one token each.
 
         Raises:
             InputError: Anything that the encoder cannot take.
@@ -74,12 +79,21 @@ class PackedVisionEncoder(ComposedVisionEncoder):
             return ()
         pixels = pixels.to(self.device, self.dtype)
         features = self._output(pixels, self._layout(grids))
-        merged = self.info.merge_size**2 if self.merge else 1
-        lengths = [t * h * w // merged for t, h, w in grids]
+        lengths = [self._num_tokens(grid) for grid in grids]
         return tuple(part.contiguous() for part in torch.split(features, lengths, dim=-2))
+
+    def _num_tokens(self, grid: Grid) -> int:
+        if self.uses_head:
+            return 1
+        return self.info.num_merged_tokens(grid) if self.merge else prod(grid)
 
     def _output(self, pixels: Tensor, layout: Layout) -> Tensor:
         states, levels = self._run(pixels, layout)
+        if self.norm_layers:
+            norm = self.model.get_submodule(self.family.post_norm)
+            states |= {k: norm(states[k]) for k in self.norm_layers}
+        if self.uses_head:
+            return self.family.pooled(self.model, states[self.select_layers[0]], layout)
         if not self.merge:
             selected = [self.family.tokens(states[k], layout) for k in self.select_layers]
             return torch.cat(selected, dim=-1)

@@ -76,11 +76,6 @@ class Plan:
         return None if self.num_parameters is None else self.num_parameters * BYTES_PER_PARAMETER[self.dtype]
 
     @property
-    def merges(self) -> bool:
-        """Whether the tower's output goes through its merger: hidden states that were selected do not."""
-        return self.info.out_hidden_size > 0 and self.config.select_layers is None
-
-    @property
     def deepstack_layers(self) -> tuple[int, ...]:
         """Hidden states that are merged beside the last one, in ascending order."""
         return tuple(sorted(block + 1 for block in getattr(self.encoder, "deepstack_layers", ())))
@@ -96,14 +91,12 @@ class Plan:
         Raises:
             InputError: As :meth:`VisionEncoderInfo.num_tokens`.
         """
-        if self.info.packed and not self.merges:
-            return self.info.num_patches(width, height, frames)
         tokens = self.info.num_tokens(width, height, frames)
-        if self.info.packed:
-            return tokens
         if self.config.head:
             return 1
-        info, merges = self.info, self.merges  # a merger leaves patches only
+        info, merges = self.info, self.config.merges
+        if info.packed:
+            return tokens if merges else info.num_patches(width, height, frames)
         return get_num_selected_vision_tokens(
             tokens if merges else info.sequence_length(width, height),
             self.config.feature_select_strategy,
@@ -130,7 +123,7 @@ class Plan:
         pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
         blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
         blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
-        head = family.head_flops(encoder, tokens) if self.config.head or self.merges else 0
+        head = family.head_flops(encoder, tokens) if self.config.head or self.config.merges else 0
         return stem + blocks + head
 
     @property
@@ -161,7 +154,7 @@ class Plan:
             "packed": info.packed,
             "merge_size": info.merge_size,
             "temporal_patch_size": info.temporal_patch_size,
-            "merged": self.merges,
+            "merged": self.config.merges,
             "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,
             "output_width": self.output_width,
@@ -201,10 +194,9 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
     norms = _norm_layers(config, family)
     num_blocks = max(layers)
     info = family.info(encoder)
-    merges = info.out_hidden_size > 0 and config.select_layers is None
-    if encoder.deepstack and (config.deepstack == "none" or not merges):
+    if encoder.deepstack and (config.deepstack == "none" or not config.merges):
         encoder = encoder.model_copy(update={"deepstack_visual_indexes": ()})
-    width = info.out_hidden_size if merges else info.hidden_size
+    width = info.out_hidden_size if config.merges else info.hidden_size
     levels = 1 + len(getattr(encoder, "deepstack_layers", ())) if config.deepstack == "concat" else 1
     return Plan(
         config=config,
@@ -215,7 +207,7 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
         norm_layers=norms,
         num_blocks=num_blocks,
         output_width=width * len(layers) * levels,
-        shapes=family.shapes(encoder, num_blocks, post_norm=bool(norms), head=config.head or merges),
+        shapes=family.shapes(encoder, num_blocks, post_norm=bool(norms), head=config.head or config.merges),
     )
 
 

@@ -184,7 +184,7 @@ class TowerConfig(ConfigModel):
         if strategy == "class" and not self.encoder.has_class_token:
             message = f"{self.encoder.model_type} has no class token; use default or full"
             return [problem("VC202", message, "feature_select_strategy", value=strategy)]
-        if strategy == "class" and self.encoder.merges and self.select_layers is None:
+        if strategy == "class" and self.merges:
             message = "the tower's own output is merged and holds no class token; name select_layers"
             return [problem("VC202", message, "feature_select_strategy", value=strategy)]
         if self.encoder.packed and strategy not in ("full", "default"):
@@ -200,6 +200,12 @@ class TowerConfig(ConfigModel):
             return [problem("VC205", message, "post_norm", value=self.post_norm)]
         if self.post_norm in ("last", "each") and not self.encoder.has_post_norm:
             message = f"this {self.encoder.model_type} has no post-norm; use none or auto"
+            return [problem("VC205", message, "post_norm", value=self.post_norm)]
+        if self.post_norm == "none" and self.encoder.has_post_norm and self.merges:
+            message = (
+                f"the merger of {self.encoder.model_type} takes the normed last hidden state; use auto, or "
+                "select_layers: [-1] for the hidden state as it is"
+            )
             return [problem("VC205", message, "post_norm", value=self.post_norm)]
         return []
 
@@ -248,6 +254,11 @@ class TowerConfig(ConfigModel):
             message = f"unknown backend {backend!r}{hint}; known: {', '.join(known)}"
             problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
         return problems
+
+    @property
+    def merges(self) -> bool:
+        """Whether the output goes through the encoder's merger: hidden states that were selected do not."""
+        return self.encoder.merger and self.select_layers is None and not self.head
 
     @property
     def resolved_layers(self) -> tuple[int, ...]:

@@ -113,11 +113,36 @@ ENCODERS: dict[str, dict[str, Any]] = {
 """name -> encoder block of a dense family; what stands behind a slash says what is special."""
 
 _QWEN = {"depth": 4, "num_heads": 4, "patch_size": 4}
+_VIT = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "patch_size": 4,
+}
 _WIDTHS = {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 24}
 
 PACKED: dict[str, dict[str, Any]] = {
     name: {"model_type": name.partition("/")[0], **fields}
     for name, fields in {
+        "glm4v_vision": {**_QWEN, **_WIDTHS, "image_size": 20},
+        "glm4v_vision/biased": {
+            **_QWEN,
+            **_WIDTHS,
+            "image_size": 12,
+            "attention_bias": True,
+            "spatial_merge_size": 3,
+            "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
+        },
+        "kimi_k25_vision": {**_VIT, "pos_emb_height": 5, "pos_emb_width": 5},
+        "kimi_k25_vision/merge3": {
+            **_VIT,
+            "pos_emb_height": 4,
+            "pos_emb_width": 4,
+            "merge_kernel_size": [3, 3],
+        },
+        "minimax_m3_vl_vision": _VIT,
+        "minimax_m3_vl_vision/unmerged": {**_VIT, "spatial_merge_size": 1, "temporal_patch_size": 1},
         "pixtral": {**_DENSE, "intermediate_size": 48, "image_size": 64},
         "pixtral/theta": {
             **_DENSE,

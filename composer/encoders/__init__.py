@@ -23,10 +23,13 @@ from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
 from .generic import Generic
+from .glm4v import GLM4V
 from .got_ocr2 import GotOcr2
 from .internvl import InternVL
+from .kimi_k25 import KimiK25
 from .llama4 import Llama4
 from .metaclip_2 import MetaClip2
+from .minimax_m3_vl import MiniMaxM3VL
 from .mlcd import MLCD
 from .pixtral import Pixtral
 from .qwen2_5_vl import Qwen25VL
@@ -45,10 +48,13 @@ FAMILIES: dict[str, EncoderFamily] = {
         DINOv2(),
         DINOv2WithRegisters(),
         DINOv3(),
+        GLM4V(),
         GotOcr2(),
         InternVL(),
+        KimiK25(),
         Llama4(),
         MetaClip2(),
+        MiniMaxM3VL(),
         MLCD(),
         Pixtral(),
         Qwen25VL(),

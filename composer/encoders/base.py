@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
+from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -49,6 +50,8 @@ class VisionEncoderInfo:
         merge_size: Patches along one side of the square that the merger makes one token of; 1: no merger.
         temporal_patch_size: Frames in a patch.
         out_hidden_size: Width of a merged token; 0 without a merger.
+        pools_frames: Whether the merger makes one frame of all of a clip's.
+        grid_multiple: What rows and columns of a packed image's patches must be multiples of.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
         num_suffix_tokens: Non-patch tokens behind the patches.
     """
@@ -71,6 +74,8 @@ class VisionEncoderInfo:
     merge_size: int = 1
     temporal_patch_size: int = 1
     out_hidden_size: int = 0
+    pools_frames: bool = False
+    grid_multiple: int = 1
     resize: ResizeRule | None = None
     num_suffix_tokens: int = 0
 
@@ -79,8 +84,8 @@ class VisionEncoderInfo:
         """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
         return self.image_size // self.patch_size
 
-    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
-        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
+    def grid(self, width: int, height: int, frames: int = 1) -> tuple[int, int, int]:
+        """Frames, rows and columns of an image's patches, by the rule of :meth:`num_tokens`."""
         if width < 1 or height < 1:
             raise InputError(f"an image of {width}x{height} pixels is empty")
         if frames < 1:
@@ -88,16 +93,25 @@ class VisionEncoderInfo:
         if self.resize is not None:
             width, height = self.resize(width, height)
             depth = -(-frames // self.temporal_patch_size)
-            return depth * (width // self.patch_size) * (height // self.patch_size)
+            return depth, height // self.patch_size, width // self.patch_size
         if not self.any_size:
-            return self.patch_grid_length**2
+            return 1, self.patch_grid_length, self.patch_grid_length
         columns, rows = width // self.patch_size, height // self.patch_size
         if not columns or not rows:
             raise InputError(
                 f"an image of {width}x{height} pixels is smaller than one patch of "
                 f"{self.patch_size}x{self.patch_size}"
             )
-        return columns * rows
+        return 1, rows, columns
+
+    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
+        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
+        return prod(self.grid(width, height, frames))
+
+    def num_merged_tokens(self, grid: tuple[int, int, int]) -> int:
+        """Tokens that the merger makes of patches in (frames, rows, columns)."""
+        frames, rows, columns = grid
+        return (1 if self.pools_frames else frames) * rows * columns // self.merge_size**2
 
     def sequence_length(self, width: int, height: int, frames: int = 1) -> int:
         """Tokens of one image in the blocks: its patches, prefix and suffix tokens."""
@@ -118,8 +132,8 @@ class VisionEncoderInfo:
         Raises:
             InputError: An empty image, or one smaller than a patch where the size matters.
         """
-        if self.out_hidden_size:
-            return self.num_patches(width, height, frames) // self.merge_size**2
+        if self.packed or self.out_hidden_size:
+            return self.num_merged_tokens(self.grid(width, height, frames))
         return self.sequence_length(width, height, frames)
 
 
@@ -156,6 +170,9 @@ class EncoderFamily:
     """Class of the image processor in ``transformers``."""
     tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Fields of a small encoder that ``vision_composer.testing`` builds, where its own do not fit."""
+    vlm: ClassVar[str] = ""
+    """model_type of the vision-language model in whose checkpoints the tower's tensors have other names,
+    which only that model's conversion mapping in transformers knows."""
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -215,6 +232,10 @@ class EncoderFamily:
         """Floating-point operations of the blocks beside those of their linear layers and of attention."""
         return 0
 
+    def head_modules(self) -> tuple[str, ...]:
+        """Paths of what stands behind the post-norm: the pooling head, or the merger's modules."""
+        return (self.head,) if self.head else ()
+
     def block_name(self, index: int) -> str:
         """Name of block ``index`` in a checkpoint of the tower."""
         return f"{self.blocks}.{index}"
@@ -266,6 +287,10 @@ class EncoderFamily:
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""
         return ()
+
+    def image_processor_class(self) -> Any:
+        """Class of the image processor, on Pillow."""
+        return getattr(import_module("transformers"), self.image_processor)
 
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
         """Arguments of the image processor for a checkpoint that brings no processor config of its own."""

@@ -55,24 +55,29 @@ class Layout:
 
     Attributes:
         grids: Frames, rows and columns of every image, in order.
-        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens.
-        frames: Attention over whole frames.
+        frames: Attention over whole frames, or whole clips where the family's blocks see them.
+        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens;
+            None for an encoder without.
         windows: Attention inside windows; None for an encoder without.
         window_index: Merged token of the input at each place of the blocks' sequence; None: as they come.
         window_inverse: The way back.
         wide_blocks: Blocks that attend to whole frames where others attend inside windows.
-        position_taps: (tokens, 4) rows of a position table to interpolate between, if there is one, and
-            (tokens, 4) their weights.
+        position_taps: Rows of a position table to interpolate between, if there is one, and their weights,
+            (tokens, taps) each.
+        frame_index: Each token's row in a table of frames, if there is one.
+        pooling: Where the merger puts each token, and the weight it has there, if it pools; (tokens,) each.
     """
 
     grids: tuple[Grid, ...]
-    rope: tuple[Tensor, Tensor]
     frames: Segments
+    rope: tuple[Tensor, Tensor] | None = None
     windows: Segments | None = None
     window_index: Tensor | None = None
     window_inverse: Tensor | None = None
     wide_blocks: frozenset[int] = frozenset()
-    position_taps: tuple[Tensor, Tensor] = field(default_factory=lambda: (torch.empty(0), torch.empty(0)))
+    position_taps: tuple[Tensor, Tensor] | None = None
+    frame_index: Tensor | None = None
+    pooling: tuple[Tensor, Tensor] | None = None
     whole: Tensor = field(init=False)
     """[0, tokens], int32 on the CPU: what a block of transformers is given for a single segment, so that
     it calls attention once and reads nothing back from the device."""
@@ -85,6 +90,11 @@ class Layout:
 def frame_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
     """Each frame of each image attends to itself."""
     return Segments([h * w for t, h, w in grids for _ in range(t)], device)
+
+
+def clip_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
+    """Each image or clip attends to itself, all its frames together."""
+    return Segments([t * h * w for t, h, w in grids], device)
 
 
 def patch_positions(grids: Sequence[Grid], merge_size: int = 1) -> Tensor:
@@ -121,23 +131,43 @@ def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[T
     return torch.cat(index), lengths
 
 
-def table_taps(grids: Sequence[Grid], merge_size: int, side: int) -> tuple[Tensor, Tensor]:
-    """Rows of a ``side`` x ``side`` position table around every patch, and their bilinear weights.
+def table_taps(
+    grids: Sequence[Grid], merge_size: int, side: int, *, cubic: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Rows of a ``side`` x ``side`` position table around every patch, and their weights.
 
-    The table's corners lie on the image's corner patches.
+    Args:
+        grids: Frames, rows and columns of every image.
+        merge_size: Side of the squares by which patches stand; 1 for raster order.
+        side: Rows and columns of the table.
+        cubic: Bicubic, with the table's edges on the image's edges, instead of bilinear, with the table's
+            corners on the corner patches. Both as torch.nn.functional.interpolate has them.
 
     Returns:
-        (tokens, 4) int64 and (tokens, 4) float32.
+        (tokens, 4) int64 and float32; (tokens, 16) if cubic.
     """
-    places = patch_positions(grids, merge_size)
+    places = patch_positions(grids, merge_size).float()
     sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
-    at = places.float() * (side - 1) / (sizes - 1).clamp(min=1)
+    if cubic:
+        at = (places + 0.5) * side / sizes - 0.5
+        offsets = torch.arange(-1, 3)
+    else:
+        at = places * (side - 1) / (sizes - 1).clamp(min=1)
+        offsets = torch.arange(2)
     low = at.floor()
-    taps = low.long()[..., None] + torch.arange(2)  # (tokens, axis, tap)
-    weights = (1 - (at[..., None] - low[..., None] - torch.arange(2)).abs()).clamp(min=0)
-    taps = taps.clamp(max=side - 1)
+    distances = (at[..., None] - low[..., None] - offsets).abs()  # (tokens, axis, tap)
+    weights = _cubic_weights(distances) if cubic else (1 - distances).clamp(min=0)
+    taps = (low.long()[..., None] + offsets).clamp(0, side - 1)
     rows = taps[:, 0, :, None] * side + taps[:, 1, None, :]
     return rows.flatten(1), (weights[:, 0, :, None] * weights[:, 1, None, :]).flatten(1)
+
+
+def _cubic_weights(distances: Tensor) -> Tensor:
+    """Keys' convolution kernel with a = -0.75, as torch's bicubic interpolation has it."""
+    a = -0.75
+    near = ((a + 2) * distances - (a + 3)) * distances * distances + 1
+    far = ((a * distances - 5 * a) * distances + 8 * a) * distances - 4 * a
+    return torch.where(distances <= 1, near, far)
 
 
 def rope_frequencies(size: int, base: float) -> Tensor:

@@ -21,7 +21,7 @@ class PackedFamily(EncoderFamily):
     """The adapter of one model_type whose images share one sequence, each at its own resolution."""
 
     head: ClassVar[str] = ""
-    """Path of the merger, which transformers builds always; empty for a family without."""
+    """Path of the merger or the pooling head; empty for a family without."""
     post_norm: ClassVar[str] = ""
 
     def any_size(self, encoder: EncoderConfig) -> bool:
@@ -43,8 +43,8 @@ class PackedFamily(EncoderFamily):
             patch_size=encoder.patch_size,
             num_prefix_tokens=0,
             has_class_token=False,
-            has_post_norm=False,
-            has_head=False,
+            has_post_norm=encoder.has_post_norm,
+            has_head=encoder.has_head,
             rope_type=encoder.rope_type,
             any_size=True,
             packed=True,
@@ -90,8 +90,16 @@ class PackedFamily(EncoderFamily):
         return hidden_states
 
     def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
-        """The tower's own output for the last hidden state, (merged tokens, width)."""
-        return self.tokens(hidden_states, layout)
+        """The tower's own output for the last hidden state, post-normed if there is a norm.
+
+        Returns:
+            (merged tokens, width), images in the order of the input.
+        """
+        raise NotImplementedError
+
+    def pooled(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        """The pooling head's output for the post-normed last hidden state, (images, width)."""
+        raise NotImplementedError
 
     def merged_level(self, model: Any, layer: int, hidden_states: Tensor) -> Tensor:
         """The tower's output for hidden state ``layer``, one of its DeepStack levels."""

@@ -59,6 +59,8 @@ class Qwen35(QwenVL):
 
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
         patches = super().embed(model, pixels, layout)
+        if layout.position_taps is None:
+            return patches
         rows, weights = layout.position_taps
         positions: Tensor = (model.pos_embed(rows) * weights[..., None]).sum(1)
         return patches + positions.to(patches.dtype)

@@ -35,11 +35,13 @@ class PixelBudget:
         factor: What both sides are multiples of: a patch's side times the merge size.
         min_pixels: Least area.
         max_pixels: Greatest area; a side never falls below one ``factor`` for it.
+        frames: What areas are multiplied by before they are held against the bounds.
     """
 
     factor: int
     min_pixels: int
     max_pixels: int
+    frames: int = 1
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         if max(width, height) / min(width, height) > MAX_ASPECT_RATIO:
@@ -49,20 +51,66 @@ class PixelBudget:
             )
         # Python rounds halves to even, as the processors do.
         sides = [round(side / self.factor) * self.factor for side in (width, height)]
-        area = sides[0] * sides[1]
+        area = self.frames * sides[0] * sides[1]
         if area > self.max_pixels:
-            shrink = sqrt(height * width / self.max_pixels)
+            shrink = sqrt(self.frames * height * width / self.max_pixels)
             sides = [
                 max(self.factor, floor(side / shrink / self.factor) * self.factor) for side in (width, height)
             ]
         elif area < self.min_pixels:
-            grow = sqrt(self.min_pixels / (height * width))
+            grow = sqrt(self.min_pixels / (self.frames * height * width))
             sides = [ceil(side * grow / self.factor) * self.factor for side in (width, height)]
         return sides[0], sides[1]
 
     @property
     def largest_side(self) -> int:
-        return max(isqrt(self.max_pixels) // self.factor, 1) * self.factor
+        return max(isqrt(self.max_pixels // self.frames) // self.factor, 1) * self.factor
+
+
+@dataclass(frozen=True)
+class EnlargingPixelBudget(PixelBudget):
+    """GLM-4V's rule: a picture with a side below one ``factor`` is enlarged first, then Qwen's rule."""
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        if min(width, height) < self.factor:
+            scale = max(self.factor / height, self.factor / width)
+            width, height = int(width * scale), int(height * scale)
+        return super().__call__(width, height)
+
+
+@dataclass(frozen=True)
+class PatchBudget:
+    """Kimi's rule: shrunk until there are few enough patches, then padded to whole merged patches.
+
+    Attributes:
+        patch_size: Side of a patch.
+        merge_size: Patches along a side of a merged one.
+        max_patches: Patches of an image, before padding.
+        max_side_patches: Patches along one side, before padding.
+    """
+
+    patch_size: int
+    merge_size: int
+    max_patches: int
+    max_side_patches: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        factor = self.merge_size * self.patch_size
+        columns, rows = (ceil(side / factor) for side in self.scaled(width, height))
+        return columns * factor, rows * factor
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height before the padding."""
+        patches = max(1.0, height // self.patch_size) * max(1.0, width // self.patch_size)
+        largest = self.max_side_patches * self.patch_size
+        scale = min(1.0, sqrt(self.max_patches / patches), largest / height, largest / width)
+        return min(max(1, int(width * scale)), largest), min(max(1, int(height * scale)), largest)
+
+    @property
+    def largest_side(self) -> int:
+        factor = self.merge_size * self.patch_size
+        patches = min(isqrt(self.max_patches), self.max_side_patches)
+        return max(patches // self.merge_size, 1) * factor
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,13 @@ from .dinov2 import Dinov2EncoderConfig
 from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
 from .dinov3_vit import DINOv3ViTEncoderConfig
 from .generic import GenericEncoderConfig
+from .glm4v import Glm4vVisionEncoderConfig
 from .got_ocr2 import GotOcr2VisionEncoderConfig
 from .internvl import InternVLVisionEncoderConfig
+from .kimi_k25 import KimiK25VisionEncoderConfig
 from .llama4 import Llama4VisionEncoderConfig
 from .metaclip_2 import MetaClip2VisionEncoderConfig
+from .minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .mlcd import MLCDVisionEncoderConfig
 from .pixtral import PixtralVisionEncoderConfig
 from .qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
@@ -37,10 +40,13 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "dinov2": Dinov2EncoderConfig,
     "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
     "dinov3_vit": DINOv3ViTEncoderConfig,
+    "glm4v_vision": Glm4vVisionEncoderConfig,
     "got_ocr2_vision": GotOcr2VisionEncoderConfig,
     "internvl_vision": InternVLVisionEncoderConfig,
+    "kimi_k25_vision": KimiK25VisionEncoderConfig,
     "llama4_vision_model": Llama4VisionEncoderConfig,
     "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
+    "minimax_m3_vl_vision": MiniMaxM3VLVisionEncoderConfig,
     "mlcd_vision_model": MLCDVisionEncoderConfig,
     "pixtral": PixtralVisionEncoderConfig,
     "qwen2_5_vl_vision": Qwen2_5_VLVisionEncoderConfig,

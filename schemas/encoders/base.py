@@ -67,8 +67,8 @@ class EncoderConfig(ConfigModel):
     """Whether images of any size share one sequence, at their own resolution."""
     deepstack: ClassVar[bool] = False
     """Whether the family merges hidden states of inner blocks too."""
-    merges: ClassVar[bool] = False
-    """Whether a dense encoder's own output is that of a merger, which keeps no class token."""
+    merger: ClassVar[bool] = False
+    """Whether the encoder's own output goes through a merger behind its last block."""
     width_key: ClassVar[str] = "hidden_size"
     """The field that holds the width of a token inside the encoder."""
     heads_key: ClassVar[str] = "num_attention_heads"

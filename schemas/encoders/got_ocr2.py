@@ -13,7 +13,7 @@ class GotOcr2VisionEncoderConfig(DenseEncoderConfig):
     """GOT-OCR 2's ViT, SAM's: attention inside windows but for some blocks, relative positions, and a neck of
     two convolutions."""
 
-    merges: ClassVar[bool] = True
+    merger: ClassVar[bool] = True
 
     model_type: Literal["got_ocr2_vision"]
     output_channels: Count = 256

@@ -15,7 +15,7 @@ class Llama4VisionEncoderConfig(DenseEncoderConfig):
     """Llama 4 ViT: learned positions and a rope over rows and columns, a class token behind the patches, and
     an adapter that merges squares of patches."""
 
-    merges: ClassVar[bool] = True
+    merger: ClassVar[bool] = True
 
     model_type: Literal["llama4_vision_model"]
     hidden_act: Activation = "gelu"

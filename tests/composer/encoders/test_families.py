@@ -38,12 +38,11 @@ def config(name: str, folders: dict[str, Path], **keys: Any) -> dict[str, Any]:
     return {"schema": 1, "encoder": tiny.ENCODERS[name], "weights": {"source": str(folders[name])}, **keys}
 
 
-def policies(name: str) -> list[str]:
-    return (
-        ["auto", "none", "last", "each"]
-        if encoder_config(tiny.ENCODERS[name]).has_post_norm
-        else ["auto", "none"]
-    )
+def policies(name: str, layers: list[int] | None) -> list[str]:
+    encoder = encoder_config(tiny.ENCODERS[name])
+    if not encoder.has_post_norm:
+        return ["auto", "none"]
+    return ["auto", "last", "each"] if encoder.merger and layers is None else ["auto", "none", "last", "each"]
 
 
 def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, policy: str) -> torch.Tensor:
@@ -78,7 +77,7 @@ def test_hidden_states_equal_transformers_bitwise(
 ) -> None:
     model = reference(name)
     pixel_values = tiny.pixels(tiny.ENCODERS[name])
-    for policy in policies(name):
+    for policy in policies(name, layers):
         encoder = compose(config(name, folders, select_layers=layers, post_norm=policy))
         with torch.no_grad():
             got = encoder(pixel_values=pixel_values)
@@ -166,7 +165,7 @@ def test_only_what_is_used_exists_and_all_of_it_trains(
 def test_planned_tensors_are_those_of_the_checkpoint_and_the_module(
     name: str, layers: list[int] | None, policy: str, folders: dict[str, Path]
 ) -> None:
-    if policy not in policies(name):
+    if policy not in policies(name, layers):
         policy = "auto"
     keys = config(name, folders, select_layers=layers, post_norm=policy)
     planned = plan(keys)
@@ -209,7 +208,7 @@ def test_flops_equal_what_torch_counts(name: str, folders: dict[str, Path]) -> N
         assert planned == pytest.approx(counted, rel=0.02)
 
 
-@pytest.mark.parametrize("name", [name for name, e in tiny.ENCODERS.items() if encoder_config(e).merges])
+@pytest.mark.parametrize("name", [name for name, e in tiny.ENCODERS.items() if encoder_config(e).merger])
 def test_a_merged_output_holds_patches_only(name: str, folders: dict[str, Path]) -> None:
     pixel_values = tiny.pixels(tiny.ENCODERS[name])
     outputs = {}
