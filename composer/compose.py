@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .attention import select_attn_backend
+from .attention.own import eager_only
 from .attention.packed import register_packed_attention
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
@@ -57,9 +58,12 @@ def compose(
     where = _usable(device)
     parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
     packed = planned.info.packed
-    attention = select_attn_backend(
-        encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
-    )
+    if family.own_attention:
+        attention = eager_only(encoder.model_type, config.attn_backend)
+    else:
+        attention = select_attn_backend(
+            encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
+        )
 
     model = load_model(
         family,
@@ -108,6 +112,7 @@ def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
         norm_layers=planned.norm_layers,
         feature_select_strategy=config.feature_select_strategy,
         head=config.head,
+        merge=config.merges,
         last_hidden_state=planned.generic and config.select_layers is None,
     )
 
@@ -147,7 +152,8 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
             try_out=try_out(rule),
         )
         return PackedImagePreprocessor(processor, rule(processor), num_channels=config.encoder.num_channels)
-    processor = load_image_processor(family.image_processor_class(), defaults, folder)
+    settings = family.image_processor_settings(config.encoder)
+    processor = load_image_processor(family.image_processor_class(), defaults, folder, settings=settings)
     info = family.info(config.encoder)
     return ImagePreprocessor(
         processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size

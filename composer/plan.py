@@ -65,7 +65,10 @@ class Plan:
     @cached_property
     def num_parameters(self) -> int | None:
         """Parameters of the tower; None for the generic adapter."""
-        return None if self.shapes is None else sum(prod(shape) for shape in self.shapes.values())
+        if self.shapes is None:
+            return None
+        buffers = family_of(self.encoder).buffers
+        return sum(prod(shape) for name, shape in self.shapes.items() if name not in buffers)
 
     @property
     def num_bytes(self) -> int | None:
@@ -91,13 +94,15 @@ class Plan:
         tokens = self.info.num_tokens(width, height, frames)
         if self.config.head:
             return 1
-        if self.info.packed:
-            return tokens if self.config.merges else self.info.num_patches(width, height, frames)
+        info, merges = self.info, self.config.merges
+        if info.packed:
+            return tokens if merges else info.num_patches(width, height, frames)
         return get_num_selected_vision_tokens(
-            tokens,
+            tokens if merges else info.sequence_length(width, height),
             self.config.feature_select_strategy,
-            num_prefix_tokens=self.info.num_prefix_tokens,
-            hidden_size=self.info.hidden_size,
+            num_prefix_tokens=0 if merges else info.num_prefix_tokens,
+            num_suffix_tokens=0 if merges else info.num_suffix_tokens,
+            hidden_size=info.out_hidden_size if merges else info.hidden_size,
         )
 
     def flops(self, width: int, height: int) -> int | None:
@@ -112,11 +117,12 @@ class Plan:
         if self.shapes is None:
             return None
         family, encoder = family_of(self.encoder), self.encoder
-        tokens = self.info.num_prefix_tokens + self.info.num_patches(width, height)
+        tokens = self.info.sequence_length(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
         pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
         blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
+        blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
         head = family.head_flops(encoder, tokens) if self.config.head or self.config.merges else 0
         return stem + blocks + head
 
@@ -141,6 +147,7 @@ class Plan:
             "hidden_size": info.hidden_size,
             "head_size": info.head_size,
             "num_prefix_tokens": info.num_prefix_tokens,
+            "num_suffix_tokens": info.num_suffix_tokens,
             "image_size": info.image_size,
             "patch_size": info.patch_size,
             "any_size": info.any_size,

@@ -75,9 +75,9 @@ def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
 def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
     try:
         if isinstance(encoder, str):
-            fields = type(encoder_config({"model_type": encoder})).model_fields
-            tiny = {key: value for key, value in _TINY.items() if key in fields}
-            encoder = {"model_type": encoder, **tiny}
+            default = encoder_config({"model_type": encoder})
+            tiny = {key: value for key, value in _TINY.items() if key in type(default).model_fields}
+            encoder = {"model_type": encoder, **tiny, **family_of(default).tiny}
         config = encoder_config(encoder)
     except ValidationError as error:
         reasons = "; ".join(
@@ -168,7 +168,10 @@ def _check_hidden_states(subject: _Subject) -> None:
     ours = _run(subject.compose_all_states(), pixel_values).chunk(subject.depth + 1, dim=-1)
     for k, (got, want) in enumerate(zip(ours, theirs, strict=True)):
         _equal(got, want, f"hidden state {k}, of {subject.depth}")
-    _equal(_run(subject.compose(), pixel_values), output.last_hidden_state, "last_hidden_state")
+    last = output.last_hidden_state
+    if last.dim() == 4:  # (images, channels, rows, columns)
+        last = last.flatten(2).transpose(1, 2)
+    _equal(_run(subject.compose(), pixel_values), last, "last_hidden_state")
     if subject.encoder.has_head:
         pooled = _run(subject.compose(head=True), pixel_values)
         _equal(pooled[:, 0], output.pooler_output, "the head's output")
@@ -195,7 +198,7 @@ def _reference_states(subject: _Subject, pixel_values: Tensor) -> tuple[list[Ten
         raise ConformanceError(
             f"transformers' class returns {len(states)} hidden states for num_hidden_layers {subject.depth}"
         )
-    return [*states[:-1], last[-1]], output
+    return [subject.family.as_tokens(state) for state in (*states[:-1], last[-1])], output
 
 
 def _check_tokens(subject: _Subject) -> None:

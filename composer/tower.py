@@ -42,6 +42,7 @@ class ComposedVisionEncoder(nn.Module):
         norm_layers: Those of them that go through the post-norm.
         feature_select_strategy: Which tokens to keep.
         head: Return the pooling head's one token instead.
+        merge: Return the tower's own, merged output instead.
         last_hidden_state: Return transformers' own last_hidden_state; for the generic adapter, whose
             norm cannot be told apart.
 
@@ -66,6 +67,7 @@ class ComposedVisionEncoder(nn.Module):
         norm_layers: frozenset[int] = frozenset(),
         feature_select_strategy: VisionFeatureSelectStrategy = "full",
         head: bool = False,
+        merge: bool = False,
         last_hidden_state: bool = False,
     ) -> None:
         super().__init__()
@@ -78,11 +80,18 @@ class ComposedVisionEncoder(nn.Module):
         self.select_layers = tuple(select_layers)
         self.norm_layers = norm_layers
         self.uses_head = head
+        self.merge = merge
         self.returns_last_hidden_state = last_hidden_state
         self.feature_select_strategy = feature_select_strategy
         self.select_tokens: Callable[[Tensor], Tensor] = get_vision_feature_selector(
-            feature_select_strategy, num_prefix_tokens=info.num_prefix_tokens
+            feature_select_strategy, **self._other_tokens
         )
+
+    @property
+    def _other_tokens(self) -> dict[str, int]:
+        """How many tokens of an output are no patches: a merger leaves none."""
+        names = ("num_prefix_tokens", "num_suffix_tokens")
+        return {name: 0 if self.merge else getattr(self.info, name) for name in names}
 
     @property
     def config(self) -> TowerConfig:
@@ -139,13 +148,15 @@ class ComposedVisionEncoder(nn.Module):
 
     def _nothing(self, width: int, height: int) -> Tensor:
         """The output for a batch without images, which attention kernels refuse."""
+        info = self.info
+        features = info.out_hidden_size if self.merge else info.hidden_size
         tokens = get_num_selected_vision_tokens(
-            self.info.num_tokens(width, height),
+            info.num_tokens(width, height) if self.merge else info.sequence_length(width, height),
             self.feature_select_strategy,
-            num_prefix_tokens=self.info.num_prefix_tokens,
-            hidden_size=self.info.hidden_size,
+            hidden_size=features,
+            **self._other_tokens,
         )
-        shape = (0, 1 if self.uses_head else tokens, self.info.hidden_size * len(self.select_layers))
+        shape = (0, 1 if self.uses_head else tokens, features * len(self.select_layers))
         return torch.empty(shape, dtype=self.dtype, device=self.device)
 
     def _features(self, pixels: Tensor) -> list[Tensor]:
@@ -159,14 +170,17 @@ class ComposedVisionEncoder(nn.Module):
         if self.norm_layers:
             norm = self.model.get_submodule(self.family.post_norm)
             states |= {k: norm(states[k]) for k in self.norm_layers}
-        return [states[k] for k in self.select_layers]
+        if self.merge:
+            return [self.family.merge(self.model, states[k]) for k in self.select_layers]
+        return [self.family.as_tokens(states[k]) for k in self.select_layers]
 
     def _run_blocks(self, pixels: Tensor) -> dict[int, Tensor]:
         keep = frozenset(self.select_layers)
         hidden_states, block_kwargs = self.family.stem(self.model, pixels)
         states = {0: hidden_states} if 0 in keep else {}
         for k, block in enumerate(self.blocks, start=1):
-            hidden_states = block(hidden_states, **block_kwargs)
+            output = block(hidden_states, **block_kwargs)
+            hidden_states = output[0] if isinstance(output, tuple) else output
             if k in keep:
                 states[k] = hidden_states
         return states

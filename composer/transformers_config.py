@@ -23,8 +23,8 @@ class _Reading:
 
     Attributes:
         tower: The model_type of a vision_config that does not say its own.
-        layer: Default of vision_feature_layer; None for a model that reads last_hidden_state.
-        strategy: Default of vision_feature_select_strategy.
+        layer: Default of vision_feature_layer; None for a model that reads the tower's own output.
+        strategy: Default of vision_feature_select_strategy; or, without a layer, what the model always does.
         chooses: Whether its config can choose another strategy.
         last_is_normed: Whether its layer -1 means last_hidden_state.
     """
@@ -63,6 +63,10 @@ _READINGS = {
     "clip": _Reading(_CLIP),
     "metaclip_2": _Reading("metaclip_2_vision_model"),
     "aimv2": _Reading("aimv2_vision_model"),
+    "blip-2": _Reading("blip_2_vision_model"),
+    "got_ocr2": _Reading("got_ocr2_vision"),
+    "nemotron_h_omni": _Reading("radio", strategy="default"),
+    "llama4": _Reading("llama4_vision_model"),
 }
 """model_type of a model with a vision_config -> how it reads it."""
 
@@ -93,7 +97,7 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
     reading = _READINGS[model_type]
     encoder = _encoder({"model_type": reading.tower, **vision})
     selection = _selection(fields, reading)
-    if selection.get("feature_select_strategy") == "default":
+    if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
     return {"schema": 1, "encoder": encoder, **_dtype(fields), **selection}
 
@@ -141,7 +145,7 @@ def _dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _selection(fields: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     if reading.layer is None:
-        return {}
+        return {} if reading.strategy == "full" else {"feature_select_strategy": reading.strategy}
     layer = fields.get("vision_feature_layer", reading.layer)
     layers = layer if isinstance(layer, list) else [layer]
     strategy = reading.strategy

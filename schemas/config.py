@@ -210,6 +210,9 @@ class TowerConfig(ConfigModel):
         if strategy == "class" and not self.encoder.has_class_token:
             message = f"{self.encoder.model_type} has no class token; use default or full"
             return [problem("VC202", message, "feature_select_strategy", value=strategy)]
+        if strategy == "class" and self.merges:
+            message = "the tower's own output is merged and holds no class token; name select_layers"
+            return [problem("VC202", message, "feature_select_strategy", value=strategy)]
         if self.encoder.packed and strategy not in ("full", "default"):
             message = (
                 f"{self.encoder.model_type} returns images of different sizes, all patch tokens; use full"

@@ -11,7 +11,7 @@ import torch
 from vision_composer.encoders import FAMILIES, family_of
 from vision_composer.schemas import encoder_config
 
-UNDECLARED = {"use_mask_token", "vision_use_head"}
+UNDECLARED = {"use_mask_token", "video_temporal_patch_size", "vision_use_head"}
 """Fields that the oldest supported transformers reads from a config without declaring them."""
 
 _DENSE = {
@@ -32,6 +32,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "qkv_bias": True,
             "mlp_bias": True,
         },
+        "blip_2_vision_model": {"intermediate_size": 48},
+        "blip_2_vision_model/unbiased": {"intermediate_size": 48, "qkv_bias": False, "image_size": 30},
         "clip_vision_model": {"intermediate_size": 48},
         "clip_vision_model/indivisible": {"intermediate_size": 48, "image_size": 30, "num_channels": 1},
         "dinov2": {"mlp_ratio": 2},
@@ -45,6 +47,22 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "key_bias": True,
             "mlp_bias": False,
         },
+        "got_ocr2_vision": {
+            "mlp_dim": 48,
+            "output_channels": 24,
+            "window_size": 3,
+            "global_attn_indexes": [1, 3],
+        },
+        "got_ocr2_vision/plain": {
+            "mlp_dim": 48,
+            "output_channels": 16,
+            "image_size": 30,
+            "num_channels": 1,
+            "window_size": 0,
+            "qkv_bias": False,
+            "use_abs_pos": False,
+            "use_rel_pos": False,
+        },
         "internvl_vision": {"intermediate_size": 48},
         "internvl_vision/normed": {
             "intermediate_size": 48,
@@ -54,8 +72,36 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "attention_bias": True,
             "use_mask_token": True,
         },
+        "llama4_vision_model": {
+            "intermediate_size": 128,
+            "projector_input_dim": 24,
+            "projector_output_dim": 24,
+        },
+        "llama4_vision_model/unmerged": {
+            "intermediate_size": 32,
+            "pixel_shuffle_ratio": 1.0,
+            "projector_input_dim": 40,
+            "projector_output_dim": 40,
+            "image_size": 30,
+            "num_channels": 1,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 50.0},
+        },
         "metaclip_2_vision_model": {"intermediate_size": 48},
         "mlcd_vision_model": {"intermediate_size": 48},
+        "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
+        "radio/swiglu": {
+            "mlp_ratio": 3.0,
+            "use_swiglu_ffn": True,
+            "qkv_bias": False,
+            "max_img_size": 20,
+            "num_cls_tokens": 1,
+            "num_registers": 0,
+            "num_channels": 1,
+            "norm_mean": [0.3],
+            "norm_std": [0.2],
+            "summary_idxs": [0],
+            "video_temporal_patch_size": 2,
+        },
         "siglip_vision_model": {"intermediate_size": 48},
         "siglip_vision_model/indivisible": {
             "intermediate_size": 48,
@@ -173,9 +219,31 @@ def pixels(
 
 
 def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """transformers' hidden states 0 to N."""
+    """transformers' hidden states 0 to N, (images, tokens, width)."""
+    if model.config.model_type == "radio":  # refuses what does not fill a patch; others leave it out
+        patch = model.config.patch_size
+        height, width = (side // patch * patch for side in pixel_values.shape[2:])
+        pixel_values = pixel_values[:, :, :height, :width]
     with torch.no_grad():
-        return tuple(model(pixel_values=pixel_values, output_hidden_states=True).hidden_states)
+        states = model(pixel_values=pixel_values, output_hidden_states=True).hidden_states
+    return tuple(state.flatten(1, -2) for state in states)
+
+
+def own_output(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """transformers' last_hidden_state as (images, tokens, width)."""
+    with torch.no_grad():
+        output = model(pixel_values=pixel_values).last_hidden_state
+    return output.flatten(2).transpose(1, 2) if output.dim() == 4 else output
+
+
+def merged(model: Any, state: torch.Tensor) -> torch.Tensor:
+    """What transformers makes of the last hidden state, normed or not, to get its own output."""
+    if hasattr(model, "vision_adapter"):
+        return model.vision_adapter(state[:, :-1])
+    if hasattr(model, "neck"):
+        side = model.config.image_size // model.config.patch_size
+        return model.neck(state.unflatten(1, (side, side))).flatten(2).transpose(1, 2)
+    return state
 
 
 def post_norm(model: Any) -> torch.nn.Module:

@@ -17,14 +17,17 @@ from ..schemas import (
 )
 from .aimv2 import AIMv2
 from .base import EncoderFamily, Shapes, VisionEncoderInfo
+from .blip_2 import Blip2
 from .clip import CLIP
 from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
 from .generic import Generic
 from .glm4v import GLM4V
+from .got_ocr2 import GotOcr2
 from .internvl import InternVL
 from .kimi_k25 import KimiK25
+from .llama4 import Llama4
 from .metaclip_2 import MetaClip2
 from .minimax_m3_vl import MiniMaxM3VL
 from .mlcd import MLCD
@@ -33,19 +36,23 @@ from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
 from .qwen3_5 import Qwen35
 from .qwen3_vl import Qwen3VL
+from .radio import Radio
 from .siglip import SigLIP
 
 FAMILIES: dict[str, EncoderFamily] = {
     family.model_type: family
     for family in (
         AIMv2(),
+        Blip2(),
         CLIP(),
         DINOv2(),
         DINOv2WithRegisters(),
         DINOv3(),
         GLM4V(),
+        GotOcr2(),
         InternVL(),
         KimiK25(),
+        Llama4(),
         MetaClip2(),
         MiniMaxM3VL(),
         MLCD(),
@@ -54,6 +61,7 @@ FAMILIES: dict[str, EncoderFamily] = {
         Qwen2VL(),
         Qwen35(),
         Qwen3VL(),
+        Radio(),
         SigLIP(),
     )
 }

@@ -6,12 +6,14 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import InputError
+from ..errors import BackendError, InputError
 from ..schemas import EncoderConfig, RopeType
 from .resize import ResizeRule
 
@@ -39,7 +41,7 @@ class VisionEncoderInfo:
         image_size: Side of the square image the encoder was trained on.
         patch_size: Side of a square patch.
         num_prefix_tokens: Non-patch tokens in front of the patches.
-        has_class_token: Whether the first prefix token is a class token.
+        has_class_token: Whether the first prefix token, or else the last suffix token, is a class token.
         has_post_norm: Whether a norm stands behind the last block.
         has_head: Whether the checkpoint carries a pooling head.
         rope_type: How packed inputs are read; ``none`` for a dense encoder.
@@ -51,6 +53,7 @@ class VisionEncoderInfo:
         pools_frames: Whether the merger makes one frame of all of a clip's.
         grid_multiple: What rows and columns of a packed image's patches must be multiples of.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
+        num_suffix_tokens: Non-patch tokens behind the patches.
     """
 
     model_type: str
@@ -74,6 +77,7 @@ class VisionEncoderInfo:
     pools_frames: bool = False
     grid_multiple: int = 1
     resize: ResizeRule | None = None
+    num_suffix_tokens: int = 0
 
     @property
     def patch_grid_length(self) -> int:
@@ -109,8 +113,12 @@ class VisionEncoderInfo:
         frames, rows, columns = grid
         return (1 if self.pools_frames else frames) * rows * columns // self.merge_size**2
 
+    def sequence_length(self, width: int, height: int, frames: int = 1) -> int:
+        """Tokens of one image in the blocks: its patches, prefix and suffix tokens."""
+        return self.num_prefix_tokens + self.num_patches(width, height, frames) + self.num_suffix_tokens
+
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens that the encoder makes of one image, prefix tokens included, merged where it merges.
+        """Tokens that the encoder makes of one image: all of them, or as many as its merger leaves.
 
         A packed encoder takes the picture's own size and resizes by :attr:`resize`. A dense encoder of any
         size floors ``width`` and ``height``, those of its ``pixel_values``, to whole patches. The others
@@ -124,7 +132,9 @@ class VisionEncoderInfo:
         Raises:
             InputError: An empty image, or one smaller than a patch where the size matters.
         """
-        return self.num_prefix_tokens + self.num_merged_tokens(self.grid(width, height, frames))
+        if self.packed or self.out_hidden_size:
+            return self.num_merged_tokens(self.grid(width, height, frames))
+        return self.sequence_length(width, height, frames)
 
 
 class EncoderFamily:
@@ -133,6 +143,8 @@ class EncoderFamily:
     model_type: ClassVar[str]
     module: ClassVar[str] = "transformers"
     """Where the two classes are imported from; some towers are not exported at the top."""
+    since: ClassVar[str] = ""
+    """First version of transformers with this family; empty for one that every supported version has."""
     model_class: ClassVar[str]
     """Class of the tower."""
     config_class: ClassVar[str]
@@ -140,15 +152,24 @@ class EncoderFamily:
     blocks: ClassVar[str] = "encoder.layers"
     """Path of the ModuleList of blocks."""
     post_norm: ClassVar[str] = "post_layernorm"
-    """Path of the norm behind the last block."""
+    """Path of the norm behind the last block; empty for a family without."""
     norms_last_hidden_state: ClassVar[bool] = True
     """Whether transformers' last_hidden_state has gone through the post-norm."""
     head: ClassVar[str] = ""
-    """Path of the pooling head; empty for a family without."""
+    """Path of the pooling head or of the merger; empty for a family without."""
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
+    buffers: ClassVar[frozenset[str]] = frozenset()
+    """Tensors of a checkpoint that are no parameters."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Parts of tensors' names in transformers' module, such as ``layer_scale``. Checkpoints may leave out
+    all tensors of a part; then they keep the values that transformers gives them."""
+    own_attention: ClassVar[bool] = False
+    """Whether the blocks compute attention themselves, whatever backend transformers is asked for."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
+    tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields of a small encoder that ``vision_composer.testing`` builds, where its own do not fit."""
     vlm: ClassVar[str] = ""
     """model_type of the vision-language model in whose checkpoints the tower's tensors have other names,
     which only that model's conversion mapping in transformers knows."""
@@ -176,6 +197,7 @@ class EncoderFamily:
             has_head=encoder.has_head,
             rope_type=encoder.rope_type,
             any_size=self.any_size(encoder),
+            num_suffix_tokens=encoder.num_suffix_tokens,
         )
 
     def stem_shapes(self, encoder: Any) -> Shapes:
@@ -202,7 +224,13 @@ class EncoderFamily:
         self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
     ) -> int:
         """Pairs of tokens that attend to each other, summed over the blocks, in an image (width, height)."""
-        return num_blocks * (info.num_prefix_tokens + info.num_patches(*size)) ** 2
+        return num_blocks * info.sequence_length(*size) ** 2
+
+    def extra_flops(
+        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+    ) -> int:
+        """Floating-point operations of the blocks beside those of their linear layers and of attention."""
+        return 0
 
     def head_modules(self) -> tuple[str, ...]:
         """Paths of what stands behind the post-norm: the pooling head, or the merger's modules."""
@@ -230,14 +258,31 @@ class EncoderFamily:
 
     def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
         """transformers' config of the tower, cut to ``num_blocks`` and without a head that is not used."""
-        fields = encoder.model_dump(exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
+        # As JSON, because transformers takes some lists only as lists.
+        fields = encoder.model_dump(mode="json", exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
         if self.head_field:
             fields[self.head_field] = head
-        return getattr(import_module(self.module), self.config_class)(**fields)
+        return self._from_transformers(self.config_class)(**fields)
 
     def transformers_class(self, config: Any) -> Any:
         """transformers' class of the tower."""
-        return getattr(import_module(self.module), self.model_class)
+        return self._from_transformers(self.model_class)
+
+    def _from_transformers(self, name: str) -> Any:
+        """A class of :attr:`module`.
+
+        Raises:
+            BackendError: The installed transformers lacks it.
+        """
+        try:
+            return getattr(import_module(self.module), name)
+        except (ImportError, AttributeError) as error:
+            from transformers import __version__
+
+            since = f"; it came with {self.since}" if self.since else ""
+            raise BackendError(
+                f"{self.model_type}: transformers {__version__} has no {self.module}.{name}{since}"
+            ) from error
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""
@@ -252,6 +297,10 @@ class EncoderFamily:
         square = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
 
+    def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
+        """Arguments of the image processor that follow from the encoder, whatever a checkpoint says."""
+        return {}
+
     # --- running --------------------------------------------------------------------------------------
 
     def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
@@ -262,7 +311,19 @@ class EncoderFamily:
             pixel_values: (images, channels, height, width), in the dtype of the parameters.
 
         Returns:
-            Hidden state 0, (images, tokens, hidden_size), and the keyword arguments of every block.
+            Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and the keyword
+            arguments of every block.
+        """
+        raise NotImplementedError
+
+    def as_tokens(self, hidden_states: Tensor) -> Tensor:
+        """A hidden state as (images, tokens, hidden_size), for blocks that keep it in another shape."""
+        return hidden_states
+
+    def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
+        """The tower's own output for the last hidden state, (images, merged tokens, width).
+
+        Called for a family with ``out_hidden_size``, with what the post-norm made of that state.
         """
         raise NotImplementedError
 

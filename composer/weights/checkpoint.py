@@ -74,7 +74,15 @@ def load_model(
     check_own_config(checkpoint, family, encoder)
     shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
     names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
-    state_dict = _read(checkpoint, encoder, names, num_blocks=num_blocks, prefix=weights.prefix, dtype=dtype)
+    state_dict = _read(
+        checkpoint,
+        encoder,
+        names,
+        num_blocks=num_blocks,
+        prefix=weights.prefix,
+        optional=family.optional,
+        dtype=dtype,
+    )
     with _quiet():
         try:
             model, info = loaded_class.from_pretrained(
@@ -91,7 +99,11 @@ def load_model(
     if loaded_class is not model_class:
         model.__class__ = model_class
         del model._weight_conversions  # it is saved under its own names
-    missing = sorted(set(info["missing_keys"]) & set(model.state_dict()))
+    missing = sorted(
+        name
+        for name in set(info["missing_keys"]) & set(model.state_dict())
+        if not any(part in name for part in family.optional)
+    )
     if missing or info["mismatched_keys"]:
         raise WeightsError(
             f"{checkpoint.label}: transformers did not load {', '.join(missing) or info['mismatched_keys']}"
@@ -148,6 +160,7 @@ def _read(
     *,
     num_blocks: int,
     prefix: str | None,
+    optional: tuple[str, ...],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """The tensors that the tower needs, named as in a tower's own checkpoint."""
@@ -165,7 +178,7 @@ def _read(
             sources[stripped] = name
             covered.update(targets)
     _check_depth(checkpoint, encoder, depth, num_blocks)
-    _check_complete(checkpoint, names, prefix, covered)
+    _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
         _check_shape(name, headers[name], names, stripped)

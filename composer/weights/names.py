@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..encoders import Shapes
@@ -71,6 +72,18 @@ class TensorNames:
             return sorted(absent)
         return sorted(name for name in self._planned if not absent.isdisjoint(self(name))) or sorted(absent)
 
+    def left_out(self, covered: set[str], optional: Iterable[str]) -> set[str]:
+        """The module's tensors of those ``optional`` parts of names of which ``covered`` has none."""
+        parts = [{name for name in self.needed if part in name} for part in optional]
+        return set().union(*(part for part in parts if part.isdisjoint(covered)))
+
+    def patch_embedding(self) -> tuple[str, set[str]]:
+        """The module's name of a tensor of the patch embedding, and those it may have in a checkpoint."""
+        convolutions = [name for name, tensor in self.needed.items() if tensor.dim() >= 4]
+        named = [name for name in self.needed if "patch" in name]
+        target = next(iter(convolutions or named or self.needed))
+        return target, {target, *(name for name in self._planned or () if self(name) == [target])}
+
     def depth(self, targets: list[str]) -> int:
         """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
         matches = [_BLOCK.search(target) for target in targets]
@@ -90,9 +103,11 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     Raises:
         WeightsError: The checkpoint holds no such tower, or several.
     """
-    convolutions = [name for name, tensor in names.needed.items() if tensor.dim() >= 4]
-    sentinel = next(iter(convolutions or names.needed))
-    found = sorted({prefix for name in checkpoint.files for prefix in _prefixes(name, sentinel, names)})
+    target, aliases = names.patch_embedding()
+    sentinel = " or ".join(sorted(aliases))
+    found = sorted(
+        {prefix for name in checkpoint.files for prefix in _prefixes(name, target, aliases, names)}
+    )
     if asked is not None:
         asked = asked if not asked or asked.endswith(".") else f"{asked}."
         asked = asked.removesuffix(names.root)
@@ -115,9 +130,9 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     return found[0]
 
 
-def _prefixes(name: str, sentinel: str, names: TensorNames) -> list[str]:
-    """What stands before the tower's names, if ``name`` is its sentinel; nothing otherwise."""
+def _prefixes(name: str, target: str, aliases: set[str], names: TensorNames) -> list[str]:
+    """What stands before the tower's names, if ``name`` is its patch embedding's; nothing otherwise."""
     if names.root:
         prefix, root, rest = name.partition(names.root)
-        return [prefix] if root and names(root + rest) == [sentinel] else []
-    return [name.removesuffix(sentinel)] if f".{name}".endswith(f".{sentinel}") else []
+        return [prefix] if root and names(root + rest) == [target] else []
+    return [name.removesuffix(alias) for alias in aliases if f".{name}".endswith(f".{alias}")]

@@ -12,9 +12,10 @@ from ..schemas import EncoderConfig, GenericEncoderConfig
 from .source import Checkpoint
 
 _TRAINING_ONLY = re.compile(
-    r"dropout|drop_path|initializer|^pos_embed_|^layer_?scale|^projection_dim$|mask_token|head$"
+    r"dropout|drop_path|initializer|^pos_embed_|^layer_?scale|^projection_dim$|mask_token|head$|"
+    r"^vision_output_dim$|^vision_feature_|^multi_modal_"
 )
-"""Fields of an encoder block that do not change what an inference computes."""
+"""Fields of an encoder block that do not change what an inference of the tower computes."""
 
 _CUT = {"num_hidden_layers", "depth", "deepstack_visual_indexes"}
 """Fields that say how much of an encoder there is: here, or in a saved tower, perhaps only what is used."""

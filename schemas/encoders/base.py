@@ -103,8 +103,13 @@ class EncoderConfig(ConfigModel):
         return 0
 
     @property
+    def num_suffix_tokens(self) -> int:
+        """Tokens behind the patches; the last is the class token of an encoder that keeps it there."""
+        return 0
+
+    @property
     def has_class_token(self) -> bool:
-        """Whether the first prefix token is a class token."""
+        """Whether there is a class token: the first prefix token, or without one the last suffix token."""
         return self.num_prefix_tokens > 0
 
     @property

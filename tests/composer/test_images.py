@@ -29,6 +29,7 @@ PROCESSORS = {
     "CLIPImageProcessorPil": CROPPED,
     "BitImageProcessorPil": {"size": {"shortest_edge": 46}, "crop_size": {"height": 40, "width": 40}},
     "SiglipImageProcessorPil": SQUARE,
+    "BlipImageProcessorPil": SQUARE,
     "GotOcr2ImageProcessorPil": SQUARE,
     "ViTImageProcessorPil": SQUARE,
 }

@@ -15,12 +15,15 @@ from vision_composer.encoders import FAMILIES
 from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
 from vision_composer.schemas.encoders.base import Activation
 
-# What a transformers config holds beside the architecture, and what only its backbone API reads.
+# What a transformers config holds beside the architecture or derives from it, and what only its backbone API
+# reads.
 _NOT_OURS = {
     "apply_layernorm",
     "reshape_hidden_states",
     "_out_features",
     "_out_indices",
+    "patch_dim",
+    "video_patch_dim",
 }
 
 
