@@ -6,9 +6,11 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
@@ -149,6 +151,8 @@ class EncoderFamily:
     """The config field that says whether the head is there."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
+    tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields of a small encoder that ``vision_composer.testing`` builds, where its own do not fit."""
 
     # --- facts ----------------------------------------------------------------------------------------
 

@@ -120,6 +120,9 @@ class QwenVL(PackedFamily):
             raise InputError(f"{_INPUTS[name]} stands for {total} patches, and {name} has {shape[0]}")
         return pixels, tuple((t, h, w) for t, h, w in grids)
 
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"hidden_states": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
+
     def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
         from .layout import Layout, frame_segments
 
