@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
@@ -35,6 +36,7 @@ class KimiK25(QwenVL):
     head = ""
     depth_field = "num_hidden_layers"
     patch_bias = True
+    tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -95,6 +97,9 @@ class KimiK25(QwenVL):
     def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
         kernel = (encoder.merge_kernel_size, encoder.merge_kernel_size)
         return super().transformers_fields(encoder) | {"merge_kernel_size": kernel}
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
     # --- running --------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,9 @@ class MiniMaxM3VL(QwenVL):
             shapes |= linear(f"self_attn.{projection}", width, width)
         shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
         return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
     # --- running --------------------------------------------------------------------------------------
 

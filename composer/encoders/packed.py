@@ -68,6 +68,9 @@ class PackedFamily(EncoderFamily):
             info: The encoder's facts.
             inputs: What the module was called with.
 
+        Returns:
+            The pixels, a row a patch or (images, channels, height, width), and a grid an image or clip.
+
         Raises:
             InputError: Inputs that are missing, unknown, of another shape or dtype, or do not fit together.
         """
@@ -104,6 +107,10 @@ class PackedFamily(EncoderFamily):
     def merged_level(self, model: Any, layer: int, hidden_states: Tensor) -> Tensor:
         """The tower's output for hidden state ``layer``, one of its DeepStack levels."""
         raise NotImplementedError
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of one image as transformers' class takes them, for ``vision_composer.testing``."""
+        return dict(inputs)
 
 
 def check_pixels(name: str, value: Any) -> Tensor:

@@ -135,6 +135,9 @@ class QwenVL(PackedFamily):
         """Axes of one patch in the input."""
         return (info.num_channels * info.temporal_patch_size * info.patch_size**2,)
 
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"hidden_states": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
+
     def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
         from .layout import Layout, frame_segments
 
