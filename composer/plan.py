@@ -65,7 +65,10 @@ class Plan:
     @cached_property
     def num_parameters(self) -> int | None:
         """Parameters of the tower; None for the generic adapter."""
-        return None if self.shapes is None else sum(prod(shape) for shape in self.shapes.values())
+        if self.shapes is None:
+            return None
+        buffers = family_of(self.encoder).buffers
+        return sum(prod(s) for name, s in self.shapes.items() if name.rpartition(".")[2] not in buffers)
 
     @property
     def num_bytes(self) -> int | None:
@@ -116,7 +119,8 @@ class Plan:
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
         pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
-        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
+        attention_width = self.info.num_attention_heads * self.info.head_size
+        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * attention_width
         head = family.head_flops(encoder, tokens) if self.config.head or self.config.merges else 0
         return stem + blocks + head
 

@@ -86,8 +86,8 @@ def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
         raise InputError(f"not a valid encoder block: {reasons}") from None
     if isinstance(config, GenericEncoderConfig):
         raise InputError("the generic adapter makes none of the promises that check_encoder checks")
-    if config.rope_type != "none":
-        raise InputError(f"check_encoder covers dense encoders; {config.model_type} is {config.rope_type}")
+    if config.packed:
+        raise InputError(f"check_encoder covers dense encoders; {config.model_type} is packed")
     return config
 
 

@@ -147,6 +147,8 @@ class EncoderFamily:
     """Path of the pooling head; empty for a family without."""
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
+    buffers: ClassVar[frozenset[str]] = frozenset()
+    """Last parts of the names of checkpoint tensors that are no parameters."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
 

@@ -64,6 +64,7 @@ class Layout:
         wide_blocks: Blocks that attend to whole frames where others attend inside windows.
         position_taps: (tokens, 4) rows of a position table to interpolate between, if there is one, and
             (tokens, 4) their weights.
+        positions: What else the family's stem needs to look its position table up.
     """
 
     grids: tuple[Grid, ...]
@@ -74,6 +75,7 @@ class Layout:
     window_inverse: Tensor | None = None
     wide_blocks: frozenset[int] = frozenset()
     position_taps: tuple[Tensor, Tensor] = field(default_factory=lambda: (torch.empty(0), torch.empty(0)))
+    positions: tuple[Tensor, ...] = ()
     whole: Tensor = field(init=False)
     """[0, tokens], int32 on the CPU: what a block of transformers is given for a single segment, so that
     it calls attention once and reads nothing back from the device."""
