@@ -21,7 +21,10 @@ from .clip import CLIP
 from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
+from .gemma4 import Gemma4
 from .generic import Generic
+from .idefics2 import Idefics2
+from .idefics3 import Idefics3
 from .internvl import InternVL
 from .metaclip_2 import MetaClip2
 from .mlcd import MLCD
@@ -31,6 +34,8 @@ from .qwen2_vl import Qwen2VL
 from .qwen3_5 import Qwen35
 from .qwen3_vl import Qwen3VL
 from .siglip import SigLIP
+from .siglip2 import SigLIP2
+from .smolvlm import SmolVLM
 
 FAMILIES: dict[str, EncoderFamily] = {
     family.model_type: family
@@ -40,6 +45,9 @@ FAMILIES: dict[str, EncoderFamily] = {
         DINOv2(),
         DINOv2WithRegisters(),
         DINOv3(),
+        Gemma4(),
+        Idefics2(),
+        Idefics3(),
         InternVL(),
         MetaClip2(),
         MLCD(),
@@ -48,7 +56,9 @@ FAMILIES: dict[str, EncoderFamily] = {
         Qwen2VL(),
         Qwen35(),
         Qwen3VL(),
+        SigLIP2(),
         SigLIP(),
+        SmolVLM(),
     )
 }
 """model_type -> family."""

@@ -15,7 +15,10 @@ from .clip import CLIPVisionEncoderConfig
 from .dinov2 import Dinov2EncoderConfig
 from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
 from .dinov3_vit import DINOv3ViTEncoderConfig
+from .gemma4 import Gemma4VisionEncoderConfig
 from .generic import GenericEncoderConfig
+from .idefics2 import Idefics2VisionEncoderConfig
+from .idefics3 import Idefics3VisionEncoderConfig
 from .internvl import InternVLVisionEncoderConfig
 from .metaclip_2 import MetaClip2VisionEncoderConfig
 from .mlcd import MLCDVisionEncoderConfig
@@ -25,6 +28,8 @@ from .qwen2_vl import Qwen2VLVisionEncoderConfig
 from .qwen3_5 import Qwen3_5VisionEncoderConfig
 from .qwen3_vl import Qwen3VLVisionEncoderConfig
 from .siglip import SiglipVisionEncoderConfig
+from .siglip2 import Siglip2VisionEncoderConfig
+from .smolvlm import SmolVLMVisionEncoderConfig
 
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "aimv2_vision_model": Aimv2VisionEncoderConfig,
@@ -32,6 +37,9 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "dinov2": Dinov2EncoderConfig,
     "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
     "dinov3_vit": DINOv3ViTEncoderConfig,
+    "gemma4_vision": Gemma4VisionEncoderConfig,
+    "idefics2_vision": Idefics2VisionEncoderConfig,
+    "idefics3_vision": Idefics3VisionEncoderConfig,
     "internvl_vision": InternVLVisionEncoderConfig,
     "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
     "mlcd_vision_model": MLCDVisionEncoderConfig,
@@ -40,7 +48,9 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "qwen2_vl_vision": Qwen2VLVisionEncoderConfig,
     "qwen3_5_vision": Qwen3_5VisionEncoderConfig,
     "qwen3_vl_vision": Qwen3VLVisionEncoderConfig,
+    "siglip2_vision_model": Siglip2VisionEncoderConfig,
     "siglip_vision_model": SiglipVisionEncoderConfig,
+    "smolvlm_vision": SmolVLMVisionEncoderConfig,
 }
 """model_type -> its config block. The families; anything else goes through the generic adapter."""
 
