@@ -14,7 +14,7 @@ from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils.constants import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
 
-from .encoders.resize import PatchBudget
+from .encoders.resize import PaddedPatchBudget
 
 Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -52,7 +52,7 @@ class KimiImageProcessor(PilBackend):
     def _preprocess(  # type: ignore[override]  # takes other values, as every processor does
         self, images: list[Pixels], **values: Any
     ) -> BatchFeature:
-        rule = PatchBudget(
+        rule = PaddedPatchBudget(
             values["patch_size"], values["merge_size"], values["max_patches"], values["size"].max_height
         )
         patches, grids = [], []
@@ -72,7 +72,7 @@ class KimiImageProcessor(PilBackend):
             tensor_type=values["return_tensors"],
         )
 
-    def _padded(self, image: Pixels, rule: PatchBudget, resample: Any) -> Pixels:
+    def _padded(self, image: Pixels, rule: PaddedPatchBudget, resample: Any) -> Pixels:
         """An image (channels, height, width), resized by ``rule`` and padded at the bottom and the right."""
         (width, height), (padded_width, padded_height) = (
             size(image.shape[2], image.shape[1]) for size in (rule.scaled, rule)

@@ -68,7 +68,7 @@ class Plan:
         if self.shapes is None:
             return None
         buffers = family_of(self.encoder).buffers
-        return sum(prod(shape) for name, shape in self.shapes.items() if name not in buffers)
+        return sum(prod(s) for name, s in self.shapes.items() if name.rpartition(".")[2] not in buffers)
 
     @property
     def num_bytes(self) -> int | None:
@@ -121,7 +121,8 @@ class Plan:
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
         pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
-        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
+        attention_width = self.info.num_attention_heads * self.info.head_size
+        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * attention_width
         blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
         head = family.head_flops(encoder, tokens) if self.config.head or self.config.merges else 0
         return stem + blocks + head

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +31,9 @@ def packed_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    attention_mask: Tensor | None = None,
+    attention_mask: Segments | Tensor | None = None,
     *,
-    segments: Segments,
+    segments: Segments | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     **_: Any,
@@ -43,9 +43,9 @@ def packed_attention(
     Args:
         module: The attention module; not used.
         query: (1, heads, tokens, head_size).
-        key: Like ``query``.
-        value: Like ``query``.
-        attention_mask: Not used: the segments are all there is to know.
+        key: Like ``query``, with as many heads or a divisor of them.
+        value: Like ``key``.
+        attention_mask: The segments, from blocks that hand nothing else on; not used with ``segments``.
         segments: Which tokens attend to each other.
         scaling: Factor on the products of queries and keys; None: 1 / sqrt(head_size).
         dropout: On attention weights.
@@ -53,10 +53,13 @@ def packed_attention(
     Returns:
         (1, tokens, heads, head_size), and no weights.
     """
+    if segments is None:
+        segments = cast("Segments", attention_mask)
+    grouped = key.shape[1] != query.shape[1]
     outputs = []
     for length, pieces, where in segments.groups:
         q, k, v = (_batch(tensor, length, pieces, where) for tensor in (query, key, value))
-        output = scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling)
+        output = scaled_dot_product_attention(q, k, v, dropout_p=dropout, scale=scaling, enable_gqa=grouped)
         outputs.append(output.transpose(1, 2).flatten(0, 1))
     tokens = outputs[0] if len(outputs) == 1 else torch.cat(outputs)
     if segments.inverse is not None:

@@ -22,9 +22,12 @@ from .clip import CLIP
 from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
+from .gemma4 import Gemma4
 from .generic import Generic
 from .glm4v import GLM4V
 from .got_ocr2 import GotOcr2
+from .idefics2 import Idefics2
+from .idefics3 import Idefics3
 from .internvl import InternVL
 from .kimi_k25 import KimiK25
 from .llama4 import Llama4
@@ -38,6 +41,8 @@ from .qwen3_5 import Qwen35
 from .qwen3_vl import Qwen3VL
 from .radio import Radio
 from .siglip import SigLIP
+from .siglip2 import SigLIP2
+from .smolvlm import SmolVLM
 
 FAMILIES: dict[str, EncoderFamily] = {
     family.model_type: family
@@ -49,7 +54,10 @@ FAMILIES: dict[str, EncoderFamily] = {
         DINOv2WithRegisters(),
         DINOv3(),
         GLM4V(),
+        Gemma4(),
         GotOcr2(),
+        Idefics2(),
+        Idefics3(),
         InternVL(),
         KimiK25(),
         Llama4(),
@@ -62,7 +70,9 @@ FAMILIES: dict[str, EncoderFamily] = {
         Qwen35(),
         Qwen3VL(),
         Radio(),
+        SigLIP2(),
         SigLIP(),
+        SmolVLM(),
     )
 }
 """model_type -> family."""

@@ -160,7 +160,7 @@ class EncoderFamily:
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
     buffers: ClassVar[frozenset[str]] = frozenset()
-    """Tensors of a checkpoint that are no parameters."""
+    """Last parts of the names of checkpoint tensors that are no parameters."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Parts of tensors' names in transformers' module, such as ``layer_scale``. Checkpoints may leave out
     all tensors of a part; then they keep the values that transformers gives them."""

@@ -10,7 +10,7 @@ from ..errors import InputError
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, layer_norm, linear
 from .qwen_vl import QwenVL
-from .resize import PatchBudget, ResizeRule
+from .resize import PaddedPatchBudget, ResizeRule
 
 if TYPE_CHECKING:
     import torch
@@ -51,7 +51,7 @@ class KimiK25(QwenVL):
 
     def resize_rule(self, encoder: KimiK25VisionEncoderConfig, processor: Any = None) -> ResizeRule:
         most, side = (16384, 512) if processor is None else (processor.max_patches, processor.size.max_height)
-        return PatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
+        return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
 
     def image_processor_class(self) -> Any:
         from ..kimi_images import KimiImageProcessor

@@ -66,6 +66,7 @@ class Layout:
             (tokens, taps) each.
         frame_index: Each token's row in a table of frames, if there is one.
         pooling: Where the merger puts each token, and the weight it has there, if it pools; (tokens,) each.
+        positions: What else the family's stem needs to look its position table up.
     """
 
     grids: tuple[Grid, ...]
@@ -78,6 +79,7 @@ class Layout:
     position_taps: tuple[Tensor, Tensor] | None = None
     frame_index: Tensor | None = None
     pooling: tuple[Tensor, Tensor] | None = None
+    positions: tuple[Tensor, ...] = ()
     whole: Tensor = field(init=False)
     """[0, tokens], int32 on the CPU: what a block of transformers is given for a single segment, so that
     it calls attention once and reads nothing back from the device."""
