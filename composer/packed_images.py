@@ -77,19 +77,12 @@ def _join(parts: Sequence[Tensor]) -> Tensor:
     from torch.nn.functional import pad
 
     largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
-    return torch.cat(
-        [
-            pad(
-                part,
-                [
-                    n
-                    for axis in range(part.dim() - 1, 0, -1)
-                    for n in (0, largest[axis - 1] - part.shape[axis])
-                ],
-            )
-            for part in parts
-        ]
-    )
+    padded = []
+    for part in parts:
+        missing = [size - own for size, own in zip(largest, part.shape[1:], strict=True)]
+        # torch wants the last axis first, and what goes in front of each.
+        padded.append(pad(part, [n for m in reversed(missing) for n in (0, m)]) if any(missing) else part)
+    return torch.cat(padded)
 
 
 def try_out(resize_rule: Callable[[Any], ResizeRule]) -> Callable[[PilBackend], None]:

@@ -67,6 +67,12 @@ _READINGS = {
     "got_ocr2": _Reading("got_ocr2_vision"),
     "nemotron_h_omni": _Reading("radio", strategy="default"),
     "llama4": _Reading("llama4_vision_model"),
+    **{name: _Reading("siglip2_vision_model") for name in ("siglip2", "lfm2_vl")},
+    "idefics2": _Reading("idefics2_vision"),
+    "idefics3": _Reading("idefics3_vision"),
+    "aria": _Reading("idefics3_vision", -1, chooses=False),
+    "smolvlm": _Reading("smolvlm_vision"),
+    "gemma4": _Reading("gemma4_vision"),
 }
 """model_type of a model with a vision_config -> how it reads it."""
 
@@ -95,6 +101,8 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
         raise _error("model_type", message)
     reading = _READINGS[model_type]
+    if vision.get("model_type") == model_type:  # on the hub some name the whole model here
+        vision = {**vision, "model_type": reading.tower}
     encoder = _encoder({"model_type": reading.tower, **vision})
     selection = _selection(fields, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":

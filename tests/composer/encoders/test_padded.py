@@ -13,6 +13,7 @@ from padded import DEPTH, SHAPES, Batch, Theirs, batch_of, reference
 from safetensors import safe_open
 
 from vision_composer import compose, plan
+from vision_composer.errors import WeightsError
 
 NAMES = list(tiny.PADDED)
 LAYERS = [None, [-2], [0], [-1], [3, 1], [4, 0, 0]]
@@ -186,6 +187,22 @@ def test_only_what_is_used_exists_and_all_of_it_trains(
     assert planned.shapes.items() <= saved.items()
     assert planned.shapes.keys() == encoder.model.state_dict().keys()
     assert sum(parameter.numel() for parameter in encoder.parameters()) == planned.num_parameters
+
+
+@pytest.mark.parametrize(("bound", "refused"), [(torch.inf, False), (torch.nan, True)])
+def test_bounds_of_a_clamp_may_be_infinite(bound: float, refused: bool, tmp_path: Path) -> None:
+    name = "gemma4_vision/clipped"
+    model = tiny.reference(tiny.PADDED[name])
+    for path, buffer in model.named_buffers():
+        if path.endswith("_max"):
+            buffer.fill_(bound)
+    keys = config(name, {name: tiny.save(model, tmp_path)})
+    if refused:
+        with pytest.raises(WeightsError, match="holds NaN"):
+            compose(keys)
+    else:
+        batch = batch_of(name, SHAPES[1])
+        close(run(compose(keys), batch), Theirs(name, batch, model).last)
 
 
 @pytest.mark.parametrize("layers", [[-2, 0], None], ids=str)
