@@ -74,7 +74,7 @@ REQUIREMENTS: dict[AttentionBackend, Requirements] = {
     AttentionBackend.FLEX_ATTENTION: Requirements(
         cpu_reference=True, head_sizes=(16, None), declared="_supports_flex_attn"
     ),
-    AttentionBackend.EAGER: Requirements(merit="nothing else does"),
+    AttentionBackend.EAGER: Requirements(merit="plain matrix products"),
 }
 
 _ASSUMED_CAPABILITY = (8, 0)
@@ -228,7 +228,7 @@ def _capability(device: torch.device) -> tuple[tuple[int, int], str]:
     if (device.index or 0) < torch.cuda.device_count():
         return torch.cuda.get_device_capability(device), ""
     assumed = ".".join(map(str, _ASSUMED_CAPABILITY))
-    note = f"{device} is not in this machine: compute capability {assumed} is assumed, and the packages here"
+    note = f"{device} is not in this machine: assumed is compute capability {assumed}, and the packages here"
     return _ASSUMED_CAPABILITY, note
 
 

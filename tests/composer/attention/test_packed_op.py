@@ -148,19 +148,23 @@ class Graphs:
         return graph.forward
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex_attention"])
 @pytest.mark.parametrize("name", ["pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision"])
 def test_a_block_traces_whole_and_once_for_all_layouts(name: str, backend: str) -> None:
     torch._dynamo.reset()
-    plain = compose({"schema": 1, "encoder": tiny.PACKED[name], "attn_backend": backend})
-    compiled = copy.deepcopy(plain)
+    keys = {"schema": 1, "encoder": tiny.PACKED[name], "attn_backend": backend}
+    plain, compiled = compose(keys), compose(keys)
+    compiled.load_state_dict(plain.state_dict())
     graphs = Graphs()
     for block in compiled.blocks:
         block.compile(fullgraph=True, dynamic=True, backend=graphs)
     for grids in GRIDS:
         inputs = batch(plain, grids)
         with torch.no_grad():
-            got, want = torch.cat(compiled(**inputs)), torch.cat(plain(**inputs))
+            got, want = (
+                torch.cat(compiled(**inputs)),
+                torch.cat(plain(**inputs)),
+            )  # masks of flex: each its own
         torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
     # Of all blocks, too; those of Qwen2.5-VL are of two kinds, with other segments.
     assert graphs.count == (2 if name == "qwen2_5_vl_vision" else 1)
