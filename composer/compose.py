@@ -11,9 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .attention import select_attn_backend
-from .attention.own import eager_only
-from .attention.packed import register_packed_attention
+from .attention import plan_attention, register_attention
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
 from .encoders.generic import Generic
@@ -57,13 +55,7 @@ def compose(
     config, encoder, family = planned.config, planned.encoder, family_of(planned.encoder)
     where = _usable(device)
     parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
-    packed = planned.info.packed
-    if family.own_attention:
-        attention = eager_only(encoder.model_type, config.attn_backend)
-    else:
-        attention = select_attn_backend(
-            encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
-        )
+    attention = plan_attention(planned, where)
 
     model = load_model(
         family,
@@ -73,7 +65,7 @@ def compose(
         post_norm=bool(planned.norm_layers),
         head=config.head or config.merges,
         dtype=parameter_dtype,
-        attn_implementation=register_packed_attention() if packed else attention.implementation,
+        attn_implementation=register_attention(attention, packed=planned.info.packed),
     )
     preprocessor = _preprocessor(config)
     if isinstance(preprocessor, PackedImagePreprocessor) and isinstance(family, PackedFamily):

@@ -118,6 +118,13 @@ class PackedVisionEncoder(ComposedVisionEncoder):
                 levels.append(self.family.merged_level(self.model, k, hidden_states))
         return states, levels
 
+    def _make_block_masks(self, layout: Layout) -> None:
+        """Make flex_attention's masks if it runs the blocks: torch.compile cannot trace their making."""
+        attention = getattr(self, "attention", None)  # set by compose
+        if attention is not None and attention.implementation == "flex_attention":
+            for segments in filter(None, (layout.frames, layout.windows)):
+                _ = segments.block_mask
+
     def _layout(self, grids: tuple[Grid, ...]) -> Layout:
         key = (grids, self.device, self.dtype)
         if key in self._layouts:
@@ -126,6 +133,7 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         # What is cached in inference mode must still be good for training.
         with torch.inference_mode(False), torch.no_grad():
             layout = self.family.layout(self.model, grids, self.device, self.dtype)
+            self._make_block_masks(layout)
         self._layouts[key] = layout
         if len(self._layouts) > _LAYOUTS:
             self._layouts.popitem(last=False)

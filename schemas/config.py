@@ -22,7 +22,15 @@ SCHEMA_VERSION = 1
 FEATURE_SELECT_STRATEGIES: tuple[str, ...] = ("class", "default", "full")
 """Names that feature_select_strategy takes; plugins add to them."""
 
-ATTN_BACKENDS: tuple[str, ...] = ("eager", "sdpa", "flex_attention", "flash_attention_2")
+ATTN_BACKENDS: tuple[str, ...] = (
+    "eager",
+    "sdpa",
+    "varlen",
+    "flex_attention",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flash_attention_4",
+)
 """Names that attn_backend takes besides ``auto``; plugins add to them."""
 
 

@@ -21,4 +21,4 @@ def eager_only(model_type: str, override: str) -> AttentionChoice:
         raise BackendError(f"attention backend {override} cannot be used: {reason}; this works: eager")
     passed_over = dict.fromkeys(AttentionBackend, reason)
     del passed_over[AttentionBackend.EAGER]
-    return AttentionChoice(AttentionBackend.EAGER, reason, passed_over)
+    return AttentionChoice(AttentionBackend.EAGER, reason, passed_over, (AttentionBackend.EAGER,))
