@@ -3,5 +3,10 @@
 from __future__ import annotations
 
 from .balance import get_load_balance_assignment
+from .sharded import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
 
-__all__ = ["get_load_balance_assignment"]
+__all__ = [
+    "get_load_balance_assignment",
+    "run_dp_sharded_mrope_vision_model",
+    "run_dp_sharded_vision_model",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 
 from ..errors import InputError
 
@@ -38,3 +38,9 @@ def get_load_balance_assignment(
         hands[gpu].append(image)
         loads[gpu] += sizes[image]
     return list(chain.from_iterable(hands)), [len(hand) for hand in hands], loads
+
+
+def deal_in_order(images: int, ranks: int) -> list[list[int]]:
+    """Consecutive images to every rank, as evenly as can be."""
+    bounds = [images * rank // ranks for rank in range(ranks + 1)]
+    return [list(range(start, end)) for start, end in pairwise(bounds)]
