@@ -94,7 +94,7 @@ class ImageError(VisionComposerError, ValueError):
 
 
 class DistributedError(VisionComposerError, RuntimeError):
-    """A rank that failed, is gone, or runs something else than the others; names it, and its image if known."""
+    """A rank that failed, is gone, or runs something else; names it, and its image if known."""
 
 
 class BackendError(VisionComposerError, ValueError):

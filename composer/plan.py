@@ -122,10 +122,16 @@ class Plan:
         tokens = self.info.num_prefix_tokens + self.info.num_patches(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
-        pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
-        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
         head = family.head_flops(encoder, tokens) if self.config.head or self.merges else 0
-        return stem + blocks + head
+        return stem + self.num_blocks * 2 * tokens * matrices + self.attention_flops((width, height)) + head
+
+    def attention_flops(self, size: tuple[int, int]) -> int:
+        """Those of :meth:`flops` that attention's two products take, which grow with tokens times tokens.
+
+        Windows are counted as windows.
+        """
+        pairs = family_of(self.encoder).attention_pairs(self.encoder, self.num_blocks, self.info, size)
+        return 4 * pairs * self.info.hidden_size
 
     @property
     def _patch_values(self) -> int:

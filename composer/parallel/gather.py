@@ -32,7 +32,7 @@ class RowGather:
         async_op: Go on while data moves; :meth:`wait` then waits for it.
 
     Raises:
-        InputError: Another number of rows than ``counts`` says, or a device that the group has no backend for.
+        InputError: Another number of rows than ``counts`` says, or a device without a backend in the group.
         DistributedError: Another rank is gone.
     """
 

@@ -1,4 +1,4 @@
-"""The processes that share the work, and how they agree: on what they run, and on whether all of it went well."""
+"""The processes that share the work, and how they agree on what they run and that all went well."""
 
 from __future__ import annotations
 
