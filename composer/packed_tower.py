@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -74,9 +74,16 @@ class PackedVisionEncoder(ComposedVisionEncoder):
             return ()
         pixels = pixels.to(self.device, self.dtype)
         features = self._output(pixels, self._layout(grids))
-        merged = self.info.merge_size**2 if self.merge else 1
-        lengths = [t * h * w // merged for t, h, w in grids]
+        lengths = self.rows_per_image(grids)
         return tuple(part.contiguous() for part in torch.split(features, lengths, dim=-2))
+
+    def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
+        return self.family.read(self.info, inputs)[1]
+
+    def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
+        """Tokens of every image."""
+        merged = self.info.merge_size**2 if self.merge else 1
+        return [t * h * w // merged for t, h, w in grids]
 
     def _output(self, pixels: Tensor, layout: Layout) -> Tensor:
         states, levels = self._run(pixels, layout)

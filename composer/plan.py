@@ -170,6 +170,8 @@ class Plan:
             "num_checkpoint_tensors": None if self.shapes is None else len(self.shapes),
             "weights": config.weights.source,
             "attn_backend": config.attn_backend,
+            "parallel": "none" if config.parallel == "none" else config.parallel.model_dump(),
+            "training": config.training.model_dump(mode="json"),
             "images": [
                 {
                     "width": width,

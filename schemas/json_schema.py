@@ -49,6 +49,8 @@ def json_schema() -> dict[str, Any]:
     # An open choice: an editor offers these, and others may be registered.
     built_in = {"enum": ["class", "default", "full"]}
     properties["feature_select_strategy"]["anyOf"] = [built_in, {"type": "string"}]
+    freeze = definitions["TrainingConfig"]["properties"]["freeze"]
+    freeze["anyOf"] = [freeze["items"], {"type": freeze.pop("type"), "items": freeze.pop("items")}]
     required = root.pop("required")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

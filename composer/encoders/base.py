@@ -6,6 +6,7 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -240,6 +241,18 @@ class EncoderFamily:
             Hidden state 0, (images, tokens, hidden_size), and the keyword arguments of every block.
         """
         raise NotImplementedError
+
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch, as a batch of their own.
+
+        Args:
+            info: The encoder's facts.
+            inputs: What the module was called with.
+            images: Their indices, ascending; at least one.
+        """
+        return {name: value if value is None else value[list(images)] for name, value in inputs.items()}
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
         """The blocks, in order."""

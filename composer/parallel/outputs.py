@@ -27,7 +27,8 @@ class OwnRows:
     """Features of one rank's images.
 
     Attributes:
-        rows: (rows, ...), image after image; None on a rank without images that ran nothing.
+        rows: (rows, ...), image after image. On a rank without images None, or no rows that gradients flow
+            through.
         counts: Rows of every image.
     """
 
@@ -36,8 +37,8 @@ class OwnRows:
 
     def report(self, facts: dict[str, str]) -> Report:
         """What the other ranks must know of them."""
-        if self.rows is None:
-            return Report(facts)
+        if self.rows is None or not self.counts:
+            return Report(facts, requires_grad=self.rows is not None and self.rows.requires_grad)
         return Report(
             facts,
             count=len(self.counts),
@@ -69,17 +70,25 @@ def start_gather(
     Raises:
         DistributedError: Ranks whose features differ in dtype or width.
     """
-    dtype, shape = agreed_layout(reports)
-    rows = own.rows
-    if rows is None:
-        rows = torch.empty((0, *shape), dtype=dtype, device=device)
     return RowGather(
-        rows,
+        own_rows(own, reports, device),
         [sum(of_rank) for of_rank in counts],
         group,
         requires_grad=any(report.requires_grad for report in reports),
         async_op=async_op,
     )
+
+
+def own_rows(own: OwnRows, reports: Sequence[Report], device: torch.device) -> Tensor:
+    """This rank's rows; without images, no rows like those of the others.
+
+    Raises:
+        DistributedError: Ranks whose features differ in dtype or width.
+    """
+    dtype, shape = agreed_layout(reports)
+    if own.rows is None:
+        return torch.empty((0, *shape), dtype=dtype, device=device)
+    return own.rows if own.counts else own.rows.reshape(0, *shape).to(dtype)
 
 
 def agreed_layout(reports: Sequence[Report]) -> tuple[torch.dtype, tuple[int, ...]]:
