@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING
 
 from .errors import BackendError
 
@@ -40,10 +41,16 @@ def enable_gradient_checkpointing(tower: ComposedVisionEncoder) -> None:
     Raises:
         BackendError: Blocks that transformers cannot checkpoint.
     """
-    model: Any = tower.model
-    # The newer name, or that of the oldest supported transformers.
-    enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
-    try:
-        enable({"use_reentrant": False})
-    except ValueError as error:
-        raise BackendError(f"gradient_checkpointing: {str(error).partition(chr(10))[0]}") from error
+    from torch.utils.checkpoint import checkpoint
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [layer for layer in tower.model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise BackendError(
+            f"gradient_checkpointing: the blocks of {tower.info.model_type} are none of transformers' "
+            "GradientCheckpointingLayer"
+        )
+    # What the model's own switch does too, whose name changed between versions and which warns of adapters.
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -90,11 +91,20 @@ class DataParallel:
         Every rank must call ``wait()`` on what is returned.
         """
         tower = self._tower
+
+        def take(own: Sequence[int]) -> Mapping[str, Any]:
+            return tower.family.take(tower.info, inputs, own)
+
+        def smallest(grids: Sequence[Grid]) -> Mapping[str, Any]:
+            return take([min(range(len(grids)), key=lambda i: prod(grids[i]))])
+
+        sharded = self.config.inputs == "sharded"
         return self._start(
             lambda: tower.image_grids(inputs),
-            lambda own: tower.family.take(tower.info, inputs, own),
+            take,
             nothing=lambda: self._encode(**inputs),
-            sharded=self.config.inputs == "sharded",
+            spare=self._made_up if sharded else smallest,
+            sharded=sharded,
         )
 
     def encode_owned(
@@ -126,7 +136,9 @@ class DataParallel:
             batch = self._tower.preprocessor.collate(batches)
             return {name: tensor.to(self._tower.device) for name, tensor in batch.items()}
 
-        return self._start(lambda: grids, take, nothing=self._no_images, exact=exact).wait()
+        return self._start(
+            lambda: grids, take, nothing=self._no_images, spare=self._made_up, exact=exact
+        ).wait()
 
     def encode_pictures(self, pictures: Sequence[Picture], *, first: int = 0) -> Features:
         """Encode pictures, each opened by the rank that encodes it; of the others only the size is read.
@@ -156,6 +168,7 @@ class DataParallel:
         take: Callable[[list[int]], Mapping[str, Any]],
         *,
         nothing: Callable[[], Features],
+        spare: Callable[[Sequence[Grid]], Mapping[str, Any]],
         sharded: bool = False,
         exact: bool = True,
     ) -> PendingFeatures:
@@ -172,7 +185,12 @@ class DataParallel:
                 mine = hands[self.rank]
                 digest = sha256(repr(grids).encode()).hexdigest()[:8]
                 facts["batch"] = f"{len(grids)} images, {digest}"
-            own = self._own(mine, take, others_run=bool(grids) or sharded)
+            if mine:
+                own = self._own(mine, take)
+            elif grids or sharded:
+                own = OwnRows(without_images(self._tower, lambda: self._rows(spare(grids))), [])
+            else:
+                own = OwnRows(None, [])
             if exact:
                 check_counts(own.counts, mine, [planned[i] for i in mine])
             return (own, hands, planned), own.report(facts)
@@ -193,24 +211,20 @@ class DataParallel:
         gather = start_gather(own, counts, reports, self.group, self._tower.device, async_op=True)
         return PendingFeatures(lambda: self._unpacked(gather.wait(), hands, counts))
 
-    def _own(
-        self, images: list[int], take: Callable[[list[int]], Mapping[str, Any]], *, others_run: bool
-    ) -> OwnRows:
-        """This rank's features."""
-        if images:
-            try:
-                return _packed(self._encode(**take(images)))
-            except Exception as error:
-                error.add_note(f"in a batch of images {', '.join(map(str, images))}")
-                raise
-        rows = without_images(self._tower, self._placeholder_rows) if others_run else None
-        return OwnRows(rows, [])
+    def _own(self, images: list[int], take: Callable[[list[int]], Mapping[str, Any]]) -> OwnRows:
+        """Features of this rank's images."""
+        inputs = take(images)
+        try:
+            return _packed(self._encode(**inputs))
+        except Exception as error:
+            error.add_note(f"in a batch of images {', '.join(map(str, images))}")
+            raise
 
-    def _placeholder_rows(self) -> Tensor:
-        rows = _packed(self._encode(**self._placeholder())).rows
+    def _rows(self, inputs: Mapping[str, Any]) -> Tensor:
+        rows = _packed(self._encode(**inputs)).rows
         return torch.empty(0) if rows is None else rows
 
-    def _placeholder(self) -> dict[str, Tensor]:
+    def _made_up(self, grids: Sequence[Grid] = ()) -> dict[str, Tensor]:
         """Inputs of a small image that nobody sees."""
         tower, info = self._tower, self._tower.info
         if info.packed:
@@ -219,7 +233,7 @@ class DataParallel:
         return {"pixel_values": torch.zeros(1, info.num_channels, side, side, device=tower.device)}
 
     def _no_images(self) -> Features:
-        return () if self._tower.info.packed else self._placeholder_rows()[:0]
+        return () if self._tower.info.packed else self._rows(self._made_up())[:0]
 
     def _picture_grid(self, picture: Picture) -> Grid:
         info = self._tower.info

@@ -1,19 +1,13 @@
-"""The seed's data-parallel functions on plain modules; the cases run on every rank, in ``sharded_cases``."""
+"""The seed's data-parallel functions in one process; ``test_ranks`` runs them on several."""
 
 from __future__ import annotations
 
 import pytest
 import sharded_cases
 import torch
-from ranks import on_ranks
 
 from vision_composer import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
 from vision_composer.errors import InputError
-
-
-@pytest.mark.parametrize("world", [2, 3, 4])
-def test_modules_of_every_kind(world: int) -> None:
-    on_ranks(world, sharded_cases.plain_modules)
 
 
 def test_one_process() -> None:
