@@ -32,7 +32,11 @@ if TYPE_CHECKING:
         register_feature_selector,
         resolve_visual_encoder_outputs,
     )
-    from .parallel import get_load_balance_assignment
+    from .parallel import (
+        get_load_balance_assignment,
+        run_dp_sharded_mrope_vision_model,
+        run_dp_sharded_vision_model,
+    )
     from .plan import Plan, plan
     from .positions import get_llm_pos_ids_for_vision, mrope_position_ids
     from .presets import load_config
@@ -54,7 +58,11 @@ _HOME = {
         "register_feature_selector",
         "resolve_visual_encoder_outputs",
     ),
-    "parallel": ("get_load_balance_assignment",),
+    "parallel": (
+        "get_load_balance_assignment",
+        "run_dp_sharded_mrope_vision_model",
+        "run_dp_sharded_vision_model",
+    ),
     "plan": ("Plan", "plan"),
     "positions": ("get_llm_pos_ids_for_vision", "mrope_position_ids"),
     "presets": ("load_config",),
@@ -90,6 +98,8 @@ __all__ = [
     "register_encoder",
     "register_feature_selector",
     "resolve_visual_encoder_outputs",
+    "run_dp_sharded_mrope_vision_model",
+    "run_dp_sharded_vision_model",
     "should_torch_compile_mm_vit",
 ]
 

@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ..registry import Registry
 from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
+from .running import ParallelConfig, TrainingConfig
 
 PostNorm = Literal["auto", "none", "last", "each"]
 DType = Literal["float32", "float16", "bfloat16"]
@@ -155,8 +156,10 @@ class TowerConfig(ConfigModel):
     """``auto``, or the attention backend to insist on."""
     compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
     """``true``, or how torch.compile is applied."""
-    parallel: Literal["none"] = "none"
-    """How images are spread over processes."""
+    parallel: Literal["none"] | ParallelConfig = "none"
+    """``none``, or how images are spread over processes: ``{mode: data}``."""
+    training: TrainingConfig = TrainingConfig()
+    """What is trained, and how."""
 
     @field_validator("select_layers", mode="before")
     @classmethod
@@ -179,6 +182,16 @@ class TowerConfig(ConfigModel):
         # Validated here, so that an error's location is a YAML path without the union's branch names.
         return CompileConfig.model_validate(value) if isinstance(value, Mapping) else value
 
+    @field_validator("parallel", mode="before")
+    @classmethod
+    def _parallel_block(cls, value: Any) -> Any:
+        if value == "none" or isinstance(value, ParallelConfig):
+            return value
+        if not isinstance(value, Mapping):
+            message = "expected none, or a mapping such as {mode: data}"
+            raise invalid("parallel", problem("VC103", message, value=value))
+        return ParallelConfig.model_validate(value)
+
     @model_validator(mode="after")
     def _rules(self) -> Self:
         problems = [
@@ -188,6 +201,7 @@ class TowerConfig(ConfigModel):
             *self._head_rules(),
             *self._deepstack_rules(),
             *self._run_rules(),
+            *self._training_rules(),
         ]
         if problems:
             raise invalid(type(self).__name__, *problems)
@@ -287,6 +301,24 @@ class TowerConfig(ConfigModel):
             hint = did_you_mean(backend, known)
             message = f"unknown backend {backend!r}{hint}; known: {', '.join(known)}"
             problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
+        return problems
+
+    def _training_rules(self) -> list[InitErrorDetails]:
+        problems = []
+        depth, generic = self.encoder.num_hidden_layers, isinstance(self.encoder, GenericEncoderConfig)
+        if self.training.frozen_blocks > depth:
+            message = f"an encoder of {depth} layers has no {self.training.frozen_blocks} blocks to freeze"
+            problems.append(problem("VC201", message, "training", "freeze", value=list(self.training.freeze)))
+        if generic and not set(self.training.freeze) <= {"all"}:
+            message = "the generic adapter does not know the parts of the encoder; freeze all, or nothing"
+            problems.append(problem("VC104", message, "training", "freeze", value=list(self.training.freeze)))
+        if (
+            self.parallel != "none"
+            and isinstance(self.compile, CompileConfig)
+            and self.compile.scope == "tower"
+        ):
+            message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
+            problems.append(problem("VC104", message, "compile", "scope", value="tower"))
         return problems
 
     @property

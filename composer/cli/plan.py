@@ -77,6 +77,9 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    from ..schemas import TrainingConfig
+    from ..schemas.dump import inline
+
     depth, blocks = facts["num_hidden_layers"], facts["num_blocks"]
     norms = facts["norm_layers"]
     rows = [
@@ -89,6 +92,10 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         *_attention(facts),
         ("weights", facts["weights"] or "none: random initialisation"),
     ]
+    if facts["parallel"] != "none":
+        rows.append(("parallel", inline(facts["parallel"])))
+    if facts["training"] != TrainingConfig().model_dump(mode="json"):
+        rows.append(("training", inline(facts["training"])))
     if facts["num_parameters"] is not None:
         size = f"{_short(facts['num_parameters'])} in {facts['num_checkpoint_tensors']} tensors"
         rows.append(("parameters", f"{size}, {_short(facts['num_bytes'])}B"))

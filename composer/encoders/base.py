@@ -6,7 +6,7 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
@@ -326,6 +326,18 @@ class EncoderFamily:
         Called for a family with ``out_hidden_size``, with what the post-norm made of that state.
         """
         raise NotImplementedError
+
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch, as a batch of their own.
+
+        Args:
+            info: The encoder's facts.
+            inputs: What the module was called with.
+            images: Their indices, ascending; at least one.
+        """
+        return {name: value if value is None else value[list(images)] for name, value in inputs.items()}
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
         """The blocks, in order."""

@@ -76,6 +76,22 @@ class PackedFamily(EncoderFamily):
         """
         raise NotImplementedError
 
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch: of inputs with a row per patch theirs, and their rows of the others."""
+        import torch
+
+        sizes = [t * h * w for t, h, w in self.read(info, inputs)[1]]
+
+        def some(value: Tensor) -> Tensor:
+            if len(value) == len(sizes):  # also where every image is one patch
+                return value[list(images)]
+            pieces = torch.split(value, sizes)
+            return torch.cat([pieces[i] for i in images])
+
+        return {name: value if value is None else some(value) for name, value in inputs.items()}
+
     def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
         """Where the tokens of the grids stand."""
         raise NotImplementedError

@@ -35,8 +35,9 @@ CONFIG = {"schema": 1, "encoder": ENCODER}
 
 # Problems that only a look at several values, at other files or at a default can find.
 BEYOND_A_SCHEMA = {
-    "broken_base", "head_and_layers", "heads_do_not_divide", "layer_out_of_range", "list_over_mapping",
-    "no_class_token", "no_head", "no_post_norm", "revision_without_source", "rope_type", "unfilled",
+    "broken_base", "cost_table_unused", "freeze_in_generic", "head_and_layers", "heads_do_not_divide",
+    "layer_out_of_range", "list_over_mapping", "no_class_token", "no_head", "no_post_norm",
+    "parallel_compiled_tower", "revision_without_source", "rope_type", "sharded_and_balanced", "unfilled",
     "unknown_strategy",
 }  # fmt: skip
 
