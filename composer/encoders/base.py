@@ -51,6 +51,7 @@ class VisionEncoderInfo:
         temporal_patch_size: Frames in a patch.
         out_hidden_size: Width of a merged token; 0 without a merger.
         pools_frames: Whether the merger makes one frame of all of a clip's.
+        attends_across_frames: Whether the frames of a clip attend to each other.
         grid_multiple: What rows and columns of a packed image's patches must be multiples of.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
         num_suffix_tokens: Non-patch tokens behind the patches.
@@ -75,6 +76,7 @@ class VisionEncoderInfo:
     temporal_patch_size: int = 1
     out_hidden_size: int = 0
     pools_frames: bool = False
+    attends_across_frames: bool = False
     grid_multiple: int = 1
     resize: ResizeRule | None = None
     num_suffix_tokens: int = 0

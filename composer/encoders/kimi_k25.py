@@ -47,6 +47,7 @@ class KimiK25(QwenVL):
             grid_multiple=encoder.merge_kernel_size,
             out_hidden_size=encoder.merged_width,
             pools_frames=True,
+            attends_across_frames=True,
         )
 
     def resize_rule(self, encoder: KimiK25VisionEncoderConfig, processor: Any = None) -> ResizeRule:

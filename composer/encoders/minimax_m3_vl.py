@@ -38,6 +38,7 @@ class MiniMaxM3VL(QwenVL):
             super(QwenVL, self).info_with(encoder, resize),
             grid_multiple=encoder.spatial_merge_size,
             temporal_patch_size=encoder.temporal_patch_size,
+            attends_across_frames=True,
         )
 
     def stem_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:

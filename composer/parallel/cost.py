@@ -153,14 +153,15 @@ def _identity(plan: Plan) -> dict[str, Any]:
 
 
 def _flops(plan: Plan, grid: Sequence[int]) -> tuple[int, int]:
-    """Linear and attention FLOPs of an image; the frames of a clip do not attend to each other."""
+    """Linear and attention FLOPs of an image or clip."""
     frames, rows, columns = grid
     size = (columns * plan.info.patch_size, rows * plan.info.patch_size)
     total = plan.flops(*size)
     if total is None:  # the generic adapter's images are all of one size
         return frames * rows * columns, 0
     attention = plan.attention_flops(size)
-    return frames * (total - attention), frames * attention
+    together = frames if plan.info.attends_across_frames else 1
+    return frames * (total - attention), frames * together * attention
 
 
 def _non_negative(terms: FloatArray, seconds: FloatArray) -> list[float]:

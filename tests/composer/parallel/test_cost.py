@@ -36,8 +36,9 @@ PIXTRAL = {"schema": 1, "encoder": tiny.PACKED["pixtral"]}
 
 
 @pytest.mark.parametrize("grid", [(1, 2, 2), (1, 10, 14), (3, 6, 26)])
-def test_costs_are_operations(grid: tuple[int, int, int]) -> None:
-    encoder = compose(QWEN)
+@pytest.mark.parametrize("name", ["qwen2_5_vl_vision", "minimax_m3_vl_vision"])
+def test_costs_are_operations(name: str, grid: tuple[int, int, int]) -> None:
+    encoder = compose({"schema": 1, "encoder": tiny.PACKED[name]})
     patches = torch.zeros(grid[0] * grid[1] * grid[2], 3 * 2 * 16)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         encoder(pixel_values=patches, image_grid_thw=torch.tensor([grid]))
