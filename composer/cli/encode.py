@@ -35,7 +35,7 @@ def encode(
 
     A picture that cannot be read is reported, listed in NAME.failed.jsonl beside the output, and passed over.
 
-    Exit code: 0 all encoded, 1 some pictures failed, 2 nothing was run.
+    Exit status: 0 for all encoded, 1 if some pictures failed, 2 if nothing was run.
     """
     from ..compose import compose
     from ..encode import expand_sources, output_file
