@@ -12,9 +12,7 @@ import typer
 
 Paths = Annotated[
     list[str],
-    typer.Argument(
-        metavar="PATHS...", help="YAML files, folders that are searched for them, or - for stdin."
-    ),
+    typer.Argument(metavar="PATHS", help="YAML files, folders that are searched for them, or - for stdin."),
 ]
 
 

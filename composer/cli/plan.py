@@ -9,25 +9,22 @@ from typing import Annotated, Any
 import typer
 
 from .backends import Device, describe, parse_device
-from .options import Plugins, Root
+from .options import Config, Overrides, Plugins, Root
 
 _UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def plan(
-    config: Annotated[str, typer.Argument(help="A preset's name, a YAML file, or a saved tower's folder.")],
+    config: Config,
     image_size: Annotated[
         list[str] | None,
         typer.Option("--image-size", metavar="WxH", help="Size in pixels of an image; repeatable."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config."),
-    ] = None,
+    set_: Overrides = None,
     device: Device = None,
+    root: Root = None,
     plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    root: Root = None,
 ) -> None:
     """Say what a config amounts to: layers, widths, tokens, parameters, operations. Reads no weights.
 
