@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 from .attention import select_attn_backend
-from .attention.own import eager_only
+from .attention.limited import select_among
 from .attention.packed import register_packed_attention
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
 from .encoders.generic import Generic
+from .encoders.mllama import Mllama
 from .encoders.packed import PackedFamily
 from .errors import InputError
 from .images import ImagePreprocessor, load_image_processor
@@ -24,6 +25,7 @@ from .packed_images import PackedImagePreprocessor, try_out
 from .packed_tower import PackedVisionEncoder
 from .plan import Plan, plan
 from .schemas import CompileConfig, TowerConfig
+from .tiled_tower import TiledVisionEncoder
 from .tower import ComposedVisionEncoder
 from .weights import load_model, local_folder
 
@@ -58,8 +60,8 @@ def compose(
     where = _usable(device)
     parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
     packed = planned.info.packed
-    if family.own_attention:
-        attention = eager_only(encoder.model_type, config.attn_backend)
+    if family.attention_backends:
+        attention = select_among(family.attention_backends, encoder.model_type, config.attn_backend)
     else:
         attention = select_attn_backend(
             encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
@@ -104,6 +106,16 @@ def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
             deepstack_layers=planned.deepstack_layers,
             deepstack=config.deepstack,
         )
+    if isinstance(family, Mllama):
+        return TiledVisionEncoder(
+            model,
+            family,
+            planned.info,
+            select_layers=planned.select_layers,
+            norm_layers=planned.norm_layers,
+            feature_select_strategy=config.feature_select_strategy,
+            inner_layers=getattr(planned.encoder, "inner_layers", ()) if config.merges else (),
+        )
     return ComposedVisionEncoder(
         model,
         family,
@@ -142,7 +154,7 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
     weights = config.weights
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
     defaults = family.image_processor_defaults(config.encoder)
-    if isinstance(family, PackedFamily):
+    if isinstance(family, (PackedFamily, Mllama)):
         rule = partial(family.resize_rule, config.encoder)
         processor = load_image_processor(
             family.image_processor_class(),

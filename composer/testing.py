@@ -60,7 +60,7 @@ def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
     Raises:
         ConformanceError: The first property that does not hold, and how; an AssertionError too. Whatever
             else the family raises on the way is its cause.
-        InputError: No valid config block, or one of the generic adapter or of a packed encoder.
+        InputError: No valid config block, or one of the generic adapter or of a packed or tiled encoder.
     """
     config = _config(encoder)
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
@@ -86,8 +86,9 @@ def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
         raise InputError(f"not a valid encoder block: {reasons}") from None
     if isinstance(config, GenericEncoderConfig):
         raise InputError("the generic adapter makes none of the promises that check_encoder checks")
-    if config.rope_type != "none":
-        raise InputError(f"check_encoder covers dense encoders; {config.model_type} is {config.rope_type}")
+    if config.rope_type != "none" or config.tiled:
+        kind = "tiled" if config.tiled else config.rope_type
+        raise InputError(f"check_encoder covers dense encoders; {config.model_type} is {kind}")
     return config
 
 

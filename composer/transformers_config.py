@@ -55,6 +55,7 @@ _READINGS = {
     "aimv2": _Reading("aimv2_vision_model"),
     "blip-2": _Reading("blip_2_vision_model"),
     "got_ocr2": _Reading("got_ocr2_vision"),
+    "mllama": _Reading("mllama_vision_model"),
     "nemotron_h_omni": _Reading("radio", strategy="default"),
     "llama4": _Reading("llama4_vision_model"),
 }

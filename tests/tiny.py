@@ -183,6 +183,38 @@ PACKED: dict[str, dict[str, Any]] = {
 }
 """The same of the packed families."""
 
+_MLLAMA = {
+    "hidden_size": 32,
+    "attention_heads": 4,
+    "num_hidden_layers": 4,
+    "num_global_layers": 2,
+    "intermediate_size": 48,
+    "image_size": 16,
+    "patch_size": 8,
+}
+
+TILED: dict[str, dict[str, Any]] = {
+    name: {"model_type": name.partition("/")[0], **_MLLAMA, **fields}
+    for name, fields in {
+        "mllama_vision_model": {"intermediate_layers_indices": [2, 0]},
+        "mllama_vision_model/six": {
+            "intermediate_layers_indices": [3, -1, 1],
+            "max_num_tiles": 6,
+            "supported_aspect_ratios": [
+                [rows, columns] for rows in range(1, 7) for columns in range(1, 6 // rows + 1)
+            ],
+            "image_size": 29,
+            "num_channels": 1,
+        },
+        "mllama_vision_model/one": {
+            "intermediate_layers_indices": [0],
+            "max_num_tiles": 1,
+            "supported_aspect_ratios": [[1, 1]],
+        },
+    }.items()
+}
+"""The same of the families that see tiles."""
+
 
 def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
     """transformers' own full module, every parameter random (norms, scales and biases too), in eval mode."""

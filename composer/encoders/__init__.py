@@ -31,6 +31,7 @@ from .llama4 import Llama4
 from .metaclip_2 import MetaClip2
 from .minimax_m3_vl import MiniMaxM3VL
 from .mlcd import MLCD
+from .mllama import Mllama
 from .pixtral import Pixtral
 from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
@@ -56,6 +57,7 @@ FAMILIES: dict[str, EncoderFamily] = {
         MetaClip2(),
         MiniMaxM3VL(),
         MLCD(),
+        Mllama(),
         Pixtral(),
         Qwen25VL(),
         Qwen2VL(),

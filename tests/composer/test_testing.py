@@ -18,7 +18,7 @@ from vision_composer.schemas import ENCODER_CONFIGS, ENCODER_PLUGINS, EncoderCon
 from vision_composer.schemas.encoders.clip import CLIPVisionEncoderConfig
 from vision_composer.testing import check_encoder
 
-DENSE = [name for name, config in ENCODER_CONFIGS.items() if config.rope_type == "none"]
+DENSE = [name for name, config in ENCODER_CONFIGS.items() if config.rope_type == "none" and not config.tiled]
 VARIANTS = [name for name, encoder in tiny.ENCODERS.items() if "/" in name and encoder["model_type"] in DENSE]
 
 
