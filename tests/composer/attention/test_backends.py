@@ -61,7 +61,7 @@ def test_the_seed_function() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, e in tiny.ENCODERS.items() if not FAMILIES[e["model_type"]].own_attention]
+    "name", [name for name, e in tiny.ENCODERS.items() if not FAMILIES[e["model_type"]].attention_backends]
 )
 def test_eager_and_sdpa_agree(name: str) -> None:
     pixel_values = tiny.pixels(tiny.ENCODERS[name])

@@ -1,4 +1,4 @@
-"""Families whose blocks compute attention themselves."""
+"""Families that only some backends run."""
 
 from __future__ import annotations
 
@@ -9,20 +9,27 @@ from vision_composer import AttentionBackend, compose
 from vision_composer.encoders import FAMILIES
 from vision_composer.errors import BackendError
 
-OWN = [name for name, encoder in tiny.ENCODERS.items() if FAMILIES[encoder["model_type"]].own_attention]
+LIMITED = {
+    name: FAMILIES[encoder["model_type"]].attention_backends
+    for name, encoder in (tiny.ENCODERS | tiny.TILED).items()
+    if FAMILIES[encoder["model_type"]].attention_backends
+}
 
 
-@pytest.mark.parametrize("asked", ["auto", "eager"])
-@pytest.mark.parametrize("name", OWN)
-def test_the_choice_says_so(name: str, asked: str) -> None:
-    tower = compose({"schema": 1, "encoder": tiny.ENCODERS[name], "attn_backend": asked})
-    assert tower.attention.backend is AttentionBackend.EAGER
-    assert "compute attention themselves" in tower.attention.reason
-    assert set(tower.attention.passed_over) == set(AttentionBackend) - {AttentionBackend.EAGER}
+@pytest.mark.parametrize("name", LIMITED)
+def test_the_best_of_them_is_chosen_and_the_rest_explained(name: str) -> None:
+    attention = compose({"schema": 1, "encoder": (tiny.ENCODERS | tiny.TILED)[name]}).attention
+    assert attention.implementation == LIMITED[name][0]
+    assert attention.reason.endswith(f"runs on {' and '.join(LIMITED[name])} only")
+    assert set(attention.passed_over) == set(AttentionBackend) - {attention.backend}
 
 
-@pytest.mark.parametrize("asked", ["sdpa", "flex_attention"])
-@pytest.mark.parametrize("name", OWN)
-def test_another_backend_is_refused(name: str, asked: str) -> None:
-    with pytest.raises(BackendError, match=rf"{asked} cannot be used: .* themselves; this works: eager"):
-        compose({"schema": 1, "encoder": tiny.ENCODERS[name], "attn_backend": asked})
+@pytest.mark.parametrize("asked", [backend.value for backend in AttentionBackend])
+@pytest.mark.parametrize("name", LIMITED)
+def test_one_that_is_asked_for(name: str, asked: str) -> None:
+    keys = {"schema": 1, "encoder": (tiny.ENCODERS | tiny.TILED)[name], "attn_backend": asked}
+    if asked in LIMITED[name]:
+        assert compose(keys).attention.implementation == asked
+        return
+    with pytest.raises(BackendError, match=f"attention backend {asked} cannot be used: .* only"):
+        compose(keys)
