@@ -86,7 +86,7 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
         raise _error("model_type", message)
     reading = _READINGS[model_type]
-    encoder = _encoder({"model_type": reading.tower, **vision})
+    encoder = _encoder({**vision, "model_type": vision.get("model_type") or reading.tower})
     selection = _selection(fields, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)

@@ -89,9 +89,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "metaclip_2_vision_model": {"intermediate_size": 48},
         "mlcd_vision_model": {"intermediate_size": 48},
         "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
-        "radio/swiglu": {
-            "mlp_ratio": 3.0,
-            "use_swiglu_ffn": True,
+        "radio/grey": {
+            "mlp_ratio": 1.7,
             "qkv_bias": False,
             "max_img_size": 20,
             "num_cls_tokens": 1,
@@ -280,7 +279,8 @@ def merged(model: Any, state: torch.Tensor) -> torch.Tensor:
 
 def post_norm(model: Any) -> torch.nn.Module:
     """transformers' norm behind the last block."""
-    return model.get_submodule(FAMILIES[model.config.model_type].post_norm)
+    family = next(f for f in FAMILIES.values() if f.model_class == type(model).__name__)
+    return model.get_submodule(family.post_norm)
 
 
 def takes_any_size(encoder: dict[str, Any]) -> bool:

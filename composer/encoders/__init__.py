@@ -143,9 +143,10 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     Raises:
         ConfigError: No family for the model_type, or values that the family refuses.
     """
-    fields = _fields(getattr(config, "vision_config", config))
+    vision = getattr(config, "vision_config", config)
+    fields = _fields(vision)
     fields = _fields(fields.get("vision_config", fields))
-    model_type = str(fields.get("model_type"))
+    model_type = str(fields.get("model_type") or _by_class(type(vision).__name__))
     config_class = ENCODER_CONFIGS.get(model_type)
     if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
         config_class = plugin[0]
@@ -154,7 +155,8 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
         raise ConfigError(Problem("VC105", f"no family for model_type {model_type!r}; there are: {families}"))
     known = config_class.model_fields
     try:
-        return encoder_config({key: value for key, value in fields.items() if key in known})
+        values = {key: value for key, value in fields.items() if key in known}
+        return encoder_config(values | {"model_type": model_type})
     except ValidationError as error:
         raise ConfigError(
             [
@@ -162,6 +164,11 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 for line in error.errors(include_url=False)
             ]
         ) from None
+
+
+def _by_class(name: str) -> str | None:
+    """The family of a transformers config class; the oldest ones do not all say their model_type."""
+    return next((key for key, family in FAMILIES.items() if family.config_class == name), None)
 
 
 def _fields(config: Any) -> Mapping[str, Any]:

@@ -78,14 +78,14 @@ def hidden_states(name: str, batch: dict[str, Any]) -> list[torch.Tensor]:
     model = reference(name)
     states: list[torch.Tensor] = []
 
-    def first(module: Any, args: Any, kwargs: Any) -> None:
-        states.append(kwargs["hidden_states"])
+    def first(module: Any, args: Any) -> None:
+        states.append(args[0])
 
     def each(module: Any, args: Any, output: torch.Tensor) -> None:
         states.append(output)
 
     blocks = model.transformer.layers
-    hooks = [blocks[0].register_forward_pre_hook(first, with_kwargs=True)]
+    hooks = [blocks[0].input_layernorm.register_forward_pre_hook(first)]
     hooks += [block.register_forward_hook(each) for block in blocks]
     with torch.no_grad():
         model(**batch)
