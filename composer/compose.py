@@ -15,6 +15,7 @@ from .attention import plan_attention, register_attention
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
 from .encoders.generic import Generic
+from .encoders.mllama import Mllama
 from .encoders.packed import PackedFamily
 from .errors import InputError
 from .images import ImagePreprocessor, load_image_processor
@@ -23,6 +24,7 @@ from .packed_tower import PackedVisionEncoder
 from .parallel import compose_on_ranks, join_group
 from .plan import Plan, plan
 from .schemas import CompileConfig, TowerConfig, WeightsConfig
+from .tiled_tower import TiledVisionEncoder
 from .tower import ComposedVisionEncoder
 from .training import prepare_training
 from .weights import load_model, local_folder
@@ -121,6 +123,16 @@ def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
             deepstack_layers=planned.deepstack_layers,
             deepstack=config.deepstack,
         )
+    if isinstance(family, Mllama):
+        return TiledVisionEncoder(
+            model,
+            family,
+            planned.info,
+            select_layers=planned.select_layers,
+            norm_layers=planned.norm_layers,
+            feature_select_strategy=config.feature_select_strategy,
+            inner_layers=getattr(planned.encoder, "inner_layers", ()) if config.merges else (),
+        )
     return ComposedVisionEncoder(
         model,
         family,
@@ -158,7 +170,7 @@ def _preprocessor(config: TowerConfig, weights: WeightsConfig) -> ImagePreproces
     family = family_of(config.encoder)
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
     defaults = family.image_processor_defaults(config.encoder)
-    if isinstance(family, PackedFamily):
+    if isinstance(family, (PackedFamily, Mllama)):
         rule = partial(family.resize_rule, config.encoder)
         processor = load_image_processor(
             family.image_processor_class(),

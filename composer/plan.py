@@ -55,12 +55,12 @@ class Plan:
 
     @property
     def layout(self) -> str:
-        """Axes of the output; a packed encoder returns a tuple, one tensor per image."""
+        """Axes of the output; an encoder of packed or tiled images returns a tuple, one tensor per image."""
         if self.info.packed:
             return (
                 "(levels, tokens, width) per image" if self.separate_levels else "(tokens, width) per image"
             )
-        return "(images, tokens, width)"
+        return "(tokens, width) per image" if self.info.tiled else "(images, tokens, width)"
 
     @cached_property
     def num_parameters(self) -> int | None:
@@ -97,11 +97,13 @@ class Plan:
         info, merges = self.info, self.config.merges
         if info.packed:
             return tokens if merges else info.num_patches(width, height, frames)
-        return get_num_selected_vision_tokens(
-            tokens if merges else info.sequence_length(width, height),
+        patches_only = merges and not info.tiled
+        tiles = info.num_tiles(width, height)
+        return tiles * get_num_selected_vision_tokens(
+            (tokens if merges else info.sequence_length(width, height)) // tiles,
             self.config.feature_select_strategy,
-            num_prefix_tokens=0 if merges else info.num_prefix_tokens,
-            num_suffix_tokens=0 if merges else info.num_suffix_tokens,
+            num_prefix_tokens=0 if patches_only else info.num_prefix_tokens,
+            num_suffix_tokens=0 if patches_only else info.num_suffix_tokens,
             hidden_size=info.out_hidden_size if merges else info.hidden_size,
         )
 
@@ -159,6 +161,7 @@ class Plan:
             "patch_size": info.patch_size,
             "any_size": info.any_size,
             "packed": info.packed,
+            "tiled": info.tiled,
             "merge_size": info.merge_size,
             "temporal_patch_size": info.temporal_patch_size,
             "merged": self.config.merges,

@@ -65,6 +65,7 @@ _READINGS = {
     "aimv2": _Reading("aimv2_vision_model"),
     "blip-2": _Reading("blip_2_vision_model"),
     "got_ocr2": _Reading("got_ocr2_vision"),
+    "mllama": _Reading("mllama_vision_model"),
     "nemotron_h_omni": _Reading("radio", strategy="default"),
     "llama4": _Reading("llama4_vision_model"),
     **{name: _Reading("siglip2_vision_model") for name in ("siglip2", "lfm2_vl")},
@@ -103,7 +104,7 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
     reading = _READINGS[model_type]
     if vision.get("model_type") == model_type:  # on the hub some name the whole model here
         vision = {**vision, "model_type": reading.tower}
-    encoder = _encoder({"model_type": reading.tower, **vision})
+    encoder = _encoder({**vision, "model_type": vision.get("model_type") or reading.tower})
     selection = _selection(fields, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)

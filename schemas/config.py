@@ -232,7 +232,7 @@ class TowerConfig(ConfigModel):
         if strategy == "class" and not self.encoder.has_class_token:
             message = f"{self.encoder.model_type} has no class token; use default or full"
             return [problem("VC202", message, "feature_select_strategy", value=strategy)]
-        if strategy == "class" and self.merges:
+        if strategy == "class" and self.merges and not self.encoder.tiled:
             message = "the tower's own output is merged and holds no class token; name select_layers"
             return [problem("VC202", message, "feature_select_strategy", value=strategy)]
         if self.encoder.packed and strategy not in ("full", "default"):

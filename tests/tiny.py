@@ -89,9 +89,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
         "metaclip_2_vision_model": {"intermediate_size": 48},
         "mlcd_vision_model": {"intermediate_size": 48},
         "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
-        "radio/swiglu": {
-            "mlp_ratio": 3.0,
-            "use_swiglu_ffn": True,
+        "radio/grey": {
+            "mlp_ratio": 1.7,
             "qkv_bias": False,
             "max_img_size": 20,
             "num_cls_tokens": 1,
@@ -211,6 +210,38 @@ PADDED: dict[str, dict[str, Any]] = {
 }
 """The same of the packed families that transformers runs as padded batches."""
 
+_MLLAMA = {
+    "hidden_size": 32,
+    "attention_heads": 4,
+    "num_hidden_layers": 4,
+    "num_global_layers": 2,
+    "intermediate_size": 48,
+    "image_size": 16,
+    "patch_size": 8,
+}
+
+TILED: dict[str, dict[str, Any]] = {
+    name: {"model_type": name.partition("/")[0], **_MLLAMA, **fields}
+    for name, fields in {
+        "mllama_vision_model": {"intermediate_layers_indices": [2, 0]},
+        "mllama_vision_model/six": {
+            "intermediate_layers_indices": [3, -1, 1],
+            "max_num_tiles": 6,
+            "supported_aspect_ratios": [
+                [rows, columns] for rows in range(1, 7) for columns in range(1, 6 // rows + 1)
+            ],
+            "image_size": 29,
+            "num_channels": 1,
+        },
+        "mllama_vision_model/one": {
+            "intermediate_layers_indices": [0],
+            "max_num_tiles": 1,
+            "supported_aspect_ratios": [[1, 1]],
+        },
+    }.items()
+}
+"""The same of the families that see tiles."""
+
 
 def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
     """transformers' own full module, every parameter random (norms, scales and biases too), in eval mode."""
@@ -281,7 +312,8 @@ def merged(model: Any, state: torch.Tensor) -> torch.Tensor:
 
 def post_norm(model: Any) -> torch.nn.Module:
     """transformers' norm behind the last block."""
-    return model.get_submodule(FAMILIES[model.config.model_type].post_norm)
+    family = next(f for f in FAMILIES.values() if f.model_class == type(model).__name__)
+    return model.get_submodule(family.post_norm)
 
 
 def takes_any_size(encoder: dict[str, Any]) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..encoders import family_of
 from .backends import AttentionBackend, AttentionChoice, plugin_function, select_attn_backend
-from .own import eager_only
+from .limited import select_among
 
 if TYPE_CHECKING:
     import torch
@@ -29,8 +29,8 @@ def plan_attention(planned: Plan, device: torch.device, *, training: bool = Fals
     import torch
 
     family = family_of(planned.encoder)
-    if family.own_attention:
-        return eager_only(planned.info.model_type, planned.config.attn_backend)
+    if family.attention_backends:
+        return select_among(family.attention_backends, planned.info.model_type, planned.config.attn_backend)
     model_class = None
     if not planned.info.packed:  # packed towers are run by functions of ours, on any class
         head = planned.config.head or planned.config.merges

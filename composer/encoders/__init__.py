@@ -34,6 +34,7 @@ from .llama4 import Llama4
 from .metaclip_2 import MetaClip2
 from .minimax_m3_vl import MiniMaxM3VL
 from .mlcd import MLCD
+from .mllama import Mllama
 from .pixtral import Pixtral
 from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
@@ -64,6 +65,7 @@ FAMILIES: dict[str, EncoderFamily] = {
         MetaClip2(),
         MiniMaxM3VL(),
         MLCD(),
+        Mllama(),
         Pixtral(),
         Qwen25VL(),
         Qwen2VL(),
@@ -166,9 +168,10 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     Raises:
         ConfigError: No family for the model_type, or values that the family refuses.
     """
-    fields = _fields(getattr(config, "vision_config", config))
+    vision = getattr(config, "vision_config", config)
+    fields = _fields(vision)
     fields = _fields(fields.get("vision_config", fields))
-    model_type = str(fields.get("model_type"))
+    model_type = str(fields.get("model_type") or _by_class(type(vision).__name__))
     model_type = OTHER_NAMES.get(model_type, model_type)
     config_class = ENCODER_CONFIGS.get(model_type)
     if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
@@ -187,6 +190,11 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 for line in error.errors(include_url=False)
             ]
         ) from None
+
+
+def _by_class(name: str) -> str | None:
+    """The family of a transformers config class; the oldest ones do not all say their model_type."""
+    return next((key for key, family in FAMILIES.items() if family.config_class == name), None)
 
 
 def _fields(config: Any) -> Mapping[str, Any]:

@@ -55,6 +55,8 @@ class VisionEncoderInfo:
         grid_multiple: What rows and columns of a packed image's patches must be multiples of.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
         num_suffix_tokens: Non-patch tokens behind the patches.
+        tiled: Whether a picture is cut into tiles of ``image_size``, each with prefix tokens of its own,
+            which the encoder's own output keeps.
     """
 
     model_type: str
@@ -80,6 +82,7 @@ class VisionEncoderInfo:
     grid_multiple: int = 1
     resize: ResizeRule | None = None
     num_suffix_tokens: int = 0
+    tiled: bool = False
 
     @property
     def patch_grid_length(self) -> int:
@@ -87,13 +90,16 @@ class VisionEncoderInfo:
         return self.image_size // self.patch_size
 
     def grid(self, width: int, height: int, frames: int = 1) -> tuple[int, int, int]:
-        """Frames, rows and columns of an image's patches, by the rule of :meth:`num_tokens`."""
+        """Frames (or tiles), rows and columns of an image's patches, by the rule of :meth:`num_tokens`."""
         if width < 1 or height < 1:
             raise InputError(f"an image of {width}x{height} pixels is empty")
         if frames < 1:
             raise InputError(f"a clip of {frames} frames is empty")
         if self.resize is not None:
             width, height = self.resize(width, height)
+            if self.tiled:
+                tiles = (height // self.image_size) * (width // self.image_size)
+                return tiles, self.patch_grid_length, self.patch_grid_length
             depth = -(-frames // self.temporal_patch_size)
             return depth, height // self.patch_size, width // self.patch_size
         if not self.any_size:
@@ -110,6 +116,10 @@ class VisionEncoderInfo:
         """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
         return prod(self.grid(width, height, frames))
 
+    def num_tiles(self, width: int, height: int) -> int:
+        """Tiles that a picture is cut into; 1 for an encoder that cuts none."""
+        return self.grid(width, height)[0] if self.tiled else 1
+
     def num_merged_tokens(self, grid: tuple[int, int, int]) -> int:
         """Tokens that the merger makes of patches in (frames, rows, columns)."""
         frames, rows, columns = grid
@@ -117,14 +127,16 @@ class VisionEncoderInfo:
 
     def sequence_length(self, width: int, height: int, frames: int = 1) -> int:
         """Tokens of one image in the blocks: its patches, prefix and suffix tokens."""
-        return self.num_prefix_tokens + self.num_patches(width, height, frames) + self.num_suffix_tokens
+        other = self.num_prefix_tokens + self.num_suffix_tokens
+        return self.num_tiles(width, height) * other + self.num_patches(width, height, frames)
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
         """Tokens that the encoder makes of one image: all of them, or as many as its merger leaves.
 
         A packed encoder takes the picture's own size and resizes by :attr:`resize`. A dense encoder of any
         size floors ``width`` and ``height``, those of its ``pixel_values``, to whole patches. The others
-        get every picture resized to ``image_size``, so their count does not vary.
+        get every picture resized to ``image_size``, so their count does not vary, or cut into tiles of that
+        size, of which the padding tiles do not count.
 
         Args:
             width: Image width in pixels, at least 1.
@@ -134,7 +146,7 @@ class VisionEncoderInfo:
         Raises:
             InputError: An empty image, or one smaller than a patch where the size matters.
         """
-        if self.packed or self.out_hidden_size:
+        if self.packed or (self.out_hidden_size and not self.tiled):
             return self.num_merged_tokens(self.grid(width, height, frames))
         return self.sequence_length(width, height, frames)
 
@@ -166,8 +178,8 @@ class EncoderFamily:
     optional: ClassVar[tuple[str, ...]] = ()
     """Parts of tensors' names in transformers' module, such as ``layer_scale``. Checkpoints may leave out
     all tensors of a part; then they keep the values that transformers gives them."""
-    own_attention: ClassVar[bool] = False
-    """Whether the blocks compute attention themselves, whatever backend transformers is asked for."""
+    attention_backends: ClassVar[tuple[str, ...]] = ()
+    """Names of the only attention backends that run the blocks, the best first; empty: all do."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
     tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})

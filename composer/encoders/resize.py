@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, isqrt, sqrt
+from math import ceil, floor, isqrt, prod, sqrt
 from typing import Protocol
 
 from ..errors import InputError
@@ -253,3 +253,34 @@ class TokenBudget:
     @property
     def largest_side(self) -> int:
         return isqrt(self.max_tokens) * self.factor
+
+
+@dataclass(frozen=True)
+class TileCanvas:
+    """Mllama's rule: the canvas of square tiles that a picture fills best.
+
+    The smallest enlargement that some canvas allows; if every canvas is too small, the least reduction; of
+    canvases that are alike in that, the first of the smallest.
+
+    Attributes:
+        side: Side of a tile in pixels.
+        most: Tiles of a canvas at most.
+    """
+
+    side: int
+    most: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        scales = {
+            (rows, columns): min(rows * self.side / height, columns * self.side / width)
+            for rows in range(1, self.most + 1)
+            for columns in range(1, self.most // rows + 1)
+        }
+        enlargements = [scale for scale in scales.values() if scale >= 1]
+        best = min(enlargements) if enlargements else max(scales.values())
+        rows, columns = min((canvas for canvas, scale in scales.items() if scale == best), key=prod)
+        return columns * self.side, rows * self.side
+
+    @property
+    def largest_side(self) -> int:
+        return isqrt(self.most) * self.side

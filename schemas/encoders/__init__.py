@@ -28,6 +28,7 @@ from .llama4 import Llama4VisionEncoderConfig
 from .metaclip_2 import MetaClip2VisionEncoderConfig
 from .minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .mlcd import MLCDVisionEncoderConfig
+from .mllama import MllamaVisionEncoderConfig
 from .pixtral import PixtralVisionEncoderConfig
 from .qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
 from .qwen2_vl import Qwen2VLVisionEncoderConfig
@@ -56,6 +57,7 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
     "minimax_m3_vl_vision": MiniMaxM3VLVisionEncoderConfig,
     "mlcd_vision_model": MLCDVisionEncoderConfig,
+    "mllama_vision_model": MllamaVisionEncoderConfig,
     "pixtral": PixtralVisionEncoderConfig,
     "qwen2_5_vl_vision": Qwen2_5_VLVisionEncoderConfig,
     "qwen2_vl_vision": Qwen2VLVisionEncoderConfig,

@@ -75,6 +75,7 @@ WITHOUT_PRESET = {
     "kimi_k25_vision",
     "llama4_vision_model",
     "minimax_m3_vl_vision",
+    "mllama_vision_model",
     "radio",
 }
 """Families of which no published model's values are confirmed yet."""

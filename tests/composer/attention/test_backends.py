@@ -183,8 +183,8 @@ def test_the_best_backend_of_every_family_is_not_refused_by_transformers(name: s
     wanted = FLASH_3 if planned.info.packed or model_class._supports_flash_attn else SDPA
     if planned.info.head_size % 8:
         wanted = SDPA
-    if family.own_attention:
-        wanted = EAGER
+    if family.attention_backends:
+        wanted = AttentionBackend(family.attention_backends[0])
     assert plan_attention(planned, CUDA).backend is wanted
 
 
@@ -210,7 +210,7 @@ def test_the_seed_function() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, e in tiny.ENCODERS.items() if not FAMILIES[e["model_type"]].own_attention]
+    "name", [name for name, e in tiny.ENCODERS.items() if not FAMILIES[e["model_type"]].attention_backends]
 )
 def test_eager_and_sdpa_agree(name: str) -> None:
     pixel_values = tiny.pixels(tiny.ENCODERS[name])

@@ -64,7 +64,7 @@ def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, p
 
 def test_every_family_has_tiny_encoders_and_a_schema() -> None:
     assert (
-        {name.partition("/")[0] for name in tiny.ENCODERS | tiny.PACKED}
+        {name.partition("/")[0] for name in tiny.ENCODERS | tiny.PACKED | tiny.TILED}
         == set(FAMILIES)
         == set(ENCODER_CONFIGS)
     )
@@ -238,4 +238,5 @@ def test_a_merged_output_holds_patches_only(name: str, folders: dict[str, Path])
 def test_info_from_a_transformers_config(name: str) -> None:
     model = reference(name)
     info = get_vision_encoder_info(model.config)
-    assert info == FAMILIES[model.config.model_type].info(encoder_config(tiny.ENCODERS[name]))
+    encoder = encoder_config(tiny.ENCODERS[name])
+    assert info == FAMILIES[encoder.model_type].info(encoder)

@@ -64,3 +64,16 @@ def test_pictures_are_normalised_once(tmp_path: Path) -> None:
     picture = np.full((40, 50, 3), 51, dtype=np.uint8)
     pixels = tower(folder).preprocess([picture])["pixel_values"]
     torch.testing.assert_close(pixels, torch.full((1, 3, 32, 32), 0.2))
+
+
+def test_gated_mlp(tmp_path: Path) -> None:
+    encoder = RADIO | {"use_swiglu_ffn": True, "mlp_ratio": 3.3}
+    theirs = tiny.reference(encoder)
+    ours = tower(tiny.save(theirs, tmp_path), use_swiglu_ffn=True, mlp_ratio=3.3)
+    with torch.no_grad():
+        assert torch.equal(ours(pixel_values=PIXELS), theirs(PIXELS).last_hidden_state)
+    saved = load_file(tmp_path / "model.safetensors")
+    if not any("weights_in" in name for name in saved):  # as older releases of transformers name it
+        shapes = {name: tuple(tensor.shape) for name, tensor in saved.items()}
+        assert ours.plan.shapes.items() <= shapes.items()
+    assert ours.plan.num_parameters == sum(parameter.numel() for parameter in ours.parameters())
