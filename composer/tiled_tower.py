@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from .features import get_num_selected_vision_tokens
 from .tower import ComposedVisionEncoder
 
 if TYPE_CHECKING:
     from .encoders import VisionEncoderInfo
+    from .encoders.layout import Grid
     from .encoders.mllama import Mllama, Tiles
 
 
@@ -77,6 +79,22 @@ class TiledVisionEncoder(ComposedVisionEncoder):
         selected = self._select(features.flatten(0, 1))
         selected = selected.reshape(*tiles.valid.shape, *selected.shape[1:])
         return tuple(image[valid].flatten(0, 1) for image, valid in zip(selected, tiles.valid, strict=True))
+
+    def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
+        tiles = self.family.read(self.model, self.info, inputs)
+        side = self.info.patch_grid_length
+        return tuple((count, side, side) for count in tiles.valid.sum(1).tolist())
+
+    def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
+        """Tokens of every image."""
+        info = self.info
+        tokens = get_num_selected_vision_tokens(
+            info.num_prefix_tokens + info.patch_grid_length**2,
+            self.feature_select_strategy,
+            num_prefix_tokens=info.num_prefix_tokens,
+            hidden_size=info.hidden_size,
+        )
+        return [tiles * tokens for tiles, _, _ in grids]
 
     def _output(self, tiles: Tiles) -> Tensor:
         """(images, tiles, tokens, width), padding tiles included."""

@@ -51,6 +51,23 @@ class Idefics(PackedFamily):
         Images of all samples count as one batch. Where they have the axis of samples, an image whose mask
         is empty fills up its sample and is left out. Without a mask no image has padding.
         """
+        images, _, kept, grids = self._images(info, inputs)
+        return images if len(kept) == len(images) else images[kept], grids
+
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch, not counting those that fill up samples, without the axis of samples."""
+        pixels, name, kept, _ = self._images(info, inputs)
+        chosen = [kept[i] for i in images]
+        mask = inputs.get(name)
+        rest = {} if mask is None else {name: mask.reshape(len(pixels), *mask.shape[-2:])[chosen]}
+        return {"pixel_values": pixels[chosen], **rest}
+
+    def _images(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+    ) -> tuple[Tensor, str, list[int], tuple[Grid, ...]]:
+        """Pixels of all images, the mask's name, which images are real, and the grids of those."""
         given = {name: value for name, value in inputs.items() if value is not None}
         refuse_unknown(
             info.model_type, given, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
@@ -78,7 +95,7 @@ class Idefics(PackedFamily):
                 raise InputError(f"{name} of image {i} marks no {whole}: nothing is in it")
             kept.append(i)
             grids.append((1, rows, columns))
-        return images if len(kept) == len(images) else images[kept], tuple(grids)
+        return images, name, kept, tuple(grids)
 
     def _valid_patches(
         self, given: Mapping[str, Any], shape: tuple[int, ...], side: int

@@ -169,9 +169,19 @@ class Mllama(EncoderFamily):
         batch, images, tiles = pixels.shape[:3]
         ids = _whole_numbers(inputs, "aspect_ratio_ids", (batch, images), model.config.max_aspect_ratio_id)
         valid = _whole_numbers(inputs, "aspect_ratio_mask", (batch, images, tiles), 1).bool()
-        real = ((ids > 0) & valid.any(-1)).flatten()
+        real = _real(ids, valid)
         ids, valid = ids.flatten()[real, None], valid.flatten(0, 1)[real]
         return Tiles(pixels.flatten(0, 1)[real.to(pixels.device)], ids, valid)
+
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch, not counting those that only pad it, one to a row."""
+        ids, mask = inputs["aspect_ratio_ids"], inputs["aspect_ratio_mask"]
+        chosen = _real(ids, mask.bool()).nonzero().flatten()[list(images)]
+        return {
+            name: inputs[name].flatten(0, 1)[chosen.to(inputs[name].device)][:, None] for name in _INPUTS[:3]
+        }
 
     def embed(self, model: Any, tiles: Tiles) -> Tensor:
         """Hidden state 0, (images, tiles x padded tokens of a tile, hidden_size)."""
@@ -232,6 +242,11 @@ class Mllama(EncoderFamily):
 
 _MULTIPLE = 8
 """What transformers pads a tile's tokens to a multiple of."""
+
+
+def _real(ids: Tensor, valid: Tensor) -> Tensor:
+    """Which images do not only pad the batch, (batch x images,)."""
+    return ((ids > 0) & valid.any(-1)).flatten()
 
 
 def _length(encoder: MllamaVisionEncoderConfig) -> int:

@@ -155,6 +155,8 @@ def _identity(plan: Plan) -> dict[str, Any]:
 def _flops(plan: Plan, grid: Sequence[int]) -> tuple[int, int]:
     """Linear and attention FLOPs of an image or clip."""
     frames, rows, columns = grid
+    if plan.info.tiled:  # an image is run as as many tiles as there can be
+        frames = 1
     size = (columns * plan.info.patch_size, rows * plan.info.patch_size)
     total = plan.flops(*size)
     if total is None:  # the generic adapter's images are all of one size
