@@ -29,7 +29,8 @@ def freeze(tower: ComposedVisionEncoder, config: TrainingConfig) -> None:
         tower.requires_grad_(False)
         return
     if "stem" in config.freeze:
-        for name in tower.family.stem_shapes(tower.plan.encoder):
+        built = tower.plan.shapes or {}  # without what a tower of no blocks does not use
+        for name in tower.family.stem_shapes(tower.plan.encoder).keys() & built.keys():
             tower.model.get_parameter(name).requires_grad_(False)
     for block in tower.blocks[: config.frozen_blocks] if config.frozen_blocks else ():
         block.requires_grad_(False)

@@ -35,6 +35,8 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .post_norm("last")
         .attn_backend("sdpa")
         .compile(mode="max-autotune", dynamic=True)
+        .parallel(balance="patches", gather="none")
+        .training(freeze=["stem", "blocks[:2]"], gradient_checkpointing=True)
         .to_config()
     )
     written = from_yaml(
@@ -55,6 +57,8 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "post_norm": "last",
             "attn_backend": "sdpa",
             "compile": {"mode": "max-autotune", "dynamic": True},
+            "parallel": {"mode": "data", "balance": "patches", "gather": "none"},
+            "training": {"freeze": ["stem", "blocks[:2]"], "gradient_checkpointing": True},
         },
     )
     assert built == written

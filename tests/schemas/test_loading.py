@@ -200,6 +200,16 @@ def test_weights_paths_of_overrides_and_mappings_are_relative_to_the_current_dir
     assert load("sub/base.yaml", "weights={source: a/b}").weights.source == "a/b"
 
 
+def test_a_cost_table_is_relative_to_the_file_that_says_it(write):
+    parallel = "parallel: {mode: data, cost_table: costs.json}\n"
+    base = write("below/base.yaml", f"{CLIP}{parallel}")
+    assert load(base).parallel.cost_table == str(base.parent / "costs.json")
+    top = write("top.yaml", "extends: ./below/base.yaml\nname: top\n")
+    assert load(top).parallel.cost_table == str(base.parent / "costs.json")
+    assert load(top, "parallel.cost_table=mine.json").parallel.cost_table == str(top.parent / "mine.json")
+    assert load(top, "parallel=none").parallel == "none"
+
+
 def test_a_weights_source_of_a_wrong_type_is_left_to_validation(write):
     for text in ("weights: 5", "weights: {source: 5}", "weights: [a]", "weights: {source: {a: b}}"):
         assert refused(write("a.yaml", CLIP + text))[0].code == "VC103"
