@@ -37,7 +37,7 @@ CONFIG = {"schema": 1, "encoder": ENCODER}
 BEYOND_A_SCHEMA = {
     "broken_base", "head_and_layers", "heads_do_not_divide", "layer_out_of_range", "list_over_mapping",
     "no_class_token", "no_head", "no_post_norm", "revision_without_source", "rope_type", "unfilled",
-    "unknown_strategy",
+    "environment_variable", "float_for_integer", "not_square", "unknown_strategy", "weights_url",
 }  # fmt: skip
 
 
