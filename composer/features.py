@@ -32,27 +32,31 @@ def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -
 
 
 def get_vision_feature_selector(
-    strategy: VisionFeatureSelectStrategy, *, num_prefix_tokens: int = 1
+    strategy: VisionFeatureSelectStrategy, *, num_prefix_tokens: int = 1, num_suffix_tokens: int = 0
 ) -> Callable[[Tensor], Tensor]:
     """The function that a strategy stands for.
 
     Args:
-        strategy: ``class`` keeps the first token, ``default`` drops the prefix tokens, ``full`` keeps
-            all; or a registered name; or a callable, returned as it is.
+        strategy: ``class`` keeps the first token, or the last without prefix tokens; ``default`` drops the
+            prefix and suffix tokens; ``full`` keeps all; or a registered name; or a callable, returned as
+            it is.
         num_prefix_tokens: Tokens in front of the patches. The default is CLIP's one class token.
+        num_suffix_tokens: Tokens behind the patches.
 
     Raises:
-        InputError: Unknown name, or ``class`` without a prefix token.
+        InputError: Unknown name, or ``class`` without a prefix or suffix token.
         PluginError: The plugin that offers the name cannot be used.
     """
     if callable(strategy):
         return strategy
     if strategy == "class":
-        if num_prefix_tokens < 1:
-            raise InputError("feature_select_strategy 'class' needs a class token, and there is none")
-        return partial(_tokens, start=0, stop=1)
+        if num_prefix_tokens > 0:
+            return partial(_tokens, start=0, stop=1)
+        if num_suffix_tokens > 0:
+            return partial(_tokens, start=-1, stop=None)
+        raise InputError("feature_select_strategy 'class' needs a class token, and there is none")
     if strategy == "default":
-        return partial(_tokens, start=num_prefix_tokens, stop=None)
+        return partial(_tokens, start=num_prefix_tokens, stop=-num_suffix_tokens or None)
     if strategy == "full":
         return partial(_tokens, start=0, stop=None)
     if selector := FEATURE_SELECTOR_PLUGINS.get(strategy):
@@ -71,26 +75,30 @@ def get_num_selected_vision_tokens(
     strategy: VisionFeatureSelectStrategy,
     *,
     num_prefix_tokens: int = 1,
+    num_suffix_tokens: int = 0,
     hidden_size: int = 64,
 ) -> int:
     """Tokens left of ``num_vision_tokens`` after a strategy; never negative.
 
     Args:
-        num_vision_tokens: Tokens of one image, prefix tokens included.
+        num_vision_tokens: Tokens of one image, prefix and suffix tokens included.
         strategy: As in :func:`get_vision_feature_selector`.
         num_prefix_tokens: Tokens in front of the patches.
+        num_suffix_tokens: Tokens behind the patches.
         hidden_size: Width at which a callable is probed; give the real one to a callable that minds.
 
     Raises:
-        InputError: A negative count, an unknown name, or ``class`` without a prefix token.
+        InputError: A negative count, an unknown name, or ``class`` without a prefix or suffix token.
     """
     if num_vision_tokens < 0:
         raise InputError(f"num_vision_tokens is {num_vision_tokens}; it cannot be negative")
-    selector = get_vision_feature_selector(strategy, num_prefix_tokens=num_prefix_tokens)
+    selector = get_vision_feature_selector(
+        strategy, num_prefix_tokens=num_prefix_tokens, num_suffix_tokens=num_suffix_tokens
+    )
     if strategy == "class":
         return min(1, num_vision_tokens)
     if strategy == "default":
-        return max(0, num_vision_tokens - num_prefix_tokens)
+        return max(0, num_vision_tokens - num_prefix_tokens - num_suffix_tokens)
     if strategy == "full":
         return num_vision_tokens
     import torch
@@ -122,6 +130,7 @@ def resolve_visual_encoder_outputs(
     last_hs_proc: Callable[[Tensor], Tensor] | None = None,
     feature_select_strategy: VisionFeatureSelectStrategy | None = None,
     num_prefix_tokens: int = 1,
+    num_suffix_tokens: int = 0,
 ) -> Tensor:
     """Pick, process, norm and concatenate an encoder's hidden states.
 
@@ -139,6 +148,7 @@ def resolve_visual_encoder_outputs(
         last_hs_proc: Applied to hidden state N before the norm and the selection of tokens.
         feature_select_strategy: Which tokens to keep; None keeps all.
         num_prefix_tokens: Tokens in front of the patches.
+        num_suffix_tokens: Tokens behind the patches.
 
     Returns:
         (images, selected tokens, width x number of selected layers), in the dtype of the hidden states.
@@ -155,6 +165,7 @@ def resolve_visual_encoder_outputs(
     select = get_vision_feature_selector(
         "full" if feature_select_strategy is None else feature_select_strategy,
         num_prefix_tokens=num_prefix_tokens,
+        num_suffix_tokens=num_suffix_tokens,
     )
     if select_layers is None:
         if not isinstance(encoder_outputs, torch.Tensor):

@@ -31,7 +31,7 @@ _READ_AHEAD = 16
 
 
 def load_image_processor(
-    class_name: str,
+    processor_class: type[PilBackend],
     defaults: Mapping[str, Any],
     source: Path | None,
     *,
@@ -44,7 +44,7 @@ def load_image_processor(
     picture whole, so the class stays the family's and only the values that it knows are taken.
 
     Args:
-        class_name: A PIL image processor of ``transformers``.
+        processor_class: A PIL image processor.
         defaults: Its arguments where the checkpoint says nothing.
         source: The checkpoint's folder; None when there is none.
         settings: Arguments that hold whatever the checkpoint says.
@@ -53,9 +53,6 @@ def load_image_processor(
     Raises:
         WeightsError: The folder's processor config is broken, or its values do not work.
     """
-    import transformers
-
-    processor_class: type[PilBackend] = getattr(transformers, class_name)
     file, saved = _saved_values(source) if source is not None else (None, {})
     known = processor_class.valid_kwargs.__annotations__
     values = dict(defaults)
@@ -67,7 +64,7 @@ def load_image_processor(
         processor = processor_class(**values)
         (try_out or _try_out)(processor)
     except Exception as error:  # values of any type reach transformers' code
-        where = file if file is not None else class_name
+        where = file if file is not None else processor_class.__name__
         raise WeightsError(f"{where}: not a usable image processor config: {error}") from error
     return processor
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -28,6 +29,8 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         family: Where that module's stages are.
         info: The encoder's facts.
         select_layers: Hidden states to return, 0 to N, concatenated in this order.
+        norm_layers: Those of them that go through the post-norm.
+        head: Return the pooling head's one token instead.
         merge: Return the tower's own, merged output instead.
         deepstack_layers: Hidden states whose mergers' output joins it, ascending.
         deepstack: How: on the feature axis behind it, or ``separate`` on an axis in front.
@@ -42,11 +45,13 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         info: VisionEncoderInfo,
         *,
         select_layers: Sequence[int],
+        norm_layers: frozenset[int] = frozenset(),
+        head: bool = False,
         merge: bool = False,
         deepstack_layers: Sequence[int] = (),
         deepstack: Literal["concat", "separate", "none"] = "concat",
     ) -> None:
-        super().__init__(model, family, info, select_layers=select_layers)
+        super().__init__(model, family, info, select_layers=select_layers, norm_layers=norm_layers, head=head)
         self.merge = merge
         self.deepstack_layers = tuple(deepstack_layers)
         self.deepstack = deepstack
@@ -64,7 +69,7 @@ class PackedVisionEncoder(ComposedVisionEncoder):
             contiguous: merged tokens in raster order, or with ``select_layers`` the patches in the order of
             the input (Pixtral: raster order; Qwen: by squares that are merged, see ``QwenVL``). With
             ``deepstack: separate`` (1 + levels, tokens, width), the main features first and then the levels
-            from the shallowest to the deepest.
+            from the shallowest to the deepest. With ``head`` one token each.
 
         Raises:
             InputError: Anything that the encoder cannot take.
@@ -74,12 +79,24 @@ class PackedVisionEncoder(ComposedVisionEncoder):
             return ()
         pixels = pixels.to(self.device, self.dtype)
         features = self._output(pixels, self._layout(grids))
-        merged = self.info.merge_size**2 if self.merge else 1
-        lengths = [t * h * w // merged for t, h, w in grids]
-        return tuple(part.contiguous() for part in torch.split(features, lengths, dim=-2))
+        return tuple(part.contiguous() for part in torch.split(features, self.rows_per_image(grids), dim=-2))
+
+    def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
+        return self.family.read(self.info, inputs)[1]
+
+    def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
+        """Tokens of every image."""
+        if self.uses_head:
+            return [1] * len(grids)
+        return [self.info.num_merged_tokens(grid) if self.merge else prod(grid) for grid in grids]
 
     def _output(self, pixels: Tensor, layout: Layout) -> Tensor:
         states, levels = self._run(pixels, layout)
+        if self.norm_layers:
+            norm = self.model.get_submodule(self.family.post_norm)
+            states |= {k: norm(states[k]) for k in self.norm_layers}
+        if self.uses_head:
+            return self.family.pooled(self.model, states[self.select_layers[0]], layout)
         if not self.merge:
             selected = [self.family.tokens(states[k], layout) for k in self.select_layers]
             return torch.cat(selected, dim=-1)
@@ -104,6 +121,13 @@ class PackedVisionEncoder(ComposedVisionEncoder):
                 levels.append(self.family.merged_level(self.model, k, hidden_states))
         return states, levels
 
+    def _make_block_masks(self, layout: Layout) -> None:
+        """Make flex_attention's masks if it runs the blocks: torch.compile cannot trace their making."""
+        attention = getattr(self, "attention", None)  # set by compose
+        if attention is not None and attention.implementation == "flex_attention":
+            for segments in filter(None, (layout.frames, layout.windows)):
+                _ = segments.block_mask
+
     def _layout(self, grids: tuple[Grid, ...]) -> Layout:
         key = (grids, self.device, self.dtype)
         if key in self._layouts:
@@ -112,6 +136,7 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         # What is cached in inference mode must still be good for training.
         with torch.inference_mode(False), torch.no_grad():
             layout = self.family.layout(self.model, grids, self.device, self.dtype)
+            self._make_block_masks(layout)
         self._layouts[key] = layout
         if len(self._layouts) > _LAYOUTS:
             self._layouts.popitem(last=False)

@@ -55,27 +55,25 @@ class Plan:
 
     @property
     def layout(self) -> str:
-        """Axes of the output; a packed encoder returns a tuple, one tensor per image."""
+        """Axes of the output; an encoder of packed or tiled images returns a tuple, one tensor per image."""
         if self.info.packed:
             return (
                 "(levels, tokens, width) per image" if self.separate_levels else "(tokens, width) per image"
             )
-        return "(images, tokens, width)"
+        return "(tokens, width) per image" if self.info.tiled else "(images, tokens, width)"
 
     @cached_property
     def num_parameters(self) -> int | None:
         """Parameters of the tower; None for the generic adapter."""
-        return None if self.shapes is None else sum(prod(shape) for shape in self.shapes.values())
+        if self.shapes is None:
+            return None
+        buffers = family_of(self.encoder).buffers
+        return sum(prod(s) for name, s in self.shapes.items() if name.rpartition(".")[2] not in buffers)
 
     @property
     def num_bytes(self) -> int | None:
         """Bytes that the parameters take in memory; None for the generic adapter."""
         return None if self.num_parameters is None else self.num_parameters * BYTES_PER_PARAMETER[self.dtype]
-
-    @property
-    def merges(self) -> bool:
-        """Whether the tower's output goes through its merger: hidden states that were selected do not."""
-        return self.info.out_hidden_size > 0 and self.config.select_layers is None
 
     @property
     def deepstack_layers(self) -> tuple[int, ...]:
@@ -93,18 +91,20 @@ class Plan:
         Raises:
             InputError: As :meth:`VisionEncoderInfo.num_tokens`.
         """
-        if self.info.packed and not self.merges:
-            return self.info.num_patches(width, height, frames)
         tokens = self.info.num_tokens(width, height, frames)
-        if self.info.packed:
-            return tokens
         if self.config.head:
             return 1
-        return get_num_selected_vision_tokens(
-            tokens,
+        info, merges = self.info, self.config.merges
+        if info.packed:
+            return tokens if merges else info.num_patches(width, height, frames)
+        patches_only = merges and not info.tiled
+        tiles = info.num_tiles(width, height)
+        return tiles * get_num_selected_vision_tokens(
+            (tokens if merges else info.sequence_length(width, height)) // tiles,
             self.config.feature_select_strategy,
-            num_prefix_tokens=self.info.num_prefix_tokens,
-            hidden_size=self.info.hidden_size,
+            num_prefix_tokens=0 if patches_only else info.num_prefix_tokens,
+            num_suffix_tokens=0 if patches_only else info.num_suffix_tokens,
+            hidden_size=info.out_hidden_size if merges else info.hidden_size,
         )
 
     def flops(self, width: int, height: int) -> int | None:
@@ -119,13 +119,21 @@ class Plan:
         if self.shapes is None:
             return None
         family, encoder = family_of(self.encoder), self.encoder
-        tokens = self.info.num_prefix_tokens + self.info.num_patches(width, height)
+        tokens = self.info.sequence_length(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
-        pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
-        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
-        head = family.head_flops(encoder, tokens) if self.config.head or self.merges else 0
+        blocks = self.num_blocks * 2 * tokens * matrices + self.attention_flops((width, height))
+        blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
+        head = family.head_flops(encoder, tokens) if self.config.head or self.config.merges else 0
         return stem + blocks + head
+
+    def attention_flops(self, size: tuple[int, int]) -> int:
+        """Those of :meth:`flops` that attention's two products take, which grow with tokens times tokens.
+
+        Windows are counted as windows.
+        """
+        pairs = family_of(self.encoder).attention_pairs(self.encoder, self.num_blocks, self.info, size)
+        return 4 * pairs * self.info.num_attention_heads * self.info.head_size
 
     @property
     def _patch_values(self) -> int:
@@ -148,13 +156,15 @@ class Plan:
             "hidden_size": info.hidden_size,
             "head_size": info.head_size,
             "num_prefix_tokens": info.num_prefix_tokens,
+            "num_suffix_tokens": info.num_suffix_tokens,
             "image_size": info.image_size,
             "patch_size": info.patch_size,
             "any_size": info.any_size,
             "packed": info.packed,
+            "tiled": info.tiled,
             "merge_size": info.merge_size,
             "temporal_patch_size": info.temporal_patch_size,
-            "merged": self.merges,
+            "merged": self.config.merges,
             "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,
             "output_width": self.output_width,
@@ -164,6 +174,8 @@ class Plan:
             "num_checkpoint_tensors": None if self.shapes is None else len(self.shapes),
             "weights": config.weights.source,
             "attn_backend": config.attn_backend,
+            "parallel": "none" if config.parallel == "none" else config.parallel.model_dump(),
+            "training": config.training.model_dump(mode="json"),
             "images": [
                 {
                     "width": width,
@@ -194,10 +206,9 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
     norms = _norm_layers(config, family)
     num_blocks = max(layers)
     info = family.info(encoder)
-    merges = info.out_hidden_size > 0 and config.select_layers is None
-    if encoder.deepstack and (config.deepstack == "none" or not merges):
+    if encoder.deepstack and (config.deepstack == "none" or not config.merges):
         encoder = encoder.model_copy(update={"deepstack_visual_indexes": ()})
-    width = info.out_hidden_size if merges else info.hidden_size
+    width = info.out_hidden_size if config.merges else info.hidden_size
     levels = 1 + len(getattr(encoder, "deepstack_layers", ())) if config.deepstack == "concat" else 1
     return Plan(
         config=config,
@@ -208,7 +219,7 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
         norm_layers=norms,
         num_blocks=num_blocks,
         output_width=width * len(layers) * levels,
-        shapes=family.shapes(encoder, num_blocks, post_norm=bool(norms), head=config.head or merges),
+        shapes=family.shapes(encoder, num_blocks, post_norm=bool(norms), head=config.head or config.merges),
     )
 
 

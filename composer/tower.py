@@ -22,7 +22,9 @@ from .features import (
 if TYPE_CHECKING:
     from .attention import AttentionChoice
     from .encoders import VisionEncoderInfo
+    from .encoders.layout import Grid
     from .images import ImagePreprocessor
+    from .parallel import DataParallel
     from .pictures import Picture
     from .plan import Plan
     from .schemas import TowerConfig
@@ -42,6 +44,7 @@ class ComposedVisionEncoder(nn.Module):
         norm_layers: Those of them that go through the post-norm.
         feature_select_strategy: Which tokens to keep.
         head: Return the pooling head's one token instead.
+        merge: Return the tower's own, merged output instead.
         last_hidden_state: Return transformers' own last_hidden_state; for the generic adapter, whose
             norm cannot be told apart.
 
@@ -55,6 +58,8 @@ class ComposedVisionEncoder(nn.Module):
     """Which attention backend runs the blocks, and why; set by ``compose``."""
     preprocessor: ImagePreprocessor
     """Pictures to pixel batches; set by ``compose``."""
+    parallel: DataParallel | None = None
+    """Runs the images on several processes; set by ``compose``."""
 
     def __init__(
         self,
@@ -66,6 +71,7 @@ class ComposedVisionEncoder(nn.Module):
         norm_layers: frozenset[int] = frozenset(),
         feature_select_strategy: VisionFeatureSelectStrategy = "full",
         head: bool = False,
+        merge: bool = False,
         last_hidden_state: bool = False,
     ) -> None:
         super().__init__()
@@ -78,11 +84,18 @@ class ComposedVisionEncoder(nn.Module):
         self.select_layers = tuple(select_layers)
         self.norm_layers = norm_layers
         self.uses_head = head
+        self.merge = merge
         self.returns_last_hidden_state = last_hidden_state
         self.feature_select_strategy = feature_select_strategy
         self.select_tokens: Callable[[Tensor], Tensor] = get_vision_feature_selector(
-            feature_select_strategy, num_prefix_tokens=info.num_prefix_tokens
+            feature_select_strategy, **self._other_tokens
         )
+
+    @property
+    def _other_tokens(self) -> dict[str, int]:
+        """How many tokens of an output are no patches: a merger leaves none."""
+        names = ("num_prefix_tokens", "num_suffix_tokens")
+        return {name: 0 if self.merge else getattr(self.info, name) for name in names}
 
     @property
     def config(self) -> TowerConfig:
@@ -139,13 +152,15 @@ class ComposedVisionEncoder(nn.Module):
 
     def _nothing(self, width: int, height: int) -> Tensor:
         """The output for a batch without images, which attention kernels refuse."""
+        info = self.info
+        features = info.out_hidden_size if self.merge else info.hidden_size
         tokens = get_num_selected_vision_tokens(
-            self.info.num_tokens(width, height),
+            info.num_tokens(width, height) if self.merge else info.sequence_length(width, height),
             self.feature_select_strategy,
-            num_prefix_tokens=self.info.num_prefix_tokens,
-            hidden_size=self.info.hidden_size,
+            hidden_size=features,
+            **self._other_tokens,
         )
-        shape = (0, 1 if self.uses_head else tokens, self.info.hidden_size * len(self.select_layers))
+        shape = (0, 1 if self.uses_head else tokens, features * len(self.select_layers))
         return torch.empty(shape, dtype=self.dtype, device=self.device)
 
     def _features(self, pixels: Tensor) -> list[Tensor]:
@@ -159,14 +174,17 @@ class ComposedVisionEncoder(nn.Module):
         if self.norm_layers:
             norm = self.model.get_submodule(self.family.post_norm)
             states |= {k: norm(states[k]) for k in self.norm_layers}
-        return [states[k] for k in self.select_layers]
+        if self.merge:
+            return [self.family.merge(self.model, states[k]) for k in self.select_layers]
+        return [self.family.as_tokens(states[k]) for k in self.select_layers]
 
     def _run_blocks(self, pixels: Tensor) -> dict[int, Tensor]:
         keep = frozenset(self.select_layers)
         hidden_states, block_kwargs = self.family.stem(self.model, pixels)
         states = {0: hidden_states} if 0 in keep else {}
         for k, block in enumerate(self.blocks, start=1):
-            hidden_states = block(hidden_states, **block_kwargs)
+            output = block(hidden_states, **block_kwargs)
+            hidden_states = output[0] if isinstance(output, tuple) else output
             if k in keep:
                 states[k] = hidden_states
         return states
@@ -199,6 +217,21 @@ class ComposedVisionEncoder(nn.Module):
         self.info.num_tokens(shape[3], shape[2])  # raises for less than one patch
         return pixel_values.to(self.dtype)
 
+    def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
+        """Frames, patch rows and patch columns of every image in a batch.
+
+        Raises:
+            InputError: As :meth:`forward`.
+        """
+        others = {name: value for name, value in inputs.items() if name != "pixel_values"}
+        pixels = self._check(inputs.get("pixel_values"), others)
+        rows, columns = (side // self.info.patch_size for side in pixels.shape[2:])
+        return ((1, rows, columns),) * len(pixels)
+
+    def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
+        """Rows of the output that each image takes: one, of a batch."""
+        return [1] * len(grids)
+
     def preprocess(self, images: Sequence[Picture], *, first: int = 0) -> dict[str, Tensor]:
         """Pictures to the tower's inputs, on its device.
 
@@ -217,7 +250,7 @@ class ComposedVisionEncoder(nn.Module):
 
         Args:
             images: Paths, PIL images, or uint8 arrays (height, width[, channels]); one or many.
-            batch_size: Pictures per forward.
+            batch_size: Pictures per forward, and process where there are several.
 
         Returns:
             One (tokens, width) tensor per picture, in order, each owning its memory.
@@ -230,9 +263,14 @@ class ComposedVisionEncoder(nn.Module):
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         pictures = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
         features: list[Tensor] = []
+        step = batch_size if self.parallel is None else batch_size * self.parallel.size
         with self.evaluating():
-            for start in range(0, len(pictures), batch_size):
-                output = self(**self.preprocess(pictures[start : start + batch_size], first=start))
+            for start in range(0, len(pictures), step):
+                some = pictures[start : start + step]
+                if self.parallel is None:
+                    output = self(**self.preprocess(some, first=start))
+                else:
+                    output = self.parallel.encode_pictures(some, first=start)
                 features.extend(row.clone() for row in output)
         return features
 
@@ -252,6 +290,7 @@ class ComposedVisionEncoder(nn.Module):
         """Write the tower as ``tower.yaml``, ``model.safetensors`` and the image processor's config.
 
         ``compose(folder)`` reads it back. Tensors keep the names that transformers' own class saves under.
+        Of several processes the first one writes; nobody waits for it.
 
         Args:
             folder: Made if it does not exist.
@@ -261,4 +300,6 @@ class ComposedVisionEncoder(nn.Module):
         """
         from .weights import save_tower
 
+        if self.parallel is not None and self.parallel.rank > 0:
+            return
         save_tower(self, Path(folder).expanduser())

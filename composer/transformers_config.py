@@ -23,8 +23,8 @@ class _Reading:
 
     Attributes:
         tower: The model_type of a vision_config that does not say its own.
-        layer: Default of vision_feature_layer; None for a model that reads last_hidden_state.
-        strategy: Default of vision_feature_select_strategy.
+        layer: Default of vision_feature_layer; None for a model that reads the tower's own output.
+        strategy: Default of vision_feature_select_strategy; or, without a layer, what the model always does.
         chooses: Whether its config can choose another strategy.
         last_is_normed: Whether its layer -1 means last_hidden_state.
     """
@@ -50,9 +50,30 @@ _READINGS = {
         name: _Reading(_SIGLIP)
         for name in ("paligemma", "gemma3", "shieldgemma2", "cohere2_vision", "siglip", "deepseek_vl")
     },
+    **{
+        name: _Reading(f"{name}_vision")
+        for name in ("glm4v", "kimi_k25", "minimax_m3_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+    },
+    "glm4v_moe": _Reading("glm4v_vision"),
+    "glm46v": _Reading("glm4v_vision"),
+    "qwen3_vl_moe": _Reading("qwen3_vl_vision"),
+    "qwen3_5_moe": _Reading("qwen3_5_vision"),
+    "mistral3": _Reading("pixtral", -1, chooses=False),
+    "lighton_ocr": _Reading("pixtral"),
     "clip": _Reading(_CLIP),
     "metaclip_2": _Reading("metaclip_2_vision_model"),
     "aimv2": _Reading("aimv2_vision_model"),
+    "blip-2": _Reading("blip_2_vision_model"),
+    "got_ocr2": _Reading("got_ocr2_vision"),
+    "mllama": _Reading("mllama_vision_model"),
+    "nemotron_h_omni": _Reading("radio", strategy="default"),
+    "llama4": _Reading("llama4_vision_model"),
+    **{name: _Reading("siglip2_vision_model") for name in ("siglip2", "lfm2_vl")},
+    "idefics2": _Reading("idefics2_vision"),
+    "idefics3": _Reading("idefics3_vision"),
+    "aria": _Reading("idefics3_vision", -1, chooses=False),
+    "smolvlm": _Reading("smolvlm_vision"),
+    "gemma4": _Reading("gemma4_vision"),
 }
 """model_type of a model with a vision_config -> how it reads it."""
 
@@ -81,9 +102,11 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
         raise _error("model_type", message)
     reading = _READINGS[model_type]
-    encoder = _encoder({"model_type": reading.tower, **vision})
+    if vision.get("model_type") == model_type:  # on the hub some name the whole model here
+        vision = {**vision, "model_type": reading.tower}
+    encoder = _encoder({**vision, "model_type": vision.get("model_type") or reading.tower})
     selection = _selection(fields, reading)
-    if selection.get("feature_select_strategy") == "default":
+    if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
     return {"schema": 1, "encoder": encoder, **_dtype(fields), **selection}
 
@@ -131,7 +154,7 @@ def _dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def _selection(fields: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
     if reading.layer is None:
-        return {}
+        return {} if reading.strategy == "full" else {"feature_select_strategy": reading.strategy}
     layer = fields.get("vision_feature_layer", reading.layer)
     layers = layer if isinstance(layer, list) else [layer]
     strategy = reading.strategy

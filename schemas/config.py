@@ -13,6 +13,7 @@ from ..registry import Registry
 from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
 from .paths import source_fault
+from .running import ParallelConfig, TrainingConfig
 
 PostNorm = Literal["auto", "none", "last", "each"]
 DType = Literal["float32", "float16", "bfloat16"]
@@ -26,7 +27,15 @@ FEATURE_SELECT_STRATEGIES: tuple[str, ...] = ("class", "default", "full")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _LLAVA_STRATEGIES = {"patch": "default", "cls_patch": "full"}
 
-ATTN_BACKENDS: tuple[str, ...] = ("eager", "sdpa", "flex_attention", "flash_attention_2")
+ATTN_BACKENDS: tuple[str, ...] = (
+    "eager",
+    "sdpa",
+    "varlen",
+    "flex_attention",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flash_attention_4",
+)
 """Names that attn_backend takes besides ``auto``; plugins add to them."""
 
 
@@ -153,8 +162,10 @@ class TowerConfig(ConfigModel):
     """``auto``, or the attention backend to insist on."""
     compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
     """``true``, or how torch.compile is applied."""
-    parallel: Literal["none"] = "none"
-    """How images are spread over processes."""
+    parallel: Annotated[Literal["none"] | ParallelConfig, Field(examples=["none", {"mode": "data"}])] = "none"
+    """``none``, or how images are spread over processes: ``{mode: data}``."""
+    training: Annotated[TrainingConfig, Field(examples=[{"freeze": "all"}])] = TrainingConfig()
+    """What is trained, and how."""
 
     @field_validator("name", mode="before")
     @classmethod
@@ -185,6 +196,16 @@ class TowerConfig(ConfigModel):
         # Validated here, so that an error's location is a YAML path without the union's branch names.
         return CompileConfig.model_validate(value) if isinstance(value, Mapping) else value
 
+    @field_validator("parallel", mode="before")
+    @classmethod
+    def _parallel_block(cls, value: Any) -> Any:
+        if value == "none" or isinstance(value, ParallelConfig):
+            return value
+        if not isinstance(value, Mapping):
+            message = "expected none, or a mapping such as {mode: data}"
+            raise invalid("parallel", problem("VC103", message, value=value))
+        return ParallelConfig.model_validate(value)
+
     @model_validator(mode="after")
     def _rules(self) -> Self:
         problems = [
@@ -194,6 +215,7 @@ class TowerConfig(ConfigModel):
             *self._head_rules(),
             *self._deepstack_rules(),
             *self._run_rules(),
+            *self._training_rules(),
         ]
         if problems:
             raise invalid(type(self).__name__, *problems)
@@ -224,6 +246,9 @@ class TowerConfig(ConfigModel):
         if strategy == "class" and not self.encoder.has_class_token:
             message = f"{self.encoder.model_type} has no class token; use default or full"
             return [problem("VC202", message, "feature_select_strategy", value=strategy)]
+        if strategy == "class" and self.merges and not self.encoder.tiled:
+            message = "the tower's own output is merged and holds no class token; name select_layers"
+            return [problem("VC202", message, "feature_select_strategy", value=strategy)]
         if self.encoder.packed and strategy not in ("full", "default"):
             message = (
                 f"{self.encoder.model_type} returns images of different sizes, all patch tokens; use full"
@@ -237,6 +262,12 @@ class TowerConfig(ConfigModel):
             return [problem("VC205", message, "post_norm", value=self.post_norm)]
         if self.post_norm in ("last", "each") and not self.encoder.has_post_norm:
             message = f"this {self.encoder.model_type} has no post-norm; use none or auto"
+            return [problem("VC205", message, "post_norm", value=self.post_norm)]
+        if self.post_norm == "none" and self.encoder.has_post_norm and self.merges:
+            message = (
+                f"the merger of {self.encoder.model_type} takes the normed last hidden state; use auto, or "
+                "select_layers: [-1] for the hidden state as it is"
+            )
             return [problem("VC205", message, "post_norm", value=self.post_norm)]
         return []
 
@@ -285,6 +316,29 @@ class TowerConfig(ConfigModel):
             message = f"unknown backend {backend!r}{hint}; known: {', '.join(known)}"
             problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
         return problems
+
+    def _training_rules(self) -> list[InitErrorDetails]:
+        problems = []
+        depth, generic = self.encoder.num_hidden_layers, isinstance(self.encoder, GenericEncoderConfig)
+        if self.training.frozen_blocks > depth:
+            message = f"an encoder of {depth} layers has no {self.training.frozen_blocks} blocks to freeze"
+            problems.append(problem("VC201", message, "training", "freeze", value=list(self.training.freeze)))
+        if generic and not set(self.training.freeze) <= {"all"}:
+            message = "the generic adapter does not know the parts of the encoder; freeze all, or nothing"
+            problems.append(problem("VC104", message, "training", "freeze", value=list(self.training.freeze)))
+        if (
+            self.parallel != "none"
+            and isinstance(self.compile, CompileConfig)
+            and self.compile.scope == "tower"
+        ):
+            message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
+            problems.append(problem("VC104", message, "compile", "scope", value="tower"))
+        return problems
+
+    @property
+    def merges(self) -> bool:
+        """Whether the output goes through the encoder's merger: hidden states that were selected do not."""
+        return self.encoder.merger and self.select_layers is None and not self.head
 
     @property
     def resolved_layers(self) -> tuple[int, ...]:

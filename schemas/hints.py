@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from .base import ConfigModel
 from .config import CompileConfig, TowerConfig, WeightsConfig
 from .encoders import ENCODER_CONFIGS
 from .nodes import Loc
+from .running import ParallelConfig, TrainingConfig
+
+_ROOT = {field.alias or name for name, field in TowerConfig.model_fields.items()} | {"extends"}
+_BLOCKS: dict[str, type[ConfigModel]] = {
+    "weights": WeightsConfig,
+    "compile": CompileConfig,
+    "parallel": ParallelConfig,
+    "training": TrainingConfig,
+}
 
 _CALLED_HERE = {
     "attn_implementation": "attn_backend",
@@ -59,31 +69,23 @@ def misplaced(path: Loc, model_type: object) -> str:
         return "; `vision-composer init --from config.json` makes a config of transformers'"
     if not block and key in _CALLED_HERE:
         return f"; here it is {_CALLED_HERE[key]}"
-    for name, model in (("weights", WeightsConfig), ("compile", CompileConfig)):
-        if key in model.model_fields and [name] != block:
-            return f"; it belongs in {name}"
     families = [name for name, model in ENCODER_CONFIGS.items() if key in model.model_fields]
-    if block == ["encoder"]:
-        return _in_encoder(key, model_type, families)
-    if families and key != "name":
-        return "; it belongs in encoder"
-    return "; it belongs at the root, outside this block" if block and key in _root_keys() else ""
+    if block == ["encoder"] and (found := _in_encoder(key, model_type)):
+        return found
+    if block and key in _ROOT:
+        return "; it belongs at the root, outside this block"
+    if blocks := [name for name, model in _BLOCKS.items() if key in model.model_fields and [name] != block]:
+        return f"; it belongs in {' or '.join(blocks)}"
+    if block == ["encoder"] and 0 < len(families) < 4:
+        return f"; {', '.join(families)} {'have' if len(families) > 1 else 'has'} it"
+    return "; it belongs in encoder" if families and block != ["encoder"] else ""
 
 
-def _in_encoder(key: str, model_type: object, families: list[str]) -> str:
+def _in_encoder(key: str, model_type: object) -> str:
+    """What the config's own family calls ``key``, which another family has."""
     model = ENCODER_CONFIGS.get(model_type) if isinstance(model_type, str) else None
     for names in _SAME_FIELD:
         ours = [name for name in names if model and name in model.model_fields]
         if key in names and ours:
             return f"; this family calls it {ours[0]}"
-    if key in _root_keys():
-        return "; it belongs at the root, outside this block"
-    return (
-        f"; {', '.join(families)} {'have' if len(families) > 1 else 'has'} it"
-        if 0 < len(families) < 4
-        else ""
-    )
-
-
-def _root_keys() -> set[str]:
-    return {field.alias or name for name, field in TowerConfig.model_fields.items()} | {"extends"}
+    return ""

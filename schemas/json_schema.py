@@ -71,6 +71,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
     strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)
     # An open choice: an editor offers these, and others may be registered.
     properties["feature_select_strategy"]["anyOf"] = [{"enum": strategies}, {"type": "string"}]
+    freeze = definitions["TrainingConfig"]["properties"]["freeze"]
+    freeze["anyOf"] = [freeze["items"], {"type": freeze.pop("type"), "items": freeze.pop("items")}]
     required = root.pop("required")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -11,7 +11,7 @@ import torch
 from vision_composer.encoders import FAMILIES, family_of
 from vision_composer.schemas import encoder_config
 
-UNDECLARED = {"use_mask_token", "vision_use_head"}
+UNDECLARED = {"use_mask_token", "video_temporal_patch_size", "vision_use_head"}
 """Fields that the oldest supported transformers reads from a config without declaring them."""
 
 _DENSE = {
@@ -32,6 +32,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "qkv_bias": True,
             "mlp_bias": True,
         },
+        "blip_2_vision_model": {"intermediate_size": 48},
+        "blip_2_vision_model/unbiased": {"intermediate_size": 48, "qkv_bias": False, "image_size": 30},
         "clip_vision_model": {"intermediate_size": 48},
         "clip_vision_model/indivisible": {"intermediate_size": 48, "image_size": 30, "num_channels": 1},
         "dinov2": {"mlp_ratio": 2},
@@ -45,6 +47,22 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "key_bias": True,
             "mlp_bias": False,
         },
+        "got_ocr2_vision": {
+            "mlp_dim": 48,
+            "output_channels": 24,
+            "window_size": 3,
+            "global_attn_indexes": [1, 3],
+        },
+        "got_ocr2_vision/plain": {
+            "mlp_dim": 48,
+            "output_channels": 16,
+            "image_size": 30,
+            "num_channels": 1,
+            "window_size": 0,
+            "qkv_bias": False,
+            "use_abs_pos": False,
+            "use_rel_pos": False,
+        },
         "internvl_vision": {"intermediate_size": 48},
         "internvl_vision/normed": {
             "intermediate_size": 48,
@@ -54,8 +72,35 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "attention_bias": True,
             "use_mask_token": True,
         },
+        "llama4_vision_model": {
+            "intermediate_size": 128,
+            "projector_input_dim": 24,
+            "projector_output_dim": 24,
+        },
+        "llama4_vision_model/unmerged": {
+            "intermediate_size": 32,
+            "pixel_shuffle_ratio": 1.0,
+            "projector_input_dim": 40,
+            "projector_output_dim": 40,
+            "image_size": 30,
+            "num_channels": 1,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 50.0},
+        },
         "metaclip_2_vision_model": {"intermediate_size": 48},
         "mlcd_vision_model": {"intermediate_size": 48},
+        "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
+        "radio/grey": {
+            "mlp_ratio": 1.7,
+            "qkv_bias": False,
+            "max_img_size": 20,
+            "num_cls_tokens": 1,
+            "num_registers": 0,
+            "num_channels": 1,
+            "norm_mean": [0.3],
+            "norm_std": [0.2],
+            "summary_idxs": [0],
+            "video_temporal_patch_size": 2,
+        },
         "siglip_vision_model": {"intermediate_size": 48},
         "siglip_vision_model/indivisible": {
             "intermediate_size": 48,
@@ -67,11 +112,36 @@ ENCODERS: dict[str, dict[str, Any]] = {
 """name -> encoder block of a dense family; what stands behind a slash says what is special."""
 
 _QWEN = {"depth": 4, "num_heads": 4, "patch_size": 4}
+_VIT = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "patch_size": 4,
+}
 _WIDTHS = {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 24}
 
 PACKED: dict[str, dict[str, Any]] = {
     name: {"model_type": name.partition("/")[0], **fields}
     for name, fields in {
+        "glm4v_vision": {**_QWEN, **_WIDTHS, "image_size": 20},
+        "glm4v_vision/biased": {
+            **_QWEN,
+            **_WIDTHS,
+            "image_size": 12,
+            "attention_bias": True,
+            "spatial_merge_size": 3,
+            "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
+        },
+        "kimi_k25_vision": {**_VIT, "pos_emb_height": 5, "pos_emb_width": 5},
+        "kimi_k25_vision/merge3": {
+            **_VIT,
+            "pos_emb_height": 4,
+            "pos_emb_width": 4,
+            "merge_kernel_size": [3, 3],
+        },
+        "minimax_m3_vl_vision": _VIT,
+        "minimax_m3_vl_vision/unmerged": {**_VIT, "spatial_merge_size": 1, "temporal_patch_size": 1},
         "pixtral": {**_DENSE, "intermediate_size": 48, "image_size": 64},
         "pixtral/theta": {
             **_DENSE,
@@ -112,6 +182,66 @@ PACKED: dict[str, dict[str, Any]] = {
 }
 """The same of the packed families."""
 
+_SIGLIP = {key: value for key, value in _DENSE.items() if key != "image_size"} | {"intermediate_size": 48}
+_IDEFICS = {**_DENSE, "intermediate_size": 48, "image_size": 40}
+
+PADDED: dict[str, dict[str, Any]] = {
+    name: {"model_type": name.partition("/")[0], **fields}
+    for name, fields in {
+        "gemma4_vision": {**_SIGLIP, "num_key_value_heads": 4, "head_dim": 8, "patch_size": 2},
+        "gemma4_vision/clipped": {
+            **_SIGLIP,
+            "num_key_value_heads": 2,
+            "head_dim": 12,
+            "patch_size": 3,
+            "pooling_kernel_size": 2,
+            "position_embedding_size": 400,
+            "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
+            "use_clipped_linears": True,
+            "standardize": True,
+        },
+        "idefics2_vision": _IDEFICS,
+        "idefics2_vision/indivisible": {**_IDEFICS, "image_size": 52, "patch_size": 7},
+        "idefics3_vision": _IDEFICS,
+        "siglip2_vision_model": {**_SIGLIP, "num_patches": 36},
+        "siglip2_vision_model/headless": {**_SIGLIP, "num_patches": 9, "vision_use_head": False},
+        "smolvlm_vision": {**_IDEFICS, "image_size": 42, "patch_size": 6},
+    }.items()
+}
+"""The same of the packed families that transformers runs as padded batches."""
+
+_MLLAMA = {
+    "hidden_size": 32,
+    "attention_heads": 4,
+    "num_hidden_layers": 4,
+    "num_global_layers": 2,
+    "intermediate_size": 48,
+    "image_size": 16,
+    "patch_size": 8,
+}
+
+TILED: dict[str, dict[str, Any]] = {
+    name: {"model_type": name.partition("/")[0], **_MLLAMA, **fields}
+    for name, fields in {
+        "mllama_vision_model": {"intermediate_layers_indices": [2, 0]},
+        "mllama_vision_model/six": {
+            "intermediate_layers_indices": [3, -1, 1],
+            "max_num_tiles": 6,
+            "supported_aspect_ratios": [
+                [rows, columns] for rows in range(1, 7) for columns in range(1, 6 // rows + 1)
+            ],
+            "image_size": 29,
+            "num_channels": 1,
+        },
+        "mllama_vision_model/one": {
+            "intermediate_layers_indices": [0],
+            "max_num_tiles": 1,
+            "supported_aspect_ratios": [[1, 1]],
+        },
+    }.items()
+}
+"""The same of the families that see tiles."""
+
 
 def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
     """transformers' own full module, every parameter random (norms, scales and biases too), in eval mode."""
@@ -129,6 +259,11 @@ def scramble(model: Any, *, seed: int = 0) -> Any:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+        for name, buffer in model.named_buffers():
+            if name.endswith(("_min", "_max")):  # bounds of a clamp, at infinity until they are learned
+                buffer.copy_(torch.rand((), generator=generator) * (3 if name.endswith("_max") else -3))
+            elif "std_" in name:
+                buffer.add_(torch.randn(buffer.shape, generator=generator) * 0.5)
     return model.eval()
 
 
@@ -148,14 +283,37 @@ def pixels(
 
 
 def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """transformers' hidden states 0 to N."""
+    """transformers' hidden states 0 to N, (images, tokens, width)."""
+    if model.config.model_type == "radio":  # refuses what does not fill a patch; others leave it out
+        patch = model.config.patch_size
+        height, width = (side // patch * patch for side in pixel_values.shape[2:])
+        pixel_values = pixel_values[:, :, :height, :width]
     with torch.no_grad():
-        return tuple(model(pixel_values=pixel_values, output_hidden_states=True).hidden_states)
+        states = model(pixel_values=pixel_values, output_hidden_states=True).hidden_states
+    return tuple(state.flatten(1, -2) for state in states)
+
+
+def own_output(model: Any, pixel_values: torch.Tensor) -> torch.Tensor:
+    """transformers' last_hidden_state as (images, tokens, width)."""
+    with torch.no_grad():
+        output = model(pixel_values=pixel_values).last_hidden_state
+    return output.flatten(2).transpose(1, 2) if output.dim() == 4 else output
+
+
+def merged(model: Any, state: torch.Tensor) -> torch.Tensor:
+    """What transformers makes of the last hidden state, normed or not, to get its own output."""
+    if hasattr(model, "vision_adapter"):
+        return model.vision_adapter(state[:, :-1])
+    if hasattr(model, "neck"):
+        side = model.config.image_size // model.config.patch_size
+        return model.neck(state.unflatten(1, (side, side))).flatten(2).transpose(1, 2)
+    return state
 
 
 def post_norm(model: Any) -> torch.nn.Module:
     """transformers' norm behind the last block."""
-    return model.get_submodule(FAMILIES[model.config.model_type].post_norm)
+    family = next(f for f in FAMILIES.values() if f.model_class == type(model).__name__)
+    return model.get_submodule(family.post_norm)
 
 
 def takes_any_size(encoder: dict[str, Any]) -> bool:

@@ -17,41 +17,82 @@ from ..schemas import (
 )
 from .aimv2 import AIMv2
 from .base import EncoderFamily, Shapes, VisionEncoderInfo
+from .blip_2 import Blip2
 from .clip import CLIP
 from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
+from .gemma4 import Gemma4
 from .generic import Generic
+from .glm4v import GLM4V
+from .got_ocr2 import GotOcr2
+from .idefics2 import Idefics2
+from .idefics3 import Idefics3
 from .internvl import InternVL
+from .kimi_k25 import KimiK25
+from .llama4 import Llama4
 from .metaclip_2 import MetaClip2
+from .minimax_m3_vl import MiniMaxM3VL
 from .mlcd import MLCD
+from .mllama import Mllama
 from .pixtral import Pixtral
 from .qwen2_5_vl import Qwen25VL
 from .qwen2_vl import Qwen2VL
 from .qwen3_5 import Qwen35
 from .qwen3_vl import Qwen3VL
+from .radio import Radio
 from .siglip import SigLIP
+from .siglip2 import SigLIP2
+from .smolvlm import SmolVLM
 
 FAMILIES: dict[str, EncoderFamily] = {
     family.model_type: family
     for family in (
         AIMv2(),
+        Blip2(),
         CLIP(),
         DINOv2(),
         DINOv2WithRegisters(),
         DINOv3(),
+        GLM4V(),
+        Gemma4(),
+        GotOcr2(),
+        Idefics2(),
+        Idefics3(),
         InternVL(),
+        KimiK25(),
+        Llama4(),
         MetaClip2(),
+        MiniMaxM3VL(),
         MLCD(),
+        Mllama(),
         Pixtral(),
         Qwen25VL(),
         Qwen2VL(),
         Qwen35(),
         Qwen3VL(),
+        Radio(),
+        SigLIP2(),
         SigLIP(),
+        SmolVLM(),
     )
 }
 """model_type -> family."""
+
+OTHER_NAMES = {
+    "glm4v": "glm4v_vision",
+    "glm4v_moe": "glm4v_vision",
+    "glm4v_moe_vision": "glm4v_vision",
+    "qwen2_5_vl": "qwen2_5_vl_vision",
+    "qwen2_vl": "qwen2_vl_vision",
+    "qwen3_5": "qwen3_5_vision",
+    "qwen3_5_moe": "qwen3_5_vision",
+    "qwen3_5_moe_vision": "qwen3_5_vision",
+    "qwen3_vl": "qwen3_vl_vision",
+    "qwen3_vl_moe": "qwen3_vl_vision",
+    "qwen3_vl_moe_vision": "qwen3_vl_vision",
+}
+"""model_type that some config.json has for a tower -> that of the family, whose modules are the same."""
 
 _GENERIC = Generic()
 
@@ -127,9 +168,11 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     Raises:
         ConfigError: No family for the model_type, or values that the family refuses.
     """
-    fields = _fields(getattr(config, "vision_config", config))
+    vision = getattr(config, "vision_config", config)
+    fields = _fields(vision)
     fields = _fields(fields.get("vision_config", fields))
-    model_type = str(fields.get("model_type"))
+    model_type = str(fields.get("model_type") or _by_class(type(vision).__name__))
+    model_type = OTHER_NAMES.get(model_type, model_type)
     config_class = ENCODER_CONFIGS.get(model_type)
     if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
         config_class = plugin[0]
@@ -138,7 +181,8 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
         raise ConfigError(Problem("VC105", f"no family for model_type {model_type!r}; there are: {families}"))
     known = config_class.model_fields
     try:
-        return encoder_config({key: value for key, value in fields.items() if key in known})
+        known_fields = {key: value for key, value in fields.items() if key in known}
+        return encoder_config(known_fields | {"model_type": model_type})
     except ValidationError as error:
         raise ConfigError(
             [
@@ -146,6 +190,11 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 for line in error.errors(include_url=False)
             ]
         ) from None
+
+
+def _by_class(name: str) -> str | None:
+    """The family of a transformers config class; the oldest ones do not all say their model_type."""
+    return next((key for key, family in FAMILIES.items() if family.config_class == name), None)
 
 
 def _fields(config: Any) -> Mapping[str, Any]:
@@ -174,6 +223,7 @@ def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEnco
 
 __all__ = [
     "FAMILIES",
+    "OTHER_NAMES",
     "EncoderFamily",
     "Shapes",
     "VisionEncoderInfo",

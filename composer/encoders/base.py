@@ -6,11 +6,14 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import InputError
+from ..errors import BackendError, InputError
 from ..schemas import EncoderConfig, RopeType
 from .resize import ResizeRule
 
@@ -38,7 +41,7 @@ class VisionEncoderInfo:
         image_size: Side of the square image the encoder was trained on.
         patch_size: Side of a square patch.
         num_prefix_tokens: Non-patch tokens in front of the patches.
-        has_class_token: Whether the first prefix token is a class token.
+        has_class_token: Whether the first prefix token, or else the last suffix token, is a class token.
         has_post_norm: Whether a norm stands behind the last block.
         has_head: Whether the checkpoint carries a pooling head.
         rope_type: How packed inputs are read; ``none`` for a dense encoder.
@@ -47,7 +50,13 @@ class VisionEncoderInfo:
         merge_size: Patches along one side of the square that the merger makes one token of; 1: no merger.
         temporal_patch_size: Frames in a patch.
         out_hidden_size: Width of a merged token; 0 without a merger.
+        pools_frames: Whether the merger makes one frame of all of a clip's.
+        attends_across_frames: Whether the frames of a clip attend to each other.
+        grid_multiple: What rows and columns of a packed image's patches must be multiples of.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
+        num_suffix_tokens: Non-patch tokens behind the patches.
+        tiled: Whether a picture is cut into tiles of ``image_size``, each with prefix tokens of its own,
+            which the encoder's own output keeps.
     """
 
     model_type: str
@@ -68,39 +77,66 @@ class VisionEncoderInfo:
     merge_size: int = 1
     temporal_patch_size: int = 1
     out_hidden_size: int = 0
+    pools_frames: bool = False
+    attends_across_frames: bool = False
+    grid_multiple: int = 1
     resize: ResizeRule | None = None
+    num_suffix_tokens: int = 0
+    tiled: bool = False
 
     @property
     def patch_grid_length(self) -> int:
         """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
         return self.image_size // self.patch_size
 
-    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
-        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
+    def grid(self, width: int, height: int, frames: int = 1) -> tuple[int, int, int]:
+        """Frames (or tiles), rows and columns of an image's patches, by the rule of :meth:`num_tokens`."""
         if width < 1 or height < 1:
             raise InputError(f"an image of {width}x{height} pixels is empty")
         if frames < 1:
             raise InputError(f"a clip of {frames} frames is empty")
         if self.resize is not None:
             width, height = self.resize(width, height)
+            if self.tiled:
+                tiles = (height // self.image_size) * (width // self.image_size)
+                return tiles, self.patch_grid_length, self.patch_grid_length
             depth = -(-frames // self.temporal_patch_size)
-            return depth * (width // self.patch_size) * (height // self.patch_size)
+            return depth, height // self.patch_size, width // self.patch_size
         if not self.any_size:
-            return self.patch_grid_length**2
+            return 1, self.patch_grid_length, self.patch_grid_length
         columns, rows = width // self.patch_size, height // self.patch_size
         if not columns or not rows:
             raise InputError(
                 f"an image of {width}x{height} pixels is smaller than one patch of "
                 f"{self.patch_size}x{self.patch_size}"
             )
-        return columns * rows
+        return 1, rows, columns
+
+    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
+        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
+        return prod(self.grid(width, height, frames))
+
+    def num_tiles(self, width: int, height: int) -> int:
+        """Tiles that a picture is cut into; 1 for an encoder that cuts none."""
+        return self.grid(width, height)[0] if self.tiled else 1
+
+    def num_merged_tokens(self, grid: tuple[int, int, int]) -> int:
+        """Tokens that the merger makes of patches in (frames, rows, columns)."""
+        frames, rows, columns = grid
+        return (1 if self.pools_frames else frames) * rows * columns // self.merge_size**2
+
+    def sequence_length(self, width: int, height: int, frames: int = 1) -> int:
+        """Tokens of one image in the blocks: its patches, prefix and suffix tokens."""
+        other = self.num_prefix_tokens + self.num_suffix_tokens
+        return self.num_tiles(width, height) * other + self.num_patches(width, height, frames)
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens that the encoder makes of one image, prefix tokens included, merged where it merges.
+        """Tokens that the encoder makes of one image: all of them, or as many as its merger leaves.
 
         A packed encoder takes the picture's own size and resizes by :attr:`resize`. A dense encoder of any
         size floors ``width`` and ``height``, those of its ``pixel_values``, to whole patches. The others
-        get every picture resized to ``image_size``, so their count does not vary.
+        get every picture resized to ``image_size``, so their count does not vary, or cut into tiles of that
+        size, of which the padding tiles do not count.
 
         Args:
             width: Image width in pixels, at least 1.
@@ -110,7 +146,9 @@ class VisionEncoderInfo:
         Raises:
             InputError: An empty image, or one smaller than a patch where the size matters.
         """
-        return self.num_prefix_tokens + self.num_patches(width, height, frames) // self.merge_size**2
+        if self.packed or (self.out_hidden_size and not self.tiled):
+            return self.num_merged_tokens(self.grid(width, height, frames))
+        return self.sequence_length(width, height, frames)
 
 
 class EncoderFamily:
@@ -119,6 +157,8 @@ class EncoderFamily:
     model_type: ClassVar[str]
     module: ClassVar[str] = "transformers"
     """Where the two classes are imported from; some towers are not exported at the top."""
+    since: ClassVar[str] = ""
+    """First version of transformers with this family; empty for one that every supported version has."""
     model_class: ClassVar[str]
     """Class of the tower."""
     config_class: ClassVar[str]
@@ -126,15 +166,27 @@ class EncoderFamily:
     blocks: ClassVar[str] = "encoder.layers"
     """Path of the ModuleList of blocks."""
     post_norm: ClassVar[str] = "post_layernorm"
-    """Path of the norm behind the last block."""
+    """Path of the norm behind the last block; empty for a family without."""
     norms_last_hidden_state: ClassVar[bool] = True
     """Whether transformers' last_hidden_state has gone through the post-norm."""
     head: ClassVar[str] = ""
-    """Path of the pooling head; empty for a family without."""
+    """Path of the pooling head or of the merger; empty for a family without."""
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
+    buffers: ClassVar[frozenset[str]] = frozenset()
+    """Last parts of the names of checkpoint tensors that are no parameters."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Parts of tensors' names in transformers' module, such as ``layer_scale``. Checkpoints may leave out
+    all tensors of a part; then they keep the values that transformers gives them."""
+    attention_backends: ClassVar[tuple[str, ...]] = ()
+    """Names of the only attention backends that run the blocks, the best first; empty: all do."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
+    tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields of a small encoder that ``vision_composer.testing`` builds, where its own do not fit."""
+    vlm: ClassVar[str] = ""
+    """model_type of the vision-language model in whose checkpoints the tower's tensors have other names,
+    which only that model's conversion mapping in transformers knows."""
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -159,6 +211,7 @@ class EncoderFamily:
             has_head=encoder.has_head,
             rope_type=encoder.rope_type,
             any_size=self.any_size(encoder),
+            num_suffix_tokens=encoder.num_suffix_tokens,
         )
 
     def stem_shapes(self, encoder: Any) -> Shapes:
@@ -185,7 +238,17 @@ class EncoderFamily:
         self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
     ) -> int:
         """Pairs of tokens that attend to each other, summed over the blocks, in an image (width, height)."""
-        return num_blocks * (info.num_prefix_tokens + info.num_patches(*size)) ** 2
+        return num_blocks * info.sequence_length(*size) ** 2
+
+    def extra_flops(
+        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+    ) -> int:
+        """Floating-point operations of the blocks beside those of their linear layers and of attention."""
+        return 0
+
+    def head_modules(self) -> tuple[str, ...]:
+        """Paths of what stands behind the post-norm: the pooling head, or the merger's modules."""
+        return (self.head,) if self.head else ()
 
     def block_name(self, index: int) -> str:
         """Name of block ``index`` in a checkpoint of the tower."""
@@ -209,23 +272,48 @@ class EncoderFamily:
 
     def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
         """transformers' config of the tower, cut to ``num_blocks`` and without a head that is not used."""
-        fields = encoder.model_dump(exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
+        # As JSON, because transformers takes some lists only as lists.
+        fields = encoder.model_dump(mode="json", exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
         if self.head_field:
             fields[self.head_field] = head
-        return getattr(import_module(self.module), self.config_class)(**fields)
+        return self._from_transformers(self.config_class)(**fields)
 
     def transformers_class(self, config: Any) -> Any:
         """transformers' class of the tower."""
-        return getattr(import_module(self.module), self.model_class)
+        return self._from_transformers(self.model_class)
+
+    def _from_transformers(self, name: str) -> Any:
+        """A class of :attr:`module`.
+
+        Raises:
+            BackendError: The installed transformers lacks it.
+        """
+        try:
+            return getattr(import_module(self.module), name)
+        except (ImportError, AttributeError) as error:
+            from transformers import __version__
+
+            since = f"; it came with {self.since}" if self.since else ""
+            raise BackendError(
+                f"{self.model_type}: transformers {__version__} has no {self.module}.{name}{since}"
+            ) from error
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""
         return ()
 
+    def image_processor_class(self) -> Any:
+        """Class of the image processor, on Pillow."""
+        return getattr(import_module("transformers"), self.image_processor)
+
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
         """Arguments of the image processor for a checkpoint that brings no processor config of its own."""
         square = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
+
+    def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
+        """Arguments of the image processor that follow from the encoder, whatever a checkpoint says."""
+        return {}
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -237,9 +325,33 @@ class EncoderFamily:
             pixel_values: (images, channels, height, width), in the dtype of the parameters.
 
         Returns:
-            Hidden state 0, (images, tokens, hidden_size), and the keyword arguments of every block.
+            Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and the keyword
+            arguments of every block.
         """
         raise NotImplementedError
+
+    def as_tokens(self, hidden_states: Tensor) -> Tensor:
+        """A hidden state as (images, tokens, hidden_size), for blocks that keep it in another shape."""
+        return hidden_states
+
+    def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
+        """The tower's own output for the last hidden state, (images, merged tokens, width).
+
+        Called for a family with ``out_hidden_size``, with what the post-norm made of that state.
+        """
+        raise NotImplementedError
+
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch, as a batch of their own.
+
+        Args:
+            info: The encoder's facts.
+            inputs: What the module was called with.
+            images: Their indices, ascending; at least one.
+        """
+        return {name: value if value is None else value[list(images)] for name, value in inputs.items()}
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
         """The blocks, in order."""

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 Grid = tuple[int, int, int]
 """Frames, patch rows and patch columns of an image or clip."""
@@ -23,8 +28,10 @@ class Segments:
         device: Where the indices go.
 
     Attributes:
-        groups: (length, pieces, where their tokens are), by first appearance of the length.
-        inverse: Tokens in the order of ``groups`` -> tokens in order; None where the two are the same.
+        groups: (1 + groups, 2) int64 on the CPU: whether the groups' order of tokens is the sequence's, and
+            tokens in all; then for each group the length and the number of its pieces, by first appearance.
+        order: (tokens,) int64 on the device, tokens in the order of the groups.
+        inverse: (tokens,) int64 on the device, the way back.
         cu_seqlens: (pieces + 1,) int32 on the device, first token of each piece and the end.
         max_length: Longest piece.
     """
@@ -34,19 +41,26 @@ class Segments:
         by_length: dict[int, list[int]] = {}
         for start, length in zip(starts, lengths, strict=False):
             by_length.setdefault(length, []).append(start)
-        self.groups: list[tuple[int, int, slice | Tensor]] = []
-        order: list[Tensor] = []
-        for length, group in by_length.items():
-            tokens = (torch.tensor(group)[:, None] + torch.arange(length)).flatten()
-            order.append(tokens)
-            adjoining = all(after - before == length for before, after in pairwise(group))
-            where = slice(group[0], group[-1] + length) if adjoining else tokens.to(device)
-            self.groups.append((length, len(group), where))
-        permutation = torch.cat(order)
-        in_order = bool((permutation.diff() == 1).all())
-        self.inverse = None if in_order else permutation.argsort().to(device)
+        order = torch.cat(
+            [
+                (torch.tensor(group)[:, None] + torch.arange(length)).flatten()
+                for length, group in by_length.items()
+            ]
+        )
+        in_order = bool((order.diff() == 1).all())
+        sizes = [(length, len(group)) for length, group in by_length.items()]
+        self.groups = torch.tensor([(int(in_order), starts[-1]), *sizes])
+        self.order = order.to(device)
+        self.inverse = order.argsort().to(device)
         self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
         self.max_length = max(lengths)
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """flex_attention's mask of the segments, on the device."""
+        from .block_mask import segment_block_mask
+
+        return segment_block_mask(self.cu_seqlens, len(self.order))
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,24 +69,31 @@ class Layout:
 
     Attributes:
         grids: Frames, rows and columns of every image, in order.
-        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens.
-        frames: Attention over whole frames.
+        frames: Attention over whole frames, or whole clips where the family's blocks see them.
+        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens;
+            None for an encoder without.
         windows: Attention inside windows; None for an encoder without.
         window_index: Merged token of the input at each place of the blocks' sequence; None: as they come.
         window_inverse: The way back.
         wide_blocks: Blocks that attend to whole frames where others attend inside windows.
-        position_taps: (tokens, 4) rows of a position table to interpolate between, if there is one, and
-            (tokens, 4) their weights.
+        position_taps: Rows of a position table to interpolate between, if there is one, and their weights,
+            (tokens, taps) each.
+        frame_index: Each token's row in a table of frames, if there is one.
+        pooling: Where the merger puts each token, and the weight it has there, if it pools; (tokens,) each.
+        positions: What else the family's stem needs to look its position table up.
     """
 
     grids: tuple[Grid, ...]
-    rope: tuple[Tensor, Tensor]
     frames: Segments
+    rope: tuple[Tensor, Tensor] | None = None
     windows: Segments | None = None
     window_index: Tensor | None = None
     window_inverse: Tensor | None = None
     wide_blocks: frozenset[int] = frozenset()
-    position_taps: tuple[Tensor, Tensor] = field(default_factory=lambda: (torch.empty(0), torch.empty(0)))
+    position_taps: tuple[Tensor, Tensor] | None = None
+    frame_index: Tensor | None = None
+    pooling: tuple[Tensor, Tensor] | None = None
+    positions: tuple[Tensor, ...] = ()
     whole: Tensor = field(init=False)
     """[0, tokens], int32 on the CPU: what a block of transformers is given for a single segment, so that
     it calls attention once and reads nothing back from the device."""
@@ -85,6 +106,11 @@ class Layout:
 def frame_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
     """Each frame of each image attends to itself."""
     return Segments([h * w for t, h, w in grids for _ in range(t)], device)
+
+
+def clip_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
+    """Each image or clip attends to itself, all its frames together."""
+    return Segments([t * h * w for t, h, w in grids], device)
 
 
 def patch_positions(grids: Sequence[Grid], merge_size: int = 1) -> Tensor:
@@ -121,23 +147,43 @@ def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[T
     return torch.cat(index), lengths
 
 
-def table_taps(grids: Sequence[Grid], merge_size: int, side: int) -> tuple[Tensor, Tensor]:
-    """Rows of a ``side`` x ``side`` position table around every patch, and their bilinear weights.
+def table_taps(
+    grids: Sequence[Grid], merge_size: int, side: int, *, cubic: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Rows of a ``side`` x ``side`` position table around every patch, and their weights.
 
-    The table's corners lie on the image's corner patches.
+    Args:
+        grids: Frames, rows and columns of every image.
+        merge_size: Side of the squares by which patches stand; 1 for raster order.
+        side: Rows and columns of the table.
+        cubic: Bicubic, with the table's edges on the image's edges, instead of bilinear, with the table's
+            corners on the corner patches. Both as torch.nn.functional.interpolate has them.
 
     Returns:
-        (tokens, 4) int64 and (tokens, 4) float32.
+        (tokens, 4) int64 and float32; (tokens, 16) if cubic.
     """
-    places = patch_positions(grids, merge_size)
+    places = patch_positions(grids, merge_size).float()
     sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
-    at = places.float() * (side - 1) / (sizes - 1).clamp(min=1)
+    if cubic:
+        at = (places + 0.5) * side / sizes - 0.5
+        offsets = torch.arange(-1, 3)
+    else:
+        at = places * (side - 1) / (sizes - 1).clamp(min=1)
+        offsets = torch.arange(2)
     low = at.floor()
-    taps = low.long()[..., None] + torch.arange(2)  # (tokens, axis, tap)
-    weights = (1 - (at[..., None] - low[..., None] - torch.arange(2)).abs()).clamp(min=0)
-    taps = taps.clamp(max=side - 1)
+    distances = (at[..., None] - low[..., None] - offsets).abs()  # (tokens, axis, tap)
+    weights = _cubic_weights(distances) if cubic else (1 - distances).clamp(min=0)
+    taps = (low.long()[..., None] + offsets).clamp(0, side - 1)
     rows = taps[:, 0, :, None] * side + taps[:, 1, None, :]
     return rows.flatten(1), (weights[:, 0, :, None] * weights[:, 1, None, :]).flatten(1)
+
+
+def _cubic_weights(distances: Tensor) -> Tensor:
+    """Keys' convolution kernel with a = -0.75, as torch's bicubic interpolation has it."""
+    a = -0.75
+    near = ((a + 2) * distances - (a + 3)) * distances * distances + 1
+    far = ((a * distances - 5 * a) * distances + 8 * a) * distances - 4 * a
+    return torch.where(distances <= 1, near, far)
 
 
 def rope_frequencies(size: int, base: float) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil, floor, isqrt, sqrt
+from math import ceil, floor, isqrt, prod, sqrt
 from typing import Protocol
 
 from ..errors import InputError
@@ -35,11 +35,13 @@ class PixelBudget:
         factor: What both sides are multiples of: a patch's side times the merge size.
         min_pixels: Least area.
         max_pixels: Greatest area; a side never falls below one ``factor`` for it.
+        frames: What areas are multiplied by before they are held against the bounds.
     """
 
     factor: int
     min_pixels: int
     max_pixels: int
+    frames: int = 1
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         if max(width, height) / min(width, height) > MAX_ASPECT_RATIO:
@@ -49,20 +51,66 @@ class PixelBudget:
             )
         # Python rounds halves to even, as the processors do.
         sides = [round(side / self.factor) * self.factor for side in (width, height)]
-        area = sides[0] * sides[1]
+        area = self.frames * sides[0] * sides[1]
         if area > self.max_pixels:
-            shrink = sqrt(height * width / self.max_pixels)
+            shrink = sqrt(self.frames * height * width / self.max_pixels)
             sides = [
                 max(self.factor, floor(side / shrink / self.factor) * self.factor) for side in (width, height)
             ]
         elif area < self.min_pixels:
-            grow = sqrt(self.min_pixels / (height * width))
+            grow = sqrt(self.min_pixels / (self.frames * height * width))
             sides = [ceil(side * grow / self.factor) * self.factor for side in (width, height)]
         return sides[0], sides[1]
 
     @property
     def largest_side(self) -> int:
-        return max(isqrt(self.max_pixels) // self.factor, 1) * self.factor
+        return max(isqrt(self.max_pixels // self.frames) // self.factor, 1) * self.factor
+
+
+@dataclass(frozen=True)
+class EnlargingPixelBudget(PixelBudget):
+    """GLM-4V's rule: a picture with a side below one ``factor`` is enlarged first, then Qwen's rule."""
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        if min(width, height) < self.factor:
+            scale = max(self.factor / height, self.factor / width)
+            width, height = int(width * scale), int(height * scale)
+        return super().__call__(width, height)
+
+
+@dataclass(frozen=True)
+class PaddedPatchBudget:
+    """Kimi's rule: shrunk until there are few enough patches, then padded to whole merged patches.
+
+    Attributes:
+        patch_size: Side of a patch.
+        merge_size: Patches along a side of a merged one.
+        max_patches: Patches of an image, before padding.
+        max_side_patches: Patches along one side, before padding.
+    """
+
+    patch_size: int
+    merge_size: int
+    max_patches: int
+    max_side_patches: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        factor = self.merge_size * self.patch_size
+        columns, rows = (ceil(side / factor) for side in self.scaled(width, height))
+        return columns * factor, rows * factor
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height before the padding."""
+        patches = max(1.0, height // self.patch_size) * max(1.0, width // self.patch_size)
+        largest = self.max_side_patches * self.patch_size
+        scale = min(1.0, sqrt(self.max_patches / patches), largest / height, largest / width)
+        return min(max(1, int(width * scale)), largest), min(max(1, int(height * scale)), largest)
+
+    @property
+    def largest_side(self) -> int:
+        factor = self.merge_size * self.patch_size
+        patches = min(isqrt(self.max_patches), self.max_side_patches)
+        return max(patches // self.merge_size, 1) * factor
 
 
 @dataclass(frozen=True)
@@ -90,3 +138,149 @@ class LongestEdge:
     @property
     def largest_side(self) -> int:
         return min(self.max_width, self.max_height)
+
+
+@dataclass(frozen=True)
+class PatchBudget:
+    """SigLIP 2's rule: the largest scale at which the picture's patches, rounded up, are not too many.
+
+    Attributes:
+        patch_size: What both sides are multiples of.
+        max_patches: Most patches.
+    """
+
+    patch_size: int
+    max_patches: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        # The processor bisects to this precision, so a scale that would fit exactly is not always found.
+        precision = 1e-5
+        low, high = precision / 10, 100.0
+        while high - low >= precision:
+            middle = (low + high) / 2
+            columns, rows = self._patches(width, middle), self._patches(height, middle)
+            low, high = (middle, high) if columns * rows <= self.max_patches else (low, middle)
+        return self._patches(width, low) * self.patch_size, self._patches(height, low) * self.patch_size
+
+    def _patches(self, side: int, scale: float) -> int:
+        return max(ceil(side * scale / self.patch_size), 1)
+
+    @property
+    def largest_side(self) -> int:
+        return isqrt(self.max_patches) * self.patch_size
+
+
+@dataclass(frozen=True)
+class EdgeBounds:
+    """Idefics2's rule: the longer side is cut to a bound, the other with it, then both raised to another.
+
+    Attributes:
+        shortest: Least length of a side.
+        longest: Greatest length of the longer side, unless ``shortest`` is greater.
+        patch_size: Least length that gives a patch.
+    """
+
+    shortest: int
+    longest: int
+    patch_size: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        ratio = width / height
+        if width >= height and width > self.longest:
+            width, height = self.longest, int(self.longest / ratio)
+        elif height > width and height > self.longest:
+            width, height = int(self.longest * ratio), self.longest
+        return _with_a_patch(max(width, self.shortest), max(height, self.shortest), self.patch_size)
+
+    @property
+    def largest_side(self) -> int:
+        return max(self.longest, self.shortest)
+
+
+@dataclass(frozen=True)
+class FixedSize:
+    """Every picture gets one size, whatever its aspect ratio.
+
+    Attributes:
+        width: That size.
+        height: That size.
+        patch_size: Least length that gives a patch.
+    """
+
+    width: int
+    height: int
+    patch_size: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        return _with_a_patch(self.width, self.height, self.patch_size)
+
+    @property
+    def largest_side(self) -> int:
+        return min(self.width, self.height)
+
+
+def _with_a_patch(width: int, height: int, patch_size: int) -> tuple[int, int]:
+    """A size, if it has room for a patch."""
+    if min(width, height) < patch_size:
+        raise InputError(
+            f"an image resized to {width}x{height} pixels is smaller than one patch of "
+            f"{patch_size}x{patch_size}"
+        )
+    return width, height
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """Gemma 4's rule: the area of all tokens at the picture's aspect ratio, sides rounded down.
+
+    Attributes:
+        factor: What both sides are multiples of: a patch's side times the merge size.
+        max_tokens: Most pooled tokens.
+    """
+
+    factor: int
+    max_tokens: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        scale = sqrt(self.max_tokens * self.factor**2 / (height * width))
+        columns, rows = (floor(scale * side / self.factor) for side in (width, height))
+        if not rows:
+            rows, columns = 1, min(width // height, self.max_tokens)
+        elif not columns:
+            rows, columns = min(height // width, self.max_tokens), 1
+        return columns * self.factor, rows * self.factor
+
+    @property
+    def largest_side(self) -> int:
+        return isqrt(self.max_tokens) * self.factor
+
+
+@dataclass(frozen=True)
+class TileCanvas:
+    """Mllama's rule: the canvas of square tiles that a picture fills best.
+
+    The smallest enlargement that some canvas allows; if every canvas is too small, the least reduction; of
+    canvases that are alike in that, the first of the smallest.
+
+    Attributes:
+        side: Side of a tile in pixels.
+        most: Tiles of a canvas at most.
+    """
+
+    side: int
+    most: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        scales = {
+            (rows, columns): min(rows * self.side / height, columns * self.side / width)
+            for rows in range(1, self.most + 1)
+            for columns in range(1, self.most // rows + 1)
+        }
+        enlargements = [scale for scale in scales.values() if scale >= 1]
+        best = min(enlargements) if enlargements else max(scales.values())
+        rows, columns = min((canvas for canvas, scale in scales.items() if scale == best), key=prod)
+        return columns * self.side, rows * self.side
+
+    @property
+    def largest_side(self) -> int:
+        return isqrt(self.most) * self.side

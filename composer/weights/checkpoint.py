@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..encoders import EncoderFamily
+from ..encoders import EncoderFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig, GenericEncoderConfig
 from .files import TensorHeader, forget, read_tensor
 from .names import TensorNames, find_prefix
 from .own_config import check_own_config
 from .source import Checkpoint, open_checkpoint
+from .vlm_names import TOWER, class_in_vlm, is_named_as_in_vlm, names_in_vlm
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,7 +62,7 @@ def load_model(
     model_class = family.transformers_class(config)
     unused = list(family.unused(num_blocks))
     if not head and not family.head_field:
-        unused.append(family.head)  # transformers builds it always
+        unused.extend(family.head_modules())  # transformers builds them always
     if not post_norm and not isinstance(encoder, GenericEncoderConfig):
         unused.append(family.post_norm)
 
@@ -71,13 +72,20 @@ def load_model(
 
     checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
     check_own_config(checkpoint, family, encoder)
-    with torch.device("meta"):
-        wanted = drop(_build(model_class, config, attn_implementation="eager"), unused)
-    names = TensorNames(wanted, family.shapes(encoder, num_blocks, post_norm=post_norm, head=head))
-    state_dict = _read(checkpoint, encoder, names, num_blocks=num_blocks, prefix=weights.prefix, dtype=dtype)
+    shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
+    names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
+    state_dict = _read(
+        checkpoint,
+        encoder,
+        names,
+        num_blocks=num_blocks,
+        prefix=weights.prefix,
+        optional=family.optional,
+        dtype=dtype,
+    )
     with _quiet():
         try:
-            model, info = model_class.from_pretrained(
+            model, info = loaded_class.from_pretrained(
                 None,
                 config=config,
                 state_dict=state_dict,
@@ -88,12 +96,39 @@ def load_model(
         except RuntimeError as error:
             raise WeightsError(f"{checkpoint.label}: transformers cannot load it: {error}") from error
     model = drop(model, unused)
-    missing = sorted(set(info["missing_keys"]) & set(model.state_dict()))
+    if loaded_class is not model_class:
+        model.__class__ = model_class
+        del model._weight_conversions  # it is saved under its own names
+    missing = sorted(
+        name
+        for name in set(info["missing_keys"]) & set(model.state_dict())
+        if not any(part in name for part in family.optional)
+    )
     if missing or info["mismatched_keys"]:
         raise WeightsError(
             f"{checkpoint.label}: transformers did not load {', '.join(missing) or info['mismatched_keys']}"
         )
     return model
+
+
+def _names(
+    family: EncoderFamily,
+    model_class: Any,
+    config: Any,
+    unused: list[str],
+    checkpoint: Checkpoint,
+    shapes: Shapes | None,
+) -> tuple[TensorNames, Any]:
+    """How the checkpoint names the tower's tensors, and the class that transformers loads them into."""
+    with torch.device("meta"):
+        own = drop(_build(model_class, config, attn_implementation="eager"), unused)
+        if family.vlm:
+            in_vlm_class = class_in_vlm(family, model_class)
+            in_vlm = drop(_build(in_vlm_class, config, attn_implementation="eager"), unused)
+            planned = names_in_vlm(in_vlm)
+            if is_named_as_in_vlm(checkpoint, planned, own.state_dict()):
+                return TensorNames(in_vlm, planned, root=f"{TOWER}."), in_vlm_class
+    return TensorNames(own, shapes), model_class
 
 
 def _build(model_class: Any, config: Any, **options: Any) -> PreTrainedModel:
@@ -125,6 +160,7 @@ def _read(
     *,
     num_blocks: int,
     prefix: str | None,
+    optional: tuple[str, ...],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """The tensors that the tower needs, named as in a tower's own checkpoint."""
@@ -132,7 +168,7 @@ def _read(
     sources: dict[str, str] = {}
     covered: set[str] = set()
     depth = 0
-    for name in checkpoint.files:
+    for name in sorted(checkpoint.files):  # some renamings of transformers depend on the order
         if not name.startswith(prefix):
             continue
         stripped = name.removeprefix(prefix)
@@ -142,7 +178,7 @@ def _read(
             sources[stripped] = name
             covered.update(targets)
     _check_depth(checkpoint, encoder, depth, num_blocks)
-    _check_complete(checkpoint, names, prefix, covered)
+    _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
         _check_shape(name, headers[name], names, stripped)
@@ -187,6 +223,8 @@ def _read_tensor(name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
         raise WeightsError(
             f"{header.file}: tensor {name} is {tensor.dtype}; quantised weights are not supported"
         )
+    if tensor.dim() == 0 and not bool(tensor.isnan()):
+        return tensor.to(dtype)  # a bound of a clamp may be infinite
     if not bool(torch.isfinite(tensor).all()):
         raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
     cast = tensor.to(dtype)

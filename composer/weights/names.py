@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from ..encoders import Shapes
@@ -21,12 +22,13 @@ class TensorNames:
     Args:
         model: The module to load, on the meta device.
         planned: Its tensors under the names of a checkpoint, where the family knows them.
+        root: What those names begin with, for a tower that is named as in a VLM.
 
     Attributes:
         needed: The module's tensors, by the module's names.
     """
 
-    def __init__(self, model: PreTrainedModel, planned: Shapes | None) -> None:
+    def __init__(self, model: PreTrainedModel, planned: Shapes | None, root: str = "") -> None:
         from transformers.conversion_mapping import get_model_conversion_mapping
         from transformers.core_model_loading import WeightConverter
 
@@ -34,6 +36,7 @@ class TensorNames:
         self._converters = [t for t in transforms if isinstance(t, WeightConverter)]
         self._renamings: list[Any] = [t for t in transforms if not isinstance(t, WeightConverter)]
         self._planned = planned
+        self.root = root
         self.needed = dict(model.state_dict())
 
     def __call__(self, name: str) -> list[str]:
@@ -58,7 +61,7 @@ class TensorNames:
         _, converter = self._rename(name)
         if converter is None:
             return targets[0]
-        if [type(operation).__name__ for operation in converter.operations] == ["Chunk"]:
+        if {type(operation).__name__ for operation in converter.operations} <= {"Chunk", "PermuteForRope"}:
             return (sum(shape[0] for shape in targets), *targets[0][1:])
         return None
 
@@ -68,6 +71,18 @@ class TensorNames:
         if not absent or self._planned is None:
             return sorted(absent)
         return sorted(name for name in self._planned if not absent.isdisjoint(self(name))) or sorted(absent)
+
+    def left_out(self, covered: set[str], optional: Iterable[str]) -> set[str]:
+        """The module's tensors of those ``optional`` parts of names of which ``covered`` has none."""
+        parts = [{name for name in self.needed if part in name} for part in optional]
+        return set().union(*(part for part in parts if part.isdisjoint(covered)))
+
+    def patch_embedding(self) -> tuple[str, set[str]]:
+        """The module's name of a tensor of the patch embedding, and those it may have in a checkpoint."""
+        convolutions = [name for name, tensor in self.needed.items() if tensor.dim() >= 4]
+        named = [name for name in self.needed if "patch" in name]
+        target = next(iter(convolutions or named or self.needed))
+        return target, {target, *(name for name in self._planned or () if self(name) == [target])}
 
     def depth(self, targets: list[str]) -> int:
         """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
@@ -88,17 +103,14 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     Raises:
         WeightsError: The checkpoint holds no such tower, or several.
     """
-    convolutions = [name for name, tensor in names.needed.items() if tensor.dim() >= 4]
-    sentinel = next(iter(convolutions or names.needed))
+    target, aliases = names.patch_embedding()
+    sentinel = " or ".join(sorted(aliases))
     found = sorted(
-        {
-            name.removesuffix(sentinel)
-            for name in checkpoint.files
-            if name == sentinel or name.endswith(f".{sentinel}")
-        }
+        {prefix for name in checkpoint.files for prefix in _prefixes(name, target, aliases, names)}
     )
     if asked is not None:
         asked = asked if not asked or asked.endswith(".") else f"{asked}."
+        asked = asked.removesuffix(names.root)
         if asked not in found:
             raise WeightsError(
                 f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {found or 'none'}"
@@ -116,3 +128,11 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
             "say which with weights.prefix"
         )
     return found[0]
+
+
+def _prefixes(name: str, target: str, aliases: set[str], names: TensorNames) -> list[str]:
+    """What stands before the tower's names, if ``name`` is its patch embedding's; nothing otherwise."""
+    if names.root:
+        prefix, root, rest = name.partition(names.root)
+        return [prefix] if root and names(root + rest) == [target] else []
+    return [name.removesuffix(alias) for alias in aliases if f".{name}".endswith(f".{alias}")]

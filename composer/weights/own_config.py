@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..encoders import EncoderFamily
+from ..encoders import OTHER_NAMES, EncoderFamily
 from ..errors import WeightsError
 from ..schemas import EncoderConfig, GenericEncoderConfig
 from .source import Checkpoint
 
 _TRAINING_ONLY = re.compile(
-    r"dropout|drop_path|initializer|^pos_embed_|^layer_?scale|^projection_dim$|mask_token|head$"
+    r"dropout|drop_path|initializer|^pos_embed_|^layer_?scale|^projection_dim$|mask_token|head$|"
+    r"^vision_output_dim$|^vision_feature_|^multi_modal_"
 )
-"""Fields of an encoder block that do not change what an inference computes."""
+"""Fields of an encoder block that do not change what an inference of the tower computes."""
 
 _CUT = {"num_hidden_layers", "depth", "deepstack_visual_indexes"}
 """Fields that say how much of an encoder there is: here, or in a saved tower, perhaps only what is used."""
@@ -52,8 +53,9 @@ def _tower_config(own: Any, model_type: str) -> Mapping[str, Any] | None:
     if own.get("model_type") == model_type:
         return own
     nested = own.get("vision_config")
-    if isinstance(nested, Mapping) and nested.get("model_type", model_type) == model_type:
-        return nested
+    if isinstance(nested, Mapping):
+        name = nested.get("model_type", model_type)
+        return nested if OTHER_NAMES.get(name, name) == model_type else None
     return None
 
 

@@ -11,36 +11,62 @@ from ...registry import Registry
 from ..base import did_you_mean, invalid, problem
 from .aimv2 import Aimv2VisionEncoderConfig
 from .base import DenseEncoderConfig, EncoderConfig, RopeType
+from .blip_2 import Blip2VisionEncoderConfig
 from .clip import CLIPVisionEncoderConfig
 from .dinov2 import Dinov2EncoderConfig
 from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
 from .dinov3_vit import DINOv3ViTEncoderConfig
+from .gemma4 import Gemma4VisionEncoderConfig
 from .generic import GenericEncoderConfig
+from .glm4v import Glm4vVisionEncoderConfig
+from .got_ocr2 import GotOcr2VisionEncoderConfig
+from .idefics2 import Idefics2VisionEncoderConfig
+from .idefics3 import Idefics3VisionEncoderConfig
 from .internvl import InternVLVisionEncoderConfig
+from .kimi_k25 import KimiK25VisionEncoderConfig
+from .llama4 import Llama4VisionEncoderConfig
 from .metaclip_2 import MetaClip2VisionEncoderConfig
+from .minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .mlcd import MLCDVisionEncoderConfig
+from .mllama import MllamaVisionEncoderConfig
 from .pixtral import PixtralVisionEncoderConfig
 from .qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
 from .qwen2_vl import Qwen2VLVisionEncoderConfig
 from .qwen3_5 import Qwen3_5VisionEncoderConfig
 from .qwen3_vl import Qwen3VLVisionEncoderConfig
+from .radio import RadioEncoderConfig
 from .siglip import SiglipVisionEncoderConfig
+from .siglip2 import Siglip2VisionEncoderConfig
+from .smolvlm import SmolVLMVisionEncoderConfig
 
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "aimv2_vision_model": Aimv2VisionEncoderConfig,
+    "blip_2_vision_model": Blip2VisionEncoderConfig,
     "clip_vision_model": CLIPVisionEncoderConfig,
     "dinov2": Dinov2EncoderConfig,
     "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
     "dinov3_vit": DINOv3ViTEncoderConfig,
+    "gemma4_vision": Gemma4VisionEncoderConfig,
+    "glm4v_vision": Glm4vVisionEncoderConfig,
+    "got_ocr2_vision": GotOcr2VisionEncoderConfig,
+    "idefics2_vision": Idefics2VisionEncoderConfig,
+    "idefics3_vision": Idefics3VisionEncoderConfig,
     "internvl_vision": InternVLVisionEncoderConfig,
+    "kimi_k25_vision": KimiK25VisionEncoderConfig,
+    "llama4_vision_model": Llama4VisionEncoderConfig,
     "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
+    "minimax_m3_vl_vision": MiniMaxM3VLVisionEncoderConfig,
     "mlcd_vision_model": MLCDVisionEncoderConfig,
+    "mllama_vision_model": MllamaVisionEncoderConfig,
     "pixtral": PixtralVisionEncoderConfig,
     "qwen2_5_vl_vision": Qwen2_5_VLVisionEncoderConfig,
     "qwen2_vl_vision": Qwen2VLVisionEncoderConfig,
     "qwen3_5_vision": Qwen3_5VisionEncoderConfig,
     "qwen3_vl_vision": Qwen3VLVisionEncoderConfig,
+    "radio": RadioEncoderConfig,
+    "siglip2_vision_model": Siglip2VisionEncoderConfig,
     "siglip_vision_model": SiglipVisionEncoderConfig,
+    "smolvlm_vision": SmolVLMVisionEncoderConfig,
 }
 """model_type -> its config block. The families; anything else goes through the generic adapter."""
 

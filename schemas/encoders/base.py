@@ -69,6 +69,10 @@ class EncoderConfig(ConfigModel):
     """Whether images of any size share one sequence, at their own resolution."""
     deepstack: ClassVar[bool] = False
     """Whether the family merges hidden states of inner blocks too."""
+    tiled: ClassVar[bool] = False
+    """Whether pictures are cut into tiles, each with a class token that the encoder's own output keeps."""
+    merger: ClassVar[bool] = False
+    """Whether the encoder's own output goes through a merger behind its last block."""
     width_key: ClassVar[str] = "hidden_size"
     """The field that holds the width of a token inside the encoder."""
     heads_key: ClassVar[str] = "num_attention_heads"
@@ -103,8 +107,13 @@ class EncoderConfig(ConfigModel):
         return 0
 
     @property
+    def num_suffix_tokens(self) -> int:
+        """Tokens behind the patches; the last is the class token of an encoder that keeps it there."""
+        return 0
+
+    @property
     def has_class_token(self) -> bool:
-        """Whether the first prefix token is a class token."""
+        """Whether there is a class token: the first prefix token, or without one the last suffix token."""
         return self.num_prefix_tokens > 0
 
     @property

@@ -1,4 +1,4 @@
-"""What the vision towers of the Qwen-VL line have in common."""
+"""What the vision towers of the Qwen-VL line, and GLM-4V's after them, have in common."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from .base import Activation, Count, EncoderConfig, RopeType, SquareSize, check_
 
 
 class QwenVisionEncoderConfig(EncoderConfig):
-    """Fields of every Qwen tower: clips of any size as patches, merged spatial_merge_size² to a token."""
+    """Fields of these towers: clips of any size as patches, merged spatial_merge_size² to a token."""
 
     rope_type: ClassVar[RopeType] = "rope_3d"
     packed: ClassVar[bool] = True
+    merger: ClassVar[bool] = True
     heads_key: ClassVar[str] = "num_heads"
 
     depth: Count = 32

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 
-from vision_composer import compose, plan
+from vision_composer import ComposedVisionEncoder, compose, plan
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info
-from vision_composer.errors import InputError
+from vision_composer.errors import ConfigError, InputError
 from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
 
 DEPTH = 4
@@ -38,12 +38,11 @@ def config(name: str, folders: dict[str, Path], **keys: Any) -> dict[str, Any]:
     return {"schema": 1, "encoder": tiny.ENCODERS[name], "weights": {"source": str(folders[name])}, **keys}
 
 
-def policies(name: str) -> list[str]:
-    return (
-        ["auto", "none", "last", "each"]
-        if encoder_config(tiny.ENCODERS[name]).has_post_norm
-        else ["auto", "none"]
-    )
+def policies(name: str, layers: list[int] | None) -> list[str]:
+    encoder = encoder_config(tiny.ENCODERS[name])
+    if not encoder.has_post_norm:
+        return ["auto", "none"]
+    return ["auto", "last", "each"] if encoder.merger and layers is None else ["auto", "none", "last", "each"]
 
 
 def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, policy: str) -> torch.Tensor:
@@ -52,8 +51,9 @@ def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, p
     with torch.no_grad():
         if layers is None:
             if policy == "auto":
-                return model(pixel_values=pixel_values).last_hidden_state
-            layers = [DEPTH]
+                return tiny.own_output(model, pixel_values)
+            state = states[DEPTH] if policy == "none" else norm(states[DEPTH])
+            return tiny.merged(model, state)
         picked = []
         for layer in layers:
             index = layer if layer >= 0 else DEPTH + 1 + layer
@@ -64,7 +64,7 @@ def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, p
 
 def test_every_family_has_tiny_encoders_and_a_schema() -> None:
     assert (
-        {name.partition("/")[0] for name in tiny.ENCODERS | tiny.PACKED}
+        {name.partition("/")[0] for name in tiny.ENCODERS | tiny.PACKED | tiny.TILED}
         == set(FAMILIES)
         == set(ENCODER_CONFIGS)
     )
@@ -77,7 +77,7 @@ def test_hidden_states_equal_transformers_bitwise(
 ) -> None:
     model = reference(name)
     pixel_values = tiny.pixels(tiny.ENCODERS[name])
-    for policy in policies(name):
+    for policy in policies(name, layers):
         encoder = compose(config(name, folders, select_layers=layers, post_norm=policy))
         with torch.no_grad():
             got = encoder(pixel_values=pixel_values)
@@ -86,10 +86,13 @@ def test_hidden_states_equal_transformers_bitwise(
 
 @pytest.mark.parametrize("name", tiny.ENCODERS)
 def test_strategies_keep_the_right_tokens(name: str, folders: dict[str, Path]) -> None:
-    prefix = encoder_config(tiny.ENCODERS[name]).num_prefix_tokens
+    fields = encoder_config(tiny.ENCODERS[name])
+    prefix, suffix = fields.num_prefix_tokens, fields.num_suffix_tokens
     pixel_values = tiny.pixels(tiny.ENCODERS[name])
     full = expected(reference(name), pixel_values, [-2, 1], "none")
-    wanted = {"full": full, "default": full[:, prefix:]} | ({"class": full[:, :1]} if prefix else {})
+    wanted = {"full": full, "default": full[:, prefix : full.shape[1] - suffix]}
+    if fields.has_class_token:
+        wanted["class"] = full[:, :1] if prefix else full[:, -1:]
     for strategy, tokens in wanted.items():
         keys = {"select_layers": [-2, 1], "feature_select_strategy": strategy, "post_norm": "none"}
         encoder = compose(config(name, folders, **keys))
@@ -133,13 +136,13 @@ def test_num_tokens_is_what_comes_out(name: str) -> None:
         size = (height, width) if tower.info.any_size else (encoder["image_size"],) * 2
         pixel_values = tiny.pixels(encoder, images=1, size=size)
         try:
-            tokens = tower.info.num_tokens(width, height)
+            tokens = tower.plan.num_tokens(width, height)
         except InputError:
             with pytest.raises(InputError, match="smaller than one patch"):
                 tower(pixel_values=pixel_values)
             return
         with torch.no_grad():
-            assert tower(pixel_values=pixel_values).shape[1] == tokens - tower.info.num_prefix_tokens
+            assert tower(pixel_values=pixel_values).shape[1] == tokens
 
     check()
 
@@ -162,7 +165,7 @@ def test_only_what_is_used_exists_and_all_of_it_trains(
 def test_planned_tensors_are_those_of_the_checkpoint_and_the_module(
     name: str, layers: list[int] | None, policy: str, folders: dict[str, Path]
 ) -> None:
-    if policy not in policies(name):
+    if policy not in policies(name, layers):
         policy = "auto"
     keys = config(name, folders, select_layers=layers, post_norm=policy)
     planned = plan(keys)
@@ -192,7 +195,7 @@ def test_saved_towers_carry_the_names_of_checkpoints(
 def test_flops_equal_what_torch_counts(name: str, folders: dict[str, Path]) -> None:
     from torch.utils.flop_counter import FlopCounterMode
 
-    for keys in ({"select_layers": [3]}, {"head": True}):
+    for keys in ({"select_layers": [3]}, {}, {"head": True}):
         if "head" in keys and not encoder_config(tiny.ENCODERS[name]).has_head:
             continue
         encoder = compose(config(name, folders, attn_backend="eager", **keys))
@@ -205,8 +208,35 @@ def test_flops_equal_what_torch_counts(name: str, folders: dict[str, Path]) -> N
         assert planned == pytest.approx(counted, rel=0.02)
 
 
+@pytest.mark.parametrize("name", [name for name, e in tiny.ENCODERS.items() if encoder_config(e).merger])
+def test_a_merged_output_holds_patches_only(name: str, folders: dict[str, Path]) -> None:
+    pixel_values = tiny.pixels(tiny.ENCODERS[name])
+    outputs = {}
+    for strategy in ("full", "default", lambda tokens: tokens[:, ::3]):
+        tower = compose(config(name, folders))
+        tower = ComposedVisionEncoder(
+            tower.model,
+            tower.family,
+            tower.info,
+            select_layers=tower.select_layers,
+            norm_layers=tower.norm_layers,
+            feature_select_strategy=strategy,
+            merge=True,
+        )
+        with torch.no_grad():
+            outputs[strategy] = tower(pixel_values=pixel_values)
+        assert tower(pixel_values=pixel_values[:0]).shape[1:] == outputs[strategy].shape[1:]
+    full, default, every_third = outputs.values()
+    assert torch.equal(default, full)
+    assert torch.equal(every_third, full[:, ::3])
+    if encoder_config(tiny.ENCODERS[name]).has_class_token:
+        with pytest.raises(ConfigError, match="holds no class token"):
+            plan(config(name, folders, feature_select_strategy="class"))
+
+
 @pytest.mark.parametrize("name", tiny.ENCODERS)
 def test_info_from_a_transformers_config(name: str) -> None:
     model = reference(name)
     info = get_vision_encoder_info(model.config)
-    assert info == FAMILIES[model.config.model_type].info(encoder_config(tiny.ENCODERS[name]))
+    encoder = encoder_config(tiny.ENCODERS[name])
+    assert info == FAMILIES[encoder.model_type].info(encoder)

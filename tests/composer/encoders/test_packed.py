@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 import torch
-import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,7 +22,7 @@ from transformers.vision_utils import get_vision_window_index
 from vision_composer import compose, plan
 from vision_composer.encode import encode_images
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info
-from vision_composer.errors import ImageError, InputError, WeightsError
+from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
 from vision_composer.schemas import encoder_config
 
 DEPTH = 4
@@ -69,10 +68,12 @@ def inputs(name: str, merged_grids: list[tuple[int, int, int]], *, seed: int = 1
         height, width = sizes.amax(0).tolist()
         pixels = torch.randn(len(sizes), 3, height, width, generator=generator)
         return {"pixel_values": pixels, "image_sizes": sizes}
-    m = info.merge_size
+    m = info.grid_multiple
     grids = torch.tensor([(t, h * m, w * m) for t, h, w in merged_grids])
-    values = 3 * info.temporal_patch_size * info.patch_size**2
-    pixels = torch.randn(int(grids.prod(1).sum()), values, generator=generator)
+    patch = (3 * info.temporal_patch_size * info.patch_size**2,)
+    if name.startswith("kimi"):
+        patch = (3, info.patch_size, info.patch_size)
+    pixels = torch.randn(int(grids.prod(1).sum()), *patch, generator=generator)
     return {"pixel_values": pixels, "image_grid_thw": grids}
 
 
@@ -82,12 +83,19 @@ def raw(name: str, batch: dict[str, torch.Tensor]) -> Any:
     with torch.no_grad():
         if is_pixtral(name):
             return model(**batch, output_hidden_states=True)
-        return model(batch["pixel_values"], grid_thw=batch["image_grid_thw"], output_hidden_states=True)
+        grids = batch["image_grid_thw"]
+        if name.startswith("glm4v"):  # takes a clip as its frames
+            grids = torch.tensor([(1, h, w) for t, h, w in grids.tolist() for _ in range(t)])
+        return model(batch["pixel_values"], grid_thw=grids, output_hidden_states=True)
 
 
 def hidden_states(name: str, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
     """transformers' hidden states as (tokens, width), patches in the order of the input."""
-    states = [state.view(-1, state.shape[-1]) for state in raw(name, batch).hidden_states]
+    last: list[torch.Tensor] = []  # some classes put their normed or merged output in its place
+    block = FAMILIES[tiny.PACKED[name]["model_type"]].block_list(reference(name))[-1]
+    handle = block.register_forward_hook(lambda module, inputs, output: last.append(output))
+    states = [state.view(-1, state.shape[-1]) for state in (*raw(name, batch).hidden_states[:-1], last[0])]
+    handle.remove()
     if name.startswith("qwen2_5"):
         fields = reference(name).config
         index, _ = get_vision_window_index(
@@ -101,8 +109,10 @@ def hidden_states(name: str, batch: dict[str, torch.Tensor]) -> list[torch.Tenso
 def merged(name: str, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """transformers' own output of the tower, DeepStack levels behind it."""
     output = raw(name, batch)
-    if is_pixtral(name):
+    if name.startswith(("pixtral", "minimax")):
         return output.last_hidden_state[0]
+    if name.startswith("kimi"):
+        return output.pooler_output.flatten(1)
     return torch.cat([output.pooler_output, *getattr(output, "deepstack_features", [])], dim=-1)
 
 
@@ -133,11 +143,9 @@ def test_output_equals_transformers(
         states = hidden_states(name, batch)
         want = torch.cat([states[k if k >= 0 else DEPTH + 1 + k] for k in layers], dim=-1)
     close(torch.cat(got), want)
-    square = encoder.info.merge_size**2 if layers is not None else 1
-    frames = [1 if is_pixtral(name) else t for t, _, _ in grids]
-    assert [len(part) for part in got] == [
-        t * h * w * square for t, (_, h, w) in zip(frames, grids, strict=True)
-    ]
+    square = 1 if layers is None and not name.startswith("minimax") else encoder.info.grid_multiple**2
+    one_frame = is_pixtral(name) or (name.startswith("kimi") and layers is None)
+    assert [len(part) for part in got] == [(1 if one_frame else t) * h * w * square for t, h, w in grids]
     assert all(part.is_contiguous() for part in got)
     assert {part.shape[1] for part in got} == {encoder.plan.output_width}
 
@@ -170,11 +178,30 @@ def test_nan_stays_in_its_image(name: str, folders: dict[str, Path]) -> None:
         pixels[1] = torch.nan
         pixels[0, :, 16:] = torch.nan  # padding
     else:
-        pixels[len(clean[0]) * encoder.info.merge_size**2 :][: 6 * encoder.info.merge_size**2] = torch.nan
+        patches = batch["image_grid_thw"].prod(1).tolist()
+        pixels[patches[0] :][: patches[1]] = torch.nan
     dirty = run(encoder, batch | {"pixel_values": pixels})
     close(dirty[0], clean[0])
     close(dirty[2], clean[2])
     assert dirty[1].isnan().all()
+
+
+@pytest.mark.parametrize("post_norm", ["last", "each"])
+@pytest.mark.parametrize(
+    "name", [name for name in NAMES if FAMILIES[tiny.PACKED[name]["model_type"]].post_norm]
+)
+def test_post_norm(name: str, post_norm: str, folders: dict[str, Path]) -> None:
+    batch = inputs(name, GRIDS[2])
+    norm = tiny.post_norm(reference(name))
+    states = hidden_states(name, batch)
+    want = [states[1], states[DEPTH]]
+    with torch.no_grad():
+        want = [norm(state) if post_norm == "each" or k else state for k, state in enumerate(want)]
+    encoder = compose(config(name, folders, select_layers=[1, -1], post_norm=post_norm))
+    close(torch.cat(run(encoder, batch)), torch.cat(want, dim=-1))
+    if encoder.config.encoder.merger:
+        with pytest.raises(ConfigError, match="post_norm"):
+            plan(config(name, folders, post_norm="none"))
 
 
 @pytest.mark.parametrize("deepstack", ["concat", "separate", "none"])
@@ -309,7 +336,7 @@ def test_pictures_are_encoded_like_batches_of_the_processor(
     family = FAMILIES[tiny.PACKED[name]["model_type"]]
     fields = encoder_config(tiny.PACKED[name])
     arguments = family.image_processor_defaults(fields) | family.image_processor_settings(fields)
-    batch = dict(getattr(transformers, family.image_processor)(**arguments)(pictures, return_tensors="pt"))
+    batch = dict(family.image_processor_class()(**arguments)(pictures, return_tensors="pt"))
     want = run(encoder, batch)
     got = encoder.encode(pictures, batch_size=3)
     assert len(got) == len(want)

@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
+import ast
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize as glm_resize
 from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_output_image_size
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vision_composer import compose, plan
-from vision_composer.encoders.resize import LongestEdge, PixelBudget
+from vision_composer.encoders.resize import EnlargingPixelBudget, LongestEdge, PaddedPatchBudget, PixelBudget
 from vision_composer.errors import BackendError, ConfigError, InputError
 
 
 def run(encoder: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
     with torch.no_grad():
         return encoder(**batch)
+
+
+@cache
+def kimi_resize() -> Callable[..., Any]:
+    """transformers' function, whose module imports torchvision: read from its source."""
+    file = Path(transformers.__file__).parent / "models/kimi_k25/image_processing_kimi_k25.py"
+    functions = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.FunctionDef)]
+    [function] = [node for node in functions if node.name == "navit_resize"]
+    scope: dict[str, Any] = {"math": math}
+    exec(compile(ast.Module([function], []), str(file), "exec"), scope)
+    return scope["navit_resize"]
 
 
 @given(st.integers(1, 20000), st.integers(1, 20000))
@@ -35,6 +53,18 @@ def test_sizes_are_those_of_transformers_processors(width: int, height: int) -> 
                 PixelBudget(factor, least, most)(width, height)
         else:
             assert PixelBudget(factor, least, most)(width, height) == (columns, rows)
+    for frames, factor, least, most in ((2, 28, 12544, 11760000), (3, 28, 784, 100000)):
+        try:
+            rows, columns = glm_resize(frames, height, width, frames, factor, least, most)
+        except ValueError:
+            with pytest.raises(InputError, match="too thin"):
+                EnlargingPixelBudget(factor, least, most, frames)(width, height)
+        else:
+            assert EnlargingPixelBudget(factor, least, most, frames)(width, height) == (columns, rows)
+    for most, side in ((16384, 512), (1000, 40)):
+        rule = PaddedPatchBudget(14, 2, most, side)
+        scaled, padded = kimi_resize()(height, width, 14, 2, most, side)
+        assert (rule.scaled(width, height), rule(width, height)) == (scaled[::-1], padded[::-1])
     image = np.broadcast_to(np.zeros(1, np.uint8), (3, height, width))
     for edge, patch in ((1024, 16), (1540, 14)):
         rows, columns = get_resize_output_image_size(image, edge, patch, "channels_first")
@@ -57,6 +87,11 @@ def qwen(rows: int = 4, grid: Any = ((1, 2, 2),), **more: Any) -> dict[str, Any]
     return {"pixel_values": torch.zeros(rows, 96), "image_grid_thw": torch.tensor(grid), **more}
 
 
+def kimi(grid: Any = ((1, 2, 2),)) -> dict[str, Any]:
+    grids = torch.tensor(grid)
+    return {"pixel_values": torch.zeros(int(grids.prod(1).sum()), 3, 4, 4), "image_grid_thw": grids}
+
+
 def pixtral(size: Any = ((8, 8),), images: int = 1, **more: Any) -> dict[str, Any]:
     return {"pixel_values": torch.zeros(images, 3, 16, 24), "image_sizes": torch.tensor(size), **more}
 
@@ -77,6 +112,10 @@ def pixtral(size: Any = ((8, 8),), images: int = 1, **more: Any) -> dict[str, An
         ("qwen2_vl_vision", qwen() | {"pixel_values": torch.zeros(4, 96).int()}, "normalised floats"),
         ("qwen2_vl_vision", qwen(grid_thw=1), "unexpected input grid_thw"),
         ("qwen2_vl_vision", qwen(video_grid_thw=torch.ones(1, 3)), "unexpected input"),
+        ("glm4v_vision", qwen(grid=((1, 1, 4),)), "multiples of 2"),
+        ("kimi_k25_vision", qwen(), r"\(patches, 3, 4, 4\)"),
+        ("kimi_k25_vision", kimi(grid=((5, 2, 2),)), "5 frames is longer than the 4"),
+        ("minimax_m3_vl_vision", qwen(grid=((1, 3, 4),)), "multiples of 2"),
         ("pixtral", pixtral(images=2), "1 rows for 2 images"),
         ("pixtral", pixtral(size=((17, 8),)), "does not fit"),
         ("pixtral", pixtral(size=((7, 8),)), "smaller than one patch"),
@@ -103,11 +142,12 @@ def test_no_images_and_clips_by_their_own_names() -> None:
     assert pixtral_encoder(pixel_values=torch.zeros(0, 3, 8, 8)) == ()
 
 
-def test_other_attention_backends_are_refused() -> None:
+def test_attention_backends() -> None:
     keys = {"schema": 1, "encoder": tiny.PACKED["pixtral"]}
-    assert compose(keys | {"attn_backend": "sdpa"}).attention.backend.value == "sdpa"
-    with pytest.raises(BackendError, match="does not run packed images"):
-        compose(keys | {"attn_backend": "eager"})
+    assert compose(keys).attention.backend.value == "sdpa"
+    assert compose(keys | {"attn_backend": "eager"}).attention.backend.value == "eager"
+    with pytest.raises(BackendError, match="varlen runs on CUDA, not on cpu; these work here: sdpa"):
+        compose(keys | {"attn_backend": "varlen"})
 
 
 @pytest.mark.parametrize(

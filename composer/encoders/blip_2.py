@@ -1,0 +1,48 @@
+"""BLIP-2's vision tower (``Blip2VisionModel``). Its pooled output, the class token normed twice, is no head:
+BLIP-2 itself reads last_hidden_state.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas import EncoderConfig
+from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig
+from .base import EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Blip2(EncoderFamily):
+    """blip_2_vision_model."""
+
+    model_type = "blip_2_vision_model"
+    model_class = "Blip2VisionModel"
+    config_class = "Blip2VisionConfig"
+    image_processor = "BlipImageProcessorPil"
+
+    def stem_shapes(self, encoder: Blip2VisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        return {
+            "embeddings.class_embedding": (1, 1, width),
+            **conv_patches("embeddings.patch_embedding", encoder),
+            "embeddings.position_embedding": (1, 1 + num_positions(encoder), width),
+        }
+
+    def block_shapes(self, encoder: Blip2VisionEncoderConfig) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
+        return {
+            **linear("self_attn.qkv", width, 3 * width, bias=encoder.qkv_bias),
+            **linear("self_attn.projection", width, width),
+            **layer_norm("layer_norm1", width),
+            **linear("mlp.fc1", width, mlp_width),
+            **linear("mlp.fc2", mlp_width, width),
+            **layer_norm("layer_norm2", width),
+        }
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        return model.embeddings(pixel_values), {}

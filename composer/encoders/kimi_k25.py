@@ -1,0 +1,191 @@
+"""Kimi K2.5 (``Kimi_K25VisionModel``), MoonViT-3d: clips attend as a whole and end as one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import InputError
+from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
+from .base import Shapes, VisionEncoderInfo, layer_norm, linear
+from .qwen_vl import QwenVL
+from .resize import PaddedPatchBudget, ResizeRule
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+
+class KimiK25(QwenVL):
+    """kimi_k25_vision.
+
+    Patches stand in raster order, frame after frame. A merged token is a square of merge_kernel_size²
+    patches side by side on the feature axis, in raster order, each averaged over the frames.
+    """
+
+    model_type = "kimi_k25_vision"
+    module = "transformers.models.kimi_k25.modeling_kimi_k25"
+    model_class = "Kimi_K25VisionModel"
+    config_class = "Kimi_K25VisionConfig"
+    vlm = "kimi_k25"
+    blocks = "layers"
+    post_norm = "final_layernorm"
+    head = ""
+    depth_field = "num_hidden_layers"
+    patch_bias = True
+    tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info_with(self, encoder: KimiK25VisionEncoderConfig, resize: ResizeRule) -> VisionEncoderInfo:
+        return replace(
+            super(QwenVL, self).info_with(encoder, resize),
+            merge_size=encoder.merge_kernel_size,
+            grid_multiple=encoder.merge_kernel_size,
+            out_hidden_size=encoder.merged_width,
+            pools_frames=True,
+            attends_across_frames=True,
+        )
+
+    def resize_rule(self, encoder: KimiK25VisionEncoderConfig, processor: Any = None) -> ResizeRule:
+        most, side = (16384, 512) if processor is None else (processor.max_patches, processor.size.max_height)
+        return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
+
+    def image_processor_class(self) -> Any:
+        from ..kimi_images import KimiImageProcessor
+
+        return KimiImageProcessor
+
+    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+        return {}
+
+    def image_processor_settings(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
+        return {
+            "do_resize": True,
+            "patch_size": encoder.patch_size,
+            "merge_size": encoder.merge_kernel_size,
+        }
+
+    def stem_shapes(self, encoder: KimiK25VisionEncoderConfig) -> Shapes:
+        width, side = encoder.hidden_size, encoder.patch_size
+        return {
+            "patch_embed.proj.weight": (width, 3, side, side),
+            "patch_embed.proj.bias": (width,),
+            "patch_embed.pos_emb.position_embeddings": (
+                encoder.pos_emb_height,
+                encoder.pos_emb_width,
+                width,
+            ),
+        }
+
+    def block_shapes(self, encoder: KimiK25VisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        shapes = {**layer_norm("norm1", width), **layer_norm("norm2", width)}
+        for projection in ("q_proj", "k_proj", "v_proj", "proj"):
+            shapes |= linear(f"attn.{projection}", width, width)
+        shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
+        return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
+
+    def head_shapes(self, encoder: KimiK25VisionEncoderConfig) -> Shapes:
+        return {}
+
+    def head_flops(self, encoder: KimiK25VisionEncoderConfig, num_tokens: int) -> int:
+        return 0
+
+    def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
+        kernel = (encoder.merge_kernel_size, encoder.merge_kernel_size)
+        return super().transformers_fields(encoder) | {"merge_kernel_size": kernel}
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def patch_shape(self, info: VisionEncoderInfo) -> tuple[int, ...]:
+        return info.num_channels, info.patch_size, info.patch_size
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        from .layout import Layout, clip_segments, table_taps
+
+        config = model.config
+        for frames, _, _ in grids:
+            if frames > config.pos_emb_time:
+                raise InputError(
+                    f"a clip of {frames} frames is longer than the {config.pos_emb_time} that this encoder "
+                    "has positions for; cut it"
+                )
+        rows, weights = table_taps(grids, 1, config.pos_emb_height, cubic=True)
+        places, shares = _pooling(grids, config.merge_kernel_size[0])
+        return Layout(
+            grids,
+            frames=clip_segments(grids, device),
+            rope=self.rope(model, grids, device),
+            position_taps=(rows.to(device), weights.to(device, dtype)),
+            frame_index=_frame_index(grids).to(device),
+            pooling=(places.to(device), shares.to(device)),
+        )
+
+    def rope(self, model: Any, grids: tuple[Grid, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+        from .layout import cosines_and_sines, patch_positions, rope_frequencies
+
+        config = model.config
+        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
+        frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads // 2, base)
+        columns_rows = patch_positions(grids).float().flip(-1)
+        angles = (frequencies[:, None] * columns_rows[:, None]).flatten(1)
+        cosines, sines = cosines_and_sines(angles)
+        return cosines.to(device), sines.to(device)
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        from torch.nn.functional import embedding_bag
+
+        patches = super().embed(model, pixels, layout)
+        if layout.position_taps is None:
+            return patches
+        positions = model.patch_embed.pos_emb
+        rows, weights = layout.position_taps
+        table = positions.position_embeddings.flatten(0, 1)
+        place = embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+        place = place + positions.time_position_embeddings[layout.frame_index]
+        return patches + place.to(patches.dtype)  # type: ignore[no-any-return]
+
+    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        import torch
+
+        if layout.pooling is None:
+            return hidden_states
+        places, shares = layout.pooling
+        width = hidden_states.shape[-1]
+        patches = sum(h * w for _, h, w in layout.grids)
+        # Averaged in float32 as in transformers.
+        pooled = hidden_states.new_zeros(patches, width, dtype=torch.float32)
+        pooled = pooled.index_add(0, places, hidden_states.float() * shares[:, None])
+        square = model.config.merge_kernel_size[0] ** 2
+        return pooled.to(hidden_states.dtype).view(patches // square, square * width)
+
+
+def _frame_index(grids: tuple[Grid, ...]) -> Tensor:
+    """Row of each patch's frame in the table of frames, whose row 0 is that of a single image."""
+    import torch
+
+    return torch.cat([(torch.arange(t) + int(t > 1)).repeat_interleave(h * w) for t, h, w in grids])
+
+
+def _pooling(grids: tuple[Grid, ...], merge_size: int) -> tuple[Tensor, Tensor]:
+    """Where each patch goes among one frame's patches by squares, and its share in the average."""
+    import torch
+
+    from .layout import patch_positions
+
+    places, shares, start = [], [], 0
+    for frames, rows, columns in grids:
+        by_square = patch_positions([(1, rows, columns)], merge_size)
+        place = torch.empty(rows * columns, dtype=torch.long)
+        place[by_square[:, 0] * columns + by_square[:, 1]] = torch.arange(rows * columns)
+        places.append((place + start).repeat(frames))
+        shares.append(torch.full((frames * rows * columns,), 1.0 / frames))
+        start += rows * columns
+    return torch.cat(places), torch.cat(shares)

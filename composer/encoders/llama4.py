@@ -1,0 +1,121 @@
+"""Llama 4's vision tower (``Llama4VisionModel``). Its class token stands last; its own output is the
+adapter's, where squares of patches are one token and the class token is gone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import ConfigError, Problem
+from ..schemas import EncoderConfig
+from ..schemas.encoders.llama4 import Llama4VisionEncoderConfig
+from .base import EncoderFamily, Shapes, VisionEncoderInfo, layer_norm, linear, num_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Llama4(EncoderFamily):
+    """llama4_vision_model."""
+
+    model_type = "llama4_vision_model"
+    model_class = "Llama4VisionModel"
+    config_class = "Llama4VisionConfig"
+    blocks = "model.layers"
+    post_norm = "layernorm_post"
+    head = "vision_adapter"
+    # Llama 4's own processor exists for torchvision only, and cuts pictures into tiles; this one resamples
+    # a picture whole, as that one does a tile.
+    image_processor = "ViTImageProcessorPil"
+    tiny: ClassVar = {"intermediate_size": 128, "projector_input_dim": 24, "projector_output_dim": 24}
+
+    def info(self, encoder: Any) -> VisionEncoderInfo:
+        return replace(
+            super().info(encoder),
+            merge_size=encoder.merge_size,
+            out_hidden_size=encoder.projector_output_dim,
+        )
+
+    def stem_shapes(self, encoder: Llama4VisionEncoderConfig) -> Shapes:
+        width = encoder.hidden_size
+        return {
+            "class_embedding": (width,),
+            "positional_embedding_vlm": (num_positions(encoder) + 1, width),
+            **linear(
+                "patch_embedding.linear", encoder.num_channels * encoder.patch_size**2, width, bias=False
+            ),
+            **layer_norm("layernorm_pre", width),
+        }
+
+    def block_shapes(self, encoder: Llama4VisionEncoderConfig) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
+        shapes: Shapes = {}
+        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            shapes |= linear(f"self_attn.{projection}", width, width)
+        return {
+            **shapes,
+            **linear("mlp.fc1", width, mlp_width),
+            **linear("mlp.fc2", mlp_width, width),
+            **layer_norm("input_layernorm", width),
+            **layer_norm("post_attention_layernorm", width),
+        }
+
+    def head_shapes(self, encoder: Llama4VisionEncoderConfig) -> Shapes:
+        _check_adapter(encoder)
+        inner, outer = encoder.projector_input_dim, encoder.projector_output_dim
+        return {
+            **linear("mlp.fc1", encoder.intermediate_size, inner, bias=False),
+            **linear("mlp.fc2", outer, outer, bias=False),
+        }
+
+    def head_flops(self, encoder: Llama4VisionEncoderConfig, num_tokens: int) -> int:
+        merged = (num_tokens - encoder.num_suffix_tokens) // encoder.merge_size**2
+        inner, outer = encoder.projector_input_dim, encoder.projector_output_dim
+        return 2 * merged * (encoder.intermediate_size * inner + outer * outer)
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        import torch
+
+        patches = model.patch_embedding(pixel_values)
+        class_token = model.class_embedding.expand(len(patches), 1, -1)
+        hidden_states = torch.cat([patches, class_token], dim=1) + model.positional_embedding_vlm
+        return model.layernorm_pre(hidden_states), {"freqs_ci": model.rotary_embedding(pixel_values)}
+
+    def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
+        return model.vision_adapter(hidden_states[:, :-1])  # type: ignore[no-any-return]
+
+
+def _check_adapter(encoder: Llama4VisionEncoderConfig) -> None:
+    """Refuse an adapter that cannot run.
+
+    Not a rule of the config block: transformers' own defaults break it, and selected hidden states do
+    without the adapter.
+
+    Raises:
+        ConfigError: With every reason.
+    """
+    ratio, merge, width = encoder.pixel_shuffle_ratio, encoder.merge_size, encoder.hidden_size
+    side = encoder.image_size // encoder.patch_size
+    problems = []
+    # As transformers computes it, which cuts off what floating point leaves below a whole number.
+    squares = (int(side * ratio), int(width / ratio), int(width / ratio**2))
+    if side % merge or squares != (side // merge, width * merge, width * merge**2):
+        message = f"{ratio} makes no whole squares of a grid of {side}x{side} patches of width {width}"
+        problems.append(Problem("VC208", message, "encoder.pixel_shuffle_ratio"))
+    if encoder.intermediate_size != width * merge**2:
+        message = (
+            f"must be {width * merge**2}, not {encoder.intermediate_size}: the adapter takes tokens merged "
+            f"of {merge}x{merge} patches of width {width}"
+        )
+        problems.append(Problem("VC208", message, "encoder.intermediate_size"))
+    if encoder.projector_input_dim != encoder.projector_output_dim:
+        message = (
+            f"must be projector_output_dim {encoder.projector_output_dim}, not {encoder.projector_input_dim}"
+        )
+        problems.append(Problem("VC208", message, "encoder.projector_input_dim"))
+    if problems:
+        raise ConfigError(problems)

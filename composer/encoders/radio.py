@@ -1,0 +1,79 @@
+"""RADIO (``RadioModel``). The patches' positions are cut out of one large table, so any size goes; pixels
+come as values from 0 to 1, and the encoder normalises them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..schemas import EncoderConfig
+from ..schemas.encoders.radio import RadioEncoderConfig
+from .base import EncoderFamily, Shapes, layer_norm, linear
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_CONDITIONER = "radio_model.input_conditioner"
+_MODEL = "radio_model.model"
+
+
+class Radio(EncoderFamily):
+    """radio. Shapes are under the names of published checkpoints, which transformers changes on loading."""
+
+    model_type = "radio"
+    model_class = "RadioModel"
+    config_class = "RadioConfig"
+    blocks = "encoder.layer"
+    post_norm = ""
+    buffers = frozenset({"norm_mean", "norm_std"})
+    # Published models have no layer scale, and those inside a VLM no conditioner.
+    optional = ("layer_scale", "input_conditioner")
+
+    def any_size(self, encoder: EncoderConfig) -> bool:
+        return True
+
+    def block_name(self, index: int) -> str:
+        return f"{_MODEL}.blocks.{index}"
+
+    def stem_shapes(self, encoder: RadioEncoderConfig) -> Shapes:
+        width, channels = encoder.hidden_size, encoder.num_channels
+        side = encoder.max_img_size // encoder.patch_size
+        patch = channels * encoder.patch_size**2
+        return {
+            **{f"{_CONDITIONER}.{name}": (channels, 1, 1) for name in sorted(self.buffers)},
+            f"{_MODEL}.patch_generator.cls_token.token": (encoder.num_prefix_tokens, width),
+            f"{_MODEL}.patch_generator.pos_embed": (1, side**2, width),
+            **linear(f"{_MODEL}.patch_generator.embedder", patch, width, bias=False),
+        }
+
+    def block_shapes(self, encoder: RadioEncoderConfig) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.mlp_width
+        into, out = (("gate_proj", "up_proj"), "down_proj") if encoder.use_swiglu_ffn else (("fc1",), "fc2")
+        mlp = linear(f"mlp.{out}", mlp_width, width)
+        for projection in into:
+            mlp |= linear(f"mlp.{projection}", width, mlp_width)
+        return {
+            **layer_norm("norm1", width),
+            **linear("attn.qkv", width, 3 * width, bias=encoder.qkv_bias),
+            **linear("attn.proj", width, width),
+            "layer_scale1.lambda1": (width,),
+            **layer_norm("norm2", width),
+            **mlp,
+            "layer_scale2.lambda1": (width,),
+        }
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        size = {"height": encoder.image_size, "width": encoder.image_size}
+        return {"size": size, "do_center_crop": False}
+
+    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+        return {"do_rescale": True, "do_normalize": False}
+
+    def unused(self, num_blocks: int) -> tuple[str, ...]:
+        return ("summary_idxs", "embeddings.video_patch_projection")
+
+    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+        patch = model.config.patch_size
+        height, width = (side // patch * patch for side in pixel_values.shape[2:])
+        whole = pixel_values[:, :, :height, :width]  # transformers' own refuses the rest of a patch
+        return model.embeddings(model.input_conditioner(whole)), {}
