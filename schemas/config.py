@@ -12,6 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ..registry import Registry
 from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
+from .paths import source_fault
 from .running import ParallelConfig, TrainingConfig
 
 PostNorm = Literal["auto", "none", "last", "each"]
@@ -22,6 +23,9 @@ SCHEMA_VERSION = 1
 
 FEATURE_SELECT_STRATEGIES: tuple[str, ...] = ("class", "default", "full")
 """Names that feature_select_strategy takes; plugins add to them."""
+
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+_LLAVA_STRATEGIES = {"patch": "default", "cls_patch": "full"}
 
 ATTN_BACKENDS: tuple[str, ...] = (
     "eager",
@@ -93,6 +97,8 @@ class WeightsConfig(ConfigModel):
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
+        if self.source is not None and (fault := source_fault(self.source)):
+            raise invalid("weights", problem("VC104", fault, "source", value=self.source))
         if self.revision is not None and self.source is None:
             message = "revision without a source: name the hub id it belongs to"
             raise invalid("weights", problem("VC104", message, "revision", value=self.revision))
@@ -118,7 +124,7 @@ class TowerConfig(ConfigModel):
     schema_version: Annotated[Literal[1], BeforeValidator(_known_version), Field(alias="schema")]
     """Version of this format."""
     name: Annotated[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None,
+        Annotated[str, Field(pattern=_NAME)] | None,
         Field(examples=["clip-336-penultimate"]),
     ] = None
     """Name of the config."""
@@ -156,10 +162,18 @@ class TowerConfig(ConfigModel):
     """``auto``, or the attention backend to insist on."""
     compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
     """``true``, or how torch.compile is applied."""
-    parallel: Literal["none"] | ParallelConfig = "none"
+    parallel: Annotated[Literal["none"] | ParallelConfig, Field(examples=["none", {"mode": "data"}])] = "none"
     """``none``, or how images are spread over processes: ``{mode: data}``."""
-    training: TrainingConfig = TrainingConfig()
+    training: Annotated[TrainingConfig, Field(examples=[{"freeze": "all"}])] = TrainingConfig()
     """What is trained, and how."""
+
+    @field_validator("name", mode="before")
+    @classmethod
+    def _plain_name(cls, value: Any) -> Any:
+        if isinstance(value, str) and not re.fullmatch(_NAME, value):
+            message = f"must be letters, digits and . _ - alone, the first a letter or a digit, got {value!r}"
+            raise invalid("name", problem("VC104", message, value=value))
+        return value
 
     @field_validator("select_layers", mode="before")
     @classmethod
@@ -226,7 +240,7 @@ class TowerConfig(ConfigModel):
         strategy = self.feature_select_strategy
         if strategy not in FEATURE_SELECT_STRATEGIES and strategy not in FEATURE_SELECTOR_PLUGINS:
             known = [*FEATURE_SELECT_STRATEGIES, *FEATURE_SELECTOR_PLUGINS.names()]
-            hint = did_you_mean(strategy, known)
+            hint = did_you_mean(_LLAVA_STRATEGIES.get(strategy, strategy), known)
             message = f"unknown strategy {strategy!r}{hint}; known: {', '.join(known)}"
             return [problem("VC206", message, "feature_select_strategy", value=strategy)]
         if strategy == "class" and not self.encoder.has_class_token:

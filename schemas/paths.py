@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
+
+_HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 
 TOWER_FILE = "tower.yaml"
 """The config in a saved tower's folder."""
@@ -36,6 +39,17 @@ def display_name(path: Path) -> str:
         return str(path)
 
 
+def source_fault(source: str) -> str | None:
+    """What is wrong with a weights source that is neither a path nor a hub id; None when nothing is."""
+    if "://" in source:
+        return "a URL is not read; write a hub id (organisation/name), or the path of downloaded files"
+    if looks_like_path(source) or source.endswith(".safetensors") or _HUB_ID.fullmatch(source):
+        return None
+    if os.path.exists(source):
+        return None
+    return f"{source!r} is no hub id (organisation/name); a path starts with ./, ../, / or ~"
+
+
 def absolute_weights(source: str, folder: Path | None) -> str:
     """A weights source as an absolute path, if it is a path and not a hub id.
 
@@ -43,6 +57,8 @@ def absolute_weights(source: str, folder: Path | None) -> str:
         source: What the config says.
         folder: The folder of the file that says it; None for the current directory.
     """
+    if "://" in source:
+        return source
     path = os.path.abspath(os.path.join(folder or "", os.path.expanduser(source)))
     if not source or not (looks_like_path(source) or source.endswith(".safetensors") or os.path.exists(path)):
         return source

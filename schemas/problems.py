@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from ..errors import Problem
 from .base import did_you_mean
+from .config import CompileConfig
+from .hints import misplaced, same_value
 from .nodes import Loc, Node, find
 
 _EXPECTED = {
@@ -24,7 +26,8 @@ _EXPECTED = {
     "tuple_type": "a list",
 }
 _YAML_1_1 = {**dict.fromkeys(("yes", "on", "y"), "true"), **dict.fromkeys(("no", "off", "n"), "false")}
-_GROUPED_DIGITS = re.compile(r"[-+]?[0-9][0-9_]*")
+_GROUPED_DIGITS = re.compile(r"[-+]?[0-9](?:[_,]?[0-9])*")
+_COMPILE_MODES = CompileConfig.model_fields["mode"].annotation
 _WIDEST_VALUE = 60
 
 
@@ -37,15 +40,20 @@ def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
     """
     problems: dict[tuple[Loc, str], Problem] = {}
     expected: dict[Loc, list[str]] = {}
+    hints: dict[Loc, str] = {}
+    model_type = find(tree, ("encoder", "model_type"))[0].value
     for line in error.errors(include_url=False):
         node, depth = find(tree, line["loc"])
         # Behind a scalar, pydantic's loc goes on with the branches of a union; behind a mapping, with a key
         # that is missing or has its default.
         path = line["loc"] if isinstance(node.value, dict) else line["loc"][:depth]
         code, message = _code(line["type"]), _message(line)
+        if code == "VC101" and (elsewhere := misplaced(path, model_type)):
+            message = f"unknown key{elsewhere}"
         if line["type"] in _EXPECTED:
             expected.setdefault(path, []).append(_EXPECTED[line["type"]])
-            message = f"expected {', or '.join(expected[path])}, got {_kind(line['input'])}{_hint(line)}"
+            hints[path] = hints.get(path) or _hint(line)
+            message = f"expected {', or '.join(expected[path])}, got {_kind(line['input'])}{hints[path]}"
         at_key = code == "VC101" or depth < len(path)
         found = (node.key if at_key and node.key else node).problem(code, message, path)
         problems[path, code if line["type"] in _EXPECTED else message] = found
@@ -86,7 +94,10 @@ def _message(line: Mapping[str, Any]) -> str:
         return "unknown key"
     if kind == "literal_error":
         choices, value = message.removeprefix("Input should be "), line["input"]
-        hint = did_you_mean(value, re.findall(r"'([^']*)'", choices)) if isinstance(value, str) else ""
+        names = re.findall(r"'([^']*)'", choices)
+        hint = same_value(value, names) or (did_you_mean(value, names) if isinstance(value, str) else "")
+        if isinstance(value, str) and value in re.findall(r"\b\d+\b", choices):
+            hint = "; write it without quotes"
         return f"expected {choices}, got {_shown(value)}{hint}"
     return f"{re.sub(r'^[A-Z][a-z]+ should ', 'must ', message)}, got {_shown(line['input'])}"
 
@@ -110,11 +121,27 @@ def _kind(value: Any) -> str:
 
 def _hint(line: Mapping[str, Any]) -> str:
     """What to write instead, where YAML's rules are the likely reason for the wrong type."""
-    value = line["input"]
-    if line["type"] == "bool_type" and isinstance(value, str) and value.lower() in _YAML_1_1:
-        return f"; YAML 1.2 reads that as text, write {_YAML_1_1[value.lower()]}"
-    if line["type"] == "int_type" and isinstance(value, str) and _GROUPED_DIGITS.fullmatch(value):
-        return f"; write {value.replace('_', '').lstrip('+0') or '0'}"
-    if line["type"] == "string_type" and isinstance(value, int | float):
+    value, kind = line["input"], line["type"]
+    if kind == "bool_type" and isinstance(value, str):
+        if value.lower() in _YAML_1_1:
+            return f"; YAML 1.2 reads that as text, write {_YAML_1_1[value.lower()]}"
+        return f"; write {value.lower()} without quotes" if value.lower() in ("true", "false") else ""
+    if kind == "int_type" and isinstance(value, str) and _GROUPED_DIGITS.fullmatch(value):
+        return f"; write {re.sub('[_,]', '', value).lstrip('+0') or '0'}"
+    if kind == "int_type" and isinstance(value, float) and value.is_integer():
+        return f"; write {int(value)}"
+    if line["loc"] == ("weights",) and isinstance(value, str):
+        return f"; write weights: {{source: {value}}}"
+    if line["loc"] == ("weights",) and value is None:
+        return "; leave it out for random weights"
+    if line["loc"][0] == "compile" and isinstance(value, str) and value in get_args(_COMPILE_MODES):
+        return f"; write compile: {{mode: {value}}}"
+    if (
+        line["loc"][0] == "encoder"
+        and value is None
+        and line["loc"][-1] not in ("model_type", "prefix_tokens")
+    ):
+        return "; leave it out to have the default"
+    if kind == "string_type" and isinstance(value, int | float):
         return f"; quote it: '{_shown(value)}'"
     return ""

@@ -67,8 +67,8 @@ def references(text: str) -> tuple[list[Reference], bool]:
     try:
         tree = parse_grammar(text)
         found = list(_plain(tree))
-    except OmegaConfBaseException as error:
-        raise ValueError(f"not a reference like ${{a.b}}: {str(error).partition(chr(10))[0]}") from None
+    except OmegaConfBaseException:
+        raise ValueError("cannot be read as references like ${a.b}; write \\${ for a literal ${") from None
     except RecursionError:
         raise ValueError("references nested too deeply") from None
     return found, [reference.text for reference in found] == [text]

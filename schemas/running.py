@@ -37,7 +37,7 @@ class ParallelConfig(ConfigModel):
     balance: Literal["cost", "patches", "none"] = "cost"
     """How images are dealt: ``cost`` (estimated operations or times), ``patches`` (their numbers), ``none``
     (in the order of the batch)."""
-    cost_table: Annotated[str, Field(min_length=1)] | None = None
+    cost_table: Annotated[Annotated[str, Field(min_length=1)] | None, Field(examples=["./costs.json"])] = None
     """File of measured costs to balance by; a path in a YAML file is relative to it. null: operations."""
     gather: Literal["all", "none"] = "all"
     """``all``: every rank returns all features. ``none``: those of the images that it encoded."""
@@ -59,7 +59,9 @@ class ParallelConfig(ConfigModel):
 class TrainingConfig(ConfigModel):
     """What is trained, and how; without effect in inference."""
 
-    freeze: Annotated[tuple[FrozenPart, ...], Field(strict=False)] = ()
+    freeze: Annotated[
+        tuple[FrozenPart, ...], Field(strict=False, examples=["all", ["stem", "blocks[:6]"]])
+    ] = ()
     """Parts without gradients: ``stem``, ``blocks[:k]`` (the first k blocks), ``all``; one, or a list."""
     gradient_checkpointing: bool = False
     """Compute the blocks' activations again in the backward pass instead of keeping them."""

@@ -13,6 +13,7 @@ import yaml
 
 from ..errors import ConfigError
 from .nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES, Loc, Node, Place, Source, key_fault, number_fault
+from .syntax import explained
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -27,6 +28,7 @@ _DIGITS = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_NO_KEY = "a key must be a plain string; quote a text that begins with { or ["
 _MOST_DIGITS = 24  # more than any 64-bit integer has in any base; Python refuses to convert thousands
 
 
@@ -49,7 +51,7 @@ def load_yaml(text: str | bytes, source: str, folder: Path | None = None) -> Nod
     if root.value is None:
         raise _error(where, 0, "VC002", "the document is empty; a config starts with schema: 1")
     if not isinstance(root.value, dict):
-        raise ConfigError(root.problem("VC103", "the root of a config must be a mapping of keys to values"))
+        raise ConfigError(root.problem("VC103", "the root of a config must be a mapping, such as schema: 1"))
     return root
 
 
@@ -135,11 +137,7 @@ class _Builder:
         try:
             yield from yaml.parse(self._text, Loader=_PARSER)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            index = min(mark.index, len(self._text)) if mark else 0
-            message = " ".join(filter(None, (error.problem, error.context))) or "not valid YAML"
-            if self._text[index : index + 1] == "\t":
-                message = "a tab cannot stand here; indent with spaces"
+            index, message = explained(error, self._text)
             raise _error(self._source, index, "VC002", message) from None
         except yaml.YAMLError as error:
             raise _error(self._source, 0, "VC002", f"not valid YAML: {error}") from None
@@ -228,7 +226,7 @@ class _Builder:
 
     def _key(self, event: Any, path: Loc) -> str:
         if not isinstance(event, yaml.ScalarEvent):
-            raise self._refuse(event, "VC004", "a key must be a plain string", path)
+            raise self._refuse(event, "VC004", _NO_KEY, path)
         if event.tag is not None:
             raise self._refuse(event, "VC005", _no_tags(event.tag), path)
         name = event.value

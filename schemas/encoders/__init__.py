@@ -108,7 +108,12 @@ def encoder_config(data: Any) -> EncoderConfig:
     if isinstance(data, EncoderConfig):
         return data
     if not isinstance(data, Mapping):
-        raise invalid(_ENCODER, problem("VC103", "expected a mapping with a model_type", value=data))
+        message = "expected a mapping with a model_type"
+        if isinstance(data, str) and data.startswith("model_type:"):
+            message += "; put a space behind the colon"
+        elif isinstance(data, str):
+            message += "; a preset is named by extends, weights by weights.source"
+        raise invalid(_ENCODER, problem("VC103", message, value=data))
     if "model_type" not in data:
         families = ", ".join([*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()])
         message = f"missing key; one of: {families}"
@@ -120,6 +125,8 @@ def encoder_config(data: Any) -> EncoderConfig:
         return GenericEncoderConfig.model_validate(data)
     if isinstance(model_type, str) and (plugin := ENCODER_PLUGINS.get(model_type)):
         return plugin[0].model_validate(data)
+    if not isinstance(model_type, str):
+        raise invalid(_ENCODER, problem("string_type", "expected a string", "model_type", value=model_type))
     known = [*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()]
     hint = did_you_mean(model_type, known)
     message = (

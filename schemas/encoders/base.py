@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..base import ConfigModel, invalid, problem
 
@@ -40,6 +40,8 @@ def _square(value: Any) -> Any:
     """Transformers saves some square sizes as pairs; ``[448, 448]`` means 448."""
     if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
         return value[0]
+    if isinstance(value, (list, tuple, dict)):
+        raise PydanticCustomError("VC103", "expected one side in pixels, such as 224; only squares are taken")
     return value
 
 

@@ -35,10 +35,10 @@ CONFIG = {"schema": 1, "encoder": ENCODER}
 
 # Problems that only a look at several values, at other files or at a default can find.
 BEYOND_A_SCHEMA = {
-    "broken_base", "cost_table_unused", "freeze_in_generic", "head_and_layers", "heads_do_not_divide",
-    "layer_out_of_range", "list_over_mapping", "no_class_token", "no_head", "no_post_norm",
-    "parallel_compiled_tower", "revision_without_source", "rope_type", "sharded_and_balanced", "unfilled",
-    "unknown_strategy",
+    "broken_base", "cost_table_unused", "environment_variable", "float_for_integer", "freeze_in_generic",
+    "head_and_layers", "heads_do_not_divide", "layer_out_of_range", "list_over_mapping", "no_class_token",
+    "no_head", "no_post_norm", "not_square", "parallel_compiled_tower", "revision_without_source",
+    "rope_type", "sharded_and_balanced", "unfilled", "unknown_strategy", "weights_url",
 }  # fmt: skip
 
 
@@ -166,7 +166,8 @@ def smallest(name, values):
         return {**CONFIG, "encoder": {**MINIMAL[name], **values}}
     for key, field in SCHEMA["properties"].items():
         if key != "encoder" and f"/{name}" in json.dumps(field):
-            return {**CONFIG, key: {"source": "a/b", **values} if key == "weights" else values}
+            start = next(example for example in field["examples"] if isinstance(example, dict))
+            return {**CONFIG, key: {**start, **values}}
     for family in MINIMAL:
         for key, field in SCHEMA["$defs"][family]["properties"].items():
             if f"/{name}" in json.dumps(field):

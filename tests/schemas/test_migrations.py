@@ -114,7 +114,8 @@ def test_a_preset_without_its_version_gets_back_what_it_was(name):
         ("schema: 0\n", "a.yaml:1:9: schema: expected a version, such as 1 [VC104]"),
         ("name: x\n", "a.yaml:1:1: not a config: none of the keys schema, encoder and extends [VC102]"),
         ("extends: a\ndefaults: [b]\non: push\n", "a.yaml:2:1: defaults: unknown key [VC101]"),
-        ("encoder: {\n", "a.yaml:2:1: did not find expected node content while parsing a flow node [VC002]"),
+        ("encoder: {\n", "a.yaml:2:1: did not find expected node content while parsing a flow node; "
+         "a value or the closing bracket is missing [VC002]"),
         ("encoder:\n  model_type: a\tb\n", "a.yaml:1:1: cannot be migrated with its layout kept "
          "(ruamel.yaml: found character '\\t' that cannot start any token); write schema: 1 by hand [VC002]"),
         # ruamel writes a mapping in braces on one line, and drops the comments in it.

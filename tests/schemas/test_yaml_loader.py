@@ -83,7 +83,7 @@ def test_numbers_that_are_not_finite_are_refused(text):
         ("a: b: c", "VC002", 1, 5),
         ("a:\n\t- b", "VC002", 2, 1),
         ("a: [1, 2", "VC002", 1, 9),
-        ("é: '", "VC002", 1, 5),
+        ("é: '", "VC002", 1, 4),
         ("%YAML 3.0\n---\na: 1", "VC002", 1, 1),
         ("a: \x00", "VC002", 1, 4),
         ("a: 1\r\nb: \x07", "VC002", 2, 4),

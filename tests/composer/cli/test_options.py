@@ -19,8 +19,11 @@ def options(name):
 
 
 def reading(*, one):
-    """The commands that read configs; with ``one``, those whose argument is a single config."""
-    arguments = {name: {parameter.name for parameter in command.params} for name, command in COMMANDS.items()}
+    """The commands that read configs; with ``one``, those that are about a single config."""
+    arguments = {
+        name: {parameter.name for parameter in command.params if parameter.required or not one}
+        for name, command in COMMANDS.items()
+    }
     wanted = {"config"} if one else READS_CONFIGS
     return [name for name, found in arguments.items() if found & wanted and name != "migrate"]
 

@@ -52,7 +52,8 @@ def test_every_problem_of_every_file(folder):
         "bad.yaml:5:7: name: expected a string, got the number 5; quote it: '5' [VC103]\n"
         "  5 | name: 5\n"
         "    |       ^\n"
-        "deep/er/worse.yml:2:1: did not find expected node content while parsing a flow node [VC002]\n"
+        "deep/er/worse.yml:2:1: did not find expected node content while parsing a flow node; "
+        "a value or the closing bracket is missing [VC002]\n"
         "  2 | \n"
         "    | ^\n"
     )
