@@ -2,13 +2,16 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint check format schema clean FORCE
+.PHONY: demo test test-hydra lint check format schema clean FORCE
 
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
 
 test: .venv/installed  ## the test suite
 	@$(BIN)/python -m pytest -n 2
+
+test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and the OmegaConf 2.3 that it needs
+	@.venv-hydra/bin/python -m pytest -n 2 tests/test_hydra.py tests/schemas
 
 lint: .venv/installed  ## format, style, types, import order
 	@$(BIN)/ruff format --check
@@ -23,11 +26,11 @@ format: .venv/installed  ## rewrite the files as lint wants them
 	@$(BIN)/ruff format
 
 schema: .venv/installed  ## write the JSON Schema anew
-	@$(BIN)/vision-composer schema > build/schema.json
+	@$(BIN)/vision-composer schema --built-in > build/schema.json
 	@mv build/schema.json schemas/json/vision-composer-1.json
 
 clean:  ## remove all that the targets above made
-	rm -rf .venv build dist demo-output *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf .venv .venv-hydra build dist demo-output *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
 	  .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -40,6 +43,14 @@ clean:  ## remove all that the targets above made
 .venv/files: .venv/pyvenv.cfg FORCE
 	@find composer schemas presets -type f ! -path '*/__pycache__/*' | LC_ALL=C sort > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
+
+# All else comes from .venv: its site-packages stand behind those of this environment.
+.venv-hydra/installed: .venv/installed
+	@$(BIN)/python -m venv --clear .venv-hydra
+	@.venv-hydra/bin/python -m pip install --quiet 'hydra-core==1.3.*' 'omegaconf==2.3.*'
+	@site() { $$1/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; } && \
+	  echo "import site; site.addsitedir('$$(site .venv)')" > "$$(site .venv-hydra)/shared.pth"
+	@touch $@
 
 .venv/pyvenv.cfg:
 	$(PYTHON) -m venv .venv

@@ -32,9 +32,13 @@ if TYPE_CHECKING:
         register_feature_selector,
         resolve_visual_encoder_outputs,
     )
-    from .parallel import get_load_balance_assignment
+    from .parallel import (
+        get_load_balance_assignment,
+        run_dp_sharded_mrope_vision_model,
+        run_dp_sharded_vision_model,
+    )
     from .plan import Plan, plan
-    from .positions import get_llm_pos_ids_for_vision
+    from .positions import get_llm_pos_ids_for_vision, mrope_position_ids
     from .presets import load_config
     from .registry import load_plugin
     from .schemas import TowerConfig
@@ -54,9 +58,13 @@ _HOME = {
         "register_feature_selector",
         "resolve_visual_encoder_outputs",
     ),
-    "parallel": ("get_load_balance_assignment",),
+    "parallel": (
+        "get_load_balance_assignment",
+        "run_dp_sharded_mrope_vision_model",
+        "run_dp_sharded_vision_model",
+    ),
     "plan": ("Plan", "plan"),
-    "positions": ("get_llm_pos_ids_for_vision",),
+    "positions": ("get_llm_pos_ids_for_vision", "mrope_position_ids"),
     "presets": ("load_config",),
     "registry": ("load_plugin",),
     "schemas": ("TowerConfig",),
@@ -84,11 +92,14 @@ __all__ = [
     "get_vit_attn_backend",
     "load_config",
     "load_plugin",
+    "mrope_position_ids",
     "plan",
     "register_attention_backend",
     "register_encoder",
     "register_feature_selector",
     "resolve_visual_encoder_outputs",
+    "run_dp_sharded_mrope_vision_model",
+    "run_dp_sharded_vision_model",
     "should_torch_compile_mm_vit",
 ]
 

@@ -13,6 +13,8 @@ from .schemas import TowerConfig
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
 
     from .tower import ComposedVisionEncoder
 
@@ -97,6 +99,19 @@ class VisionEncoderBuilder:
         """Set torch.compile on or off, or give its options: ``mode``, ``dynamic``, ``backend``, ``scope``."""
         return self._with("compile", options or enable)
 
+    def parallel(self, mode: str = "data", **options: Any) -> Self:
+        """Spread images over processes: ``inputs``, ``balance``, ``cost_table``, ``gather``, ``weights``.
+
+        Args:
+            mode: ``data``, or ``none`` to take it back.
+            **options: The other keys of the block.
+        """
+        return self._with("parallel", mode if mode == "none" else {"mode": mode, **options})
+
+    def training(self, **options: Any) -> Self:
+        """Set what is trained, and how: ``freeze``, ``gradient_checkpointing``."""
+        return self._with("training", options)
+
     def name(self, name: str, *, summary: str | None = None) -> Self:
         """Set the config's name, and its one-line summary."""
         named = self._with("name", name)
@@ -111,12 +126,16 @@ class VisionEncoderBuilder:
         return load_config(self.keys)
 
     def build(
-        self, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+        self,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        process_group: ProcessGroup | DeviceMesh | None = None,
     ) -> ComposedVisionEncoder:
         """Compose the config; see :func:`vision_composer.compose`."""
         from .compose import compose
 
-        return compose(self.to_config(), device=device, dtype=dtype)
+        return compose(self.to_config(), device=device, dtype=dtype, process_group=process_group)
 
     def _with(self, key: str, value: Any) -> Self:
         return type(self)({**self.keys, key: value})

@@ -6,14 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from .attention import select_attn_backend
-from .attention.limited import select_among
-from .attention.packed import register_packed_attention
+from .attention import plan_attention, register_attention
 from .compilation import compile_tower, should_torch_compile_mm_vit
 from .encoders import family_of
 from .encoders.generic import Generic
@@ -23,11 +21,17 @@ from .errors import InputError
 from .images import ImagePreprocessor, load_image_processor
 from .packed_images import PackedImagePreprocessor, try_out
 from .packed_tower import PackedVisionEncoder
+from .parallel import compose_on_ranks, join_group
 from .plan import Plan, plan
-from .schemas import CompileConfig, TowerConfig
+from .schemas import CompileConfig, TowerConfig, WeightsConfig
 from .tiled_tower import TiledVisionEncoder
 from .tower import ComposedVisionEncoder
+from .training import prepare_training
 from .weights import load_model, local_folder
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def compose(
@@ -36,6 +40,7 @@ def compose(
     overrides: Iterable[str] = (),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
+    process_group: ProcessGroup | DeviceMesh | None = None,
 ) -> ComposedVisionEncoder:
     """Build the vision encoder that a config describes.
 
@@ -45,6 +50,9 @@ def compose(
         overrides: ``key=value`` strings laid over it, such as ``select_layers=[-2,-9]``; ``~key`` deletes.
         device: Where the tower goes; default: torch's default device.
         dtype: Takes the place of ``weights.dtype``.
+        process_group: The ranks to spread images over with ``parallel: {mode: data}``, which it stands for
+            where the config says ``none``: a group, or a device mesh of one dimension. Default: all
+            processes. Every rank must call this.
 
     Returns:
         The tower in evaluation mode, with ``plan``, ``config``, ``info``, ``encode``, ``save``.
@@ -53,31 +61,41 @@ def compose(
         ConfigError: The config cannot be read or cannot work; says where.
         WeightsError: The checkpoint is missing, broken, or not of this encoder; names file and tensor.
         BackendError: The attention or compile backend asked for cannot work here.
+        DistributedError: Another rank failed, is gone, or has another config.
     """
     given = [overrides] if isinstance(overrides, str) else overrides
     planned = plan(source, overrides=[*given, *_dtype_override(dtype)])
-    config, encoder, family = planned.config, planned.encoder, family_of(planned.encoder)
-    where = _usable(device)
-    parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
-    packed = planned.info.packed
-    if family.attention_backends:
-        attention = select_among(family.attention_backends, encoder.model_type, config.attn_backend)
+    if process_group is not None and planned.config.parallel == "none":
+        planned = plan(planned.config, overrides=["parallel={mode: data}"])
+    config, where = planned.config, _usable(device)
+    build = partial(_build, planned, where)
+    group = None if config.parallel == "none" else join_group(process_group)
+    if config.parallel == "none" or group is None:
+        tower = build(config.weights)
     else:
-        attention = select_attn_backend(
-            encoder.head_size, parameter_dtype, where, override=config.attn_backend, packed=packed
-        )
+        tower = compose_on_ranks(build, config, config.parallel, group)
+    if should_torch_compile_mm_vit(config):
+        compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
+    return tower
+
+
+def _build(planned: Plan, where: torch.device, weights: WeightsConfig) -> ComposedVisionEncoder:
+    """The tower on one process, with weights from where ``weights`` says."""
+    config, encoder, family = planned.config, planned.encoder, family_of(planned.encoder)
+    parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
+    attention = plan_attention(planned, where)
 
     model = load_model(
         family,
         encoder,
-        config.weights,
+        weights,
         num_blocks=planned.num_blocks,
         post_norm=bool(planned.norm_layers),
         head=config.head or config.merges,
         dtype=parameter_dtype,
-        attn_implementation=register_packed_attention() if packed else attention.implementation,
+        attn_implementation=register_attention(attention, packed=planned.info.packed),
     )
-    preprocessor = _preprocessor(config)
+    preprocessor = _preprocessor(config, weights)
     if isinstance(preprocessor, PackedImagePreprocessor) and isinstance(family, PackedFamily):
         planned = replace(planned, info=family.info_with(encoder, preprocessor.resize))
     tower = _tower(model, planned)
@@ -87,8 +105,7 @@ def compose(
     tower.to(where).eval()
     if isinstance(family, Generic):
         family.prove(model, planned.info)
-    if should_torch_compile_mm_vit(config):
-        compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
+    prepare_training(tower, config.training)
     return tower
 
 
@@ -149,9 +166,8 @@ def _dtype_override(dtype: torch.dtype | None) -> list[str]:
     return [f"weights.dtype={name}"]
 
 
-def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
+def _preprocessor(config: TowerConfig, weights: WeightsConfig) -> ImagePreprocessor:
     family = family_of(config.encoder)
-    weights = config.weights
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
     defaults = family.image_processor_defaults(config.encoder)
     if isinstance(family, (PackedFamily, Mllama)):

@@ -93,6 +93,10 @@ class ImageError(VisionComposerError, ValueError):
         super().__init__(f"{name}: {reason}")
 
 
+class DistributedError(VisionComposerError, RuntimeError):
+    """A rank that failed, is gone, or runs something else; names it, and its image if known."""
+
+
 class BackendError(VisionComposerError, ValueError):
     """An attention or compile backend that cannot work here; says why, and which ones would."""
 

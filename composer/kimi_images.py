@@ -5,20 +5,18 @@ Sizes, padding, normalisation and layout are those of transformers' ``Kimi_K25Im
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
+from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import PilBackend
-from transformers.image_processing_utils import BatchFeature
-from transformers.image_utils import (
-    IMAGENET_STANDARD_MEAN,
-    IMAGENET_STANDARD_STD,
-    PILImageResampling,
-    SizeDict,
-)
+from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
+from transformers.utils.constants import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
 
-from .encoders.resize import PatchBudget
+from .encoders.resize import PaddedPatchBudget
+
+Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
 
 class KimiImageProcessorKwargs(ImagesKwargs, total=False):
@@ -51,39 +49,33 @@ class KimiImageProcessor(PilBackend):
     valid_kwargs = KimiImageProcessorKwargs
     model_input_names = ["pixel_values", "image_grid_thw"]  # noqa: RUF012
 
-    def _preprocess(
-        self,
-        images: list[np.ndarray[Any, Any]],
-        *,
-        size: SizeDict,
-        resample: PILImageResampling | None,
-        do_rescale: bool,
-        rescale_factor: float,
-        do_normalize: bool,
-        image_mean: list[float],
-        image_std: list[float],
-        patch_size: int,
-        merge_size: int,
-        max_patches: int,
-        return_tensors: str | None,
-        **_: Any,
+    def _preprocess(  # type: ignore[override]  # takes other values, as every processor does
+        self, images: list[Pixels], **values: Any
     ) -> BatchFeature:
-        rule = PatchBudget(patch_size, merge_size, max_patches, size.max_height)
+        rule = PaddedPatchBudget(
+            values["patch_size"], values["merge_size"], values["max_patches"], values["size"].max_height
+        )
         patches, grids = [], []
         for image in images:
-            sides = image.shape[2], image.shape[1]
-            (width, height), (padded_width, padded_height) = rule.scaled(*sides), rule(*sides)
-            resized = self.resize(image, size=SizeDict(height=height, width=width), resample=resample)
-            [padded] = self.pad([resized], pad_size=SizeDict(height=padded_height, width=padded_width))
-            if do_rescale:
-                padded = self.rescale(padded, rescale_factor)
-            if do_normalize:
-                padded = self.normalize(padded, image_mean, image_std)
-            rows, columns = padded_height // patch_size, padded_width // patch_size
-            cut = padded.reshape(len(padded), rows, patch_size, columns, patch_size)
-            patches.append(cut.transpose(1, 3, 0, 2, 4).reshape(-1, len(padded), patch_size, patch_size))
+            pixels = self._padded(image, rule, values["resample"])
+            if values["do_rescale"]:
+                pixels = self.rescale(pixels, values["rescale_factor"])
+            if values["do_normalize"]:
+                pixels = self.normalize(pixels, values["image_mean"], values["image_std"])
+            rows, columns = (side // rule.patch_size for side in pixels.shape[1:])
+            cut = pixels.reshape(len(pixels), rows, rule.patch_size, columns, rule.patch_size)
+            patch = (len(pixels), rule.patch_size, rule.patch_size)
+            patches.append(cut.transpose(1, 3, 0, 2, 4).reshape(-1, *patch))
             grids.append([1, rows, columns])
         return BatchFeature(
             {"pixel_values": np.concatenate(patches), "image_grid_thw": np.array(grids)},
-            tensor_type=return_tensors,
+            tensor_type=values["return_tensors"],
         )
+
+    def _padded(self, image: Pixels, rule: PaddedPatchBudget, resample: Any) -> Pixels:
+        """An image (channels, height, width), resized by ``rule`` and padded at the bottom and the right."""
+        (width, height), (padded_width, padded_height) = (
+            size(image.shape[2], image.shape[1]) for size in (rule.scaled, rule)
+        )
+        resized = self.resize(image, size=SizeDict(height=height, width=width), resample=resample)
+        return np.pad(resized, ((0, 0), (0, padded_height - height), (0, padded_width - width)))

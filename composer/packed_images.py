@@ -58,17 +58,7 @@ class PackedImagePreprocessor(ImagePreprocessor):
 
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Join batches into one: rows of patches one after the other, images padded to the largest."""
-        import torch
-        from torch.nn.functional import pad
-
-        joined = {name: [batch[name] for batch in batches] for name in batches[0]}
-        pixels = joined["pixel_values"]
-        if pixels[0].dim() == 4:
-            height, width = (max(image.shape[axis] for image in pixels) for axis in (2, 3))
-            joined["pixel_values"] = [
-                pad(image, (0, width - image.shape[3], 0, height - image.shape[2])) for image in pixels
-            ]
-        return {name: torch.cat(parts) for name, parts in joined.items()}
+        return {name: _join([batch[name] for batch in batches]) for name in batches[0]}
 
     def _inputs(self, image: Picture, label: str) -> dict[str, Tensor]:
         import torch
@@ -79,6 +69,20 @@ class PackedImagePreprocessor(ImagePreprocessor):
         except Exception as error:  # a processor fails on shapes in many ways
             raise ImageError(label, f"cannot be preprocessed: {error}") from error
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _join(parts: Sequence[Tensor]) -> Tensor:
+    """Tensors one after the other on the first axis, padded with zeros at the end of the others."""
+    import torch
+    from torch.nn.functional import pad
+
+    largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    padded = []
+    for part in parts:
+        missing = [size - own for size, own in zip(largest, part.shape[1:], strict=True)]
+        # torch wants the last axis first, and what goes in front of each.
+        padded.append(pad(part, [n for m in reversed(missing) for n in (0, m)]) if any(missing) else part)
+    return torch.cat(padded)
 
 
 def try_out(resize_rule: Callable[[Any], ResizeRule]) -> Callable[[PilBackend], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,13 +79,16 @@ class PackedVisionEncoder(ComposedVisionEncoder):
             return ()
         pixels = pixels.to(self.device, self.dtype)
         features = self._output(pixels, self._layout(grids))
-        lengths = [self._num_tokens(grid) for grid in grids]
-        return tuple(part.contiguous() for part in torch.split(features, lengths, dim=-2))
+        return tuple(part.contiguous() for part in torch.split(features, self.rows_per_image(grids), dim=-2))
 
-    def _num_tokens(self, grid: Grid) -> int:
+    def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
+        return self.family.read(self.info, inputs)[1]
+
+    def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
+        """Tokens of every image."""
         if self.uses_head:
-            return 1
-        return self.info.num_merged_tokens(grid) if self.merge else prod(grid)
+            return [1] * len(grids)
+        return [self.info.num_merged_tokens(grid) if self.merge else prod(grid) for grid in grids]
 
     def _output(self, pixels: Tensor, layout: Layout) -> Tensor:
         states, levels = self._run(pixels, layout)
@@ -118,6 +121,13 @@ class PackedVisionEncoder(ComposedVisionEncoder):
                 levels.append(self.family.merged_level(self.model, k, hidden_states))
         return states, levels
 
+    def _make_block_masks(self, layout: Layout) -> None:
+        """Make flex_attention's masks if it runs the blocks: torch.compile cannot trace their making."""
+        attention = getattr(self, "attention", None)  # set by compose
+        if attention is not None and attention.implementation == "flex_attention":
+            for segments in filter(None, (layout.frames, layout.windows)):
+                _ = segments.block_mask
+
     def _layout(self, grids: tuple[Grid, ...]) -> Layout:
         key = (grids, self.device, self.dtype)
         if key in self._layouts:
@@ -126,6 +136,7 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         # What is cached in inference mode must still be good for training.
         with torch.inference_mode(False), torch.no_grad():
             layout = self.family.layout(self.model, grids, self.device, self.dtype)
+            self._make_block_masks(layout)
         self._layouts[key] = layout
         if len(self._layouts) > _LAYOUTS:
             self._layouts.popitem(last=False)

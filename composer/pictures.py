@@ -78,6 +78,31 @@ def open_image(image: Picture, *, name: str | None = None) -> Image.Image:
     raise ImageError(label, f"expected a path, a PIL image or a uint8 array, not {type(image).__name__}")
 
 
+def picture_size(image: Picture) -> tuple[int, int] | None:
+    """Width and height of a picture as :func:`open_image` would return it, without decoding it.
+
+    A format that tells its size only when it is decoded (an icon of several) may say another one; None for
+    what :func:`open_image` may refuse.
+    """
+    try:
+        if isinstance(image, np.ndarray):
+            return image.shape[1], image.shape[0]
+        if isinstance(image, Image.Image):
+            return _upright_size(image)
+        with open(image, "rb") as file:
+            with _quietly():
+                picture = Image.open(file, formats=picture_formats())
+            with picture:
+                return _upright_size(picture)
+    except Exception:  # Pillow's plugins raise whatever their parsing stumbles over
+        return None
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+
+
 def picture_name(image: object, default: str) -> str:
     """What to call a picture: its path, or ``default`` for one that has none."""
     return os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else default

@@ -68,7 +68,7 @@ class Plan:
         if self.shapes is None:
             return None
         buffers = family_of(self.encoder).buffers
-        return sum(prod(shape) for name, shape in self.shapes.items() if name not in buffers)
+        return sum(prod(s) for name, s in self.shapes.items() if name.rpartition(".")[2] not in buffers)
 
     @property
     def num_bytes(self) -> int | None:
@@ -122,11 +122,18 @@ class Plan:
         tokens = self.info.sequence_length(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
-        pairs = family.attention_pairs(encoder, self.num_blocks, self.info, (width, height))
-        blocks = self.num_blocks * 2 * tokens * matrices + 4 * pairs * self.info.hidden_size
+        blocks = self.num_blocks * 2 * tokens * matrices + self.attention_flops((width, height))
         blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
         head = family.head_flops(encoder, tokens) if self.config.head or self.config.merges else 0
         return stem + blocks + head
+
+    def attention_flops(self, size: tuple[int, int]) -> int:
+        """Those of :meth:`flops` that attention's two products take, which grow with tokens times tokens.
+
+        Windows are counted as windows.
+        """
+        pairs = family_of(self.encoder).attention_pairs(self.encoder, self.num_blocks, self.info, size)
+        return 4 * pairs * self.info.num_attention_heads * self.info.head_size
 
     @property
     def _patch_values(self) -> int:
@@ -167,6 +174,8 @@ class Plan:
             "num_checkpoint_tensors": None if self.shapes is None else len(self.shapes),
             "weights": config.weights.source,
             "attn_backend": config.attn_backend,
+            "parallel": "none" if config.parallel == "none" else config.parallel.model_dump(),
+            "training": config.training.model_dump(mode="json"),
             "images": [
                 {
                     "width": width,

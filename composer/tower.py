@@ -22,7 +22,9 @@ from .features import (
 if TYPE_CHECKING:
     from .attention import AttentionChoice
     from .encoders import VisionEncoderInfo
+    from .encoders.layout import Grid
     from .images import ImagePreprocessor
+    from .parallel import DataParallel
     from .pictures import Picture
     from .plan import Plan
     from .schemas import TowerConfig
@@ -56,6 +58,8 @@ class ComposedVisionEncoder(nn.Module):
     """Which attention backend runs the blocks, and why; set by ``compose``."""
     preprocessor: ImagePreprocessor
     """Pictures to pixel batches; set by ``compose``."""
+    parallel: DataParallel | None = None
+    """Runs the images on several processes; set by ``compose``."""
 
     def __init__(
         self,
@@ -213,6 +217,21 @@ class ComposedVisionEncoder(nn.Module):
         self.info.num_tokens(shape[3], shape[2])  # raises for less than one patch
         return pixel_values.to(self.dtype)
 
+    def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
+        """Frames, patch rows and patch columns of every image in a batch.
+
+        Raises:
+            InputError: As :meth:`forward`.
+        """
+        others = {name: value for name, value in inputs.items() if name != "pixel_values"}
+        pixels = self._check(inputs.get("pixel_values"), others)
+        rows, columns = (side // self.info.patch_size for side in pixels.shape[2:])
+        return ((1, rows, columns),) * len(pixels)
+
+    def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
+        """Rows of the output that each image takes: one, of a batch."""
+        return [1] * len(grids)
+
     def preprocess(self, images: Sequence[Picture], *, first: int = 0) -> dict[str, Tensor]:
         """Pictures to the tower's inputs, on its device.
 
@@ -231,7 +250,7 @@ class ComposedVisionEncoder(nn.Module):
 
         Args:
             images: Paths, PIL images, or uint8 arrays (height, width[, channels]); one or many.
-            batch_size: Pictures per forward.
+            batch_size: Pictures per forward, and process where there are several.
 
         Returns:
             One (tokens, width) tensor per picture, in order, each owning its memory.
@@ -244,9 +263,14 @@ class ComposedVisionEncoder(nn.Module):
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         pictures = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
         features: list[Tensor] = []
+        step = batch_size if self.parallel is None else batch_size * self.parallel.size
         with self.evaluating():
-            for start in range(0, len(pictures), batch_size):
-                output = self(**self.preprocess(pictures[start : start + batch_size], first=start))
+            for start in range(0, len(pictures), step):
+                some = pictures[start : start + step]
+                if self.parallel is None:
+                    output = self(**self.preprocess(some, first=start))
+                else:
+                    output = self.parallel.encode_pictures(some, first=start)
                 features.extend(row.clone() for row in output)
         return features
 
@@ -266,6 +290,7 @@ class ComposedVisionEncoder(nn.Module):
         """Write the tower as ``tower.yaml``, ``model.safetensors`` and the image processor's config.
 
         ``compose(folder)`` reads it back. Tensors keep the names that transformers' own class saves under.
+        Of several processes the first one writes; nobody waits for it.
 
         Args:
             folder: Made if it does not exist.
@@ -275,4 +300,6 @@ class ComposedVisionEncoder(nn.Module):
         """
         from .weights import save_tower
 
+        if self.parallel is not None and self.parallel.rank > 0:
+            return
         save_tower(self, Path(folder).expanduser())

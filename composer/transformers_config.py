@@ -50,6 +50,16 @@ _READINGS = {
         name: _Reading(_SIGLIP)
         for name in ("paligemma", "gemma3", "shieldgemma2", "cohere2_vision", "siglip", "deepseek_vl")
     },
+    **{
+        name: _Reading(f"{name}_vision")
+        for name in ("glm4v", "kimi_k25", "minimax_m3_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
+    },
+    "glm4v_moe": _Reading("glm4v_vision"),
+    "glm46v": _Reading("glm4v_vision"),
+    "qwen3_vl_moe": _Reading("qwen3_vl_vision"),
+    "qwen3_5_moe": _Reading("qwen3_5_vision"),
+    "mistral3": _Reading("pixtral", -1, chooses=False),
+    "lighton_ocr": _Reading("pixtral"),
     "clip": _Reading(_CLIP),
     "metaclip_2": _Reading("metaclip_2_vision_model"),
     "aimv2": _Reading("aimv2_vision_model"),
@@ -58,6 +68,12 @@ _READINGS = {
     "mllama": _Reading("mllama_vision_model"),
     "nemotron_h_omni": _Reading("radio", strategy="default"),
     "llama4": _Reading("llama4_vision_model"),
+    **{name: _Reading("siglip2_vision_model") for name in ("siglip2", "lfm2_vl")},
+    "idefics2": _Reading("idefics2_vision"),
+    "idefics3": _Reading("idefics3_vision"),
+    "aria": _Reading("idefics3_vision", -1, chooses=False),
+    "smolvlm": _Reading("smolvlm_vision"),
+    "gemma4": _Reading("gemma4_vision"),
 }
 """model_type of a model with a vision_config -> how it reads it."""
 
@@ -86,7 +102,10 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
         raise _error("model_type", message)
     reading = _READINGS[model_type]
-    encoder = _encoder({**vision, "model_type": vision.get("model_type") or reading.tower})
+    # On the hub some name the whole model here, and the oldest transformers leaves it empty.
+    if vision.get("model_type") in (model_type, "", None):
+        vision = {**vision, "model_type": reading.tower}
+    encoder = _encoder(vision)
     selection = _selection(fields, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)

@@ -24,6 +24,7 @@ from .encoders import (
 )
 from .json_schema import json_schema
 from .loading import ConfigSource, load_config, load_tree, validate_tree
+from .running import ParallelConfig, TrainingConfig
 from .yaml_loader import load_yaml
 
 __all__ = [
@@ -39,9 +40,11 @@ __all__ = [
     "DenseEncoderConfig",
     "EncoderConfig",
     "GenericEncoderConfig",
+    "ParallelConfig",
     "PostNorm",
     "RopeType",
     "TowerConfig",
+    "TrainingConfig",
     "WeightsConfig",
     "encoder_config",
     "json_schema",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 CODES: dict[str, str] = {
-    "VC001": "The file cannot be read, or is not UTF-8.",
+    "VC001": "The file cannot be read or written, or is not UTF-8.",
     "VC002": "The text is not one YAML document.",
     "VC003": "A mapping has the same key twice.",
     "VC004": "A key is not a string, is empty, or contains a dot.",
@@ -18,7 +18,7 @@ CODES: dict[str, str] = {
     "VC103": "A value of the wrong type.",
     "VC104": "A value of the right type that is not allowed here.",
     "VC105": "An encoder.model_type that is neither a family nor asks for the generic adapter.",
-    "VC201": "select_layers names a hidden state that the encoder does not have.",
+    "VC201": "select_layers or training.freeze names layers that the encoder does not have.",
     "VC202": "feature_select_strategy asks for tokens that the encoder does not have or cannot pick.",
     "VC203": "rope_type is not the encoder's.",
     "VC204": "head asks for a pooling head that the weights do not carry, or beside options it excludes.",

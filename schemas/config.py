@@ -7,19 +7,31 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
-from pydantic_core import InitErrorDetails
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..registry import Registry
 from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
+from .running import ParallelConfig, TrainingConfig
 
 PostNorm = Literal["auto", "none", "last", "each"]
 DType = Literal["float32", "float16", "bfloat16"]
 
+SCHEMA_VERSION = 1
+"""The version of the format that this package reads and writes."""
+
 FEATURE_SELECT_STRATEGIES: tuple[str, ...] = ("class", "default", "full")
 """Names that feature_select_strategy takes; plugins add to them."""
 
-ATTN_BACKENDS: tuple[str, ...] = ("eager", "sdpa", "flex_attention", "flash_attention_2")
+ATTN_BACKENDS: tuple[str, ...] = (
+    "eager",
+    "sdpa",
+    "varlen",
+    "flex_attention",
+    "flash_attention_2",
+    "flash_attention_3",
+    "flash_attention_4",
+)
 """Names that attn_backend takes besides ``auto``; plugins add to them."""
 
 
@@ -48,17 +60,32 @@ ATTENTION_BACKEND_PLUGINS = Registry[Callable[..., Any]](
 """Name -> attention function, of those that plugins add."""
 
 
+def newer_schema(version: int) -> str:
+    """What to say of a config whose version this package does not know."""
+    return f"version {version} is newer than this vision-composer, which reads {SCHEMA_VERSION}; upgrade it"
+
+
+def _known_version(value: Any) -> Any:
+    value = whole_number(value)
+    if isinstance(value, int) and value > SCHEMA_VERSION:
+        raise PydanticCustomError("VC104", newer_schema(value))
+    return value
+
+
 class WeightsConfig(ConfigModel):
     """Where the weights come from."""
 
-    source: Annotated[str, Field(min_length=1)] | None = None
+    source: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(examples=["openai/clip-vit-large-patch14-336", "./model.safetensors"]),
+    ] = None
     """Hub id, folder or .safetensors file; paths in a YAML file are relative to it. null: random weights."""
-    revision: str | None = None
+    revision: Annotated[str | None, Field(examples=["ce19dc912ca5cd21c8a653c79e251e808ccabcd1"])] = None
     """Branch, tag or commit of a hub id; a commit pins it."""
     format: Literal["safetensors", "pickle"] = "safetensors"
     """Which of the checkpoint's files are read. Pickles are read by torch's weights-only unpickler, and only
     when asked for here."""
-    prefix: str | None = None
+    prefix: Annotated[str | None, Field(examples=["vision_tower.vision_model."])] = None
     """What the tower's tensor names begin with in the checkpoint; null finds it. For checkpoints with
     several towers that fit."""
     dtype: DType = "float32"
@@ -77,7 +104,7 @@ class CompileConfig(ConfigModel):
 
     mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
     """torch.compile's mode."""
-    dynamic: bool | None = None
+    dynamic: Annotated[bool | None, Field(examples=[False])] = None
     """Symbolic shapes; null lets torch.compile decide by what it sees."""
     backend: str = "inductor"
     """A registered torch.compile backend."""
@@ -88,24 +115,32 @@ class CompileConfig(ConfigModel):
 class TowerConfig(ConfigModel):
     """A vision encoder as a VLM uses it: which encoder, which weights, which features of it, run how."""
 
-    schema_version: Annotated[Literal[1], BeforeValidator(whole_number), Field(alias="schema")]
+    schema_version: Annotated[Literal[1], BeforeValidator(_known_version), Field(alias="schema")]
     """Version of this format."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    name: Annotated[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None,
+        Field(examples=["clip-336-penultimate"]),
+    ] = None
     """Name of the config."""
-    summary: str | None = None
+    summary: Annotated[str | None, Field(examples=["CLIP at 336 px, layer -2, patch tokens."])] = None
     """One line on what it is."""
-    source: str | None = None
+    source: Annotated[str | None, Field(examples=["config.json of openai/clip-vit-large-patch14-336"])] = None
     """Where the values were taken from."""
-    license: str | None = None
+    license: Annotated[str | None, Field(examples=["MIT", "Llama 2 Community License"])] = None
     """Licence of the weights: an SPDX identifier, or the licence's own name."""
-    encoder: AnyEncoderConfig
+    encoder: Annotated[AnyEncoderConfig, Field(examples=[{"model_type": "clip_vision_model"}])]
     """The encoder's architecture: model_type, then that family's own fields under transformers' names."""
-    weights: WeightsConfig = WeightsConfig()
+    weights: Annotated[
+        WeightsConfig,
+        Field(examples=[{"source": "openai/clip-vit-large-patch14-336", "dtype": "float16"}]),
+    ] = WeightsConfig()
     """Where the weights come from."""
-    select_layers: Annotated[tuple[int, ...], Field(strict=False)] | None = None
+    select_layers: Annotated[
+        Annotated[tuple[int, ...], Field(strict=False)] | None, Field(examples=[[-2], [-2, -5, -8]])
+    ] = None
     """Hidden states to return, concatenated on the feature axis in this order: 0 is the input of the first
     block, k the output of block k, negative counts from the full depth. null: last_hidden_state."""
-    feature_select_strategy: str = "full"
+    feature_select_strategy: Annotated[str, Field(examples=["full", "default"])] = "full"
     """``class`` (the class token), ``default`` (drop the prefix tokens), ``full``, or a registered name."""
     post_norm: PostNorm = "auto"
     """``auto`` (as the transformers model: last_hidden_state as it is, selected hidden states un-normed),
@@ -115,14 +150,16 @@ class TowerConfig(ConfigModel):
     ``separate`` (on an axis of their own, in front), ``none`` (not built). Other encoders have none."""
     head: bool = False
     """Return the pooling head's output, one token per image, instead of features per patch."""
-    rope_type: RopeType | None = None
+    rope_type: Annotated[RopeType | None, Field(examples=["none"])] = None
     """How packed inputs and their grids are read; must be the encoder's own. null takes the encoder's."""
-    attn_backend: str = "auto"
+    attn_backend: Annotated[str, Field(examples=["auto", "sdpa"])] = "auto"
     """``auto``, or the attention backend to insist on."""
-    compile: bool | CompileConfig = False
+    compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
     """``true``, or how torch.compile is applied."""
-    parallel: Literal["none"] = "none"
-    """How images are spread over processes."""
+    parallel: Literal["none"] | ParallelConfig = "none"
+    """``none``, or how images are spread over processes: ``{mode: data}``."""
+    training: TrainingConfig = TrainingConfig()
+    """What is trained, and how."""
 
     @field_validator("select_layers", mode="before")
     @classmethod
@@ -145,6 +182,16 @@ class TowerConfig(ConfigModel):
         # Validated here, so that an error's location is a YAML path without the union's branch names.
         return CompileConfig.model_validate(value) if isinstance(value, Mapping) else value
 
+    @field_validator("parallel", mode="before")
+    @classmethod
+    def _parallel_block(cls, value: Any) -> Any:
+        if value == "none" or isinstance(value, ParallelConfig):
+            return value
+        if not isinstance(value, Mapping):
+            message = "expected none, or a mapping such as {mode: data}"
+            raise invalid("parallel", problem("VC103", message, value=value))
+        return ParallelConfig.model_validate(value)
+
     @model_validator(mode="after")
     def _rules(self) -> Self:
         problems = [
@@ -154,6 +201,7 @@ class TowerConfig(ConfigModel):
             *self._head_rules(),
             *self._deepstack_rules(),
             *self._run_rules(),
+            *self._training_rules(),
         ]
         if problems:
             raise invalid(type(self).__name__, *problems)
@@ -253,6 +301,29 @@ class TowerConfig(ConfigModel):
             hint = did_you_mean(backend, known)
             message = f"unknown backend {backend!r}{hint}; known: {', '.join(known)}"
             problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
+        if self.parallel != "none" and self.encoder.tiled:
+            message = (
+                f"{self.encoder.model_type} sees pictures as tiles and runs in one process only; use none"
+            )
+            problems.append(problem("VC104", message, "parallel"))
+        return problems
+
+    def _training_rules(self) -> list[InitErrorDetails]:
+        problems = []
+        depth, generic = self.encoder.num_hidden_layers, isinstance(self.encoder, GenericEncoderConfig)
+        if self.training.frozen_blocks > depth:
+            message = f"an encoder of {depth} layers has no {self.training.frozen_blocks} blocks to freeze"
+            problems.append(problem("VC201", message, "training", "freeze", value=list(self.training.freeze)))
+        if generic and not set(self.training.freeze) <= {"all"}:
+            message = "the generic adapter does not know the parts of the encoder; freeze all, or nothing"
+            problems.append(problem("VC104", message, "training", "freeze", value=list(self.training.freeze)))
+        if (
+            self.parallel != "none"
+            and isinstance(self.compile, CompileConfig)
+            and self.compile.scope == "tower"
+        ):
+            message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
+            problems.append(problem("VC104", message, "compile", "scope", value="tower"))
         return problems
 
     @property

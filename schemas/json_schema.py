@@ -8,47 +8,71 @@ wrong. A number written as a reference (``${a.b}``) is a string to an editor, wh
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from pydantic.json_schema import (
-    DEFAULT_REF_TEMPLATE,
-    GenerateJsonSchema,
-    JsonSchemaMode,
-    models_json_schema,
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+
+from ..registry import Registry
+from .base import ConfigModel
+from .config import (
+    ATTENTION_BACKEND_PLUGINS,
+    ATTN_BACKENDS,
+    FEATURE_SELECT_STRATEGIES,
+    FEATURE_SELECTOR_PLUGINS,
+    TowerConfig,
+)
+from .encoders import (
+    ENCODER_CONFIGS,
+    ENCODER_PLUGINS,
+    DenseEncoderConfig,
+    EncoderConfig,
+    GenericEncoderConfig,
 )
 
-from .base import ConfigModel
-from .config import ATTN_BACKENDS, TowerConfig
-from .encoders import ENCODER_CONFIGS, DenseEncoderConfig, EncoderConfig, GenericEncoderConfig
-
 SCHEMA_ID = "https://vision-composer.dev/schemas/vision-composer-1.json"
+
+_Json = dict[str, Any]
 
 
 class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False  # "Hidden Size" says nothing that "hidden_size" does not
 
-    def function_plain_schema(self, schema: Any) -> dict[str, Any]:
+    def function_plain_schema(self, schema: Any) -> _Json:
         return {}  # the encoder, filled in below; older versions of pydantic raise here
 
 
-def json_schema() -> dict[str, Any]:
-    """The schema of a config file, JSON Schema 2020-12."""
-    mode: JsonSchemaMode = "validation"
-    encoders: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values()]
-    models: list[type[ConfigModel]] = [TowerConfig, *encoders]
-    _, schema = models_json_schema([(model, mode) for model in models], schema_generator=_Generator)
-    definitions: dict[str, Any] = schema["$defs"]
+def json_schema(*, plugins: bool = False) -> _Json:
+    """The schema of a config file, JSON Schema 2020-12.
+
+    Args:
+        plugins: Whether it has what plugins add: those that are installed, and what has been registered.
+
+    Raises:
+        PluginError: A plugin that offers an encoder cannot be used.
+    """
+    added = _plugin_families() if plugins else {}
+    encoders: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
+    references, definitions = _definitions([TowerConfig, *encoders])
     for encoder in encoders:
-        _describe_fields(definitions[encoder.__name__])
-    root = definitions.pop(TowerConfig.__name__)
+        _describe_fields(definitions[_name(references[encoder])])
+    for definition in definitions.values():
+        _exemplify_fields(definition)
+    root = definitions.pop(_name(references[TowerConfig]))
     properties = root["properties"]
-    properties["encoder"] = {**properties["encoder"], **_encoder()}
+    ours, theirs = (
+        {model_type: references[model] for model_type, model in families.items()}
+        for families in (ENCODER_CONFIGS, added)
+    )
+    properties["encoder"] |= _encoder(ours, theirs, references[GenericEncoderConfig])
     properties["select_layers"]["anyOf"][0]["minItems"] = 1
-    properties["attn_backend"]["enum"] = ["auto", *ATTN_BACKENDS]
+    properties["attn_backend"]["enum"] = _names(("auto", *ATTN_BACKENDS), ATTENTION_BACKEND_PLUGINS, plugins)
+    strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)
     # An open choice: an editor offers these, and others may be registered.
-    built_in = {"enum": ["class", "default", "full"]}
-    properties["feature_select_strategy"]["anyOf"] = [built_in, {"type": "string"}]
+    properties["feature_select_strategy"]["anyOf"] = [{"enum": strategies}, {"type": "string"}]
+    freeze = definitions["TrainingConfig"]["properties"]["freeze"]
+    freeze["anyOf"] = [freeze["items"], {"type": freeze.pop("type"), "items": freeze.pop("items")}]
     required = root.pop("required")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -61,13 +85,14 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def json_schema_text() -> str:
-    """The schema as it is written to ``schemas/json/vision-composer-1.json``."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+def json_schema_text(*, plugins: bool = False) -> str:
+    """The schema as it is written to ``schemas/json/vision-composer-1.json``, which has no plugins."""
+    return json.dumps(json_schema(plugins=plugins), indent=2, ensure_ascii=False) + "\n"
 
 
 _EXTENDS = {
     "description": "Presets, or paths relative to this file, to lie under it: mappings merge.",
+    "examples": ["clip/vit-large-patch14-336", ["llava-1.5-7b", "./float16.yaml"]],
     "anyOf": [
         {"type": "string", "minLength": 1},
         {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16},
@@ -75,40 +100,71 @@ _EXTENDS = {
 }
 
 
-def _encoder() -> dict[str, Any]:
+def _plugin_families() -> dict[str, type[EncoderConfig]]:
+    plugins = {name: ENCODER_PLUGINS.get(name) for name in ENCODER_PLUGINS.names()}
+    return {name: plugin[0] for name, plugin in plugins.items() if plugin}
+
+
+def _names(built_in: Iterable[str], registry: Registry[Any], plugins: bool) -> list[str]:
+    return [*built_in, *(registry.names() if plugins else ())]
+
+
+def _definitions(models: Sequence[type[ConfigModel]]) -> tuple[dict[type[ConfigModel], _Json], _Json]:
+    """A reference to each model's definition, and the definitions; pydantic tells apart equal names."""
+    mode: JsonSchemaMode = "validation"
+    found, schema = models_json_schema([(model, mode) for model in models], schema_generator=_Generator)
+    return {model: found[model, mode] for model in models}, schema["$defs"]
+
+
+def _name(reference: _Json) -> str:
+    """The name of the definition that is referred to."""
+    return str(reference["$ref"]).rpartition("/")[2]
+
+
+def _encoder(families: _Json, plugins: _Json, generic: _Json) -> _Json:
     """The choice between the families, and the generic adapter where ``prefix_tokens`` asks for it."""
-    families = list(ENCODER_CONFIGS)
-    generic = {
+    names = [*families, *plugins]
+    asks_for_generic = {
         "required": ["model_type", "prefix_tokens"],
-        "properties": {"model_type": {"not": {"enum": families}}},
+        "properties": {"model_type": {"not": {"enum": list(families)}}},
     }
+    # A plugin's encoder can run through the generic adapter, too; one of ours cannot.
+    conditions = [
+        *((name, reference, {}) for name, reference in families.items()),
+        *((name, reference, {"not": {"required": ["prefix_tokens"]}}) for name, reference in plugins.items()),
+    ]
     return {
         "type": "object",
         "properties": {
             "model_type": {
                 "description": EncoderConfig.model_fields["model_type"].description,
-                "anyOf": [{"enum": families}, {"type": "string"}],
+                "examples": names,
+                "anyOf": [{"enum": names}, {"type": "string"}],
             }
         },
-        "if": generic,
-        "then": _reference(GenericEncoderConfig),
-        "else": {"properties": {"model_type": {"enum": families}}},
+        "if": asks_for_generic,
+        "then": generic,
+        "else": {"properties": {"model_type": {"enum": names}}},
         "allOf": [
             {
-                "if": {"required": ["model_type"], "properties": {"model_type": {"const": name}}},
-                "then": _reference(model),
+                "if": {"required": ["model_type"], "properties": {"model_type": {"const": name}}, **unless},
+                "then": reference,
             }
-            for name, model in ENCODER_CONFIGS.items()
+            for name, reference, unless in conditions
         ],
     }
 
 
-def _reference(model: type[EncoderConfig]) -> dict[str, str]:
-    return {"$ref": DEFAULT_REF_TEMPLATE.format(model=model.__name__)}
-
-
-def _describe_fields(definition: dict[str, Any]) -> None:
+def _describe_fields(definition: _Json) -> None:
     """Give a field that a family only repeats with another default the description of the base's."""
     for name, field in definition["properties"].items():
         if name in DenseEncoderConfig.model_fields:
             field.setdefault("description", DenseEncoderConfig.model_fields[name].description)
+
+
+def _exemplify_fields(definition: _Json) -> None:
+    """A field that names no examples has its default for one, or the only value it takes."""
+    for field in definition["properties"].values():
+        for only in ("default", "const"):
+            if only in field:
+                field.setdefault("examples", [field[only]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,7 +74,7 @@ def load_tree(
         tree = apply_override(tree, override)
     if problems := unfilled(tree):
         raise ConfigError(problems)
-    return _with_absolute_weights(interpolate(tree))
+    return _with_absolute_paths(interpolate(tree))
 
 
 def validate_tree(tree: Node) -> TowerConfig:
@@ -119,14 +119,20 @@ def _locate(source: str | os.PathLike[str], find_preset: FindPreset) -> Path:
     raise ConfigError(Problem("VC010", missing))
 
 
-def _with_absolute_weights(tree: Node) -> Node:
-    """``weights.source`` relative to the folder of the file that wrote it becomes absolute."""
-    weights = tree.child("weights")
-    source = weights.child("source") if weights else None
-    if weights is None or source is None or not isinstance(source.value, str):
-        return tree
-    folder = source.place.source.folder if source.place else None
-    absolute = replace(source, value=absolute_weights(source.value, folder))
-    return replace(
-        tree, value={**tree.value, "weights": replace(weights, value={**weights.value, "source": absolute})}
+def _with_absolute_paths(tree: Node) -> Node:
+    """Paths relative to the folder of the file that wrote them become absolute."""
+    tree = _replace_text(tree, "weights", "source", absolute_weights)
+    return _replace_text(
+        tree, "parallel", "cost_table", lambda path, folder: os.path.abspath(os.path.join(folder or "", path))
     )
+
+
+def _replace_text(tree: Node, block: str, key: str, absolute: Callable[[str, Path | None], str]) -> Node:
+    """``tree`` with the text at ``block.key`` made absolute, if there is one."""
+    parent = tree.child(block)
+    node = parent.child(key) if parent else None
+    if parent is None or node is None or not isinstance(node.value, str):
+        return tree
+    folder = node.place.source.folder if node.place else None
+    changed = replace(node, value=absolute(node.value, folder))
+    return replace(tree, value={**tree.value, block: replace(parent, value={**parent.value, key: changed})})

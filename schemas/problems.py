@@ -79,7 +79,9 @@ def _message(line: Mapping[str, Any]) -> str:
     if kind.startswith("VC"):
         return message
     if kind == "missing":
-        return "missing key" + ("; write schema: 1" if line["loc"] == ("schema",) else "")
+        return "missing key" + (
+            "; write schema: 1 (vision-composer migrate does)" if line["loc"] == ("schema",) else ""
+        )
     if kind == "extra_forbidden":
         return "unknown key"
     if kind == "literal_error":

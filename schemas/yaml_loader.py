@@ -59,13 +59,21 @@ def read_yaml(path: Path, source: str) -> Node:
     Raises:
         ConfigError: It cannot be read, or ``load_yaml`` refuses its content.
     """
+    return _load_file(read_bytes(path, source), source, path.parent)
+
+
+def read_bytes(path: Path, source: str) -> bytes:
+    """The file at ``path``, or as much of it as says that it is too large; ``source`` names it in errors.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+            return file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or str(error)
         raise _error(Source(source, ""), 0, "VC001", f"cannot be read: {reason}") from None
-    return _load_file(content, source, path.parent)
 
 
 @lru_cache(maxsize=64)

@@ -64,6 +64,11 @@ def test_validate(tmp_path):
     assert loaded(RUN.format(arguments=["validate", str(tmp_path)])).isdisjoint(SLOW)
 
 
+def test_migrate(tmp_path):
+    (tmp_path / "a.yaml").write_text("extends: llava-1.5-7b\n")
+    assert loaded(RUN.format(arguments=["migrate", str(tmp_path)])).isdisjoint([*SLOW, "omegaconf"])
+
+
 def test_init_from_a_config_json(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llava", "vision_config": {"image_size": 64}}')
     arguments = ["init", "--from", str(tmp_path)]

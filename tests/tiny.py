@@ -214,6 +214,34 @@ TILED: dict[str, dict[str, Any]] = {
 }
 """The same of the families that see tiles."""
 
+_SIGLIP = {key: value for key, value in _DENSE.items() if key != "image_size"} | {"intermediate_size": 48}
+_IDEFICS = {**_DENSE, "intermediate_size": 48, "image_size": 40}
+
+PADDED: dict[str, dict[str, Any]] = {
+    name: {"model_type": name.partition("/")[0], **fields}
+    for name, fields in {
+        "gemma4_vision": {**_SIGLIP, "num_key_value_heads": 4, "head_dim": 8, "patch_size": 2},
+        "gemma4_vision/clipped": {
+            **_SIGLIP,
+            "num_key_value_heads": 2,
+            "head_dim": 12,
+            "patch_size": 3,
+            "pooling_kernel_size": 2,
+            "position_embedding_size": 400,
+            "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
+            "use_clipped_linears": True,
+            "standardize": True,
+        },
+        "idefics2_vision": _IDEFICS,
+        "idefics2_vision/indivisible": {**_IDEFICS, "image_size": 52, "patch_size": 7},
+        "idefics3_vision": _IDEFICS,
+        "siglip2_vision_model": {**_SIGLIP, "num_patches": 36},
+        "siglip2_vision_model/headless": {**_SIGLIP, "num_patches": 9, "vision_use_head": False},
+        "smolvlm_vision": {**_IDEFICS, "image_size": 42, "patch_size": 6},
+    }.items()
+}
+"""The same of the packed families that transformers runs as padded batches."""
+
 
 def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
     """transformers' own full module, every parameter random (norms, scales and biases too), in eval mode."""
@@ -231,6 +259,11 @@ def scramble(model: Any, *, seed: int = 0) -> Any:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.05)
+        for name, buffer in model.named_buffers():
+            if name.endswith(("_min", "_max")):  # bounds of a clamp, at infinity until they are learned
+                buffer.copy_(torch.rand((), generator=generator) * (3 if name.endswith("_max") else -3))
+            elif "std_" in name:
+                buffer.add_(torch.randn(buffer.shape, generator=generator) * 0.5)
     return model.eval()
 
 

@@ -9,11 +9,14 @@ from .backends import (
     register_attention_backend,
     select_attn_backend,
 )
+from .planned import plan_attention, register_attention
 
 __all__ = [
     "AttentionBackend",
     "AttentionChoice",
     "get_vit_attn_backend",
+    "plan_attention",
+    "register_attention",
     "register_attention_backend",
     "select_attn_backend",
 ]

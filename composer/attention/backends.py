@@ -5,37 +5,103 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
 from ..schemas import ATTENTION_BACKEND_PLUGINS
 from ..schemas.base import did_you_mean
+from .requirements import FlashPackage, Requirements, Situation
 
 if TYPE_CHECKING:
     import torch
 
 
 class AttentionBackend(Enum):
-    """The attention implementations; values are transformers' names for them."""
+    """The attention implementations; values are their names in configs and in transformers."""
 
-    FLASH_ATTENTION_2 = "flash_attention_2"
-    SDPA = "sdpa"
-    FLEX_ATTENTION = "flex_attention"
     EAGER = "eager"
+    SDPA = "sdpa"
+    VARLEN = "varlen"
+    FLEX_ATTENTION = "flex_attention"
+    FLASH_ATTENTION_2 = "flash_attention_2"
+    FLASH_ATTENTION_3 = "flash_attention_3"
+    FLASH_ATTENTION_4 = "flash_attention_4"
+
+
+# In order of preference: the first that can work is chosen. All compute the same; the order is one of speed.
+# Kernels written for the GPU at hand come first. varlen takes all images of a batch in one launch, where sdpa
+# needs one for each size. The package flash-attn holds kernels that torch has built in, and reaches them
+# through more Python. So it stands behind sdpa, which always works, with those that run only when asked for.
+REQUIREMENTS: dict[AttentionBackend, Requirements] = {
+    AttentionBackend.FLASH_ATTENTION_3: Requirements(
+        merit="its kernels are written for this GPU",
+        cuda_only=True,
+        half_only=True,
+        capabilities=(9, 9),
+        head_sizes=(1, 256),
+        head_multiple=8,
+        package=FlashPackage("flash-attn-3", "flash_attn_interface", torch_name="FA3"),
+        declared="_supports_flash_attn",
+    ),
+    AttentionBackend.FLASH_ATTENTION_4: Requirements(
+        merit="its kernels are written for this GPU",
+        cuda_only=True,
+        half_only=True,
+        capabilities=(9, 10),
+        head_sizes=(1, 128),
+        head_multiple=8,
+        package=FlashPackage("flash-attn-4", "flash_attn.cute", torch_name="FA4"),
+        declared="_supports_flash_attn",
+    ),
+    AttentionBackend.VARLEN: Requirements(
+        merit="all images in one launch of torch's flash kernels",
+        cuda_only=True,
+        packed_only=True,
+        half_only=True,
+        capabilities=(8, None),
+        head_sizes=(1, 256),
+        head_multiple=8,
+    ),
+    AttentionBackend.SDPA: Requirements(merit="torch's fused kernels", declared="_supports_sdpa"),
+    AttentionBackend.FLASH_ATTENTION_2: Requirements(
+        cuda_only=True,
+        half_only=True,
+        capabilities=(8, None),
+        head_sizes=(1, 256),
+        package=FlashPackage("flash-attn", "flash_attn"),
+        declared="_supports_flash_attn",
+    ),
+    AttentionBackend.FLEX_ATTENTION: Requirements(
+        cpu_reference=True, head_sizes=(16, None), declared="_supports_flex_attn"
+    ),
+    AttentionBackend.EAGER: Requirements(merit="plain matrix products"),
+}
+
+_ASSUMED_CAPABILITY = (8, 0)
+"""Of a GPU that is not in this machine: the oldest for which torch has flash kernels."""
 
 
 @dataclass(frozen=True)
 class AttentionChoice:
-    """The backend that was chosen (a registered one by its name), and for each one passed over, why."""
+    """A backend, and the reasons.
+
+    Attributes:
+        backend: The one that was chosen; one that a plugin registered by its name.
+        reason: Why.
+        passed_over: Every other built-in one, and why not.
+        working: The built-in ones that could run here, in order of preference.
+        note: What was assumed about a device that is not in this machine; empty for one that is.
+    """
 
     backend: AttentionBackend | str
     reason: str
     passed_over: dict[AttentionBackend, str]
+    working: tuple[AttentionBackend, ...] = ()
+    note: str = ""
 
     @property
     def implementation(self) -> str:
-        """transformers' name for the backend."""
+        """The backend's name in configs, which for a batch of one size is its name in transformers."""
         return self.backend.value if isinstance(self.backend, AttentionBackend) else self.backend
 
 
@@ -47,46 +113,14 @@ def register_attention_backend(name: str, function: Callable[..., Any]) -> None:
         function: An attention function of transformers: ``function(module, query, key, value,
             attention_mask, scaling=..., dropout=..., **kwargs)``, with query, key and value (images, heads,
             tokens, head size), returns the output (images, tokens, heads, head size) and the attention
-            weights or None. A mask, where there is one, is sdpa's.
+            weights or None. A mask, where there is one, is sdpa's. A function with an attribute ``packed``
+            that is true runs packed images too: it is then given one sequence, (1, heads, tokens, head size),
+            with ``cu_seqlens`` (int32, images + 1, on the device) and ``max_seqlen``, an int.
 
     Raises:
         InputError: The name is taken or malformed, or ``function`` is not callable.
     """
     ATTENTION_BACKEND_PLUGINS.register(name, function)
-
-
-def _why_not_flash(head_size: int, dtype: torch.dtype, device: torch.device) -> str | None:
-    if device.type != "cuda":
-        return f"runs on CUDA, not on {device.type}"
-    if str(dtype) not in ("torch.float16", "torch.bfloat16"):
-        return f"needs float16 or bfloat16, not {str(dtype).removeprefix('torch.')}"
-    if head_size > 256:
-        return f"needs a head size of at most 256, not {head_size}"
-    if find_spec("flash_attn") is None:
-        return "the flash-attn package is not installed"
-    return None
-
-
-def _why_not_flex(head_size: int, dtype: torch.dtype, device: torch.device) -> str | None:
-    if device.type != "cuda":
-        return f"is compiled for CUDA; on {device.type} it falls back to an unfused reference"
-    return None
-
-
-def _always(head_size: int, dtype: torch.dtype, device: torch.device) -> str | None:
-    return None
-
-
-_NOT_PACKED = "does not run packed images"
-
-# In order of preference: the first that can work is chosen. flex_attention and eager come behind sdpa, which
-# always works, so that they run only when asked for: sdpa computes the same, faster.
-_WHY_NOT: dict[AttentionBackend, Callable[[int, torch.dtype, torch.device], str | None]] = {
-    AttentionBackend.FLASH_ATTENTION_2: _why_not_flash,
-    AttentionBackend.SDPA: _always,
-    AttentionBackend.FLEX_ATTENTION: _why_not_flex,
-    AttentionBackend.EAGER: _always,
-}
 
 
 def select_attn_backend(
@@ -96,49 +130,83 @@ def select_attn_backend(
     *,
     override: AttentionBackend | str | None = None,
     packed: bool = False,
+    training: bool = False,
+    model_class: type | None = None,
 ) -> AttentionChoice:
     """Choose the backend for a tower.
 
     Args:
         head_size: Width of one attention head.
         dtype: dtype of the parameters.
-        device: Where the tower will run.
+        device: Where the tower will run. A CUDA device that is not in this machine is taken for one of
+            compute capability 8.0, and the choice says so; the packages looked for are those of this machine.
         override: The backend to insist on, a registered one too; None or ``"auto"`` takes
             the first that works.
         packed: Whether images of different sizes share one sequence.
+        training: Whether gradients are needed.
+        model_class: transformers' class of a dense tower: whether it supports a backend counts, too.
 
     Raises:
         BackendError: The override is unknown or cannot work here; says why, and which ones would.
         PluginError: The plugin that offers the override cannot be used.
     """
-    obstacles = {backend: why_not(head_size, dtype, device) for backend, why_not in _WHY_NOT.items()}
-    if packed:
-        obstacles |= {backend: _NOT_PACKED for backend in obstacles if backend is not AttentionBackend.SDPA}
+    capability, note = _capability(device)
+    situation = Situation(
+        device.type, capability, dtype, head_size, packed, training, None if packed else model_class
+    )
+    obstacles = {backend: needs.obstacle(situation) for backend, needs in REQUIREMENTS.items()}
+    working = tuple(backend for backend, obstacle in obstacles.items() if obstacle is None)
     if override is None or override == "auto":
-        chosen = next(backend for backend, obstacle in obstacles.items() if obstacle is None)
-        passed_over = {
-            backend: obstacle or f"{chosen.value} is preferred"
-            for backend, obstacle in obstacles.items()
-            if backend is not chosen
-        }
-        return AttentionChoice(chosen, "the first that works here", passed_over)
-    if isinstance(override, str) and (function := ATTENTION_BACKEND_PLUGINS.get(override)):
-        _hand_over(override, function)
-        return AttentionChoice(override, "asked for", {})
-    backend = _named(override)
-    if obstacle := obstacles[backend]:
+        chosen: AttentionBackend | str = working[0]
+        reason = f"the first that works here: {REQUIREMENTS[working[0]].merit}"
+        otherwise = f"{working[0].value} is preferred"
+    else:
+        chosen = _insist(override, obstacles, packed=packed)
+        reason = "asked for"
+        otherwise = f"{chosen.value if isinstance(chosen, AttentionBackend) else chosen} was asked for"
+    passed_over = {
+        backend: obstacle or otherwise for backend, obstacle in obstacles.items() if backend is not chosen
+    }
+    return AttentionChoice(chosen, reason, passed_over, working, note)
+
+
+def plugin_obstacle(name: str, *, packed: bool) -> str | None:
+    """Why the backend that a plugin registered as ``name`` cannot run; None if it can.
+
+    Raises:
+        PluginError: The plugin cannot be used.
+    """
+    if packed and not getattr(plugin_function(name), "packed", False):
+        return "does not run packed images: its function has no attribute packed = True"
+    return None
+
+
+def plugin_function(name: str) -> Callable[..., Any]:
+    """The attention function that a plugin registered.
+
+    Raises:
+        BackendError: There is none of that name.
+        PluginError: The plugin cannot be used.
+    """
+    function = ATTENTION_BACKEND_PLUGINS.get(name)
+    if function is None:
+        raise BackendError(f"no attention backend {name!r} is registered")
+    return function
+
+
+def _insist(
+    override: AttentionBackend | str, obstacles: dict[AttentionBackend, str | None], *, packed: bool
+) -> AttentionBackend | str:
+    chosen: AttentionBackend | str
+    if isinstance(override, str) and override in ATTENTION_BACKEND_PLUGINS:
+        chosen, obstacle = override, plugin_obstacle(override, packed=packed)
+    else:
+        chosen = _named(override)
+        override, obstacle = chosen.value, obstacles[chosen]
+    if obstacle:
         working = ", ".join(other.value for other, reason in obstacles.items() if reason is None)
-        raise BackendError(f"attention backend {backend.value} {obstacle}; these work here: {working}")
-    return AttentionChoice(backend, "asked for", {})
-
-
-def _hand_over(name: str, function: Callable[..., Any]) -> None:
-    """Make transformers know a registered backend."""
-    from transformers import AttentionInterface, AttentionMaskInterface
-    from transformers.masking_utils import sdpa_mask
-
-    AttentionInterface.register(name, function)
-    AttentionMaskInterface.register(name, sdpa_mask)
+        raise BackendError(f"attention backend {override} {obstacle}; these work here: {working}")
+    return chosen
 
 
 def _named(name: AttentionBackend | str) -> AttentionBackend:
@@ -151,6 +219,19 @@ def _named(name: AttentionBackend | str) -> AttentionBackend:
         ) from None
 
 
+def _capability(device: torch.device) -> tuple[tuple[int, int], str]:
+    """Compute capability of a CUDA device, and what was assumed of one that is not here."""
+    import torch
+
+    if device.type != "cuda":
+        return (0, 0), ""
+    if (device.index or 0) < torch.cuda.device_count():
+        return torch.cuda.get_device_capability(device), ""
+    assumed = ".".join(map(str, _ASSUMED_CAPABILITY))
+    note = f"{device} is not in this machine: assumed is compute capability {assumed}, and the packages here"
+    return _ASSUMED_CAPABILITY, note
+
+
 def get_vit_attn_backend(
     head_size: int,
     dtype: torch.dtype,
@@ -158,7 +239,7 @@ def get_vit_attn_backend(
     attn_backend_override: AttentionBackend | None = None,
     device: torch.device | str | None = None,
 ) -> AttentionBackend:
-    """The attention backend for a vision transformer.
+    """The attention backend for a vision transformer whose images are a batch of one size.
 
     Args:
         head_size: Width of one attention head.

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import demo, encode, init, plan, plugins, presets, schema, show, validate
+from . import backends, demo, encode, init, migrate, plan, plugins, presets, schema, show, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -18,9 +18,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(plan.plan)
+app.command()(backends.backends)
 app.command()(encode.encode)
 app.command()(demo.demo)
 app.command()(validate.validate)
+app.command()(migrate.migrate)
 app.command()(init.init)
 app.command()(show.show)
 app.command()(show.explain)

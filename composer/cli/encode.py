@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import Plugins
+from .options import Config, Overrides, Plugins, Root
 
 if TYPE_CHECKING:
     from ..encode import EncodeSummary
@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 def encode(
-    config: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="A preset's name, a YAML file, or a saved tower.")
-    ],
+    config: Config,
     images: Annotated[
         list[Path],
         typer.Argument(metavar="IMAGES", help="Picture files, and folders that are searched to any depth."),
@@ -28,10 +26,8 @@ def encode(
     ],
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures per forward.")] = 8,
     device: Annotated[str | None, typer.Option(help="Where to run, such as cuda or cuda:1.")] = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config; repeatable."),
-    ] = None,
+    set_: Overrides = None,
+    root: Root = None,
     plugin: Plugins = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
 ) -> None:
@@ -39,17 +35,19 @@ def encode(
 
     A picture that cannot be read is reported, listed in NAME.failed.jsonl beside the output, and passed over.
 
-    Exit code: 0 all encoded, 1 some pictures failed, 2 nothing was run.
+    Exit status: 0 for all encoded, 1 if some pictures failed, 2 if nothing was run.
     """
     from ..compose import compose
     from ..encode import expand_sources, output_file
     from ..errors import VisionComposerError
+    from ..presets import load_config
 
     try:
         # What is cheap to find wrong comes before the seconds that loading takes.
         expand_sources(images)
         output_file(output, overwrite=overwrite)
-        encoder = compose(config, overrides=overrides or (), device=device)
+        tower = load_config(config, overrides=set_ or (), root=root)
+        encoder = compose(tower, device=device)
         summary = _run(encoder, images, output, batch_size, overwrite)
     except VisionComposerError as error:
         typer.echo(f"error: {error}", err=True)

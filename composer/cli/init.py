@@ -21,7 +21,7 @@ _WIDTH = 100
 def init(
     model_type: Annotated[
         str | None,
-        typer.Argument(metavar="[MODEL_TYPE]", help="An encoder family, such as siglip_vision_model."),
+        typer.Argument(metavar="MODEL_TYPE", help="An encoder family, such as siglip_vision_model."),
     ] = None,
     source: Annotated[
         str | None,

@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 
-Config = Annotated[str, typer.Argument(help="A preset's name, a YAML file, or a saved tower's folder.")]
+Config = Annotated[
+    str,
+    typer.Argument(metavar="CONFIG", help="A preset's name, a YAML file, or a saved tower's folder."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config; repeatable."),

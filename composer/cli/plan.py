@@ -8,26 +8,28 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import Plugins, Root
+from .backends import Device, describe, parse_device
+from .options import Config, Overrides, Plugins, Root
 
 _UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def plan(
-    config: Annotated[str, typer.Argument(help="A preset's name, a YAML file, or a saved tower's folder.")],
+    config: Config,
     image_size: Annotated[
         list[str] | None,
         typer.Option("--image-size", metavar="WxH", help="Size in pixels of an image; repeatable."),
     ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Lay a value over the config."),
-    ] = None,
+    set_: Overrides = None,
+    device: Device = None,
+    root: Root = None,
     plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    root: Root = None,
 ) -> None:
-    """Say what a config amounts to: layers, widths, tokens, parameters, operations. Reads no weights."""
+    """Say what a config amounts to: layers, widths, tokens, parameters, operations. Reads no weights.
+
+    With --device also which attention backend would run there, and why not the others.
+    """
     from ..plan import plan as make_plan
     from ..presets import load_config
 
@@ -35,6 +37,11 @@ def plan(
     planned = make_plan(load_config(config, overrides=set_ or (), root=root))
     side = planned.info.image_size
     facts = planned.to_dict(sizes or [(side, side)])
+    if device is not None:
+        from ..attention import plan_attention
+
+        where = parse_device(device)
+        facts["attention"] = {"device": str(where), **describe(plan_attention(planned, where))}
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -67,6 +74,9 @@ def _print(facts: dict[str, Any]) -> None:
 
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    from ..schemas import TrainingConfig
+    from ..schemas.dump import inline
+
     depth, blocks = facts["num_hidden_layers"], facts["num_blocks"]
     norms = facts["norm_layers"]
     rows = [
@@ -76,12 +86,13 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("post-norm", f"on {', '.join(map(str, norms))}" if norms else "none"),
         ("tokens kept", "the pooling head's" if facts["head"] else facts["feature_select_strategy"]),
         ("output", f"{facts['output_layout']} of width {facts['output_width']}, {facts['dtype']}"),
-        (
-            "attention",
-            "the best that works on the device" if facts["attn_backend"] == "auto" else facts["attn_backend"],
-        ),
+        *_attention(facts),
         ("weights", facts["weights"] or "none: random initialisation"),
     ]
+    if facts["parallel"] != "none":
+        rows.append(("parallel", inline(facts["parallel"])))
+    if facts["training"] != TrainingConfig().model_dump(mode="json"):
+        rows.append(("training", inline(facts["training"])))
     if facts["num_parameters"] is not None:
         size = f"{_short(facts['num_parameters'])} in {facts['num_checkpoint_tensors']} tensors"
         rows.append(("parameters", f"{size}, {_short(facts['num_bytes'])}B"))
@@ -89,6 +100,17 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         flops = "" if image["flops"] is None else f", {_short(image['flops'])}FLOP"
         rows.append((f"{image['width']}x{image['height']}", f"{image['num_tokens']} tokens{flops}"))
     return rows
+
+
+def _attention(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    choice = facts.get("attention")
+    if choice is None:
+        asked = facts["attn_backend"]
+        return [("attention", "the best that works on the device" if asked == "auto" else asked)]
+    rows = [("attention", f"{choice['backend']} on {choice['device']}: {choice['reason']}")]
+    if choice["note"]:
+        rows.append(("", choice["note"]))
+    return rows + [("", f"not {name}: {reason}") for name, reason in choice["passed_over"].items()]
 
 
 def _short(number: float) -> str:

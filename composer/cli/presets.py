@@ -11,7 +11,9 @@ import typer
 
 app = typer.Typer(help="List, show and copy the presets.", no_args_is_help=True, rich_markup_mode=None)
 
-_Name = Annotated[str, typer.Argument(help="A preset's name, such as llava-1.5-7b or llava/1.5-7b.")]
+_Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A preset's name, such as llava-1.5-7b or llava/1.5-7b.")
+]
 _EDITOR_LINE = "# yaml-language-server:"
 
 
@@ -38,7 +40,8 @@ def show(name: _Name) -> None:
 
 @app.command()
 def copy(
-    name: _Name, dest: Annotated[Path, typer.Argument(help="A new file, or a folder to put it in.")]
+    name: _Name,
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="A new file, or a folder to put it in.")],
 ) -> None:
     """Copy a preset, with the weights it brings along, to a file of your own."""
     from ..presets import load_config, preset_path

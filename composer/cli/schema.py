@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from .options import Plugins
+
 
 def schema(
     check: Annotated[
@@ -18,14 +20,20 @@ def schema(
             help="Print nothing; exit with 1 if FILE is out of date.",
         ),
     ] = None,
+    plugin: Plugins = None,
+    built_in: Annotated[
+        bool, typer.Option("--built-in", help="Leave out what plugins add, installed ones too.")
+    ] = False,
 ) -> None:
-    """Print the JSON Schema of a config."""
+    """Print the JSON Schema of a config, with the encoders and names that plugins add."""
     from ..schemas.json_schema import json_schema, json_schema_text
 
     if check is None:
-        typer.echo(json_schema_text(), nl=False)
-    elif _parsed(check) != json_schema():
-        typer.echo(f"{check} is out of date; write it anew with: vision-composer schema > {check}", err=True)
+        typer.echo(json_schema_text(plugins=not built_in), nl=False)
+    elif _parsed(check) != json_schema(plugins=not built_in):
+        options = "".join(f" --plugin {module}" for module in plugin or ()) + (" --built-in" * built_in)
+        command = f"vision-composer schema{options} > {check}"
+        typer.echo(f"{check} is out of date; write it anew with: {command}", err=True)
         raise typer.Exit(1)
 
 

@@ -36,7 +36,8 @@ def show(
 def explain(
     config: Config,
     key: Annotated[
-        str, typer.Argument(help="Such as encoder.image_size, select_layers[0], or a whole block.")
+        str,
+        typer.Argument(metavar="KEY", help="Such as encoder.image_size, select_layers[0], or a whole block."),
     ],
     set_: Overrides = None,
     root: Root = None,
@@ -67,8 +68,10 @@ def explain(
 
 
 def diff(
-    a: Annotated[str, typer.Argument(help="A config.")],
-    b: Annotated[str, typer.Argument(help="Another.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A preset's name, a YAML file, or a saved tower's folder.")
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another.")],
     root: Root = None,
     plugin: Plugins = None,
 ) -> None:

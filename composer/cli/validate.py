@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .files import Paths, count, files_of, read_stdin
 from .options import Plugins, Root
 
 if TYPE_CHECKING:
@@ -27,9 +26,7 @@ class Format(StrEnum):
 
 
 def validate(
-    paths: Annotated[
-        list[str], typer.Argument(help="YAML files, folders that are searched for them, or - for stdin.")
-    ],
+    paths: Paths,
     format_: Annotated[
         Format,
         typer.Option(
@@ -47,7 +44,7 @@ def validate(
     """
     from . import reports
 
-    files = _files(paths)
+    files = files_of(paths)
     # A set in order: files that extend the same broken file share its problems.
     found = list(dict.fromkeys(problem for file in files for problem in _check(file, root)))
     if format_ is Format.JSON:
@@ -58,8 +55,8 @@ def validate(
         for problem in found:
             typer.echo(problem.render() if format_ is Format.TEXT else reports.annotation(problem))
     warnings = sum(problem.warning for problem in found)
-    counts = [_count(len(files), "file"), _count(len(found) - warnings, "problem")]
-    typer.echo(", ".join(counts + ([_count(warnings, "warning")] if warnings else [])), err=True)
+    counts = [count(len(files), "file"), count(len(found) - warnings, "problem")]
+    typer.echo(", ".join(counts + ([count(warnings, "warning")] if warnings else [])), err=True)
     raise typer.Exit(1 if len(found) > (0 if strict else warnings) else 0)
 
 
@@ -68,41 +65,11 @@ def _check(file: Path | None, root: Path | None) -> Sequence[Problem]:
     from ..errors import ConfigError
     from ..presets import preset_path
     from ..schemas import load_tree, load_yaml, validate_tree
-    from ..schemas.nodes import MAX_BYTES
     from ..schemas.warnings import warnings_of
 
     try:
-        source = (
-            load_yaml(sys.stdin.buffer.read(MAX_BYTES + 1), "<stdin>", Path.cwd()) if file is None else file
-        )
+        source = load_yaml(read_stdin(), "<stdin>", Path.cwd()) if file is None else file
         tree = load_tree(source, find_preset=preset_path, root=root)
         return warnings_of(validate_tree(tree), tree)
     except ConfigError as error:
         return error.problems
-
-
-def _files(paths: Iterable[str]) -> list[Path | None]:
-    files: dict[Path | None, None] = {}
-    for path in paths:
-        if path == "-":
-            files[None] = None
-        elif os.path.isdir(path):
-            found = sorted(_below(path))
-            if not found:
-                raise typer.BadParameter(f"no .yaml or .yml file in {path!r}", param_hint="PATHS")
-            files.update(dict.fromkeys(found))
-        elif os.path.exists(path):
-            files[Path(path)] = None
-        else:
-            raise typer.BadParameter(f"no such file or folder: {path!r}", param_hint="PATHS")
-    return list(files)
-
-
-def _below(folder: str) -> Iterable[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        yield from (Path(parent, name) for name in names if name.endswith((".yaml", ".yml")))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

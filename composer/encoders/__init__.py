@@ -22,9 +22,12 @@ from .clip import CLIP
 from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
+from .gemma4 import Gemma4
 from .generic import Generic
 from .glm4v import GLM4V
 from .got_ocr2 import GotOcr2
+from .idefics2 import Idefics2
+from .idefics3 import Idefics3
 from .internvl import InternVL
 from .kimi_k25 import KimiK25
 from .llama4 import Llama4
@@ -39,6 +42,8 @@ from .qwen3_5 import Qwen35
 from .qwen3_vl import Qwen3VL
 from .radio import Radio
 from .siglip import SigLIP
+from .siglip2 import SigLIP2
+from .smolvlm import SmolVLM
 
 FAMILIES: dict[str, EncoderFamily] = {
     family.model_type: family
@@ -50,7 +55,10 @@ FAMILIES: dict[str, EncoderFamily] = {
         DINOv2WithRegisters(),
         DINOv3(),
         GLM4V(),
+        Gemma4(),
         GotOcr2(),
+        Idefics2(),
+        Idefics3(),
         InternVL(),
         KimiK25(),
         Llama4(),
@@ -64,10 +72,27 @@ FAMILIES: dict[str, EncoderFamily] = {
         Qwen35(),
         Qwen3VL(),
         Radio(),
+        SigLIP2(),
         SigLIP(),
+        SmolVLM(),
     )
 }
 """model_type -> family."""
+
+OTHER_NAMES = {
+    "glm4v": "glm4v_vision",
+    "glm4v_moe": "glm4v_vision",
+    "glm4v_moe_vision": "glm4v_vision",
+    "qwen2_5_vl": "qwen2_5_vl_vision",
+    "qwen2_vl": "qwen2_vl_vision",
+    "qwen3_5": "qwen3_5_vision",
+    "qwen3_5_moe": "qwen3_5_vision",
+    "qwen3_5_moe_vision": "qwen3_5_vision",
+    "qwen3_vl": "qwen3_vl_vision",
+    "qwen3_vl_moe": "qwen3_vl_vision",
+    "qwen3_vl_moe_vision": "qwen3_vl_vision",
+}
+"""model_type that some config.json has for a tower -> that of the family, whose modules are the same."""
 
 _GENERIC = Generic()
 
@@ -147,6 +172,7 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     fields = _fields(vision)
     fields = _fields(fields.get("vision_config", fields))
     model_type = str(fields.get("model_type") or _by_class(type(vision).__name__))
+    model_type = OTHER_NAMES.get(model_type, model_type)
     config_class = ENCODER_CONFIGS.get(model_type)
     if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
         config_class = plugin[0]
@@ -155,8 +181,8 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
         raise ConfigError(Problem("VC105", f"no family for model_type {model_type!r}; there are: {families}"))
     known = config_class.model_fields
     try:
-        values = {key: value for key, value in fields.items() if key in known}
-        return encoder_config(values | {"model_type": model_type})
+        known_fields = {key: value for key, value in fields.items() if key in known}
+        return encoder_config(known_fields | {"model_type": model_type})
     except ValidationError as error:
         raise ConfigError(
             [
@@ -197,6 +223,7 @@ def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEnco
 
 __all__ = [
     "FAMILIES",
+    "OTHER_NAMES",
     "EncoderFamily",
     "Shapes",
     "VisionEncoderInfo",

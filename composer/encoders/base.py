@@ -6,7 +6,7 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
@@ -51,6 +51,7 @@ class VisionEncoderInfo:
         temporal_patch_size: Frames in a patch.
         out_hidden_size: Width of a merged token; 0 without a merger.
         pools_frames: Whether the merger makes one frame of all of a clip's.
+        attends_across_frames: Whether the frames of a clip attend to each other.
         grid_multiple: What rows and columns of a packed image's patches must be multiples of.
         resize: How the image processor sizes a picture that is packed; None for a dense encoder.
         num_suffix_tokens: Non-patch tokens behind the patches.
@@ -77,6 +78,7 @@ class VisionEncoderInfo:
     temporal_patch_size: int = 1
     out_hidden_size: int = 0
     pools_frames: bool = False
+    attends_across_frames: bool = False
     grid_multiple: int = 1
     resize: ResizeRule | None = None
     num_suffix_tokens: int = 0
@@ -172,12 +174,12 @@ class EncoderFamily:
     head_field: ClassVar[str] = ""
     """The config field that says whether the head is there."""
     buffers: ClassVar[frozenset[str]] = frozenset()
-    """Tensors of a checkpoint that are no parameters."""
+    """Last parts of the names of checkpoint tensors that are no parameters."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Parts of tensors' names in transformers' module, such as ``layer_scale``. Checkpoints may leave out
     all tensors of a part; then they keep the values that transformers gives them."""
-    attention_backends: ClassVar[tuple[str, ...]] = ()
-    """Names of the only attention backends that run the blocks, the best first; empty: all do."""
+    own_attention: ClassVar[bool] = False
+    """Whether the blocks compute attention themselves, whatever backend transformers is asked for."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
     tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})
@@ -338,6 +340,18 @@ class EncoderFamily:
         Called for a family with ``out_hidden_size``, with what the post-norm made of that state.
         """
         raise NotImplementedError
+
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch, as a batch of their own.
+
+        Args:
+            info: The encoder's facts.
+            inputs: What the module was called with.
+            images: Their indices, ascending; at least one.
+        """
+        return {name: value if value is None else value[list(images)] for name, value in inputs.items()}
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
         """The blocks, in order."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from math import isqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import Shapes, layer_norm, linear
@@ -27,6 +28,7 @@ class GLM4V(QwenVL):
     config_class = "Glm4vVisionConfig"
     post_norm = "post_layernorm"
     patch_bias = True
+    tiny: ClassVar = {"out_hidden_size": 24}
     image_processor = "Glm4vImageProcessorPil"
     min_pixels = 112 * 112
     max_pixels = 28 * 28 * 15000
@@ -84,6 +86,12 @@ class GLM4V(QwenVL):
         merged, width = num_tokens // encoder.spatial_merge_size**2, encoder.merged_width
         joined = encoder.width * encoder.spatial_merge_size**2
         return 2 * merged * width * (joined + width + 3 * encoder.intermediate_size)
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        grids = inputs["image_grid_thw"]
+        frames = grids.repeat_interleave(grids[:, 0], dim=0)
+        frames[:, 0] = 1  # transformers' class takes a clip as its frames
+        return {"hidden_states": inputs["pixel_values"], "grid_thw": frames}
 
     # --- running --------------------------------------------------------------------------------------
 

@@ -25,7 +25,7 @@ class GotOcr2(EncoderFamily):
     blocks = "layers"
     post_norm = ""
     head = "neck"
-    attention_backends = ("eager",)  # the blocks compute attention themselves
+    own_attention = True
     image_processor = "GotOcr2ImageProcessorPil"
     tiny: ClassVar = {"mlp_dim": 48, "output_channels": 24, "window_size": 3, "global_attn_indexes": [1]}
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, layer_norm, linear
 from .qwen_vl import QwenVL
-from .resize import PatchBudget, ResizeRule
+from .resize import PaddedPatchBudget, ResizeRule
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +36,7 @@ class KimiK25(QwenVL):
     head = ""
     depth_field = "num_hidden_layers"
     patch_bias = True
+    tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -45,11 +47,12 @@ class KimiK25(QwenVL):
             grid_multiple=encoder.merge_kernel_size,
             out_hidden_size=encoder.merged_width,
             pools_frames=True,
+            attends_across_frames=True,
         )
 
     def resize_rule(self, encoder: KimiK25VisionEncoderConfig, processor: Any = None) -> ResizeRule:
         most, side = (16384, 512) if processor is None else (processor.max_patches, processor.size.max_height)
-        return PatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
+        return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
 
     def image_processor_class(self) -> Any:
         from ..kimi_images import KimiImageProcessor
@@ -95,6 +98,9 @@ class KimiK25(QwenVL):
     def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
         kernel = (encoder.merge_kernel_size, encoder.merge_kernel_size)
         return super().transformers_fields(encoder) | {"merge_kernel_size": kernel}
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -144,7 +150,7 @@ class KimiK25(QwenVL):
         table = positions.position_embeddings.flatten(0, 1)
         place = embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
         place = place + positions.time_position_embeddings[layout.frame_index]
-        return patches + place.to(patches.dtype)
+        return patches + place.to(patches.dtype)  # type: ignore[no-any-return]
 
     def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
         import torch

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from functools import cached_property
+from itertools import accumulate
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.nn.attention.flex_attention import BlockMask
 
 Grid = tuple[int, int, int]
 """Frames, patch rows and patch columns of an image or clip."""
@@ -23,8 +28,10 @@ class Segments:
         device: Where the indices go.
 
     Attributes:
-        groups: (length, pieces, where their tokens are), by first appearance of the length.
-        inverse: Tokens in the order of ``groups`` -> tokens in order; None where the two are the same.
+        groups: (1 + groups, 2) int64 on the CPU: whether the groups' order of tokens is the sequence's, and
+            tokens in all; then for each group the length and the number of its pieces, by first appearance.
+        order: (tokens,) int64 on the device, tokens in the order of the groups.
+        inverse: (tokens,) int64 on the device, the way back.
         cu_seqlens: (pieces + 1,) int32 on the device, first token of each piece and the end.
         max_length: Longest piece.
     """
@@ -34,19 +41,26 @@ class Segments:
         by_length: dict[int, list[int]] = {}
         for start, length in zip(starts, lengths, strict=False):
             by_length.setdefault(length, []).append(start)
-        self.groups: list[tuple[int, int, slice | Tensor]] = []
-        order: list[Tensor] = []
-        for length, group in by_length.items():
-            tokens = (torch.tensor(group)[:, None] + torch.arange(length)).flatten()
-            order.append(tokens)
-            adjoining = all(after - before == length for before, after in pairwise(group))
-            where = slice(group[0], group[-1] + length) if adjoining else tokens.to(device)
-            self.groups.append((length, len(group), where))
-        permutation = torch.cat(order)
-        in_order = bool((permutation.diff() == 1).all())
-        self.inverse = None if in_order else permutation.argsort().to(device)
+        order = torch.cat(
+            [
+                (torch.tensor(group)[:, None] + torch.arange(length)).flatten()
+                for length, group in by_length.items()
+            ]
+        )
+        in_order = bool((order.diff() == 1).all())
+        sizes = [(length, len(group)) for length, group in by_length.items()]
+        self.groups = torch.tensor([(int(in_order), starts[-1]), *sizes])
+        self.order = order.to(device)
+        self.inverse = order.argsort().to(device)
         self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
         self.max_length = max(lengths)
+
+    @cached_property
+    def block_mask(self) -> BlockMask:
+        """flex_attention's mask of the segments, on the device."""
+        from .block_mask import segment_block_mask
+
+        return segment_block_mask(self.cu_seqlens, len(self.order))
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +80,7 @@ class Layout:
             (tokens, taps) each.
         frame_index: Each token's row in a table of frames, if there is one.
         pooling: Where the merger puts each token, and the weight it has there, if it pools; (tokens,) each.
+        positions: What else the family's stem needs to look its position table up.
     """
 
     grids: tuple[Grid, ...]
@@ -78,6 +93,7 @@ class Layout:
     position_taps: tuple[Tensor, Tensor] | None = None
     frame_index: Tensor | None = None
     pooling: tuple[Tensor, Tensor] | None = None
+    positions: tuple[Tensor, ...] = ()
     whole: Tensor = field(init=False)
     """[0, tokens], int32 on the CPU: what a block of transformers is given for a single segment, so that
     it calls attention once and reads nothing back from the device."""

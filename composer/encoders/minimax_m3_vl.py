@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,7 @@ class MiniMaxM3VL(QwenVL):
             super(QwenVL, self).info_with(encoder, resize),
             grid_multiple=encoder.spatial_merge_size,
             temporal_patch_size=encoder.temporal_patch_size,
+            attends_across_frames=True,
         )
 
     def stem_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
@@ -49,6 +51,9 @@ class MiniMaxM3VL(QwenVL):
             shapes |= linear(f"self_attn.{projection}", width, width)
         shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
         return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
     # --- running --------------------------------------------------------------------------------------
 

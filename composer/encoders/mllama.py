@@ -51,8 +51,13 @@ class Mllama(EncoderFamily):
     config_class = "MllamaVisionConfig"
     blocks = "transformer.layers"
     post_norm = "layernorm_post"
-    attention_backends: ClassVar = ("sdpa", "eager")
     image_processor = "MllamaImageProcessorPil"
+    tiny: ClassVar = {
+        "attention_heads": 4,
+        "image_size": 16,
+        "num_global_layers": 2,
+        "intermediate_layers_indices": [2, 0],
+    }
 
     # --- facts ----------------------------------------------------------------------------------------
 

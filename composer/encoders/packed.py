@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
@@ -68,10 +68,29 @@ class PackedFamily(EncoderFamily):
             info: The encoder's facts.
             inputs: What the module was called with.
 
+        Returns:
+            The pixels, a row a patch or (images, channels, height, width), and a grid an image or clip.
+
         Raises:
             InputError: Inputs that are missing, unknown, of another shape or dtype, or do not fit together.
         """
         raise NotImplementedError
+
+    def take(
+        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
+    ) -> dict[str, Any]:
+        """Some images of a batch: of inputs with a row per patch theirs, and their rows of the others."""
+        import torch
+
+        sizes = [t * h * w for t, h, w in self.read(info, inputs)[1]]
+
+        def some(value: Tensor) -> Tensor:
+            if len(value) == len(sizes):  # also where every image is one patch
+                return value[list(images)]
+            pieces = torch.split(value, sizes)
+            return torch.cat([pieces[i] for i in images])
+
+        return {name: value if value is None else some(value) for name, value in inputs.items()}
 
     def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
         """Where the tokens of the grids stand."""
@@ -105,6 +124,10 @@ class PackedFamily(EncoderFamily):
         """The tower's output for hidden state ``layer``, one of its DeepStack levels."""
         raise NotImplementedError
 
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """The inputs of one image as transformers' class takes them, for ``vision_composer.testing``."""
+        return dict(inputs)
+
 
 def check_pixels(name: str, value: Any) -> Tensor:
     """``value`` as the tensor of floats that it must be.
@@ -124,11 +147,11 @@ def check_pixels(name: str, value: Any) -> Tensor:
     return value
 
 
-def rows_of_integers(name: str, value: Any, columns: int, meaning: str) -> list[tuple[int, ...]]:
-    """A (images, columns) tensor of integers as numbers.
+def check_integers(name: str, value: Any) -> Tensor:
+    """``value`` as the tensor of integers that it must be.
 
     Raises:
-        InputError: Something else.
+        InputError: It is something else.
     """
     import torch
 
@@ -136,9 +159,60 @@ def rows_of_integers(name: str, value: Any, columns: int, meaning: str) -> list[
         raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
     if value.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
         raise InputError(f"{name} is {value.dtype}; it must be integers")
-    if value.dim() != 2 or value.shape[1] != columns:
-        raise InputError(f"{name} must be (images, {columns}), {meaning}, not {tuple(value.shape)}")
-    return [tuple(row) for row in value.tolist()]
+    return value.long()
+
+
+def rows_of_integers(name: str, value: Any, columns: int, meaning: str) -> list[tuple[int, ...]]:
+    """A (images, columns) tensor of integers as numbers.
+
+    Raises:
+        InputError: Something else.
+    """
+    rows = check_integers(name, value)
+    if rows.dim() != 2 or rows.shape[1] != columns:
+        raise InputError(f"{name} must be (images, {columns}), {meaning}, not {tuple(rows.shape)}")
+    return [tuple(row) for row in rows.tolist()]
+
+
+def check_mask(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
+    """A mask as booleans.
+
+    Raises:
+        InputError: It is no tensor of integers or booleans, or of another shape.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if value.is_floating_point() or value.is_complex():
+        raise InputError(f"{name} is {value.dtype}; it must be booleans or integers")
+    if tuple(value.shape) != shape:
+        raise InputError(f"{name} must be {shape} to fit pixel_values, not {tuple(value.shape)}")
+    return value != 0
+
+
+def embed_patches(convolution: Any, images: Tensor, grids: Sequence[Grid]) -> Tensor:
+    """Patches of images that are padded at the bottom and the right, embedded: (tokens, width).
+
+    Args:
+        convolution: Conv2d that cuts an image into patches.
+        images: (images, channels, height, width).
+        grids: Their patches; what lies beyond is not touched.
+    """
+    import torch
+    from torch.nn.functional import linear
+
+    weight = convolution.weight
+    width, channels, side, _ = weight.shape
+    patches = [
+        image[:, : rows * side, : columns * side]
+        .reshape(channels, rows, side, columns, side)
+        .permute(1, 3, 0, 2, 4)
+        .reshape(rows * columns, -1)
+        for image, (_, rows, columns) in zip(images, grids, strict=True)
+    ]
+    # Patches do not overlap: the convolution is a projection of each.
+    return linear(torch.cat(patches), weight.view(width, -1), convolution.bias)
 
 
 def refuse_unknown(model_type: str, inputs: Mapping[str, Any], known: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ from ..errors import InputError
 from ..schemas import EncoderConfig
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, conv_patches, linear
-from .packed import PackedFamily, check_pixels, refuse_unknown, rows_of_integers
+from .packed import PackedFamily, check_pixels, embed_patches, refuse_unknown, rows_of_integers
 from .resize import LongestEdge
 
 if TYPE_CHECKING:
@@ -107,20 +107,7 @@ class Pixtral(PackedFamily):
         )
 
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
-        import torch
-        from torch.nn.functional import linear as project
-
-        weight = model.patch_conv.weight
-        width, channels, side, _ = weight.shape
-        patches = [
-            image[:, : rows * side, : columns * side]
-            .reshape(channels, rows, side, columns, side)
-            .permute(1, 3, 0, 2, 4)
-            .reshape(rows * columns, -1)
-            for image, (_, rows, columns) in zip(pixels, layout.grids, strict=True)
-        ]
-        # Patches do not overlap: the convolution is a projection of each, without those of the padding.
-        embedded = project(torch.cat(patches), weight.view(width, -1))
+        embedded = embed_patches(model.patch_conv, pixels, layout.grids)
         return model.ln_pre(embedded.unsqueeze(0))  # type: ignore[no-any-return]
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, linear
@@ -23,6 +23,7 @@ class Qwen25VL(QwenVL):
     module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
     model_class = "Qwen2_5_VisionTransformerPretrainedModel"
     config_class = "Qwen2_5_VLVisionConfig"
+    tiny: ClassVar = {"out_hidden_size": 24, "window_size": 32, "fullatt_block_indexes": [1]}
 
     def block_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:
         width = encoder.width

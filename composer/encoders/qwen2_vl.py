@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ..schemas.encoders.qwen2_vl import Qwen2VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .base import Shapes, layer_norm, linear
@@ -15,6 +17,7 @@ class Qwen2VL(QwenVL):
     module = "transformers.models.qwen2_vl.modeling_qwen2_vl"
     model_class = "Qwen2VisionTransformerPretrainedModel"
     config_class = "Qwen2VLVisionConfig"
+    tiny: ClassVar = {"embed_dim": 32, "hidden_size": 24}
 
     def block_shapes(self, encoder: Qwen2VLVisionEncoderConfig) -> Shapes:
         width = encoder.width

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isqrt
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
 from .base import Shapes, layer_norm, linear
@@ -24,6 +24,7 @@ class Qwen35(QwenVL):
     module = "transformers.models.qwen3_5.modeling_qwen3_5"
     model_class = "Qwen3_5VisionModel"
     config_class = "Qwen3_5VisionConfig"
+    tiny: ClassVar = {"out_hidden_size": 24, "num_position_embeddings": 25, "patch_size": 32}
     patch_bias = True
     min_pixels = 256 * 256
     max_pixels = 4096 * 4096

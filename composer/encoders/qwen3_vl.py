@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.qwen3_vl import Qwen3VLVisionEncoderConfig
 from .base import Shapes
@@ -19,6 +19,7 @@ class Qwen3VL(Qwen35):
     module = "transformers.models.qwen3_vl.modeling_qwen3_vl"
     model_class = "Qwen3VLVisionModel"
     config_class = "Qwen3VLVisionConfig"
+    tiny: ClassVar = {**Qwen35.tiny, "deepstack_visual_indexes": [0, 1]}
 
     def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head)

@@ -34,7 +34,8 @@ class QwenVL(PackedFamily):
     head = "merger"
     image_processor = "Qwen2VLImageProcessorPil"
     min_pixels: ClassVar[int] = 56 * 56
-    max_pixels: ClassVar[int] = 28 * 28 * 1280
+    max_pixels: ClassVar[int] = 28 * 28 * 16384
+    """Bounds of an image's area where a checkpoint says nothing: those that every released one says."""
     patch_bias: ClassVar[bool] = False
     """Whether the patch embedding has a bias."""
     patch_projection: ClassVar[str] = "patch_embed.proj"
@@ -86,8 +87,9 @@ class QwenVL(PackedFamily):
     def head_flops(self, encoder: Any, num_tokens: int) -> int:
         merged = num_tokens // encoder.spatial_merge_size**2
         joined = encoder.width * encoder.spatial_merge_size**2
-        mergers = 1 + len(encoder.deepstack_layers)
-        return mergers * 2 * merged * joined * (joined + encoder.merged_width)
+        mergers: int = 1 + len(encoder.deepstack_layers)
+        flops: int = mergers * 2 * merged * joined * (joined + encoder.merged_width)
+        return flops
 
     # --- building -------------------------------------------------------------------------------------
 
@@ -132,6 +134,9 @@ class QwenVL(PackedFamily):
     def patch_shape(self, info: VisionEncoderInfo) -> tuple[int, ...]:
         """Axes of one patch in the input."""
         return (info.num_channels * info.temporal_patch_size * info.patch_size**2,)
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"hidden_states": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
     def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
         from .layout import Layout, frame_segments

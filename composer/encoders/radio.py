@@ -25,7 +25,7 @@ class Radio(EncoderFamily):
     config_class = "RadioConfig"
     blocks = "encoder.layer"
     post_norm = ""
-    buffers = frozenset({f"{_CONDITIONER}.norm_mean", f"{_CONDITIONER}.norm_std"})
+    buffers = frozenset({"norm_mean", "norm_std"})
     # Published models have no layer scale, and those inside a VLM no conditioner.
     optional = ("layer_scale", "input_conditioner")
 
@@ -40,7 +40,7 @@ class Radio(EncoderFamily):
         side = encoder.max_img_size // encoder.patch_size
         patch = channels * encoder.patch_size**2
         return {
-            **dict.fromkeys(sorted(self.buffers), (channels, 1, 1)),
+            **{f"{_CONDITIONER}.{name}": (channels, 1, 1) for name in sorted(self.buffers)},
             f"{_MODEL}.patch_generator.cls_token.token": (encoder.num_prefix_tokens, width),
             f"{_MODEL}.patch_generator.pos_embed": (1, side**2, width),
             **linear(f"{_MODEL}.patch_generator.embedder", patch, width, bias=False),

@@ -79,7 +79,7 @@ class EnlargingPixelBudget(PixelBudget):
 
 
 @dataclass(frozen=True)
-class PatchBudget:
+class PaddedPatchBudget:
     """Kimi's rule: shrunk until there are few enough patches, then padded to whole merged patches.
 
     Attributes:
@@ -138,6 +138,121 @@ class LongestEdge:
     @property
     def largest_side(self) -> int:
         return min(self.max_width, self.max_height)
+
+
+@dataclass(frozen=True)
+class PatchBudget:
+    """SigLIP 2's rule: the largest scale at which the picture's patches, rounded up, are not too many.
+
+    Attributes:
+        patch_size: What both sides are multiples of.
+        max_patches: Most patches.
+    """
+
+    patch_size: int
+    max_patches: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        # The processor bisects to this precision, so a scale that would fit exactly is not always found.
+        precision = 1e-5
+        low, high = precision / 10, 100.0
+        while high - low >= precision:
+            middle = (low + high) / 2
+            columns, rows = self._patches(width, middle), self._patches(height, middle)
+            low, high = (middle, high) if columns * rows <= self.max_patches else (low, middle)
+        return self._patches(width, low) * self.patch_size, self._patches(height, low) * self.patch_size
+
+    def _patches(self, side: int, scale: float) -> int:
+        return max(ceil(side * scale / self.patch_size), 1)
+
+    @property
+    def largest_side(self) -> int:
+        return isqrt(self.max_patches) * self.patch_size
+
+
+@dataclass(frozen=True)
+class EdgeBounds:
+    """Idefics2's rule: the longer side is cut to a bound, the other with it, then both raised to another.
+
+    Attributes:
+        shortest: Least length of a side.
+        longest: Greatest length of the longer side, unless ``shortest`` is greater.
+        patch_size: Least length that gives a patch.
+    """
+
+    shortest: int
+    longest: int
+    patch_size: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        ratio = width / height
+        if width >= height and width > self.longest:
+            width, height = self.longest, int(self.longest / ratio)
+        elif height > width and height > self.longest:
+            width, height = int(self.longest * ratio), self.longest
+        return _with_a_patch(max(width, self.shortest), max(height, self.shortest), self.patch_size)
+
+    @property
+    def largest_side(self) -> int:
+        return max(self.longest, self.shortest)
+
+
+@dataclass(frozen=True)
+class FixedSize:
+    """Every picture gets one size, whatever its aspect ratio.
+
+    Attributes:
+        width: That size.
+        height: That size.
+        patch_size: Least length that gives a patch.
+    """
+
+    width: int
+    height: int
+    patch_size: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        return _with_a_patch(self.width, self.height, self.patch_size)
+
+    @property
+    def largest_side(self) -> int:
+        return min(self.width, self.height)
+
+
+def _with_a_patch(width: int, height: int, patch_size: int) -> tuple[int, int]:
+    """A size, if it has room for a patch."""
+    if min(width, height) < patch_size:
+        raise InputError(
+            f"an image resized to {width}x{height} pixels is smaller than one patch of "
+            f"{patch_size}x{patch_size}"
+        )
+    return width, height
+
+
+@dataclass(frozen=True)
+class TokenBudget:
+    """Gemma 4's rule: the area of all tokens at the picture's aspect ratio, sides rounded down.
+
+    Attributes:
+        factor: What both sides are multiples of: a patch's side times the merge size.
+        max_tokens: Most pooled tokens.
+    """
+
+    factor: int
+    max_tokens: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        scale = sqrt(self.max_tokens * self.factor**2 / (height * width))
+        columns, rows = (floor(scale * side / self.factor) for side in (width, height))
+        if not rows:
+            rows, columns = 1, min(width // height, self.max_tokens)
+        elif not columns:
+            rows, columns = min(height // width, self.max_tokens), 1
+        return columns * self.factor, rows * self.factor
+
+    @property
+    def largest_side(self) -> int:
+        return isqrt(self.max_tokens) * self.factor
 
 
 @dataclass(frozen=True)

@@ -33,26 +33,34 @@ class SigLIP(EncoderFamily):
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
     def head_shapes(self, encoder: SiglipVisionEncoderConfig) -> Shapes:
-        width = encoder.hidden_size
-        return {
-            "probe": (1, 1, width),
-            "attention.in_proj_weight": (3 * width, width),
-            "attention.in_proj_bias": (3 * width,),
-            **linear("attention.out_proj", width, width),
-            **layer_norm("layernorm", width),
-            **linear("mlp.fc1", width, encoder.intermediate_size),
-            **linear("mlp.fc2", encoder.intermediate_size, width),
-        }
+        return pooling_shapes(encoder.hidden_size, encoder.intermediate_size)
 
     def head_flops(self, encoder: SiglipVisionEncoderConfig, num_tokens: int) -> int:
-        # One probe attends to all tokens: keys and values are projected for each, the rest once.
-        width = encoder.hidden_size
-        per_token = 2 * width * width + 2 * width
-        once = 2 * width * width + 2 * width * encoder.intermediate_size
-        return 2 * (num_tokens * per_token + once)
+        return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
 
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
         return model.embeddings(pixel_values), {"attention_mask": None}
+
+
+def pooling_shapes(width: int, mlp_width: int) -> Shapes:
+    """Tensors of SigLIP's and SigLIP 2's attention-pooling head."""
+    return {
+        "probe": (1, 1, width),
+        "attention.in_proj_weight": (3 * width, width),
+        "attention.in_proj_bias": (3 * width,),
+        **linear("attention.out_proj", width, width),
+        **layer_norm("layernorm", width),
+        **linear("mlp.fc1", width, mlp_width),
+        **linear("mlp.fc2", mlp_width, width),
+    }
+
+
+def pooling_flops(width: int, mlp_width: int, num_tokens: int) -> int:
+    """Floating-point operations of that head for one image."""
+    # One probe attends to all tokens: keys and values are projected for each, the rest once.
+    per_token = 2 * width * width + 2 * width
+    once = 2 * width * width + 2 * width * mlp_width
+    return 2 * (num_tokens * per_token + once)

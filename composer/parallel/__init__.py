@@ -3,5 +3,21 @@
 from __future__ import annotations
 
 from .balance import get_load_balance_assignment
+from .cost import CostModel, Measurement
+from .data import DataParallel, PendingFeatures
+from .gather import RowGather
+from .sharded import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
+from .startup import compose_on_ranks, join_group
 
-__all__ = ["get_load_balance_assignment"]
+__all__ = [
+    "CostModel",
+    "DataParallel",
+    "Measurement",
+    "PendingFeatures",
+    "RowGather",
+    "compose_on_ranks",
+    "get_load_balance_assignment",
+    "join_group",
+    "run_dp_sharded_mrope_vision_model",
+    "run_dp_sharded_vision_model",
+]

@@ -223,6 +223,8 @@ def _read_tensor(name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
         raise WeightsError(
             f"{header.file}: tensor {name} is {tensor.dtype}; quantised weights are not supported"
         )
+    if tensor.dim() == 0 and not bool(tensor.isnan()):
+        return tensor.to(dtype)  # a bound of a clamp may be infinite
     if not bool(torch.isfinite(tensor).all()):
         raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
     cast = tensor.to(dtype)

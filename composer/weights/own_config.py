@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..encoders import EncoderFamily
+from ..encoders import OTHER_NAMES, EncoderFamily
 from ..errors import WeightsError
 from ..schemas import EncoderConfig, GenericEncoderConfig
 from .source import Checkpoint
@@ -53,8 +53,9 @@ def _tower_config(own: Any, model_type: str) -> Mapping[str, Any] | None:
     if own.get("model_type") == model_type:
         return own
     nested = own.get("vision_config")
-    if isinstance(nested, Mapping) and nested.get("model_type", model_type) == model_type:
-        return nested
+    if isinstance(nested, Mapping):
+        name = nested.get("model_type", model_type)
+        return nested if OTHER_NAMES.get(name, name) == model_type else None
     return None
 
 

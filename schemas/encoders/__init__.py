@@ -16,9 +16,12 @@ from .clip import CLIPVisionEncoderConfig
 from .dinov2 import Dinov2EncoderConfig
 from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
 from .dinov3_vit import DINOv3ViTEncoderConfig
+from .gemma4 import Gemma4VisionEncoderConfig
 from .generic import GenericEncoderConfig
 from .glm4v import Glm4vVisionEncoderConfig
 from .got_ocr2 import GotOcr2VisionEncoderConfig
+from .idefics2 import Idefics2VisionEncoderConfig
+from .idefics3 import Idefics3VisionEncoderConfig
 from .internvl import InternVLVisionEncoderConfig
 from .kimi_k25 import KimiK25VisionEncoderConfig
 from .llama4 import Llama4VisionEncoderConfig
@@ -33,6 +36,8 @@ from .qwen3_5 import Qwen3_5VisionEncoderConfig
 from .qwen3_vl import Qwen3VLVisionEncoderConfig
 from .radio import RadioEncoderConfig
 from .siglip import SiglipVisionEncoderConfig
+from .siglip2 import Siglip2VisionEncoderConfig
+from .smolvlm import SmolVLMVisionEncoderConfig
 
 ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "aimv2_vision_model": Aimv2VisionEncoderConfig,
@@ -41,8 +46,11 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "dinov2": Dinov2EncoderConfig,
     "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
     "dinov3_vit": DINOv3ViTEncoderConfig,
+    "gemma4_vision": Gemma4VisionEncoderConfig,
     "glm4v_vision": Glm4vVisionEncoderConfig,
     "got_ocr2_vision": GotOcr2VisionEncoderConfig,
+    "idefics2_vision": Idefics2VisionEncoderConfig,
+    "idefics3_vision": Idefics3VisionEncoderConfig,
     "internvl_vision": InternVLVisionEncoderConfig,
     "kimi_k25_vision": KimiK25VisionEncoderConfig,
     "llama4_vision_model": Llama4VisionEncoderConfig,
@@ -56,7 +64,9 @@ ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
     "qwen3_5_vision": Qwen3_5VisionEncoderConfig,
     "qwen3_vl_vision": Qwen3VLVisionEncoderConfig,
     "radio": RadioEncoderConfig,
+    "siglip2_vision_model": Siglip2VisionEncoderConfig,
     "siglip_vision_model": SiglipVisionEncoderConfig,
+    "smolvlm_vision": SmolVLMVisionEncoderConfig,
 }
 """model_type -> its config block. The families; anything else goes through the generic adapter."""
 

@@ -46,9 +46,9 @@ class DINOv3ViTEncoderConfig(DenseEncoderConfig):
     """Gated MLP, as in the larger models."""
     num_register_tokens: Annotated[int, Field(ge=0)] = 0
     """Register tokens behind the class token."""
-    pos_embed_shift: float | None = None
+    pos_embed_shift: Annotated[float | None, Field(examples=[0.1])] = None
     """Random shift of the rope's coordinates, in training only."""
-    pos_embed_jitter: float | None = None
+    pos_embed_jitter: Annotated[float | None, Field(examples=[1.1])] = None
     """Random stretch of the rope's coordinates per axis, in training only."""
     pos_embed_rescale: float | None = 2.0
     """Random stretch of the rope's coordinates, in training only."""

@@ -18,7 +18,9 @@ class GenericEncoderConfig(DenseEncoderConfig):
 
     model_config = ConfigDict(extra="allow")
 
-    prefix_tokens: Annotated[int, Field(ge=0)]
+    model_type: Annotated[str, Field(examples=["vit"])]
+    """The encoder's model_type in transformers."""
+    prefix_tokens: Annotated[int, Field(ge=0, examples=[1])]
     """Tokens in front of the patches (class token, registers, distillation token)."""
 
     @property

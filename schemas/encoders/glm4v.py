@@ -13,9 +13,11 @@ class Glm4vVisionEncoderConfig(QwenVisionEncoderConfig):
 
     model_type: Literal["glm4v_vision"]
     depth: Count = 24
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     hidden_size: Count = 1536
     """Width of a token inside the encoder."""
     num_heads: Count = 12
+    """Attention heads per block; must divide hidden_size."""
     attention_bias: bool = False
     """Whether the projections to queries, keys and values have a bias."""
     attention_dropout: Probability = 0.0

@@ -43,7 +43,7 @@ class MLCDVisionEncoderConfig(DenseEncoderConfig):
     """Standard deviation of random initialisation."""
     initializer_factor: float = 1.0
     """Scale of random initialisation."""
-    rope_parameters: AxialRope | None = None
+    rope_parameters: Annotated[AxialRope | None, Field(examples=[{"rope_theta": 10000.0}])] = None
     """The rope's parameters; null for the family's own."""
 
     @property

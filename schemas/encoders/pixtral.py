@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from .base import Activation, Count, DenseEncoderConfig, Probability, RopeType, SquareSize, check_rope
@@ -27,7 +28,9 @@ class PixtralVisionEncoderConfig(DenseEncoderConfig):
     """Activation of the MLP's gate."""
     attention_dropout: Probability = 0.0
     """Dropout on attention weights, in training only."""
-    rope_parameters: dict[str, Any] | None = None
+    rope_parameters: Annotated[
+        dict[str, Any] | None, Field(examples=[{"rope_type": "default", "rope_theta": 10000.0}])
+    ] = None
     """The rope's parameters in transformers' form; null for the family's own."""
     initializer_range: float = 0.02
     """Standard deviation of random initialisation."""

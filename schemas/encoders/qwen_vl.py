@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from .base import Activation, Count, EncoderConfig, RopeType, SquareSize, check_rope
@@ -33,7 +34,9 @@ class QwenVisionEncoderConfig(EncoderConfig):
     """Frames in a patch."""
     initializer_range: float = 0.02
     """Standard deviation of random initialisation."""
-    rope_parameters: dict[str, Any] | None = None
+    rope_parameters: Annotated[
+        dict[str, Any] | None, Field(examples=[{"rope_type": "default", "rope_theta": 10000.0}])
+    ] = None
     """The rope's parameters in transformers' form; null for the family's own."""
 
     if not TYPE_CHECKING:

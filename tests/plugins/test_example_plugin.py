@@ -10,10 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
 import pytest
 import torch
 import transformers
+import yaml
 from PIL import Image
+
+from vision_composer.schemas import json_schema
 
 HERE = Path(__file__).parent
 GUIDE = (HERE.parents[1] / "docs/plugins.md").read_text(encoding="utf-8")
@@ -163,6 +167,105 @@ def test_prefix_tokens_still_asks_for_the_generic_adapter(site: Path, config: Pa
     keys = ["encoder.prefix_tokens=1", "feature_select_strategy=full"]
     result = cli(site, "plan", config, "--json", *(part for key in keys for part in ("--set", key)))
     assert json.loads(result.stdout)["adapter"] == "generic", result.stderr
+
+
+def test_the_schema_has_it(site: Path, config: Path) -> None:
+    result = cli(site, "schema")
+    assert result.returncode == 0, result.stderr
+    schema = jsonschema.Draft202012Validator(json.loads(result.stdout))
+    schema.check_schema(schema.schema)
+    values = yaml.safe_load(CONFIG)
+    encoder = values["encoder"]
+
+    def complaint(**changed: object) -> str | None:
+        error = jsonschema.exceptions.best_match(schema.iter_errors({**values, **changed}))
+        return error and error.message
+
+    assert complaint() is None
+    assert "'hiden_size' was unexpected" in complaint(encoder={**encoder, "hiden_size": 1})
+    assert "'example.plane' is not one of" in complaint(attn_backend="example.plane")
+    assert "is not of type 'integer'" in complaint(encoder={**encoder, "hidden_size": "x"})
+    # prefix_tokens asks for the generic adapter, which takes any key.
+    assert complaint(encoder={**encoder, "prefix_tokens": 1, "hiden_size": 1}) is None
+    strategies = schema.schema["properties"]["feature_select_strategy"]["anyOf"][0]["enum"]
+    assert strategies == ["class", "default", "full", "example.every_other"]
+    assert json.loads(cli(site, "schema", "--built-in").stdout) == json_schema()
+
+
+def test_the_schema_of_a_plugin_that_cannot_be_used(site: Path, tmp_path: Path) -> None:
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site/example_plugin/encoder.py").write_text("raise RuntimeError('half installed')\n")
+    result = cli(tmp_path / "site", "schema")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "half installed" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert cli(tmp_path / "site", "schema", "--built-in").returncode == 0
+
+
+MODULE = """\
+from typing import Literal
+
+from vision_composer import register_attention_backend, register_encoder, register_feature_selector
+from vision_composer.encoders import EncoderFamily
+from vision_composer.schemas import DenseEncoderConfig
+
+
+class Tiles(DenseEncoderConfig):
+    model_type: Literal["tiles"]
+    tile_size: int = 7
+
+
+class TilesFamily(EncoderFamily):
+    model_type = "tiles"
+
+    def stem_shapes(self, encoder):
+        return {"tile": (encoder.hidden_size, encoder.tile_size)}
+
+    def block_shapes(self, encoder):
+        return {"block": (encoder.hidden_size,)}
+
+
+register_encoder(Tiles, TilesFamily)
+register_feature_selector("mine.first", lambda features: features[:, :1])
+register_attention_backend("mine.plain", lambda *arguments, **keywords: None)
+"""
+TILES = """\
+schema: 1
+encoder: {model_type: tiles, tile_size: 9}
+feature_select_strategy: mine.first
+attn_backend: mine.plain
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["validate", "a.yaml"], "VC301"),
+        (["plan", "a.yaml"], "tiles"),
+        (["show", "a.yaml", "--resolved"], "tile_size: 9"),
+        (["explain", "a.yaml", "encoder.tile_size"], "set at a.yaml:2:41: encoder"),
+        (["diff", "a.yaml", "b.yaml"], "encoder.tile_size: 9 -> 7"),
+        (["init", "tiles"], "tile_size: 7"),
+        (["schema"], '"tile_size"'),
+        (["plugins"], "mine.plain"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else None,
+)
+def test_a_module_of_the_working_directory(arguments: list[str], printed: str, tmp_path: Path) -> None:
+    (tmp_path / "tiles.py").write_text(MODULE)
+    (tmp_path / "a.yaml").write_text(TILES)
+    (tmp_path / "b.yaml").write_text("extends: ./a.yaml\nencoder: {tile_size: 7}\n")
+    command = ["-m", "vision_composer", *arguments]
+    result = run(None, *command, "--plugin", "tiles", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert printed in result.stdout
+
+
+def test_a_module_that_is_not_there(tmp_path: Path) -> None:
+    result = run(None, "-m", "vision_composer", "show", "tiny-digits", "--plugin", "tilez", cwd=tmp_path)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "tilez" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,7 @@ DEFAULTS = {
     "mlcd/vit-bigG-patch14-336": set(),
     "siglip/base-patch16-224": set(),
     "lighton-ocr/1b": {"hidden_act", "image_size", "patch_size"},
+    "pixtral/12b": {"hidden_act"},
     "qwen2-vl/7b": set(),
     "qwen2.5-vl/7b": {"hidden_size", "tokens_per_second"},
     "qwen3-vl/4b": {
@@ -55,6 +56,7 @@ DEFAULTS = {
         "out_hidden_size",
         "deepstack_visual_indexes",
     },
+    "qwen3.5/9b": {"out_hidden_size"},
 }
 
 # The same for VLMs: the preset, the VLM's config class, and the fields of the tower that differ.
@@ -68,8 +70,11 @@ VLM_DEFAULTS = {
 
 WITHOUT_PRESET = {
     "blip_2_vision_model",
+    "glm4v_vision",
     "got_ocr2_vision",
+    "kimi_k25_vision",
     "llama4_vision_model",
+    "minimax_m3_vl_vision",
     "mllama_vision_model",
     "qwen3_5_vision",
     "radio",

@@ -5,6 +5,7 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
+from typing import Literal
 
 import jsonschema
 import pydantic
@@ -14,7 +15,15 @@ from hypothesis import strategies as st
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import load_config, preset_names, preset_path
-from vision_composer.schemas import ENCODER_CONFIGS, TowerConfig, json_schema, load_tree, load_yaml
+from vision_composer.schemas import (
+    ENCODER_CONFIGS,
+    ENCODER_PLUGINS,
+    DenseEncoderConfig,
+    TowerConfig,
+    json_schema,
+    load_tree,
+    load_yaml,
+)
 from vision_composer.schemas.json_schema import SCHEMA_ID, json_schema_text
 
 COMMITTED = resources.files("vision_composer.schemas") / "json" / "vision-composer-1.json"
@@ -26,8 +35,9 @@ CONFIG = {"schema": 1, "encoder": ENCODER}
 
 # Problems that only a look at several values, at other files or at a default can find.
 BEYOND_A_SCHEMA = {
-    "broken_base", "head_and_layers", "heads_do_not_divide", "layer_out_of_range", "list_over_mapping",
-    "no_class_token", "no_head", "no_post_norm", "revision_without_source", "rope_type", "unfilled",
+    "broken_base", "cost_table_unused", "freeze_in_generic", "head_and_layers", "heads_do_not_divide",
+    "layer_out_of_range", "list_over_mapping", "no_class_token", "no_head", "no_post_norm",
+    "parallel_compiled_tower", "revision_without_source", "rope_type", "sharded_and_balanced", "unfilled",
     "unknown_strategy",
 }  # fmt: skip
 
@@ -120,6 +130,69 @@ def test_every_key_of_a_family_is_described(name):
         "description" not in fields["model_type"]
     )
     assert all("default" in field for key, field in fields.items() if key != "model_type")
+
+
+def test_a_plugin_may_call_its_class_as_we_call_ours():
+    class CLIPVisionEncoderConfig(DenseEncoderConfig):
+        """Not CLIP's."""
+
+        model_type: Literal["mine"]
+        seams: int
+
+    before = json_schema(plugins=True)
+    ENCODER_PLUGINS.register("mine", (CLIPVisionEncoderConfig, object))
+    try:
+        schema = json_schema(plugins=True)
+    finally:
+        ENCODER_PLUGINS.unregister("mine")
+    validator = jsonschema.Draft202012Validator(schema)
+    assert validator.is_valid({**CONFIG, "encoder": {"model_type": "mine", "seams": 1}})
+    assert not validator.is_valid({**CONFIG, "encoder": {"model_type": "mine"}})
+    assert not validator.is_valid({**CONFIG, "encoder": {**ENCODER, "seams": 1}})
+    assert validator.is_valid({**CONFIG, "encoder": {**ENCODER, "projection_dim": 1}})
+    assert json_schema() == SCHEMA
+    assert json_schema(plugins=True) == before
+
+
+MINIMAL = {
+    **{model.__name__: {"model_type": name} for name, model in ENCODER_CONFIGS.items()},
+    "GenericEncoderConfig": {"model_type": "vit", "prefix_tokens": 1},
+}
+
+
+def smallest(name, values):
+    """The smallest config around ``values`` of the block that a definition of the schema describes."""
+    if name in MINIMAL:
+        return {**CONFIG, "encoder": {**MINIMAL[name], **values}}
+    for key, field in SCHEMA["properties"].items():
+        if key != "encoder" and f"/{name}" in json.dumps(field):
+            return {**CONFIG, key: {"source": "a/b", **values} if key == "weights" else values}
+    for family in MINIMAL:
+        for key, field in SCHEMA["$defs"][family]["properties"].items():
+            if f"/{name}" in json.dumps(field):
+                return smallest(family, {key: values})
+    raise LookupError(f"no field of the schema is a {name}")
+
+
+def examples():
+    configs = {name: {**CONFIG, "encoder": {"model_type": name}} for name in ENCODER_CONFIGS}
+    fields = [("", *item) for item in SCHEMA["properties"].items()]
+    for name, definition in SCHEMA["$defs"].items():
+        fields += [(name, *item) for item in definition["properties"].items()]
+    for name, key, field in fields:
+        assert field["examples"], f"{name}.{key} has no example"
+        for i, example in enumerate(field["examples"]):
+            values = {key: example}
+            configs[f"{name}.{key}[{i}]"] = smallest(name, values) if name else {**CONFIG, **values}
+    return [pytest.param(config, id=name) for name, config in configs.items()]
+
+
+@pytest.mark.parametrize("config", examples())
+def test_every_example_is_valid(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "float16.yaml").write_text("weights: {dtype: float16}\n")
+    assert complaint(config) is None
+    load_config(config)
 
 
 FAMILIES = st.sampled_from(list(ENCODER_CONFIGS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from vision_composer.attention.packed import packed_attention, register_packed_attention
 from vision_composer.encoders.layout import Segments
+from vision_composer.errors import InputError
 
 lengths_of_segments = st.lists(st.integers(1, 6), min_size=1, max_size=9)
 
@@ -34,13 +36,46 @@ def test_equals_attention_under_a_block_mask(lengths: list[int], scaling: float 
 @given(lengths_of_segments)
 def test_segments_are_one_group_per_length(lengths: list[int]) -> None:
     segments = Segments(lengths)
-    assert [length for length, _, _ in segments.groups] == list(dict.fromkeys(lengths))
-    assert sum(length * pieces for length, pieces, _ in segments.groups) == sum(lengths)
+    (in_order, total), *groups = segments.groups.tolist()
+    assert total == sum(lengths)
+    assert [length for length, _ in groups] == list(dict.fromkeys(lengths))
+    assert [pieces for _, pieces in groups] == [lengths.count(length) for length, _ in groups]
     assert segments.cu_seqlens.diff().tolist() == lengths
     assert segments.max_length == max(lengths)
     tokens = torch.arange(sum(lengths))
-    grouped = torch.cat([tokens[where] for _, _, where in segments.groups])
-    assert torch.equal(grouped if segments.inverse is None else grouped[segments.inverse], tokens)
+    owner = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+    sizes = torch.tensor(lengths)[owner[segments.order]].tolist()
+    assert sizes == [length for length, pieces in groups for _ in range(length * pieces)]
+    assert torch.equal(segments.order[segments.inverse], tokens)
+    assert in_order == torch.equal(segments.order, tokens)
+
+
+def test_segments_may_come_as_the_mask() -> None:
+    query, key, value = torch.randn(3, 1, 2, 7, 4)
+    segments = Segments([3, 4])
+    want, _ = packed_attention(nn.Identity(), query, key, value, segments=segments)
+    got, _ = packed_attention(nn.Identity(), query, key, value, segments)
+    assert torch.equal(got, want)
+    for mask in (None, torch.ones(1, 1, 7, 7, dtype=torch.bool)):
+        with pytest.raises(InputError, match="needs its Segments"):
+            packed_attention(nn.Identity(), query, key, value, mask)
+
+
+def test_key_and_value_with_fewer_heads_serve_several() -> None:
+    query, (key, value) = torch.randn(1, 6, 7, 4), torch.randn(2, 1, 2, 7, 4)
+    segments = Segments([3, 4])
+    got, _ = packed_attention(nn.Identity(), query, key, value, segments=segments)
+    owner = torch.tensor([0, 0, 0, 1, 1, 1, 1])
+    mask = owner[:, None] == owner[None, :]
+    want = scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
+    torch.testing.assert_close(got, want.transpose(1, 2), rtol=0, atol=1e-6)
+
+
+def test_a_float32_rope_does_not_raise_the_output() -> None:
+    query, key = torch.randn(2, 1, 2, 7, 4)
+    value = torch.randn(1, 2, 7, 4, dtype=torch.bfloat16)
+    got, _ = packed_attention(nn.Identity(), query, key, value, segments=Segments([3, 4]))
+    assert got.dtype == torch.bfloat16
 
 
 def test_is_registered_with_a_mask() -> None:

@@ -47,6 +47,20 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+def test_root_and_overrides(config: Path, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    above = tmp_path / "deep" / "a.yaml"
+    above.write_text("extends: ../tower.yaml\n")
+    refused = run(above, photos, "-o", tmp_path / "out")
+    assert refused.exit_code == 2
+    assert "leads out of the folder" in refused.stderr
+    result = run(above, photos, "-o", tmp_path / "out", "--root", tmp_path, "-s", "weights.dtype=float16")
+    assert result.exit_code == 0, result.output
+    assert {features.dtype for _, features in read_features(tmp_path / "out/features.parquet")} == {
+        np.dtype("float16")
+    }
+
+
 def test_all_encoded(config: Path, photos: Path, tmp_path: Path) -> None:
     result = run(config, photos, "-o", tmp_path / "out", "--batch-size", 1)
     assert result.exit_code == 0, result.output

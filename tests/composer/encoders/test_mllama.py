@@ -146,8 +146,13 @@ def test_backends_agree(backend: str, layers: list[int] | None, folders: dict[st
     assert encoder.attention.backend.value == backend
 
 
+def test_what_runs_in_one_process_only(folders: dict[str, Path]) -> None:
+    with pytest.raises(ConfigError, match="runs in one process only"):
+        plan(config(NAMES[0], folders, parallel={"mode": "data"}))
+
+
 def test_backends_that_take_no_mask_are_refused(folders: dict[str, Path]) -> None:
-    with pytest.raises(BackendError, match="runs on sdpa and eager only"):
+    with pytest.raises(BackendError, match="these work here: sdpa, eager"):
         compose(config(NAMES[0], folders, attn_backend="flash_attention_2"))
 
 

@@ -21,7 +21,7 @@ from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vision_composer import compose, plan
-from vision_composer.encoders.resize import EnlargingPixelBudget, LongestEdge, PatchBudget, PixelBudget
+from vision_composer.encoders.resize import EnlargingPixelBudget, LongestEdge, PaddedPatchBudget, PixelBudget
 from vision_composer.errors import BackendError, ConfigError, InputError
 
 
@@ -62,7 +62,7 @@ def test_sizes_are_those_of_transformers_processors(width: int, height: int) -> 
         else:
             assert EnlargingPixelBudget(factor, least, most, frames)(width, height) == (columns, rows)
     for most, side in ((16384, 512), (1000, 40)):
-        rule = PatchBudget(14, 2, most, side)
+        rule = PaddedPatchBudget(14, 2, most, side)
         scaled, padded = kimi_resize()(height, width, 14, 2, most, side)
         assert (rule.scaled(width, height), rule(width, height)) == (scaled[::-1], padded[::-1])
     image = np.broadcast_to(np.zeros(1, np.uint8), (3, height, width))
@@ -142,11 +142,12 @@ def test_no_images_and_clips_by_their_own_names() -> None:
     assert pixtral_encoder(pixel_values=torch.zeros(0, 3, 8, 8)) == ()
 
 
-def test_other_attention_backends_are_refused() -> None:
+def test_attention_backends() -> None:
     keys = {"schema": 1, "encoder": tiny.PACKED["pixtral"]}
-    assert compose(keys | {"attn_backend": "sdpa"}).attention.backend.value == "sdpa"
-    with pytest.raises(BackendError, match="does not run packed images"):
-        compose(keys | {"attn_backend": "eager"})
+    assert compose(keys).attention.backend.value == "sdpa"
+    assert compose(keys | {"attn_backend": "eager"}).attention.backend.value == "eager"
+    with pytest.raises(BackendError, match="varlen runs on CUDA, not on cpu; these work here: sdpa"):
+        compose(keys | {"attn_backend": "varlen"})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,117 @@
+"""What runs attention over a packed sequence: one function per backend, all of one signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.attention.varlen import varlen_attn
+
+from ..errors import BackendError
+from .backends import REQUIREMENTS, AttentionBackend
+from .packed_op import attend_in_groups
+
+if TYPE_CHECKING:
+    from ..encoders.layout import Segments
+
+PackedKernel = Callable[..., Tensor]
+"""``kernel(query, key, value, segments, *, scale, dropout)``, all (tokens, heads, head_size)."""
+
+
+def packed_kernel(backend: AttentionBackend) -> PackedKernel:
+    """The function that runs ``backend``.
+
+    Raises:
+        BackendError: The package with its kernels cannot be imported.
+    """
+    kernels: dict[AttentionBackend, PackedKernel] = {
+        AttentionBackend.SDPA: attend_in_groups,
+        AttentionBackend.EAGER: partial(attend_in_groups, eager=True),
+        AttentionBackend.VARLEN: _varlen,
+        AttentionBackend.FLEX_ATTENTION: _flex,
+    }
+    return kernels.get(backend) or _flash(backend)
+
+
+def _varlen(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, scale: float, dropout: float = 0.0
+) -> Tensor:
+    _refuse_dropout("varlen", dropout)
+    ends, longest = segments.cu_seqlens, segments.max_length
+    output = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scale)
+    return cast(Tensor, output)  # a tuple only where more is asked for
+
+
+def _flash(backend: AttentionBackend) -> PackedKernel:
+    package = REQUIREMENTS[backend].package
+    if package is None:
+        raise BackendError(f"attention backend {backend.value} has no package")
+    if package.active:
+        return _varlen  # which then runs these kernels, and as an operator of torch traces whole
+    try:
+        function = import_module(package.module).flash_attn_varlen_func
+    except (ImportError, AttributeError) as error:
+        raise BackendError(f"attention backend {backend.value} cannot be imported: {error}") from error
+    return partial(_flash_package, function, backend)
+
+
+def _flash_package(
+    function: Callable[..., Any],
+    backend: AttentionBackend,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    segments: Segments,
+    *,
+    scale: float,
+    dropout: float = 0.0,
+) -> Tensor:
+    options: dict[str, Any] = {"softmax_scale": scale, "causal": False}
+    if backend is AttentionBackend.FLASH_ATTENTION_2:
+        options["dropout_p"] = dropout
+    else:
+        _refuse_dropout(backend.value, dropout)
+    output = function(
+        query,
+        key,
+        value,
+        cu_seqlens_q=segments.cu_seqlens,
+        cu_seqlens_k=segments.cu_seqlens,
+        max_seqlen_q=segments.max_length,
+        max_seqlen_k=segments.max_length,
+        **options,
+    )
+    # Some versions return the softmax's normaliser beside it.
+    tokens: Tensor = output[0] if isinstance(output, tuple) else output
+    return tokens
+
+
+def _flex(
+    query: Tensor, key: Tensor, value: Tensor, segments: Segments, *, scale: float, dropout: float = 0.0
+) -> Tensor:
+    _refuse_dropout("flex_attention", dropout)
+    q, k, v = (tensor.transpose(0, 1).unsqueeze(0) for tensor in (query, key, value))
+    # Compiled it never holds all products of queries and keys. The CPU has it as a reference only.
+    plain = query.device.type == "cpu" or torch.compiler.is_compiling()
+    attend = cast(Callable[..., Tensor], flex_attention) if plain else _compiled_flex()
+    output = attend(q, k, v, block_mask=segments.block_mask, scale=scale)
+    return output[0].transpose(0, 1)
+
+
+@cache
+def _compiled_flex() -> Callable[..., Tensor]:
+    compiled: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True)
+    return compiled
+
+
+def _refuse_dropout(name: str, dropout: float) -> None:
+    if dropout:
+        raise BackendError(
+            f"attention backend {name} has no dropout, which training with attention_dropout {dropout} asks "
+            "for; sdpa and eager have"
+        )

@@ -1,0 +1,147 @@
+"""What a backend needs in order to run, as data, and why a given place does not have it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Where, and for what, attention is to run.
+
+    Attributes:
+        device_type: ``cpu``, ``cuda``, ...
+        capability: Compute capability of a CUDA device; (0, 0) elsewhere.
+        dtype: dtype of the parameters.
+        head_size: Width of one attention head.
+        packed: Whether images of different sizes share one sequence.
+        training: Whether gradients are needed.
+        model_class: transformers' class of a dense tower; None when it is not known.
+    """
+
+    device_type: str
+    capability: tuple[int, int]
+    dtype: torch.dtype
+    head_size: int
+    packed: bool = False
+    training: bool = False
+    model_class: type | None = None
+
+
+@dataclass(frozen=True)
+class FlashPackage:
+    """A package with flash-attention kernels.
+
+    Attributes:
+        distribution: Its name for pip: two of them share the module ``flash_attn``.
+        module: Where its ``flash_attn_varlen_func`` is.
+        torch_name: What ``torch.nn.attention.activate_flash_attention_impl`` calls it; empty: not at all.
+    """
+
+    distribution: str
+    module: str
+    torch_name: str = ""
+
+    @property
+    def installed(self) -> bool:
+        """Whether it can be imported, as far as can be told without importing it."""
+        try:
+            version(self.distribution)
+        except PackageNotFoundError:
+            return False
+        return find_spec(self.module.partition(".")[0]) is not None
+
+    @property
+    def active(self) -> bool:
+        """Whether torch's switch is set to it, so that torch's own attention runs its kernels."""
+        from torch.nn.attention import current_flash_attention_impl
+
+        return bool(self.torch_name) and current_flash_attention_impl() == self.torch_name
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a backend needs. What is left at its default does not matter to it.
+
+    Attributes:
+        merit: Why it is preferred to those behind it.
+        cuda_only: Whether it runs on nothing else.
+        cpu_reference: Whether other devices than CUDA have only a slow reference of it, for packed images
+            and without gradients.
+        packed_only: Whether it is for packed images alone.
+        half_only: Whether it takes float16 and bfloat16 alone.
+        capabilities: Major compute capabilities of CUDA devices; None for the second: all that come after.
+        head_sizes: Smallest and largest head size; None for the second: no largest one.
+        head_multiple: What the head size must be a multiple of, where images are packed.
+        package: The package with its kernels.
+        declared: Attribute by which a class of transformers declares support.
+    """
+
+    merit: str = ""
+    cuda_only: bool = False
+    cpu_reference: bool = False
+    packed_only: bool = False
+    half_only: bool = False
+    capabilities: tuple[int, int | None] = (0, None)
+    head_sizes: tuple[int, int | None] = (1, None)
+    head_multiple: int = 1
+    package: FlashPackage | None = None
+    declared: str = ""
+
+    def obstacle(self, situation: Situation) -> str | None:
+        """Why the backend cannot run there, as the rest of a sentence about it; None if it can."""
+        return self._place(situation) or self._values(situation) or self._code(situation)
+
+    def _place(self, situation: Situation) -> str | None:
+        device = situation.device_type
+        if self.packed_only and not situation.packed:
+            return "is for packed images; sdpa runs the same kernels on a batch"
+        if device != "cuda":
+            if self.cuda_only:
+                return f"runs on CUDA, not on {device}"
+            if self.cpu_reference and not situation.packed:
+                return f"is compiled for CUDA; on {device} it falls back to an unfused reference"
+            if self.cpu_reference and situation.training:
+                return f"has no backward pass on {device}"
+            return None
+        major, minor = situation.capability
+        if not _within(major, self.capabilities):
+            return f"needs a GPU of compute capability {_range(self.capabilities)}, not {major}.{minor}"
+        return None
+
+    def _values(self, situation: Situation) -> str | None:
+        dtype, size = str(situation.dtype).removeprefix("torch."), situation.head_size
+        if self.half_only and dtype not in ("float16", "bfloat16"):
+            return f"needs float16 or bfloat16, not {dtype}"
+        # What is not compiled has no bounds.
+        if not _within(size, self.head_sizes) and situation.device_type == "cuda":
+            return f"needs a head size of {_range(self.head_sizes)}, not {size}"
+        if situation.packed and size % self.head_multiple:
+            return f"needs a head size that is a multiple of {self.head_multiple}, not {size}"
+        return None
+
+    def _code(self, situation: Situation) -> str | None:
+        package, model_class = self.package, situation.model_class
+        if package is not None and not package.installed and not (situation.packed and package.active):
+            return f"needs the {package.distribution} package, which is not installed"
+        if self.declared and model_class is not None and not getattr(model_class, self.declared, False):
+            return f"is not supported by transformers' {model_class.__name__}"
+        return None
+
+
+def _within(value: int, bounds: tuple[int, int | None]) -> bool:
+    least, most = bounds
+    return least <= value and (most is None or value <= most)
+
+
+def _range(bounds: tuple[int, int | None]) -> str:
+    least, most = bounds
+    if most is None:
+        return f"at least {least}"
+    return f"{least}" if least == most else f"{least} to {most}"

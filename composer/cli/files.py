@@ -1,0 +1,56 @@
+"""The config files that PATHS of a command mean."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Paths = Annotated[
+    list[str],
+    typer.Argument(metavar="PATHS", help="YAML files, folders that are searched for them, or - for stdin."),
+]
+
+
+def files_of(paths: Iterable[str]) -> list[Path | None]:
+    """Every file once, in the order given; those of a folder sorted. None is standard input.
+
+    Raises:
+        typer.BadParameter: A path leads nowhere, or a folder holds no YAML file.
+    """
+    files: dict[Path | None, None] = {}
+    for path in paths:
+        if path == "-":
+            files[None] = None
+        elif os.path.isdir(path):
+            found = sorted(_below(path))
+            if not found:
+                raise typer.BadParameter(f"no .yaml or .yml file in {path!r}", param_hint="PATHS")
+            files.update(dict.fromkeys(found))
+        elif os.path.exists(path):
+            files[Path(path)] = None
+        else:
+            raise typer.BadParameter(f"no such file or folder: {path!r}", param_hint="PATHS")
+    return list(files)
+
+
+def read_stdin() -> bytes:
+    """Standard input, as much of it as decides whether it is too large."""
+    from ..schemas.nodes import MAX_BYTES
+
+    return sys.stdin.buffer.read(MAX_BYTES + 1)
+
+
+def count(number: int, noun: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _below(folder: str) -> Iterable[Path]:
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(parent, name) for name in names if name.endswith((".yaml", ".yml")))

@@ -1,0 +1,232 @@
+"""Gemma 4 (``Gemma4VisionModel``): rope over columns and rows, tokens pooled over squares of patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import InputError
+from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
+from .base import Shapes, VisionEncoderInfo, linear
+from .packed import PackedFamily, check_integers, check_pixels, refuse_unknown
+from .resize import ResizeRule, TokenBudget
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+_MAX_SOFT_TOKENS = 280
+"""The image processor's own default."""
+
+
+class Gemma4(PackedFamily):
+    """gemma4_vision. Patches of an image stand in raster order, and so do pooled tokens."""
+
+    model_type = "gemma4_vision"
+    model_class = "Gemma4VisionModel"
+    config_class = "Gemma4VisionConfig"
+    buffers = frozenset({"input_min", "input_max", "output_min", "output_max", "std_bias", "std_scale"})
+    image_processor = "Gemma4ImageProcessorPil"
+    tiny: ClassVar = {"num_key_value_heads": 4, "head_dim": 8, "patch_size": 2}
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info_with(self, encoder: Gemma4VisionEncoderConfig, resize: ResizeRule) -> VisionEncoderInfo:
+        return replace(
+            super().info_with(encoder, resize),
+            merge_size=encoder.pooling_kernel_size,
+            grid_multiple=encoder.pooling_kernel_size,
+            out_hidden_size=encoder.hidden_size,
+        )
+
+    def stem_shapes(self, encoder: Gemma4VisionEncoderConfig) -> Shapes:
+        values, width = 3 * encoder.patch_size**2, encoder.hidden_size
+        return {
+            **linear("patch_embedder.input_proj", values, width, bias=False),
+            "patch_embedder.position_embedding_table": (2, encoder.position_embedding_size, width),
+        }
+
+    def block_shapes(self, encoder: Gemma4VisionEncoderConfig) -> Shapes:
+        width, mlp_width, head = encoder.hidden_size, encoder.intermediate_size, encoder.head_dim
+        queries, keys = encoder.num_attention_heads * head, encoder.num_key_value_heads * head
+        projections = {
+            "self_attn.q_proj": (width, queries),
+            "self_attn.k_proj": (width, keys),
+            "self_attn.v_proj": (width, keys),
+            "self_attn.o_proj": (queries, width),
+            "mlp.gate_proj": (width, mlp_width),
+            "mlp.up_proj": (width, mlp_width),
+            "mlp.down_proj": (mlp_width, width),
+        }
+        shapes: Shapes = {"self_attn.q_norm.weight": (head,), "self_attn.k_norm.weight": (head,)}
+        for place in ("input", "post_attention", "pre_feedforward", "post_feedforward"):
+            shapes[f"{place}_layernorm.weight"] = (width,)
+        for name, (inputs, outputs) in projections.items():
+            shapes |= linear(f"{name}.linear", inputs, outputs, bias=False)
+            if encoder.use_clipped_linears:
+                bounds = ("input_min", "input_max", "output_min", "output_max")
+                shapes |= {f"{name}.{bound}": () for bound in bounds}
+        return shapes
+
+    def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes:
+        shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=False) or {}
+        if head and encoder.standardize:
+            shapes |= dict.fromkeys(self.head_modules(), (encoder.hidden_size,))
+        return shapes
+
+    def head_modules(self) -> tuple[str, ...]:
+        return ("std_bias", "std_scale")
+
+    def head_flops(self, encoder: Gemma4VisionEncoderConfig, num_tokens: int) -> int:
+        return 0  # a mean, and no matrix product
+
+    def resize_rule(self, encoder: Gemma4VisionEncoderConfig, processor: Any = None) -> TokenBudget:
+        tokens = _MAX_SOFT_TOKENS if processor is None else processor.max_soft_tokens
+        return TokenBudget(encoder.patch_size * encoder.pooling_kernel_size, tokens)
+
+    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+        return {"max_soft_tokens": _MAX_SOFT_TOKENS}
+
+    def image_processor_settings(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, Any]:
+        return {
+            "do_resize": True,
+            "patch_size": encoder.patch_size,
+            "pooling_kernel_size": encoder.pooling_kernel_size,
+        }
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+        """``pixel_values`` (images, patches, height x width x 3 of a patch), from 0 to 1 and padded at the
+        end, and ``image_position_ids`` (images, patches, 2), columns and rows, -1 for padding; or
+        ``pixel_position_ids``, as transformers' tower calls them. ``num_soft_tokens_per_image`` (images,)
+        follows from them and may be left out.
+        """
+        given = {name: value for name, value in inputs.items() if value is not None}
+        name = "pixel_position_ids" if "pixel_position_ids" in given else "image_position_ids"
+        refuse_unknown(info.model_type, given, ("pixel_values", name, "num_soft_tokens_per_image"))
+        pixels = check_pixels("pixel_values", given.get("pixel_values"))
+        values = info.num_channels * info.patch_size**2
+        shape = tuple(pixels.shape)
+        if len(shape) != 3 or shape[2] != values:
+            raise InputError(f"pixel_values must be (images, patches, {values}), not {shape}")
+        ids = check_integers(name, given.get(name))
+        if tuple(ids.shape) != (*shape[:2], 2):
+            raise InputError(f"{name} must be {(*shape[:2], 2)} to fit pixel_values, not {tuple(ids.shape)}")
+        if shape[0] and not shape[1]:
+            raise InputError(f"pixel_values are {shape}: nothing is in them")
+        grids = _grids(name, ids, info.grid_multiple) if shape[0] else ()
+        if "num_soft_tokens_per_image" in given:
+            counts = check_integers("num_soft_tokens_per_image", given["num_soft_tokens_per_image"]).tolist()
+            expected = [info.num_merged_tokens(grid) for grid in grids]
+            if counts != expected:
+                raise InputError(
+                    f"num_soft_tokens_per_image is {counts}, and {name} stands for {expected} tokens"
+                )
+        filled = (ids[..., 0] >= 0).to(pixels.device)
+        # Before a cast to the parameters' dtype, as in transformers: small values of bfloat16 are finer.
+        return 2 * (pixels[filled] - 0.5), grids
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "pixel_values": inputs["pixel_values"],
+            "pixel_position_ids": inputs["image_position_ids"],
+        }
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        import torch
+
+        from .layout import Layout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
+
+        config = model.config
+        for i, (_, rows, columns) in enumerate(grids):
+            if max(rows, columns) > config.position_embedding_size:
+                raise InputError(
+                    f"image {i} has {rows}x{columns} patches, and position_embedding_size is "
+                    f"{config.position_embedding_size}"
+                )
+        frequencies = rope_frequencies(config.head_dim // 2, config.rope_parameters["rope_theta"])
+        ids = patch_positions(grids).flip(1)  # columns first
+        axes = [cosines_and_sines(axis[:, None].float() * frequencies) for axis in ids.unbind(1)]
+        cosines, sines = (
+            torch.cat(tables, dim=1).to(device, dtype)[None] for tables in zip(*axes, strict=True)
+        )
+        squares = squares_of_patches(grids, config.pooling_kernel_size)
+        return Layout(
+            grids,
+            frames=frame_segments(grids, device),
+            rope=(cosines, sines),
+            positions=(ids.to(device)[None], squares.to(device)),
+        )
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        from torch.nn.functional import embedding
+
+        embedder = model.patch_embedder
+        by_column, by_row = embedder.position_embedding_table
+        columns, rows = layout.positions[0].unbind(-1)
+        return embedder.input_proj(pixels) + (embedding(columns, by_column) + embedding(rows, by_row))  # type: ignore[no-any-return]
+
+    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+        return {
+            "attention_mask": layout.frames,
+            "position_embeddings": layout.rope,
+            "position_ids": layout.positions[0],
+        }
+
+    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        return hidden_states.squeeze(0)
+
+    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        squares = hidden_states.squeeze(0)[layout.positions[1]]
+        pooled = squares.float().mean(dim=1).to(hidden_states.dtype)
+        scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # can leave the range of float16
+        if model.config.standardize:
+            scaled = (scaled - model.std_bias.float()) * model.std_scale.float()
+        return scaled.to(hidden_states.dtype)
+
+
+def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
+    """The grids whose patches stand at ``ids`` in raster order, at the front of each row."""
+    import torch
+
+    sizes = ids.amax(dim=1) + 1
+    columns, rows = (size[:, None] for size in sizes.unbind(1))
+    index = torch.arange(ids.shape[1], device=ids.device)
+    width = columns.clamp(min=1)
+    expected = torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=-1)
+    expected[index >= columns * rows] = -1
+    fits = (ids == expected).flatten(1).all(dim=1)
+    grids = torch.stack([rows[:, 0], columns[:, 0], fits], dim=1).tolist()
+    for i, (row_count, column_count, is_raster) in enumerate(grids):
+        if is_raster and not row_count:
+            raise InputError(f"{name}[{i}] is all -1: nothing is in it")
+        if not is_raster:
+            raise InputError(
+                f"{name}[{i}] must be the columns and rows of a rectangle of patches in raster order, from "
+                "(0, 0), then -1"
+            )
+        if row_count % multiple or column_count % multiple:
+            raise InputError(
+                f"{name}[{i}] stands for {row_count}x{column_count} patches: rows and columns must be "
+                f"multiples of {multiple}, which are pooled"
+            )
+    return tuple((1, row_count, column_count) for row_count, column_count, _ in grids)
+
+
+def squares_of_patches(grids: Sequence[Grid], side: int) -> Tensor:
+    """The patches of every pooled token, (pooled tokens, side * side), images and squares in raster order."""
+    import torch
+
+    from .layout import patch_positions
+
+    squares, start = [], 0
+    for grid in grids:
+        _, rows, columns = grid
+        row, column = patch_positions([grid], side).unbind(1)
+        squares.append(start + row * columns + column)
+        start += rows * columns
+    return torch.cat(squares).view(-1, side * side)

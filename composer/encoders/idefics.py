@@ -1,0 +1,157 @@
+"""What the vision towers of Idefics2, Idefics3 and SmolVLM have in common: inputs, positions and blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import InputError
+from ..schemas import EncoderConfig
+from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
+from .base import Shapes, VisionEncoderInfo, conv_patches, num_positions
+from .clip import clip_block
+from .packed import PackedFamily, check_mask, check_pixels, embed_patches, refuse_unknown
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+
+class Idefics(PackedFamily):
+    """The towers of Idefics2, Idefics3 and SmolVLM. Patches of an image stand in raster order."""
+
+    post_norm = "post_layernorm"
+    whole_patches: ClassVar[bool]
+    """Whether the model leaves out a patch that is padding in part."""
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def stem_shapes(self, encoder: IdeficsVisionEncoderConfig) -> Shapes:
+        return {
+            **conv_patches("embeddings.patch_embedding", encoder),
+            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.hidden_size),
+        }
+
+    def block_shapes(self, encoder: IdeficsVisionEncoderConfig) -> Shapes:
+        return clip_block(encoder.hidden_size, encoder.intermediate_size)
+
+    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+        # One picture stays one image, and the mask says where it ends.
+        return {"do_resize": True, "do_pad": True, "do_image_splitting": False}
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+        """``pixel_values`` (samples, images, channels, height, width), padded at the bottom and the right,
+        and ``pixel_attention_mask`` (samples, images, height, width); or both without ``samples``. Instead
+        of it, ``patch_attention_mask`` (..., rows, columns), which transformers' tower takes.
+
+        Images of all samples count as one batch. Where they have the axis of samples, an image whose mask
+        is empty fills up its sample and is left out. Without a mask no image has padding.
+        """
+        given = {name: value for name, value in inputs.items() if value is not None}
+        refuse_unknown(
+            info.model_type, given, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
+        )
+        pixels = check_pixels("pixel_values", given.get("pixel_values"))
+        shape, side = tuple(pixels.shape), info.patch_size
+        if len(shape) not in (4, 5) or shape[-3] != info.num_channels:
+            raise InputError(
+                f"pixel_values must be ([samples,] images, {info.num_channels}, height, width), not {shape}"
+            )
+        if min(shape[-2:]) < side:
+            raise InputError(
+                f"pixel_values of {shape[-1]}x{shape[-2]} pixels are smaller than one patch of {side}x{side}"
+            )
+        images = pixels.flatten(0, -4)
+        name, valid, empty = self._valid_patches(given, shape, side)
+        kept, grids = [], []
+        for i, (rows, columns, is_rectangle, is_empty) in enumerate(_rectangles(valid, empty)):
+            if is_empty and len(shape) == 5:
+                continue
+            if not is_rectangle:
+                raise InputError(f"{name} of image {i} marks no rectangle of patches at the upper left")
+            if not rows:
+                whole = f"whole patch of {side}x{side}" if self.whole_patches else "patch"
+                raise InputError(f"{name} of image {i} marks no {whole}: nothing is in it")
+            kept.append(i)
+            grids.append((1, rows, columns))
+        return images if len(kept) == len(images) else images[kept], tuple(grids)
+
+    def _valid_patches(
+        self, given: Mapping[str, Any], shape: tuple[int, ...], side: int
+    ) -> tuple[str, Tensor, Tensor]:
+        """The mask's name, its valid patches as (images, rows, columns), and which images it leaves out."""
+        import torch
+
+        batch, rows, columns = shape[:-3], shape[-2] // side, shape[-1] // side
+        if "pixel_attention_mask" in given and "patch_attention_mask" in given:
+            raise InputError("give pixel_attention_mask or patch_attention_mask, not both")
+        if "pixel_attention_mask" in given:
+            name = "pixel_attention_mask"
+            mask = check_mask(name, given[name], (*batch, *shape[-2:])).flatten(0, -3)
+            whole = mask[:, : rows * side, : columns * side]
+            by_patch = whole.reshape(-1, rows, side, columns, side)
+            valid = by_patch.all(dim=(2, 4)) if self.whole_patches else by_patch.any(dim=(2, 4))
+            return name, valid, ~mask.flatten(1).any(dim=1)
+        name = "patch_attention_mask"
+        everything = torch.ones((*batch, rows, columns), dtype=torch.bool)
+        valid = check_mask(name, given.get(name, everything), tuple(everything.shape)).flatten(0, -3)
+        return name, valid, ~valid.flatten(1).any(dim=1)
+
+    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        return {"pixel_values": inputs["pixel_values"].flatten(0, -4)}  # an image alone has no padding
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        from .layout import Layout, frame_segments
+
+        side = model.config.image_size // model.config.patch_size
+        return Layout(
+            grids, frames=frame_segments(grids, device), positions=(table_rows(grids, side).to(device),)
+        )
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        (rows,) = layout.positions
+        patches = embed_patches(model.embeddings.patch_embedding, pixels, layout.grids)
+        return (patches + model.embeddings.position_embedding(rows)).unsqueeze(0)  # type: ignore[no-any-return]
+
+    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+        return {"attention_mask": layout.frames}
+
+    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        return hidden_states.squeeze(0)
+
+
+def _rectangles(valid: Tensor, empty: Tensor) -> list[list[int]]:
+    """Rows and columns of each image's valid patches, whether they are all the valid ones, and ``empty``."""
+    import torch
+
+    rows, columns = valid[:, :, 0].sum(dim=1), valid[:, 0].sum(dim=1)
+    in_rows = torch.arange(valid.shape[1], device=valid.device) < rows[:, None]
+    in_columns = torch.arange(valid.shape[2], device=valid.device) < columns[:, None]
+    same = ((in_rows[:, :, None] & in_columns[:, None, :]) == valid).flatten(1).all(dim=1)
+    facts: list[list[int]] = torch.stack(
+        [rows, columns, same, empty], dim=1
+    ).tolist()  # one read of the device
+    return facts
+
+
+def table_rows(grids: Sequence[Grid], side: int) -> Tensor:
+    """The row of a ``side`` x ``side`` position table for every patch, (tokens,) int64.
+
+    Patches are spread evenly over the table, whatever their number.
+    """
+    import torch
+
+    boundaries = torch.arange(1 / side, 1.0, 1 / side)
+
+    def spread(length: int) -> Tensor:
+        # In float32 and in this order: another rounding would put patches on a boundary into another row.
+        places = torch.arange(length, dtype=torch.float32) * (1.0 / torch.tensor(length))
+        return torch.bucketize(places.clamp(max=1.0 - 1e-6), boundaries, right=True)
+
+    return torch.cat(
+        [(spread(rows)[:, None] * side + spread(columns)).flatten() for _, rows, columns in grids]
+    )

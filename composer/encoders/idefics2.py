@@ -1,0 +1,31 @@
+"""Idefics2 (``Idefics2VisionTransformer``): pictures at their own aspect ratio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schemas import EncoderConfig
+from .idefics import Idefics
+from .resize import EdgeBounds, FixedSize, ResizeRule
+
+
+class Idefics2(Idefics):
+    """idefics2_vision. What does not fill a patch is cut off."""
+
+    model_type = "idefics2_vision"
+    module = "transformers.models.idefics2.modeling_idefics2"
+    model_class = "Idefics2VisionTransformer"
+    config_class = "Idefics2VisionConfig"
+    image_processor = "Idefics2ImageProcessorPil"
+    whole_patches = True
+
+    def resize_rule(self, encoder: EncoderConfig, processor: Any = None) -> ResizeRule:
+        size = self.image_processor_defaults(encoder)["size"] if processor is None else processor.size
+        shortest, longest = size["shortest_edge"], size["longest_edge"]
+        if shortest and longest:
+            return EdgeBounds(shortest, longest, encoder.patch_size)
+        return FixedSize(size["width"], size["height"], encoder.patch_size)
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        longest = encoder.image_size
+        return {"size": {"shortest_edge": min(378, longest), "longest_edge": longest}}

@@ -1,0 +1,30 @@
+"""Idefics3 (``Idefics3VisionTransformer``): pictures, or tiles of them, as squares. Aria's tower too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..schemas import EncoderConfig
+from .idefics import Idefics
+from .resize import FixedSize
+
+
+class Idefics3(Idefics):
+    """idefics3_vision. A picture is not cut into tiles: all of it is resized to the square of one."""
+
+    model_type = "idefics3_vision"
+    model_class = "Idefics3VisionTransformer"
+    config_class = "Idefics3VisionConfig"
+    image_processor = "Idefics3ImageProcessorPil"
+    whole_patches = False
+
+    def resize_rule(self, encoder: EncoderConfig, processor: Any = None) -> FixedSize:
+        side = encoder.image_size if processor is None else processor.max_image_size["longest_edge"]
+        return FixedSize(side, side, encoder.patch_size)
+
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+        side = encoder.image_size
+        return {"size": {"longest_edge": 4 * side}, "max_image_size": {"longest_edge": side}}
+
+    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+        return super().image_processor_settings(encoder) | {"return_row_col_info": False}

@@ -1,0 +1,168 @@
+"""SigLIP 2 at native aspect ratio, "NaFlex" (``Siglip2VisionModel``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+from ..schemas.encoders.siglip2 import Siglip2VisionEncoderConfig
+from .base import Shapes, VisionEncoderInfo, linear
+from .clip import clip_block
+from .packed import PackedFamily, check_mask, check_pixels, refuse_unknown, rows_of_integers
+from .resize import PatchBudget
+from .siglip import pooling_flops, pooling_shapes
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .layout import Grid, Layout
+
+
+class SigLIP2(PackedFamily):
+    """siglip2_vision_model. Patches of an image stand in raster order."""
+
+    model_type = "siglip2_vision_model"
+    model_class = "Siglip2VisionModel"
+    config_class = "Siglip2VisionConfig"
+    post_norm = "post_layernorm"
+    head = "head"
+    head_field = "vision_use_head"
+    image_processor = "Siglip2ImageProcessorPil"
+
+    def stem_shapes(self, encoder: Siglip2VisionEncoderConfig) -> Shapes:
+        values = encoder.num_channels * encoder.patch_size**2
+        return {
+            **linear("embeddings.patch_embedding", values, encoder.hidden_size),
+            "embeddings.position_embedding.weight": (encoder.num_patches, encoder.hidden_size),
+        }
+
+    def block_shapes(self, encoder: Siglip2VisionEncoderConfig) -> Shapes:
+        return clip_block(encoder.hidden_size, encoder.intermediate_size)
+
+    def head_shapes(self, encoder: Siglip2VisionEncoderConfig) -> Shapes:
+        return pooling_shapes(encoder.hidden_size, encoder.intermediate_size)
+
+    def head_flops(self, encoder: Siglip2VisionEncoderConfig, num_tokens: int) -> int:
+        return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
+
+    def resize_rule(self, encoder: Siglip2VisionEncoderConfig, processor: Any = None) -> PatchBudget:
+        patches = encoder.num_patches if processor is None else processor.max_num_patches
+        return PatchBudget(encoder.patch_size, patches)
+
+    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+        return {"max_num_patches": encoder.num_patches}
+
+    def image_processor_settings(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, Any]:
+        return {"do_resize": True, "patch_size": encoder.patch_size}
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+        """``pixel_values`` (images, patches, height x width x channels of a patch), padded at the end,
+        ``pixel_attention_mask`` (images, patches), and ``spatial_shapes`` (images, 2), rows and columns of
+        patches.
+        """
+        import torch
+
+        names = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
+        refuse_unknown(info.model_type, inputs, names)
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
+        values = info.num_channels * info.patch_size**2
+        shape = tuple(pixels.shape)
+        if len(shape) != 3 or shape[2] != values:
+            raise InputError(f"pixel_values must be (images, patches, {values}), not {shape}")
+        sizes = rows_of_integers("spatial_shapes", inputs.get("spatial_shapes"), 2, "rows and columns")
+        if len(sizes) != shape[0]:
+            raise InputError(f"spatial_shapes has {len(sizes)} rows for {shape[0]} images in pixel_values")
+        for i, (rows, columns) in enumerate(sizes):
+            if min(rows, columns) < 1:
+                raise InputError(f"spatial_shapes[{i}] is {rows, columns}: nothing is in it")
+            if rows * columns > shape[1]:
+                raise InputError(
+                    f"spatial_shapes[{i}] is {rows}x{columns} patches, and pixel_values has {shape[1]}"
+                )
+        mask = check_mask("pixel_attention_mask", inputs.get("pixel_attention_mask"), shape[:2])
+        lengths = torch.tensor([rows * columns for rows, columns in sizes], device=mask.device)
+        filled = torch.arange(shape[1], device=mask.device) < lengths[:, None]
+        wrong = (mask != filled).any(dim=1).nonzero().flatten().tolist()
+        if wrong:
+            rows, columns = sizes[wrong[0]]
+            raise InputError(
+                f"pixel_attention_mask[{wrong[0]}] does not mark the first {rows * columns} patches, which "
+                f"spatial_shapes[{wrong[0]}] stands for"
+            )
+        return pixels[filled.to(pixels.device)], tuple((1, rows, columns) for rows, columns in sizes)
+
+    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+        from .layout import Layout, frame_segments
+
+        side = model.embeddings.position_embedding_size
+        return Layout(
+            grids,
+            frames=frame_segments(grids, device),
+            positions=tuple(part.to(device) for part in resized_table(grids, side)),
+        )
+
+    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+        from torch.nn.functional import embedding_bag
+
+        rows, weights, offsets = layout.positions
+        table = model.embeddings.position_embedding.weight
+        # Summed in float32 whatever the parameters are, as transformers does.
+        positions = embedding_bag(rows, table.float(), offsets, mode="sum", per_sample_weights=weights)
+        return (model.embeddings.patch_embedding(pixels) + positions.to(table.dtype)).unsqueeze(0)  # type: ignore[no-any-return]
+
+    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+        return {"attention_mask": layout.frames}
+
+    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+        return hidden_states.squeeze(0)
+
+    def pooled(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        import torch
+
+        lengths = [rows * columns for _, rows, columns in layout.grids]
+        images = torch.split(hidden_states.squeeze(0), lengths)
+        pooled: dict[int, Tensor] = {}
+        for length in dict.fromkeys(lengths):  # images of one length are a batch without padding
+            batch = [i for i, own in enumerate(lengths) if own == length]
+            pooled |= zip(batch, model.head(torch.stack([images[i] for i in batch])), strict=True)
+        return torch.stack([pooled[i] for i in range(len(images))])
+
+
+def resized_table(grids: Sequence[Grid], side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """How a ``side`` x ``side`` position table is resized to each grid: bilinearly, with antialiasing.
+
+    Returns:
+        Rows of the table, int64, and their weights, float32, those of one patch after those of another;
+        and where those of each patch begin, (tokens,) int64.
+    """
+    import torch
+
+    sizes = [(rows, columns) for _, rows, columns in grids]
+    resized = {size: _resized_to(size, side) for size in dict.fromkeys(sizes)}
+    rows, weights, counts = (torch.cat([resized[size][part] for size in sizes]) for part in range(3))
+    return rows, weights, counts.cumsum(0) - counts
+
+
+def _resized_to(size: tuple[int, int], side: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Rows of the table, their weights, and how many of them each patch in raster order has."""
+    by_row, by_column = (_filter(length, side) for length in size)
+    weights = (by_row[:, None, :, None] * by_column[None, :, None, :]).flatten(2).flatten(0, 1)
+    used = weights != 0
+    return used.nonzero()[:, 1], weights[used], used.sum(dim=1)
+
+
+def _filter(length: int, side: int) -> Tensor:
+    """Weights of ``side`` samples in each of ``length``, (length, side): triangles as wide as two samples of
+    the coarser of both, centres of the first and last half a sample inside the ends.
+    """
+    import torch
+
+    scale = torch.tensor(side, dtype=torch.float32) / length
+    centers = (torch.arange(length) + 0.5) * scale - 0.5
+    distances = (torch.arange(side) - centers[:, None]).abs()
+    weights = (1 - distances / scale.clamp(min=1)).clamp(min=0)
+    return weights / weights.sum(dim=1, keepdim=True)

@@ -1,0 +1,183 @@
+"""What encoding an image costs, from the plan or as it was measured. Loads no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..plan import Plan
+
+    FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+_FORMAT = "vision-composer costs 1"
+_FIELDS = ("seconds_per_image", "seconds_per_linear_flop", "seconds_per_attention_flop")
+
+
+class Measurement(NamedTuple):
+    """How long the encoder took for one image.
+
+    Attributes:
+        grid: Frames, patch rows and patch columns of the image.
+        seconds: Wall time of a forward of that image alone.
+    """
+
+    grid: tuple[int, int, int]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CostModel:
+    """The cost of an image: a share of its own, one linear in its tokens, and one of its pairs of tokens.
+
+    Without a calibration the cost is the plan's FLOPs, which counts windows of attention as windows. A
+    device takes longer for an operation of one kind than of another; :meth:`fit` learns that from times.
+
+    Attributes:
+        plan: The encoder's.
+        seconds_per_image: What every image costs, whatever its size.
+        seconds_per_linear_flop: Of projections, MLPs, patch embedding and head.
+        seconds_per_attention_flop: Of attention's two products.
+        measurements: What the model was fitted to; empty if it was not.
+    """
+
+    plan: Plan
+    seconds_per_image: float = 0.0
+    seconds_per_linear_flop: float = 1e-12
+    seconds_per_attention_flop: float = 1e-12
+    measurements: tuple[Measurement, ...] = field(default=(), repr=False)
+    _known: dict[tuple[int, int, int], int] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __call__(self, grid: tuple[int, int, int]) -> int:
+        """Picoseconds for an image or clip of a grid: an integer, so that it is the same on every machine."""
+        if grid not in self._known:
+            linear, attention = _flops(self._at_own_size, grid)
+            seconds = (
+                self.seconds_per_image
+                + self.seconds_per_linear_flop * linear
+                + self.seconds_per_attention_flop * attention
+            )
+            self._known[grid] = max(1, round(seconds * 1e12))
+        return self._known[grid]
+
+    @cached_property
+    def _at_own_size(self) -> Plan:
+        """The plan for images that were resized already."""
+        return replace(self.plan, info=replace(self.plan.info, resize=None))
+
+    @classmethod
+    def fit(cls, plan: Plan, measurements: Iterable[Measurement]) -> CostModel:
+        """The model that comes closest to times that were measured, by relative error.
+
+        Args:
+            plan: The encoder's.
+            measurements: Of images of several sizes, from small to as large as there will be.
+
+        Raises:
+            InputError: No two sizes, or a time that is not a positive number.
+        """
+        table = tuple(measurements)
+        for grid, seconds in table:
+            if len(grid) != 3 or min(grid) < 1 or not 0 < seconds < float("inf"):
+                raise InputError(f"{seconds} s for the grid {grid} is not a measurement")
+        if len({m.grid for m in table}) < 2:
+            raise InputError("a cost model needs measurements of at least two sizes of images")
+        own = cls(plan)._at_own_size
+        terms = np.array([(1.0, *_flops(own, m.grid)) for m in table])
+        image, linear, attention = _non_negative(terms, np.array([m.seconds for m in table]))
+        return cls(plan, image, linear, attention, table)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model and what it was fitted to as JSON, for ``parallel.cost_table``.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        table = {
+            "format": _FORMAT,
+            "encoder": _identity(self.plan),
+            **{name: getattr(self, name) for name in _FIELDS},
+            "measurements": [{"grid": list(m.grid), "seconds": m.seconds} for m in self.measurements],
+        }
+        try:
+            Path(path).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+    @classmethod
+    def load(cls, path: str | Path, plan: Plan) -> CostModel:
+        """Read a model that :meth:`save` wrote.
+
+        Raises:
+            InputError: The file cannot be read, is none of these, or is of another encoder.
+        """
+        try:
+            table: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+            if table["format"] != _FORMAT:
+                raise ValueError(f"format is {table['format']!r}")
+            image, linear, attention = (float(table[name]) for name in _FIELDS)
+            measurements = tuple(Measurement(tuple(m["grid"]), m["seconds"]) for m in table["measurements"])
+            encoder = table["encoder"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{path}: not a table of costs as bench --calibrate writes it: {error}"
+            ) from error
+        if not all(0 <= value < float("inf") for value in (image, linear, attention)):
+            raise InputError(f"{path}: costs are negative or infinite: {image}, {linear}, {attention}")
+        if encoder != _identity(plan):
+            raise InputError(f"{path}: was measured with {encoder}, and this encoder is {_identity(plan)}")
+        return cls(plan, image, linear, attention, measurements)
+
+
+def _identity(plan: Plan) -> dict[str, Any]:
+    """What the costs depend on, beside the machine."""
+    info = plan.info
+    return {
+        "model_type": info.model_type,
+        "hidden_size": info.hidden_size,
+        "patch_size": info.patch_size,
+        "num_blocks": plan.num_blocks,
+        "dtype": plan.dtype,
+    }
+
+
+def _flops(plan: Plan, grid: Sequence[int]) -> tuple[int, int]:
+    """Linear and attention FLOPs of an image or clip."""
+    frames, rows, columns = grid
+    size = (columns * plan.info.patch_size, rows * plan.info.patch_size)
+    total = plan.flops(*size)
+    if total is None:  # the generic adapter's images are all of one size
+        return frames * rows * columns, 0
+    attention = plan.attention_flops(size)
+    together = frames if plan.info.attends_across_frames else 1
+    return frames * (total - attention), frames * together * attention
+
+
+def _non_negative(terms: FloatArray, seconds: FloatArray) -> list[float]:
+    """Coefficients of least relative squares, none of them negative: the best of every choice of terms."""
+    best, coefficients = float("inf"), [0.0] * terms.shape[1]
+    weighted = terms / seconds[:, None]
+    scale = weighted.max(axis=0)
+    scale[scale == 0] = 1.0
+    for count in range(1, terms.shape[1] + 1):
+        for chosen in combinations(range(terms.shape[1]), count):
+            columns = list(chosen)
+            part = weighted[:, columns] / scale[columns]
+            solution = np.linalg.lstsq(part, np.ones(len(seconds)), rcond=None)[0]
+            error = float(np.square(part @ solution - 1).sum())
+            if (solution >= 0).all() and error < best * (1 - 1e-9):
+                best, coefficients = error, [0.0] * terms.shape[1]
+                for column, value in zip(columns, solution / scale[columns], strict=True):
+                    coefficients[column] = float(value)
+    return coefficients

@@ -1,0 +1,175 @@
+"""The processes that share the work, and how they agree on what they run and that all went well."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+import torch.distributed as dist
+
+from ..errors import DistributedError, InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch.distributed import ProcessGroup
+    from torch.distributed.device_mesh import DeviceMesh
+
+T = TypeVar("T")
+
+_REPORT_BYTES = 2048
+"""Size of a report on the wire: fixed, so that ranks that disagree on all else still exchange it."""
+_MESSAGE_CHARACTERS = 400
+
+
+def resolve_group(group: ProcessGroup | DeviceMesh | None) -> ProcessGroup | None:
+    """The process group to share work in; None where there is nobody to share with.
+
+    Args:
+        group: A process group, a device mesh of one dimension, or None for all processes.
+
+    Raises:
+        InputError: A mesh of several dimensions, or a group that this process is not in.
+    """
+    if not (dist.is_available() and dist.is_initialized()):
+        if group is not None:
+            raise InputError("a process group was given, but torch.distributed is not initialised")
+        return None
+    if isinstance(group, dist.device_mesh.DeviceMesh):
+        if group.ndim != 1:
+            names = f" ({', '.join(group.mesh_dim_names)})" if group.mesh_dim_names else ""
+            raise InputError(f"the device mesh has {group.ndim} dimensions{names}; take one, as mesh['dp']")
+        group = group.get_group()
+    resolved = group if group is not None else dist.group.WORLD
+    if resolved is None or dist.get_rank(resolved) < 0:
+        raise InputError("this process is not in the process group that was given")
+    return resolved if dist.get_world_size(resolved) > 1 else None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a rank tells the others before data moves.
+
+    Attributes:
+        facts: What must be the same on every rank: name -> value or digest.
+        error: Why this rank cannot go on; empty if it can.
+        count: Images that the rank encoded.
+        dtype: dtype of its features, as torch names it; empty without features.
+        shape: Axes of its features behind the first.
+        requires_grad: Whether gradients must flow back through its features.
+    """
+
+    facts: dict[str, str] = field(default_factory=dict)
+    error: str = ""
+    count: int = 0
+    dtype: str = ""
+    shape: tuple[int, ...] = ()
+    requires_grad: bool = False
+
+    def to_bytes(self) -> bytes:
+        shown = "".join(c if c.isprintable() else " " for c in self.error[:_MESSAGE_CHARACTERS])
+        text = json.dumps(asdict(self) | {"error": shown}, ensure_ascii=False)
+        return text.encode(errors="replace").ljust(_REPORT_BYTES)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Report:
+        fields = json.loads(data)
+        return cls(**fields | {"shape": tuple(fields["shape"])})
+
+
+def together(
+    group: ProcessGroup, work: Callable[[], tuple[T, Report]], *, what: str
+) -> tuple[T, list[Report]]:
+    """Run ``work`` on every rank, and raise on all of them if it failed on one.
+
+    Every rank must call this; it takes one collective of a fixed size.
+
+    Args:
+        group: The ranks.
+        work: What to do here; returns its result, and what the others should know.
+        what: What it is called in errors, such as ``encode images``.
+
+    Returns:
+        The result, and the reports by rank.
+
+    Raises:
+        DistributedError: Another rank failed or is gone, or the facts of two ranks differ.
+        Exception: What ``work`` raised here, once the others know.
+    """
+    failure: Exception | None = None
+    try:
+        result, report = work()
+    except Exception as error:  # whatever it is, the others must not wait for this rank
+        failure = error
+        report = Report(error=_describe(error))
+    try:
+        reports = _exchange(group, report, what)
+    except DistributedError:
+        if failure is None:
+            raise
+    if failure is not None:
+        raise failure
+    _check_failures(reports, what)
+    _check_facts(reports, what)
+    return result, reports
+
+
+@contextmanager
+def lost_ranks_named(group: ProcessGroup, what: str) -> Iterator[None]:
+    """Turn what a broken collective raises into one of our errors."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise DistributedError(
+            f"rank {dist.get_rank(group)} of {dist.get_world_size(group)} could not {what}: another rank is "
+            f"gone or does not answer ({str(error).partition(chr(10))[0][:_MESSAGE_CHARACTERS]})"
+        ) from error
+
+
+def backend_of(group: ProcessGroup, device_type: str) -> str | None:
+    """Name of the group's backend for tensors on a type of device; None if it has none."""
+    pairs = (pair.split(":") for pair in dist.get_backend_config(group).split(","))
+    return {pair[0]: pair[-1] for pair in pairs}.get(device_type)
+
+
+def control_device(group: ProcessGroup) -> torch.device:
+    """Where small messages go: the CPU if the group has a backend there, which spares the device a sync."""
+    if backend_of(group, "cpu") is not None:
+        return torch.device("cpu")
+    return torch.device(torch.accelerator.current_accelerator() or "cpu")
+
+
+def _exchange(group: ProcessGroup, report: Report, what: str) -> list[Report]:
+    ranks, device = dist.get_world_size(group), control_device(group)
+    mine = torch.frombuffer(bytearray(report.to_bytes()), dtype=torch.uint8).to(device)
+    everyone = [torch.zeros_like(mine) for _ in range(ranks)]
+    with lost_ranks_named(group, what):
+        dist.all_gather(everyone, mine, group=group)
+        rows: list[list[int]] = torch.stack(everyone).tolist()
+    return [Report.from_bytes(bytes(row)) for row in rows]
+
+
+def _describe(error: Exception) -> str:
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {error}{notes}"
+
+
+def _check_failures(reports: Sequence[Report], what: str) -> None:
+    failed = [f"rank {rank}: {report.error}" for rank, report in enumerate(reports) if report.error]
+    if failed:
+        raise DistributedError(f"could not {what}: {'; '.join(failed)}")
+
+
+def _check_facts(reports: Sequence[Report], what: str) -> None:
+    for rank, report in enumerate(reports):
+        for name in {**reports[0].facts, **report.facts}:
+            here, there = reports[0].facts.get(name), report.facts.get(name)
+            if here != there:
+                raise DistributedError(
+                    f"could not {what}: rank {rank} has another {name} than rank 0 ({there} and {here}); "
+                    "all ranks must be given the same"
+                )

@@ -1,0 +1,54 @@
+"""SigLIP 2's vision tower at native aspect ratio (NaFlex): ``Siglip2VisionConfig`` of transformers."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import ClassVar, Literal
+
+from pydantic_core import InitErrorDetails
+
+from ..base import problem
+from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+
+
+class Siglip2VisionEncoderConfig(EncoderConfig):
+    """SigLIP 2 NaFlex ViT: images of any aspect ratio, resized positions, an attention-pooling head."""
+
+    packed: ClassVar[bool] = True
+
+    model_type: Literal["siglip2_vision_model"]
+    hidden_size: Count = 768
+    """Width of a token inside the encoder."""
+    intermediate_size: Count = 3072
+    """Width of the MLP inside a block."""
+    num_hidden_layers: Count = 12
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    num_attention_heads: Count = 12
+    """Attention heads per block; must divide hidden_size."""
+    num_channels: Count = 3
+    """Colour channels of the input."""
+    patch_size: SquareSize = 16
+    """Side in pixels of a square patch."""
+    hidden_act: Activation = "gelu_pytorch_tanh"
+    """Activation of the MLP."""
+    layer_norm_eps: Epsilon = 1e-6
+    """Epsilon of every LayerNorm."""
+    attention_dropout: Probability = 0.0
+    """Dropout on attention weights, in training only."""
+    vision_use_head: bool = True
+    """Whether the checkpoint carries the attention-pooling head; most VLMs leave it out."""
+    num_patches: Count = 256
+    """Rows of the position table, a square grid that is resized to that of each image."""
+
+    @property
+    def has_head(self) -> bool:
+        return self.vision_use_head
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = super()._check()
+        if isqrt(self.num_patches) ** 2 != self.num_patches:
+            message = (
+                f"{self.num_patches} is no square: the position table is a grid of as many rows as columns"
+            )
+            problems.append(problem("VC208", message, "num_patches", value=self.num_patches))
+        return problems

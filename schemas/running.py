@@ -1,0 +1,76 @@
+"""How a tower runs: spread over processes, and in training. Blocks of the root config."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from .base import ConfigModel, did_you_mean, invalid, problem
+
+_BLOCKS = re.compile(r"blocks\[:([1-9][0-9]{0,5})\]")
+_PART = r"^(all|stem|blocks\[:[1-9][0-9]{0,5}\])$"
+
+
+def _known_part(value: str) -> str:
+    if not re.fullmatch(_PART, value):
+        hint = did_you_mean(value, ("all", "stem", "blocks[:1]"))
+        message = f"expected all, stem, or blocks[:k] for the first k blocks, got {value!r}{hint}"
+        raise PydanticCustomError("VC104", "{message}", {"message": message})
+    return value
+
+
+FrozenPart = Annotated[str, AfterValidator(_known_part), WithJsonSchema({"type": "string", "pattern": _PART})]
+"""``all``, ``stem``, or ``blocks[:k]`` for the first k blocks."""
+
+
+class ParallelConfig(ConfigModel):
+    """How images are spread over the processes of torch.distributed."""
+
+    mode: Literal["data"]
+    """``data``: every rank holds the whole tower and encodes some of the images."""
+    inputs: Literal["replicated", "sharded"] = "replicated"
+    """``replicated``: every rank is called with the whole batch, and images are dealt. ``sharded``: with
+    images of its own, which it encodes itself."""
+    balance: Literal["cost", "patches", "none"] = "cost"
+    """How images are dealt: ``cost`` (estimated operations or times), ``patches`` (their numbers), ``none``
+    (in the order of the batch)."""
+    cost_table: Annotated[str, Field(min_length=1)] | None = None
+    """File of measured costs to balance by; a path in a YAML file is relative to it. null: operations."""
+    gather: Literal["all", "none"] = "all"
+    """``all``: every rank returns all features. ``none``: those of the images that it encoded."""
+    weights: Literal["node", "broadcast"] = "node"
+    """``node``: one process of every machine reads the weights first, the others from its cache.
+    ``broadcast``: rank 0 alone reads and sends them."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.inputs == "sharded" and "balance" in self.model_fields_set:
+            message = "with inputs: sharded every rank encodes its own images; leave this out"
+            raise invalid("parallel", problem("VC104", message, "balance", value=self.balance))
+        if self.cost_table is not None and (self.balance != "cost" or self.inputs == "sharded"):
+            message = "is read for balance: cost only; leave this out"
+            raise invalid("parallel", problem("VC104", message, "cost_table", value=self.cost_table))
+        return self
+
+
+class TrainingConfig(ConfigModel):
+    """What is trained, and how; without effect in inference."""
+
+    freeze: Annotated[tuple[FrozenPart, ...], Field(strict=False)] = ()
+    """Parts without gradients: ``stem``, ``blocks[:k]`` (the first k blocks), ``all``; one, or a list."""
+    gradient_checkpointing: bool = False
+    """Compute the blocks' activations again in the backward pass instead of keeping them."""
+
+    @field_validator("freeze", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value  # a list everywhere but in what is written
+
+    @property
+    def frozen_blocks(self) -> int:
+        """How many of the first blocks are frozen by ``blocks[:k]``."""
+        matches = map(_BLOCKS.fullmatch, self.freeze)
+        return max((int(match[1]) for match in matches if match), default=0)

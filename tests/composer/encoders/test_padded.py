@@ -1,0 +1,220 @@
+"""Every family that transformers runs padded against transformers itself, and the laws of packing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import padded
+import pytest
+import tiny
+import torch
+from padded import DEPTH, SHAPES, Batch, Theirs, batch_of, reference
+from safetensors import safe_open
+
+from vision_composer import compose, plan
+from vision_composer.errors import WeightsError
+
+NAMES = list(tiny.PADDED)
+LAYERS = [None, [-2], [0], [-1], [3, 1], [4, 0, 0]]
+
+each_family = pytest.mark.parametrize("name", NAMES)
+each_normed = pytest.mark.parametrize("name", [name for name in NAMES if padded.has_post_norm(name)])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("checkpoints")
+    return {name: tiny.save(reference(name), root / name.replace("/", "-")) for name in NAMES}
+
+
+def config(name: str, folders: dict[str, Path], **keys: Any) -> dict[str, Any]:
+    return {"schema": 1, "encoder": tiny.PADDED[name], "weights": {"source": str(folders[name])}, **keys}
+
+
+def run(encoder: Any, batch: Batch) -> tuple[torch.Tensor, ...]:
+    with torch.no_grad():
+        return encoder(**batch)
+
+
+def close(got: Any, want: Any) -> None:
+    for mine, theirs in zip(got, want, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+
+
+# --- against transformers -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layers", LAYERS, ids=str)
+@each_family
+def test_output_equals_transformers(name: str, layers: list[int] | None, folders: dict[str, Path]) -> None:
+    encoder = compose(config(name, folders, select_layers=layers))
+    for shapes in SHAPES:
+        batch = batch_of(name, shapes)
+        got, theirs = run(encoder, batch), Theirs(name, batch)
+        if layers is None:
+            close(got, theirs.last)
+        else:
+            chosen = [theirs.states[k] for k in layers]
+            close(got, [torch.cat(states, dim=-1) for states in zip(*chosen, strict=True)])
+        square = encoder.info.merge_size**2 if layers is not None else 1
+        assert [len(part) for part in got] == [h * w * square for h, w in shapes]
+        assert all(part.is_contiguous() for part in got)
+        assert {part.shape[1] for part in got} == {encoder.plan.output_width}
+
+
+@pytest.mark.parametrize(
+    ("post_norm", "layers", "normed"),
+    [("none", [-1, 2], []), ("last", [2, -1], [DEPTH]), ("each", [2, 4], [2, 4]), ("auto", [-1], [])],
+)
+@each_normed
+def test_post_norm(
+    name: str, post_norm: str, layers: list[int], normed: list[int], folders: dict[str, Path]
+) -> None:
+    batch = batch_of(name, SHAPES[1])
+    theirs, norm = Theirs(name, batch), reference(name).post_layernorm
+    want = []
+    for image in range(len(SHAPES[1])):
+        states = {k % (DEPTH + 1): theirs.states[k][image] for k in layers}
+        with torch.no_grad():
+            want.append(torch.cat([norm(h) if k in normed else h for k, h in states.items()], dim=-1))
+    close(run(compose(config(name, folders, select_layers=layers, post_norm=post_norm)), batch), want)
+
+
+def test_the_pooling_head_equals_transformers(folders: dict[str, Path]) -> None:
+    name = "siglip2_vision_model"
+    encoder = compose(config(name, folders, head=True))
+    for shapes in SHAPES:
+        batch = batch_of(name, shapes)
+        got = run(encoder, batch)
+        assert {part.shape for part in got} == {(1, 32)}
+        close(torch.cat(got), Theirs(name, batch).pooled)
+    assert encoder.plan.num_tokens(123, 45) == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@each_family
+def test_half_precision_is_as_close_as_transformers_own(
+    name: str, dtype: torch.dtype, folders: dict[str, Path]
+) -> None:
+    batch = batch_of(name, SHAPES[1])
+    exact = Theirs(name, batch).last
+    half = type(reference(name)).from_pretrained(folders[name], dtype=dtype).eval()
+    with torch.no_grad():
+        scale = max(float(image.abs().max()) for image in exact)
+        theirs = Theirs(name, dict(batch, pixel_values=_cast(name, batch, dtype)), half).last
+        ours = run(compose(config(name, folders), dtype=dtype), batch)
+    for mine, other, truth in zip(ours, theirs, exact, strict=True):
+        assert mine.dtype is dtype
+        bound = 2 * float((other.float() - truth).abs().max()) + 0.01 * scale
+        assert float((mine.float() - truth).abs().max()) <= bound
+
+
+def _cast(name: str, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
+    """Pixels for transformers' tower: those of Idefics do not cast them themselves."""
+    pixels = batch["pixel_values"]
+    return pixels.to(dtype) if name.startswith(("idefics", "smolvlm")) else pixels
+
+
+# --- packing ------------------------------------------------------------------------------------------
+
+
+@each_family
+def test_images_do_not_see_each_other(name: str, folders: dict[str, Path]) -> None:
+    selections: list[dict[str, Any]] = [{}, {"select_layers": [-1]}]
+    if name == "siglip2_vision_model":
+        selections.append({"head": True})
+    for keys in selections:
+        encoder = compose(config(name, folders, **keys))
+        batch = batch_of(name, SHAPES[1])
+        axis = 1 if name.startswith(("idefics", "smolvlm")) else 0
+        together = run(encoder, batch)
+        for i, part in enumerate(together):
+            close([part], run(encoder, {key: value.narrow(axis, i, 1) for key, value in batch.items()}))
+        dirty = dict(batch, pixel_values=batch["pixel_values"].clone())
+        dirty["pixel_values"].select(axis, 1)[:] = torch.nan
+        got = run(encoder, dirty)
+        close(got[:1] + got[2:], together[:1] + together[2:])
+        assert got[1].isnan().all()
+
+
+@each_family
+def test_layouts_made_in_inference_mode_are_good_for_training(name: str, folders: dict[str, Path]) -> None:
+    encoder = compose(config(name, folders))
+    batch = batch_of(name, SHAPES[1])
+    with torch.inference_mode():
+        encoder(**batch)
+    torch.cat([part.flatten() for part in encoder(**batch)]).sum().backward()
+
+
+@each_family
+def test_position_tables_train_after_the_layout_is_cached(name: str, folders: dict[str, Path]) -> None:
+    encoder = compose(config(name, folders, select_layers=[0]))
+    batch = batch_of(name, SHAPES[2])
+    before = run(encoder, batch)
+    table = next(p for path, p in encoder.named_parameters() if "position_embedding" in path)
+    with torch.no_grad():
+        table.zero_()
+    assert not torch.allclose(run(encoder, batch)[0], before[0])
+
+
+# --- only what is used --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        *((name, keys) for name in NAMES for keys in ({}, {"select_layers": [0]}, {"select_layers": [2]})),
+        ("idefics3_vision", {"select_layers": [1], "post_norm": "each"}),
+        ("siglip2_vision_model", {"select_layers": [1], "post_norm": "each"}),
+        ("siglip2_vision_model", {"head": True}),
+    ],
+    ids=str,
+)
+def test_only_what_is_used_exists_and_all_of_it_trains(
+    name: str, keys: dict[str, Any], folders: dict[str, Path]
+) -> None:
+    encoder = compose(config(name, folders, **keys))
+    planned = plan(config(name, folders, **keys))
+    assert len(encoder.blocks) == max(keys.get("select_layers", [DEPTH]))
+    encoder.train()
+    sum(part.square().sum() for part in encoder(**batch_of(name, SHAPES[1]))).backward()  # type: ignore[union-attr]
+    assert [path for path, parameter in encoder.named_parameters() if parameter.grad is None] == []
+    assert all(bool(parameter.grad.isfinite().all()) for parameter in encoder.parameters())  # type: ignore[union-attr]
+    with safe_open(folders[name] / "model.safetensors", framework="pt") as file:
+        saved = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    assert planned.shapes is not None
+    assert planned.shapes.items() <= saved.items()
+    assert planned.shapes.keys() == encoder.model.state_dict().keys()
+    assert sum(parameter.numel() for parameter in encoder.parameters()) == planned.num_parameters
+
+
+@pytest.mark.parametrize(("bound", "refused"), [(torch.inf, False), (torch.nan, True)])
+def test_bounds_of_a_clamp_may_be_infinite(bound: float, refused: bool, tmp_path: Path) -> None:
+    name = "gemma4_vision/clipped"
+    model = tiny.reference(tiny.PADDED[name])
+    for path, buffer in model.named_buffers():
+        if path.endswith("_max"):
+            buffer.fill_(bound)
+    keys = config(name, {name: tiny.save(model, tmp_path)})
+    if refused:
+        with pytest.raises(WeightsError, match="holds NaN"):
+            compose(keys)
+    else:
+        batch = batch_of(name, SHAPES[1])
+        close(run(compose(keys), batch), Theirs(name, batch, model).last)
+
+
+@pytest.mark.parametrize("layers", [[-2, 0], None], ids=str)
+@each_family
+def test_saved_towers_come_back(
+    name: str, layers: list[int] | None, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    encoder = compose(config(name, folders, select_layers=layers))
+    encoder.save(tmp_path)
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        assert set(file.keys()) == set(encoder.plan.shapes or ())
+    again = compose(tmp_path)
+    batch = batch_of(name, SHAPES[1])
+    assert all(torch.equal(a, b) for a, b in zip(run(again, batch), run(encoder, batch), strict=True))
+    assert again.info == encoder.info

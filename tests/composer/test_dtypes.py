@@ -1,0 +1,139 @@
+"""Towers in half precision: transformers' features in the same dtype, and no other dtype in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from torch import Tensor
+
+from vision_composer import compose
+from vision_composer.encoders import FAMILIES
+
+DTYPES = [torch.bfloat16, torch.float16]
+LAYERS = [None, [-1], [1, 3]]
+GRIDS = [(1, 2, 3), (1, 5, 7), (2, 1, 4), (1, 2, 3)]
+
+each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+
+def name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def close(got: Tensor, want: Tensor) -> None:
+    """Equal up to the rounding of a few operations in another order."""
+    assert got.dtype == want.dtype
+    ulp = torch.finfo(got.dtype).eps
+    torch.testing.assert_close(got, want, rtol=4 * ulp, atol=4 * ulp * float(want.abs().max()))
+
+
+def packed_batch(encoder: dict[str, Any], info: Any) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    if encoder["model_type"] == "pixtral":
+        sizes = torch.tensor(
+            [(rows * info.patch_size, columns * info.patch_size) for _, rows, columns in GRIDS]
+        )
+        pixels = torch.randn(len(GRIDS), 3, *sizes.amax(0).tolist(), generator=generator)
+        return {"pixel_values": pixels, "image_sizes": sizes}
+    grid_thw = torch.tensor(GRIDS) * torch.tensor([1, info.merge_size, info.merge_size])
+    values = 3 * info.temporal_patch_size * info.patch_size**2
+    pixels = torch.randn(int(grid_thw.prod(1).sum()), values, generator=generator)
+    return {"pixel_values": pixels, "image_grid_thw": grid_thw}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """name -> transformers' tiny model and a folder with its float32 weights."""
+    root = tmp_path_factory.mktemp("checkpoints")
+    made: dict[str, Any] = {}
+
+    def of(name: str) -> Any:
+        if name not in made:
+            encoder = {**tiny.ENCODERS, **tiny.PACKED}[name]
+            folder = tiny.save(tiny.reference(encoder), root / name.replace("/", "-"))
+            made[name] = (encoder, folder)
+        return made[name]
+
+    return of
+
+
+def reference(encoder: dict[str, Any], folder: Any, dtype: torch.dtype) -> Any:
+    """transformers' own model in that dtype, loaded as its users do."""
+    family = FAMILIES[encoder["model_type"]]
+    model_class = family.transformers_class(None)
+    return model_class.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
+
+
+@pytest.mark.parametrize("layers", LAYERS, ids=str)
+@each_dtype
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_dense_features_equal_transformers(
+    name: str, dtype: torch.dtype, layers: list[int] | None, folders: Any
+) -> None:
+    encoder, folder = folders(name)
+    weights = {"source": str(folder), "dtype": name_of(dtype)}
+    tower = compose({"schema": 1, "encoder": encoder, "weights": weights, "select_layers": layers})
+    pixel_values = tiny.pixels(encoder)
+    model = reference(encoder, folder, dtype)
+    with torch.no_grad():
+        got = tower(pixel_values=pixel_values)
+        if layers is None:
+            want = model(pixel_values=pixel_values.to(dtype)).last_hidden_state
+        else:
+            states = tiny.hidden_states(model, pixel_values.to(dtype))
+            want = torch.cat([states[layer] for layer in layers], dim=-1)
+    assert name_of(got.dtype) == tower.plan.dtype
+    close(got, want)
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@each_dtype
+@pytest.mark.parametrize("name", tiny.PACKED)
+def test_packed_features_equal_transformers(
+    name: str, dtype: torch.dtype, backend: str, folders: Any
+) -> None:
+    encoder, folder = folders(name)
+    weights = {"source": str(folder), "dtype": name_of(dtype)}
+    tower = compose({"schema": 1, "encoder": encoder, "weights": weights, "attn_backend": backend})
+    batch = packed_batch(encoder, tower.info)
+    model = reference(encoder, folder, dtype)
+    pixels = batch["pixel_values"].to(dtype)
+    with torch.no_grad():
+        got = tower(**batch)
+        if "image_sizes" in batch:
+            want = model(pixels, image_sizes=batch["image_sizes"]).last_hidden_state[0]
+        else:
+            output = model(pixels, grid_thw=batch["image_grid_thw"])
+            want = torch.cat([output.pooler_output, *getattr(output, "deepstack_features", [])], dim=-1)
+    assert {name_of(part.dtype) for part in got} == {tower.plan.dtype}
+    close(torch.cat(got), want)
+
+
+@each_dtype
+@pytest.mark.parametrize("name", [*tiny.ENCODERS, *tiny.PACKED])
+def test_blocks_attention_and_norms_keep_the_dtype(name: str, dtype: torch.dtype) -> None:
+    """No module hands on another dtype than the parameters', from the first block to the output."""
+    encoder = {**tiny.ENCODERS, **tiny.PACKED}[name]
+    tower = compose({"schema": 1, "encoder": encoder, "weights": {"dtype": name_of(dtype)}})
+    strays: list[str] = []
+
+    def watch(path: str) -> Any:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.is_floating_point() and output.dtype != dtype:
+                strays.append(f"{path}: {output.dtype}")
+
+        return hook
+
+    for block in tower.blocks:
+        for path, module in block.named_modules():
+            module.register_forward_hook(watch(path or "block"))
+    packed = tower.info.packed
+    inputs = packed_batch(encoder, tower.info) if packed else {"pixel_values": tiny.pixels(encoder)}
+    with torch.no_grad():
+        outputs = tower(**inputs)
+    assert strays == []
+    assert {part.dtype for part in outputs} == {dtype}
+    assert {parameter.dtype for parameter in tower.parameters()} == {dtype}
