@@ -102,9 +102,10 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
         raise _error("model_type", message)
     reading = _READINGS[model_type]
-    if vision.get("model_type") == model_type:  # on the hub some name the whole model here
+    # On the hub some name the whole model here, and the oldest transformers leaves it empty.
+    if vision.get("model_type") in (model_type, "", None):
         vision = {**vision, "model_type": reading.tower}
-    encoder = _encoder({**vision, "model_type": vision.get("model_type") or reading.tower})
+    encoder = _encoder(vision)
     selection = _selection(fields, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)

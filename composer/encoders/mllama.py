@@ -51,8 +51,14 @@ class Mllama(EncoderFamily):
     config_class = "MllamaVisionConfig"
     blocks = "transformer.layers"
     post_norm = "layernorm_post"
-    attention_backends: ClassVar = ("sdpa", "eager")
+    attention_backends: ClassVar = ("sdpa", "eager")  # the others take no mask of numbers
     image_processor = "MllamaImageProcessorPil"
+    tiny: ClassVar = {
+        "attention_heads": 4,
+        "image_size": 16,
+        "num_global_layers": 2,
+        "intermediate_layers_indices": [2, 0],
+    }
 
     # --- facts ----------------------------------------------------------------------------------------
 

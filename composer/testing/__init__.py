@@ -20,10 +20,11 @@ import torch
 from pydantic import ValidationError
 
 from ..encoders import family_of
+from ..encoders.mllama import Mllama
 from ..encoders.packed import PackedFamily
 from ..errors import ConformanceError, InputError
 from ..schemas import EncoderConfig, GenericEncoderConfig, encoder_config
-from . import dense, packed
+from . import dense, packed, tiled
 
 _TINY = {
     "hidden_size": 32,
@@ -65,7 +66,8 @@ def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
     """
     config = _config(encoder)
     family = family_of(config)
-    subject_class, properties = packed.CHECKS if isinstance(family, PackedFamily) else dense.CHECKS
+    kind = packed if isinstance(family, PackedFamily) else tiled if isinstance(family, Mllama) else dense
+    subject_class, properties = kind.CHECKS
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         with _checking(config, next(iter(properties))):
