@@ -56,7 +56,7 @@ def batches(name: str, encoder: ComposedVisionEncoder) -> Iterator[dict[str, Ten
             yield {"pixel_values": tiny.pixels(tiny.ENCODERS[name], images=len(grids))}
         elif name.startswith("pixtral"):
             yield padded(encoder, grids)
-        elif name.startswith("qwen"):
+        elif name in tiny.PACKED:
             yield patches(encoder, grids)
         elif grids:
             sizes = [(w * 40, h * 30) for _, h, w in grids]
@@ -73,9 +73,9 @@ def padded(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]]
 
 def patches(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
     """Images and clips of merged tokens, as rows of patches."""
-    info, merge = encoder.info, encoder.info.merge_size
+    info, merge = encoder.info, encoder.info.grid_multiple
     thw = torch.tensor([(t, h * merge, w * merge) for t, h, w in grids], dtype=torch.int64).view(-1, 3)
-    rows = noise(int(thw.prod(1).sum()), 3 * info.temporal_patch_size * info.patch_size**2)
+    rows = noise(int(thw.prod(1).sum()), *encoder.family.patch_shape(info))  # type: ignore[operator]
     return {"pixel_values": rows, "image_grid_thw": thw}
 
 
@@ -108,7 +108,9 @@ def poisoned_memory() -> Iterator[None]:
 
 def every_family() -> None:
     with poisoned_memory(), torch.no_grad():
-        for name, encoder in {**tiny.ENCODERS, **tiny.PACKED}.items():
+        for name, encoder in {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}.items():
+            if encoder.get("num_channels", 3) != 3 and name not in tiny.ENCODERS:
+                continue  # takes no pictures
             alone, spread = pair(encoder)
             for batch in batches(name, alone):
                 same(spread(**batch), alone(**batch))

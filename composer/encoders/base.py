@@ -85,6 +85,11 @@ class VisionEncoderInfo:
     tiled: bool = False
 
     @property
+    def ragged(self) -> bool:
+        """Whether images come out apart, a tensor each, since they need not have as many tokens."""
+        return self.packed or self.tiled
+
+    @property
     def patch_grid_length(self) -> int:
         """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
         return self.image_size // self.patch_size

@@ -227,27 +227,26 @@ class DataParallel:
     def _made_up(self, grids: Sequence[Grid] = ()) -> dict[str, Tensor]:
         """Inputs of a small image that nobody sees."""
         tower, info = self._tower, self._tower.info
-        if info.packed:
+        if info.ragged:
             return tower.preprocess([Image.new("RGB", (info.patch_size * info.merge_size,) * 2)])
         side = info.image_size
         return {"pixel_values": torch.zeros(1, info.num_channels, side, side, device=tower.device)}
 
     def _no_images(self) -> Features:
-        return () if self._tower.info.packed else self._rows(self._made_up())[:0]
+        return () if self._tower.info.ragged else self._rows(self._made_up())[:0]
 
     def _picture_grid(self, picture: Picture) -> Grid:
         info = self._tower.info
-        if not info.packed or info.resize is None:
+        if not info.ragged:
             return 1, info.patch_grid_length, info.patch_grid_length
         size = picture_size(picture)
         try:
-            width, height = info.resize(*size) if size else (1, 1)
+            return info.grid(*size) if size else (1, 1, 1)
         except ValueError:  # too thin: the rank that opens it will say so
-            width, height = 1, 1
-        return 1, max(1, height // info.patch_size), max(1, width // info.patch_size)
+            return 1, 1, 1
 
     def _unpacked(self, parts: Sequence[Tensor], hands: Hands, counts: Sequence[Sequence[int]]) -> Features:
-        if not self._tower.info.packed:
+        if not self._tower.info.ragged:
             return batch_in_order(parts, hands)
         images = images_in_order(parts, hands, counts)
         return tuple(image.movedim(0, -2).contiguous() for image in images)

@@ -24,7 +24,7 @@ def run(encoder: Any, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
 
 
 def pictures(encoder: Any) -> dict[str, torch.Tensor]:
-    sizes = [(40, 30), (90, 60), (30, 100)] if encoder.info.packed or encoder.info.tiled else [(40, 40)] * 3
+    sizes = [(40, 30), (90, 60), (30, 100)] if encoder.info.ragged else [(40, 40)] * 3
     return encoder.preprocess([Image.effect_noise(size, 50).convert("RGB") for size in sizes])
 
 
@@ -40,7 +40,7 @@ def test_some_images(name: str) -> None:
         assert encoder.image_grids(some) == tuple(grids[i] for i in images)
         for i, part in zip(images, run(encoder, some), strict=True):
             torch.testing.assert_close(part, whole[i], rtol=0, atol=1e-5)
-    if encoder.info.packed or encoder.info.tiled:
+    if encoder.info.ragged:
         assert encoder.rows_per_image(grids) == [len(part) for part in whole]
 
 
