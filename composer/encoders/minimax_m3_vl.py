@@ -81,5 +81,9 @@ class MiniMaxM3VL(QwenVL):
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
         return model.pre_layrnorm(super().embed(model, pixels, layout)).unsqueeze(0)  # type: ignore[no-any-return]
 
+    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+        # Before 5.24 the blocks of transformers ask for a mask that they do not use.
+        return super().block_inputs(block, layout) | {"attention_mask": None}
+
     def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
         return hidden_states.squeeze(0)

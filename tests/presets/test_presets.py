@@ -70,13 +70,18 @@ VLM_DEFAULTS = {
 
 WITHOUT_PRESET = {
     "blip_2_vision_model",
+    "gemma4_vision",
     "glm4v_vision",
     "got_ocr2_vision",
+    "idefics2_vision",
+    "idefics3_vision",
     "kimi_k25_vision",
     "llama4_vision_model",
     "minimax_m3_vl_vision",
     "mllama_vision_model",
     "radio",
+    "siglip2_vision_model",
+    "smolvlm_vision",
 }
 """Families of which no published model's values are confirmed yet."""
 
