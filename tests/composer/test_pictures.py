@@ -11,7 +11,7 @@ from PIL import Image, ImageOps, features
 from sklearn.datasets import load_sample_images
 
 from vision_composer.errors import ImageError
-from vision_composer.pictures import open_image
+from vision_composer.pictures import open_image, picture_size
 
 RNG = np.random.default_rng(0)
 PHOTO = Image.fromarray(load_sample_images().images[0]).resize((53, 37))
@@ -251,3 +251,20 @@ def test_arrays(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(array(open_image(pixels)), expected)
     strided = np.stack([pixels, pixels], axis=1)[:, 0][::-1, ::-1]
     np.testing.assert_array_equal(array(open_image(strided)), expected[::-1, ::-1])
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+def test_the_size_is_known_without_decoding(orientation: int | None, tmp_path: Path) -> None:
+    image = Image.new("RGB", (30, 20))
+    exif = Image.Exif()
+    if orientation is not None:
+        exif[0x0112] = orientation
+    path = tmp_path / "a.jpg"
+    image.save(path, exif=exif)
+    assert picture_size(path) == open_image(path).size
+    assert picture_size(np.zeros((3, 5, 3), np.uint8)) == (5, 3)
+    path.write_bytes(path.read_bytes()[:-200])  # its header is all that is read
+    assert picture_size(str(path)) is not None
+    path.write_bytes(b"no picture")
+    assert picture_size(path) is None
+    assert picture_size(tmp_path / "missing.png") is None
