@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,12 +13,11 @@ from ..schemas import EncoderConfig, GenericEncoderConfig
 from .files import TensorHeader, forget, read_tensor
 from .names import TensorNames, find_prefix
 from .own_config import check_own_config
+from .quiet import quiet_transformers
 from .source import Checkpoint, open_checkpoint
 from .vlm_names import TOWER, class_in_vlm, is_named_as_in_vlm, names_in_vlm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
     from transformers import PreTrainedModel
 
@@ -83,7 +80,7 @@ def load_model(
         optional=family.optional,
         dtype=dtype,
     )
-    with _quiet():
+    with quiet_transformers():
         try:
             model, info = loaded_class.from_pretrained(
                 None,
@@ -234,24 +231,3 @@ def _read_tensor(name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
             f"{header.file}: tensor {name} reaches {largest:g}, more than weights.dtype {dtype} can hold"
         )
     return cast
-
-
-_quiet_lock = threading.RLock()
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers from reporting what is dropped right after, and from drawing bars."""
-    from transformers.utils import logging as transformers_logging
-
-    logging: Any = transformers_logging  # untyped
-    with _quiet_lock:  # the verbosity is the process's, and two threads would restore each other's
-        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(verbosity)
-            if bars:
-                logging.enable_progress_bar()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, get_args
 from ..errors import WeightsError
 from ..schemas.config import DType
 from ..schemas.dump import to_yaml
+from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -34,7 +35,8 @@ def save_tower(tower: ComposedVisionEncoder, folder: Path) -> None:
 def _write(tower: ComposedVisionEncoder, folder: Path, dtype: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     model: PreTrainedModel = tower.model  # type: ignore[assignment]  # an nn.Module to the tower itself
-    model.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
     tower.preprocessor.processor.save_pretrained(folder)
     config = tower.config.to_dict()
     config["weights"] = {"source": "./model.safetensors", "dtype": dtype}
