@@ -8,31 +8,49 @@ from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 
 from vision_composer import plan
-from vision_composer.encoders import FAMILIES
+from vision_composer.encoders import FAMILIES, VisionEncoderInfo
 from vision_composer.presets import preset_names, preset_path
+from vision_composer.schemas import encoder_config
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
 
 
 def families_table() -> str:
-    """The table as Markdown: a family a row, its image sizes, prefix tokens and presets."""
+    """The table as Markdown: a family a row, how it takes images, what it has, and its presets."""
     presets = defaultdict(list)
     for name in preset_names():
         presets[plan(name).info.model_type].append(name)
-    rows = ["| `model_type` | image sizes | prefix tokens | head | presets |", "|---|---|---|---|---|"]
-    for model_type, names in sorted(presets.items()):
-        infos = [plan(name).info for name in names]
-        sizes = "any" if all(info.any_size for info in infos) else "fixed"
-        if len({info.any_size for info in infos}) > 1:
-            sizes = "fixed, native: any"
+    columns = ("`model_type`", "image sizes", "prefix tokens", "merger", "pooling head", "presets")
+    rows = [_row(columns), _row(["---"] * len(columns))]
+    for model_type, family in sorted(FAMILIES.items()):
+        names = presets[model_type]
+        infos = [plan(name).info for name in names] or [
+            family.info(encoder_config({"model_type": model_type}))
+        ]
+        sizes = ", ".join(dict.fromkeys(map(_sizes, infos)))
         prefixes = ", ".join(map(str, sorted({info.num_prefix_tokens for info in infos})))
-        head = "yes" if FAMILIES[model_type].head else "no"
-        rows.append(f"| `{model_type}` | {sizes} | {prefixes} | {head} | {_by_folder(names)} |")
+        merger, head = (
+            "yes" if any(facts) else "no"
+            for facts in ([info.out_hidden_size for info in infos], [info.has_head for info in infos])
+        )
+        since = f" (transformers {family.since})" if family.since else ""
+        rows.append(_row([f"`{model_type}`{since}", sizes, prefixes, merger, head, _by_folder(names)]))
     return "\n".join(rows)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _sizes(info: VisionEncoderInfo) -> str:
+    if info.ragged:
+        return "tiles" if info.tiled else "native"
+    return "any" if info.any_size else "fixed"
 
 
 def _by_folder(names: list[str]) -> str:

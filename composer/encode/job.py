@@ -76,6 +76,11 @@ def encode_images(
 
     if batch_size < 1:
         raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+    if encoder.parallel is not None:
+        raise InputError(
+            "a tower that is spread over processes would write the file once on each: compose it with "
+            "parallel: none, and give every process pictures and an output of its own"
+        )
     if encoder.plan.separate_levels:
         raise InputError(
             "a file of features has one width: use deepstack: concat or none instead of separate"

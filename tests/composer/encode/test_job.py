@@ -140,6 +140,16 @@ def test_refusals_come_before_anything_is_written(
     assert len(list(read_features(tmp_path / "there.parquet"))) == 9
 
 
+def test_a_tower_on_several_processes_writes_no_file(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = compose(SMALL)
+    monkeypatch.setattr(encoder, "parallel", object())
+    with pytest.raises(InputError, match="spread over processes"):
+        encode_images(encoder, [folder], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_encoder_is_left_as_it_was(folder: Path, tmp_path: Path) -> None:
     encoder = compose({**SMALL, "encoder": {**SMALL["encoder"], "hidden_dropout_prob": 0.9}})
     encoder.train()
