@@ -101,6 +101,10 @@ class BackendError(VisionComposerError, ValueError):
     """An attention or compile backend that cannot work here; says why, and which ones would."""
 
 
+class CompiledDifferenceError(BackendError):
+    """Compiled code that computes other features than the uncompiled tower; says by how much."""
+
+
 class MissingDependencyError(VisionComposerError, ImportError):
     """An optional package is needed and not installed; says which and how to get it."""
 

@@ -114,7 +114,7 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         states = {0: hidden_states} if 0 in keep else {}
         levels: list[Tensor] = []
         for k, block in enumerate(self.blocks, start=1):
-            hidden_states = block(hidden_states, **self.family.block_inputs(k - 1, layout))
+            hidden_states = self.run_block(block, hidden_states, **self.family.block_inputs(k - 1, layout))
             if k in keep:
                 states[k] = hidden_states
             if k in self.deepstack_layers:

@@ -103,7 +103,7 @@ class TiledVisionEncoder(ComposedVisionEncoder):
         mask = self.family.attention_mask(self.model, tiles, hidden_states)
         states = {0: hidden_states} if 0 in keep else {}
         for k, block in enumerate(self.blocks, start=1):
-            hidden_states = block(hidden_states, attention_mask=mask)
+            hidden_states = self.run_block(block, hidden_states, attention_mask=mask)
             if k in keep:
                 states[k] = hidden_states
         norm = self.model.get_submodule(self.family.post_norm) if self.norm_layers else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
     from .pictures import Picture
     from .plan import Plan
     from .schemas import TowerConfig
+    from .warmup import BatchOfSizes
+
+
+def run_block(block: nn.Module, hidden_states: Tensor, **inputs: Any) -> Tensor:
+    """Run one block; compilation puts another function in the place of this one."""
+    output = block(hidden_states, **inputs)
+    result: Tensor = output[0] if isinstance(output, tuple) else output
+    return result
 
 
 class ComposedVisionEncoder(nn.Module):
@@ -90,6 +98,11 @@ class ComposedVisionEncoder(nn.Module):
         self.select_tokens: Callable[[Tensor], Tensor] = get_vision_feature_selector(
             feature_select_strategy, **self._other_tokens
         )
+        self.run_block: Callable[..., Tensor] = run_block
+
+    def __getstate__(self) -> dict[str, Any]:
+        # As nn.Module does with what compile() made: a copy is not compiled.
+        return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]
 
     @property
     def _other_tokens(self) -> dict[str, int]:
@@ -183,8 +196,7 @@ class ComposedVisionEncoder(nn.Module):
         hidden_states, block_kwargs = self.family.stem(self.model, pixels)
         states = {0: hidden_states} if 0 in keep else {}
         for k, block in enumerate(self.blocks, start=1):
-            output = block(hidden_states, **block_kwargs)
-            hidden_states = output[0] if isinstance(output, tuple) else output
+            hidden_states = self.run_block(block, hidden_states, **block_kwargs)
             if k in keep:
                 states[k] = hidden_states
         return states
@@ -273,6 +285,27 @@ class ComposedVisionEncoder(nn.Module):
                     output = self.parallel.encode_pictures(some, first=start)
                 features.extend(row.clone() for row in output)
         return features
+
+    def warmup(self, batches: Iterable[BatchOfSizes]) -> float:
+        """Run random pictures, so that what is compiled or cached on first use is there, and check it.
+
+        A compiled tower runs every batch uncompiled too, and the features are compared.
+
+        Args:
+            batches: The batches to expect. Each is a number of pictures of the encoder's own size, one
+                ``(width, height)`` in pixels, or a list of them for pictures that come together.
+
+        Returns:
+            The largest difference of a token's features, relative to their norm; 0.0 for a tower that is not
+            compiled.
+
+        Raises:
+            CompiledDifferenceError: The difference is larger than rounding explains.
+            InputError: Something else than sizes.
+        """
+        from .warmup import warm_up
+
+        return warm_up(self, batches)
 
     @contextmanager
     def evaluating(self) -> Iterator[None]:

@@ -108,14 +108,33 @@ class WeightsConfig(ConfigModel):
 class CompileConfig(ConfigModel):
     """How torch.compile is applied; ``compile: true`` takes the defaults."""
 
-    mode: Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "default"
-    """torch.compile's mode."""
+    mode: Literal[
+        "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "max-performance"
+    ] = "default"
+    """torch.compile's mode, or ``max-performance``: on CPU, autotuned kernels and weights frozen into the
+    code of each block, for inference at few batch sizes; elsewhere autotuned kernels."""
     dynamic: Annotated[bool | None, Field(examples=[False])] = None
-    """Symbolic shapes; null lets torch.compile decide by what it sees."""
+    """Whether one code serves batches and token counts of any size. null: yes, except with CUDA graphs and
+    with frozen weights, which are for fixed shapes."""
     backend: str = "inductor"
     """A registered torch.compile backend."""
     scope: Literal["blocks", "tower"] = "blocks"
     """``blocks`` compiles one block and reuses its code for all; ``tower`` compiles the whole forward."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.mode != "max-performance":
+            return self
+        problems = []
+        if self.backend != "inductor":
+            message = "mode max-performance is a set of inductor's options; take another mode or inductor"
+            problems.append(problem("VC210", message, "backend", value=self.backend))
+        if self.scope != "blocks":
+            message = "mode max-performance is for single blocks; leave scope out"
+            problems.append(problem("VC210", message, "scope", value=self.scope))
+        if problems:
+            raise invalid("compile", *problems)
+        return self
 
 
 class TowerConfig(ConfigModel):

@@ -2,29 +2,219 @@
 
 from __future__ import annotations
 
+import copy
+import shutil
+from typing import Any
+
 import pytest
 import tiny
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from vision_composer import compose, load_config, should_torch_compile_mm_vit
+from vision_composer.compilation import (
+    CompiledBlocks,
+    CompileSettings,
+    FrozenBlocks,
+    compile_settings,
+    compile_tower,
+)
 from vision_composer.errors import BackendError, ConfigError
+from vision_composer.schemas import CompileConfig
+from vision_composer.tower import ComposedVisionEncoder
 
 ENCODER = tiny.ENCODERS["siglip_vision_model"]
 
 
+@pytest.fixture(autouse=True)
+def _fresh_dynamo() -> None:
+    torch._dynamo.reset()
+
+
+def _tower(encoder: dict[str, Any] = ENCODER, *overrides: str) -> ComposedVisionEncoder:
+    tower = compose({"schema": 1, "encoder": encoder, "select_layers": [-1]}, overrides=overrides)
+    return tiny.scramble(tower)
+
+
+def _counted(tower: ComposedVisionEncoder, **settings: Any) -> CompileCounterWithBackend:
+    """Compile by a backend that counts what it is given, and does not need a C++ compiler."""
+    counter = CompileCounterWithBackend("aot_eager")
+    chosen = {"dynamic": True, "freeze": False, "cuda_graphs": False, **settings}
+    kind = FrozenBlocks if chosen["freeze"] else CompiledBlocks
+    tower.run_block = kind(CompileSettings(backend=counter, **chosen))
+    return counter
+
+
 @pytest.mark.parametrize("scope", ["blocks", "tower"])
 def test_compiled_features_equal_eager_ones(scope: str) -> None:
-    config = {"schema": 1, "encoder": ENCODER, "select_layers": [-2, 1]}
-    torch.manual_seed(0)
-    eager = compose(config)
-    torch.manual_seed(0)
-    # aot_eager traces and partitions like inductor, without needing a C++ compiler on the machine.
-    compiled = compose(config, overrides=[f"compile={{backend: aot_eager, scope: {scope}}}"])
+    eager = _tower()
+    compiled = _tower(ENCODER, f"compile={{backend: aot_eager, scope: {scope}}}")
     pixel_values = tiny.pixels(ENCODER)
     with torch.no_grad():
         assert (compiled(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max() <= 1e-5
-    modules = [compiled] if scope == "tower" else list(compiled.blocks)
-    assert all(module._compiled_call_impl is not None for module in modules)
+    assert isinstance(compiled.run_block, CompiledBlocks) is (scope == "blocks")
+    assert (compiled._compiled_call_impl is not None) is (scope == "tower")
+
+
+@pytest.mark.parametrize("name", sorted(tiny.ENCODERS))
+@torch.no_grad()
+def test_one_code_serves_all_blocks_and_batches(name: str) -> None:
+    tower = _tower(tiny.ENCODERS[name])
+    counter = _counted(tower)
+    for images in (2, 3, 7):
+        tower(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=images))
+    assert counter.frame_count == 1
+    tower(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=1))
+    assert counter.frame_count <= 2  # torch takes a size of 1 for a constant
+
+
+@torch.no_grad()
+def test_image_sizes_do_not_recompile() -> None:
+    encoder = tiny.ENCODERS["dinov2"]
+    tower = _tower(encoder)
+    counter = _counted(tower)
+    for size in [(32, 32), (32, 48), (64, 24)]:
+        tower(pixel_values=tiny.pixels(encoder, size=size))
+    assert counter.frame_count == 1
+
+
+@torch.no_grad()
+def test_towers_do_not_share_the_limit_on_recompilations() -> None:
+    for width in range(8, 8 + 4 * 10, 4):  # more than torch's limit of 8
+        encoder = {**ENCODER, "hidden_size": width, "num_hidden_layers": 1}
+        tower = _tower(encoder)
+        counter = _counted(tower)
+        tower(pixel_values=tiny.pixels(encoder))
+        assert counter.frame_count == 1
+
+
+@torch.no_grad()
+def test_beyond_the_limit_blocks_run_uncompiled() -> None:
+    eager, tower = _tower(), _tower()
+    counter = _counted(tower, dynamic=False)
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for images in (2, 3):
+            tower(pixel_values=tiny.pixels(ENCODER, images=images))
+        pixel_values = tiny.pixels(ENCODER, images=4)
+        with pytest.warns(UserWarning, match="runs uncompiled"):
+            features = tower(pixel_values=pixel_values)
+    assert counter.frame_count == 2
+    assert torch.equal(features, eager(pixel_values=pixel_values))
+
+
+def test_compiled_towers_train() -> None:
+    eager, compiled = _tower(), _tower(ENCODER, "compile={backend: aot_eager}")
+    pixel_values = tiny.pixels(ENCODER)
+    for tower in (eager, compiled):
+        tower(pixel_values=pixel_values).square().mean().backward()
+    for one, other in zip(compiled.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_copy_is_not_compiled() -> None:
+    tower = _tower(ENCODER, "compile={backend: aot_eager}")
+    twin = copy.deepcopy(tower)
+    pixel_values = tiny.pixels(ENCODER)
+    with torch.no_grad():
+        assert torch.equal(twin(pixel_values=pixel_values), tower(pixel_values=pixel_values))
+        next(twin.parameters()).add_(1)
+        assert not torch.equal(twin(pixel_values=pixel_values), tower(pixel_values=pixel_values))
+    assert not isinstance(twin.run_block, CompiledBlocks)
+
+
+# --- frozen weights -----------------------------------------------------------------------------------
+
+
+def test_frozen_blocks_keep_their_own_weights_and_notice_new_ones() -> None:
+    eager, frozen = _tower(), _tower()
+    counter = _counted(frozen, freeze=True, dynamic=False)
+    pixel_values = tiny.pixels(ENCODER)
+
+    def difference() -> float:
+        with torch.no_grad():
+            return float((frozen(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max())
+
+    assert difference() <= 1e-5
+    assert difference() <= 1e-5
+    assert counter.frame_count == len(frozen.blocks)  # one code each, found again
+    for tower in (eager, frozen):
+        with torch.no_grad():
+            next(tower.blocks[1].parameters()).mul_(1.5)
+    assert difference() <= 1e-5
+    assert counter.frame_count == len(frozen.blocks) + 1
+    frozen.load_state_dict(_state := tiny.scramble(copy.deepcopy(eager), seed=3).state_dict())
+    eager.load_state_dict(_state, assign=True)
+    assert difference() <= 1e-5
+
+
+def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
+    eager, frozen = _tower(), _tower()
+    counter = _counted(frozen, freeze=True, dynamic=False)
+    pixel_values = tiny.pixels(ENCODER)
+    for tower in (eager, frozen):
+        tower(pixel_values=pixel_values).square().mean().backward()
+    assert all(
+        torch.equal(one.grad, other.grad)
+        for one, other in zip(frozen.parameters(), eager.parameters(), strict=True)
+    )
+    with torch.no_grad():
+        frozen.train()(pixel_values=pixel_values)
+    assert counter.frame_count == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
+def test_inductor_freezes_weights() -> None:
+    encoder = {**ENCODER, "num_hidden_layers": 2}
+    eager, frozen = _tower(encoder), _tower(encoder)
+    settings = CompileSettings("inductor", dynamic=False, freeze=True, cuda_graphs=False)
+    frozen.run_block = FrozenBlocks(settings)
+    pixel_values = tiny.pixels(encoder)
+    with torch.no_grad():
+        assert (frozen(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max() <= 1e-5
+
+
+# --- settings -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("block", "device", "fixed_shapes", "expected"),
+    [
+        ({}, "cpu", True, (True, False, False)),
+        ({}, "cuda", False, (True, False, False)),
+        ({"mode": "max-performance"}, "cpu", True, (False, True, False)),
+        ({"mode": "max-performance"}, "cpu", False, (True, False, False)),
+        ({"mode": "max-performance", "dynamic": True}, "cpu", True, (True, False, False)),
+        ({"mode": "max-performance"}, "cuda", True, (True, False, False)),
+        ({"mode": "reduce-overhead"}, "cuda", True, (False, False, True)),
+        ({"mode": "reduce-overhead"}, "cuda", False, (True, False, True)),
+        ({"mode": "reduce-overhead"}, "cpu", True, (True, False, False)),
+        ({"dynamic": False}, "cpu", True, (False, False, False)),
+    ],
+)
+def test_settings_follow_mode_device_and_shapes(
+    block: dict[str, Any], device: str, fixed_shapes: bool, expected: tuple[bool, bool, bool]
+) -> None:
+    settings = compile_settings(CompileConfig(**block), device, fixed_shapes=fixed_shapes)
+    assert (settings.dynamic, settings.freeze, settings.cuda_graphs) == expected
+
+
+def test_max_performance_freezes_a_dense_tower_on_cpu() -> None:
+    tower = _tower(ENCODER, "compile={mode: max-performance}")
+    assert isinstance(tower.run_block, FrozenBlocks)
+
+
+def test_outputs_of_cuda_graphs_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    import vision_composer.compilation as compilation
+
+    tower = _tower(ENCODER)
+    graphs = CompileSettings("aot_eager", dynamic=True, freeze=False, cuda_graphs=True)
+    monkeypatch.setattr(compilation, "compile_settings", lambda *_, **__: graphs)
+    with pytest.raises(BackendError, match=r"compile\.scope"):
+        compile_tower(tower, CompileConfig(mode="reduce-overhead", scope="tower"))
+    compile_tower(tower, CompileConfig(mode="reduce-overhead"))
+    static = torch.empty(2, 16, 32)
+    monkeypatch.setattr(tower, "_features", lambda pixels: [static])
+    assert tower(pixel_values=tiny.pixels(ENCODER)).data_ptr() != static.data_ptr()
 
 
 def test_unknown_backends_are_refused() -> None:
