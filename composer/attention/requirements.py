@@ -78,7 +78,7 @@ class Requirements:
         half_only: Whether it takes float16 and bfloat16 alone.
         capabilities: Major compute capabilities of CUDA devices; None for the second: all that come after.
         head_sizes: Smallest and largest head size; None for the second: no largest one.
-        head_multiple: What the head size must be a multiple of, where images are packed.
+        head_multiple: What the head size must be a multiple of.
         package: The package with its kernels.
         declared: Attribute by which a class of transformers declares support.
     """
@@ -122,7 +122,7 @@ class Requirements:
         # What is not compiled has no bounds.
         if not _within(size, self.head_sizes) and situation.device_type == "cuda":
             return f"needs a head size of {_range(self.head_sizes)}, not {size}"
-        if situation.packed and size % self.head_multiple:
+        if size % self.head_multiple:
             return f"needs a head size that is a multiple of {self.head_multiple}, not {size}"
         return None
 

@@ -99,7 +99,7 @@ def test_what_a_gpu_gets(
     [
         (FLASH_2, 320, False, "needs a head size of 1 to 256, not 320"),
         (FLASH_2, 63, True, None),
-        (FLASH_3, 60, False, None),
+        (FLASH_3, 60, False, "needs a head size that is a multiple of 8, not 60"),
         (FLASH_3, 60, True, "needs a head size that is a multiple of 8, not 60"),
         (FLASH_4, 192, True, "needs a head size of 1 to 128, not 192"),
         (VARLEN, 80, True, None),
