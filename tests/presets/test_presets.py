@@ -30,6 +30,7 @@ SIZES = {
     "image_size",
     "patch_size",
 }
+SQUARES = {"image_size", "patch_size", "merge_kernel_size"}
 OWN_KEYS = {"schema", "name", "summary", "source", "license"}
 SELECTION = {"select_layers", "feature_select_strategy", "post_norm"}
 
@@ -90,17 +91,19 @@ def written(address: str) -> dict[str, Any]:
 
 def fields(address: str) -> dict[str, Any]:
     """The encoder block without its model_type, defaults included; a null is left to transformers."""
-    block: dict[str, Any] = load_config(address).encoder.model_dump(exclude={"model_type"}, exclude_none=True)
+    encoder = load_config(address).encoder
+    block: dict[str, Any] = encoder.model_dump(mode="json", exclude={"model_type"}, exclude_none=True)
     return block
 
 
 def reported(config: Any, names: Any) -> dict[str, Any]:
-    """A transformers config's values; InternVL's squares are written there as pairs."""
+    """A transformers config's values as JSON has them; InternVL's and Kimi's squares are pairs there."""
     values = {name: getattr(config, name) for name in set(names) - tiny.UNDECLARED}
     # Where transformers does not declare them, it reads them as true when they are not there.
     values |= {name: getattr(config, name, True) for name in tiny.UNDECLARED & set(names)}
-    for name in {"image_size", "patch_size"} & values.keys():
-        if isinstance(values[name], (list, tuple)):
+    values = {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    for name in SQUARES & values.keys():
+        if isinstance(values[name], list):
             height, width = values[name]
             assert height == width
             values[name] = height
@@ -178,7 +181,10 @@ def test_transformers_takes_the_encoder_block_and_reports_it_back(address: str) 
     model_type = load_config(address).encoder.model_type
     default = AutoConfig.for_model(model_type)
     assert {name for name in ours if not hasattr(default, name)} <= tiny.UNDECLARED
-    assert differing(ours, AutoConfig.for_model(model_type, **ours)) == set()
+    given = dict(ours)
+    if "merge_kernel_size" in ours:  # transformers takes no number here
+        given["merge_kernel_size"] = [ours["merge_kernel_size"]] * 2
+    assert differing(ours, AutoConfig.for_model(model_type, **given)) == set()
 
 
 @pytest.mark.parametrize("address", DEFAULTS)
