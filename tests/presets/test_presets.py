@@ -38,14 +38,33 @@ SELECTION = {"select_layers", "feature_select_strategy", "post_norm"}
 # published model differs from that default all the same.
 DEFAULTS = {
     "aimv2/large-patch14-224": {"use_head"},
+    "blip2/opt-2.7b": set(),
+    "c-radio/v4-h": set(),
     "clip/vit-base-patch32": set(),
     "dinov2/base": {"image_size"},
     "dinov2-with-registers/base": {"image_size", "patch_size"},
     "dinov3/vits16": {"num_register_tokens"},
+    "gemma-4/e2b": {"use_clipped_linears"},
+    "glm/4.1v-9b": set(),
+    "got/ocr2": set(),
+    "idefics2/8b": {
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "image_size",
+        "patch_size",
+    },
+    "idefics3/8b-llama3": {"intermediate_size", "num_hidden_layers", "image_size", "patch_size"},
     "internvit/300m-448": {"attention_bias"},
+    "kimi/k2.6": set(),
+    "llama-4/scout": {"hidden_size", "image_size", "vision_output_dim"},
     "metaclip-2/worldwide-b32": {"hidden_act"},
+    "minimax/m3": set(),
     "mlcd/vit-bigG-patch14-336": set(),
     "siglip/base-patch16-224": set(),
+    "siglip2/base-patch16-naflex": set(),
+    "smolvlm2/500m": {"hidden_size", "num_attention_heads", "image_size", "patch_size"},
     "lighton-ocr/1b": {"hidden_act", "image_size", "patch_size"},
     "pixtral/12b": {"hidden_act"},
     "qwen2-vl/7b": set(),
@@ -69,15 +88,7 @@ VLM_DEFAULTS = {
     "vip-llava/7b": ("VipLlavaConfig", set()),
 }
 
-WITHOUT_PRESET = {
-    "blip_2_vision_model",
-    "glm4v_vision",
-    "got_ocr2_vision",
-    "kimi_k25_vision",
-    "llama4_vision_model",
-    "minimax_m3_vl_vision",
-    "radio",
-}
+WITHOUT_PRESET: set[str] = set()
 """Families of which no published model's values are confirmed yet."""
 
 each_preset = pytest.mark.parametrize("address", FILES)
