@@ -141,7 +141,9 @@ class Mllama(EncoderFamily):
         return sum(prod(shape) for shape in self.block_shapes(encoder).values() if len(shape) == 2)
 
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
-        return {}
+        # CLIP's, as the published checkpoints have them; transformers' class has others.
+        mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+        return {"image_mean": mean, "image_std": std}
 
     def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
         return {
