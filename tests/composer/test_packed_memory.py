@@ -1,4 +1,4 @@
-"""Packed towers take memory in proportion to their images: nothing grows with (tokens x tokens) of a batch."""
+"""Packed towers take memory in proportion to their images: nothing grows with tokens times tokens."""
 
 from __future__ import annotations
 
