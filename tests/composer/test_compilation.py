@@ -32,6 +32,7 @@ def _fresh_dynamo() -> None:
 
 
 def _tower(encoder: dict[str, Any] = ENCODER, *overrides: str) -> ComposedVisionEncoder:
+    torch.manual_seed(0)
     tower = compose({"schema": 1, "encoder": encoder, "select_layers": [-1]}, overrides=overrides)
     return tiny.scramble(tower)
 
@@ -45,6 +46,11 @@ def _counted(tower: ComposedVisionEncoder, **settings: Any) -> CompileCounterWit
     return counter
 
 
+def _codes(counter: CompileCounterWithBackend) -> int:
+    """Graphs that were compiled, without those of attempts that dynamo gave up and began again."""
+    return sum(len(graph.graph.nodes) > 0 for graph in counter.graphs)
+
+
 @pytest.mark.parametrize("scope", ["blocks", "tower"])
 def test_compiled_features_equal_eager_ones(scope: str) -> None:
     eager = _tower()
@@ -56,16 +62,17 @@ def test_compiled_features_equal_eager_ones(scope: str) -> None:
     assert (compiled._compiled_call_impl is not None) is (scope == "tower")
 
 
-@pytest.mark.parametrize("name", sorted(tiny.ENCODERS))
+@pytest.mark.parametrize("name", [name for name in sorted(tiny.ENCODERS) if "/" not in name])
 @torch.no_grad()
 def test_one_code_serves_all_blocks_and_batches(name: str) -> None:
     tower = _tower(tiny.ENCODERS[name])
     counter = _counted(tower)
     for images in (2, 3, 7):
         tower(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=images))
-    assert counter.frame_count == 1
+    kinds = 2 if name == "got_ocr2_vision" else 1  # with windows, and without
+    assert _codes(counter) == kinds
     tower(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=1))
-    assert counter.frame_count <= 2  # torch takes a size of 1 for a constant
+    assert _codes(counter) <= 2 * kinds  # torch takes a size of 1 for a constant
 
 
 @torch.no_grad()
@@ -75,7 +82,7 @@ def test_image_sizes_do_not_recompile() -> None:
     counter = _counted(tower)
     for size in [(32, 32), (32, 48), (64, 24)]:
         tower(pixel_values=tiny.pixels(encoder, size=size))
-    assert counter.frame_count == 1
+    assert _codes(counter) == 1
 
 
 @torch.no_grad()
@@ -85,7 +92,7 @@ def test_towers_do_not_share_the_limit_on_recompilations() -> None:
         tower = _tower(encoder)
         counter = _counted(tower)
         tower(pixel_values=tiny.pixels(encoder))
-        assert counter.frame_count == 1
+        assert _codes(counter) == 1
 
 
 @torch.no_grad()
@@ -98,7 +105,7 @@ def test_beyond_the_limit_blocks_run_uncompiled() -> None:
         pixel_values = tiny.pixels(ENCODER, images=4)
         with pytest.warns(UserWarning, match="runs uncompiled"):
             features = tower(pixel_values=pixel_values)
-    assert counter.frame_count == 2
+    assert _codes(counter) == 2
     assert torch.equal(features, eager(pixel_values=pixel_values))
 
 
@@ -136,12 +143,12 @@ def test_frozen_blocks_keep_their_own_weights_and_notice_new_ones() -> None:
 
     assert difference() <= 1e-5
     assert difference() <= 1e-5
-    assert counter.frame_count == len(frozen.blocks)  # one code each, found again
+    assert _codes(counter) == len(frozen.blocks)  # one code each, found again
     for tower in (eager, frozen):
         with torch.no_grad():
             next(tower.blocks[1].parameters()).mul_(1.5)
     assert difference() <= 1e-5
-    assert counter.frame_count == len(frozen.blocks) + 1
+    assert _codes(counter) == len(frozen.blocks) + 1
     frozen.load_state_dict(_state := tiny.scramble(copy.deepcopy(eager), seed=3).state_dict())
     eager.load_state_dict(_state, assign=True)
     assert difference() <= 1e-5
@@ -159,7 +166,7 @@ def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
     )
     with torch.no_grad():
         frozen.train()(pixel_values=pixel_values)
-    assert counter.frame_count == 0
+    assert _codes(counter) == 0
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")

@@ -53,7 +53,9 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def preprocessor(class_name: str = "CLIPImageProcessorPil", **values: Any) -> ImagePreprocessor:
-    return ImagePreprocessor(load_image_processor(class_name, {**PROCESSORS[class_name], **values}, None))
+    return ImagePreprocessor(
+        load_image_processor(getattr(transformers, class_name), {**PROCESSORS[class_name], **values}, None)
+    )
 
 
 # --- parity -------------------------------------------------------------------------------------------
@@ -103,7 +105,9 @@ def test_every_kind_of_picture(tmp_path: Path) -> None:
 def test_families_make_their_own_size(model_type: str) -> None:
     encoder = encoder_config({"model_type": model_type, "image_size": 48, "patch_size": 16})
     family = family_of(encoder)
-    processor = load_image_processor(family.image_processor, family.image_processor_defaults(encoder), None)
+    processor = load_image_processor(
+        family.image_processor_class(), family.image_processor_defaults(encoder), None
+    )
     pixels = ImagePreprocessor(processor)([noise(70, 30), noise(20, 50)])["pixel_values"]
     assert pixels.shape == (2, 3, 48, 48)
 
@@ -111,7 +115,7 @@ def test_families_make_their_own_size(model_type: str) -> None:
 def test_grey_tower() -> None:
     values = {"image_mean": [0.2, 0.4, 0.6], "image_std": [0.1, 0.2, 0.3], **CROPPED}
     picture = noise(57, 49)
-    processor = load_image_processor("CLIPImageProcessorPil", values, None)
+    processor = load_image_processor(transformers.CLIPImageProcessorPil, values, None)
     pixels = ImagePreprocessor(processor, num_channels=1)([picture])["pixel_values"]
     direct = transformers.CLIPImageProcessorPil(**CROPPED, do_normalize=False, do_convert_rgb=False)
     expected = (direct(picture.convert("L"), return_tensors="pt")["pixel_values"] - 0.4) / 0.2
@@ -123,7 +127,7 @@ def test_grey_tower_with_its_own_mean(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(
         json.dumps({"image_mean": [0.1], "image_std": [0.5], **CROPPED})
     )
-    processor = load_image_processor("CLIPImageProcessorPil", {}, tmp_path)
+    processor = load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
     pixels = ImagePreprocessor(processor, num_channels=1)([Image.new("RGB", (60, 50), (51, 51, 51))])[
         "pixel_values"
     ]
@@ -140,7 +144,7 @@ def written(folder: Path, values: Any, name: str = "preprocessor_config.json") -
 
 def test_defaults_without_a_config(tmp_path: Path) -> None:
     for source in (None, tmp_path, tmp_path / "nowhere"):
-        processor = load_image_processor("CLIPImageProcessorPil", CROPPED, source)
+        processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, source)
         assert dict(processor.crop_size) == {"height": 40, "width": 40}
 
 
@@ -152,14 +156,16 @@ def test_a_saved_config_is_read_as_from_pretrained_reads_it(tmp_path: Path) -> N
         resample=2,
     )
     saved.save_pretrained(tmp_path)
-    ours = load_image_processor("BitImageProcessorPil", PROCESSORS["BitImageProcessorPil"], tmp_path)
+    ours = load_image_processor(
+        transformers.BitImageProcessorPil, PROCESSORS["BitImageProcessorPil"], tmp_path
+    )
     picture = noise(90, 61)
     expected = transformers.BitImageProcessorPil.from_pretrained(tmp_path)(picture, return_tensors="pt")[
         "pixel_values"
     ]
     assert torch.equal(ImagePreprocessor(ours)([picture])["pixel_values"], expected)
     ours.save_pretrained(tmp_path / "again")
-    again = load_image_processor("BitImageProcessorPil", {}, tmp_path / "again")
+    again = load_image_processor(transformers.BitImageProcessorPil, {}, tmp_path / "again")
     assert torch.equal(ImagePreprocessor(again)([picture])["pixel_values"], expected)
 
 
@@ -173,7 +179,7 @@ def test_whole_numbers_as_sizes(tmp_path: Path) -> None:
             "feature_extractor_type": "CLIPFeatureExtractor",
         },
     )
-    processor = load_image_processor("CLIPImageProcessorPil", {}, tmp_path)
+    processor = load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
     picture = noise(90, 61)
     assert torch.equal(
         ImagePreprocessor(processor)([picture])["pixel_values"], preprocessor()([picture])["pixel_values"]
@@ -185,14 +191,14 @@ def test_a_nested_config_goes_first(tmp_path: Path) -> None:
         tmp_path, {"image_processor": SQUARE, "processor_class": "LlavaProcessor"}, "processor_config.json"
     )
     written(tmp_path, {"size": {"height": 8, "width": 8}})
-    assert load_image_processor("SiglipImageProcessorPil", {}, tmp_path).size.height == 40
+    assert load_image_processor(transformers.SiglipImageProcessorPil, {}, tmp_path).size.height == 40
 
 
 def test_a_processor_config_without_an_image_processor(tmp_path: Path) -> None:
     written(tmp_path, {"processor_class": "LlavaProcessor", "patch_size": 14}, "processor_config.json")
-    assert load_image_processor("SiglipImageProcessorPil", SQUARE, tmp_path).size.height == 40
+    assert load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, tmp_path).size.height == 40
     written(tmp_path, {"size": {"height": 8, "width": 8}})
-    assert load_image_processor("SiglipImageProcessorPil", SQUARE, tmp_path).size.height == 8
+    assert load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, tmp_path).size.height == 8
 
 
 @pytest.mark.parametrize(
@@ -250,7 +256,7 @@ def test_no_tiles_of_a_vision_language_model(
 )
 def test_a_broken_config_names_its_file(text: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
-        load_image_processor("CLIPImageProcessorPil", CROPPED, written(tmp_path, text))
+        load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, written(tmp_path, text))
 
 
 @pytest.mark.parametrize("values", [[], {"image_processor": 3}, "{"])
@@ -294,7 +300,7 @@ def test_errors_name_the_picture(tmp_path: Path) -> None:
 def test_no_batch() -> None:
     with pytest.raises(InputError, match="no pictures"):
         preprocessor()([])
-    processor = load_image_processor("CLIPImageProcessorPil", CROPPED, None)
+    processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, None)
     with pytest.raises(InputError, match="4 channels"):
         ImagePreprocessor(processor, num_channels=4)([noise(9, 9)])
     with pytest.raises(InputError, match="53x40, 80x40"):
@@ -342,7 +348,7 @@ def test_pictures_are_read_as_they_are_needed() -> None:
 
 
 def test_other_errors_are_not_swallowed() -> None:
-    processor = load_image_processor("CLIPImageProcessorPil", CROPPED, None)
+    processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, None)
     with pytest.raises(InputError, match="4 channels"):
         list(iter_inputs([noise(5, 5)], ImagePreprocessor(processor, num_channels=4)))
 
