@@ -161,13 +161,12 @@ def test_a_block_traces_whole_and_once_for_all_layouts(name: str, backend: str) 
     for grids in GRIDS:
         inputs = batch(plain, grids)
         with torch.no_grad():
-            got, want = (
-                torch.cat(compiled(**inputs)),
-                torch.cat(plain(**inputs)),
-            )  # masks of flex: each its own
+            got, want = torch.cat(compiled(**inputs)), torch.cat(plain(**inputs))
         torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
     # Of all blocks, too; those of Qwen2.5-VL are of two kinds, with other segments.
-    assert graphs.count == (2 if name == "qwen2_5_vl_vision" else 1)
+    kinds = 2 if name == "qwen2_5_vl_vision" else 1
+    # A mask of one block (up to 128 tokens) has sizes of 1, which torch.compile always takes for constants.
+    assert graphs.count <= kinds * (2 if backend == "flex_attention" else 1)
 
 
 @pytest.mark.parametrize("name", ["pixtral", "qwen2_5_vl_vision"])
