@@ -29,9 +29,11 @@ def freeze(tower: ComposedVisionEncoder, config: TrainingConfig) -> None:
         tower.requires_grad_(False)
         return
     if "stem" in config.freeze:
-        built = tower.plan.shapes or {}  # without what a tower of no blocks does not use
-        for name in tower.family.stem_shapes(tower.plan.encoder).keys() & built.keys():
-            tower.model.get_parameter(name).requires_grad_(False)
+        family = tower.family
+        behind = (family.blocks, family.post_norm, *family.head_modules())
+        for name, parameter in tower.model.named_parameters():
+            if not any(name.startswith(f"{part}.") for part in behind):
+                parameter.requires_grad_(False)
     for block in tower.blocks[: config.frozen_blocks] if config.frozen_blocks else ():
         block.requires_grad_(False)
 

@@ -21,6 +21,9 @@ class Qwen3VL(Qwen35):
     config_class = "Qwen3VLVisionConfig"
     tiny: ClassVar = {**Qwen35.tiny, "deepstack_visual_indexes": [0, 1]}
 
+    def head_modules(self) -> tuple[str, ...]:
+        return ("merger", "deepstack_merger_list")
+
     def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         return (shapes or {}) | self._deepstack_shapes(encoder)

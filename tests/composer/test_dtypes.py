@@ -38,9 +38,9 @@ def packed_batch(encoder: dict[str, Any], info: Any) -> dict[str, Tensor]:
         )
         pixels = torch.randn(len(GRIDS), 3, *sizes.amax(0).tolist(), generator=generator)
         return {"pixel_values": pixels, "image_sizes": sizes}
-    grid_thw = torch.tensor(GRIDS) * torch.tensor([1, info.merge_size, info.merge_size])
-    values = 3 * info.temporal_patch_size * info.patch_size**2
-    pixels = torch.randn(int(grid_thw.prod(1).sum()), values, generator=generator)
+    grid_thw = torch.tensor(GRIDS) * torch.tensor([1, info.grid_multiple, info.grid_multiple])
+    patch = FAMILIES[encoder["model_type"]].patch_shape(info)  # type: ignore[attr-defined]
+    pixels = torch.randn(int(grid_thw.prod(1).sum()), *patch, generator=generator)
     return {"pixel_values": pixels, "image_grid_thw": grid_thw}
 
 
@@ -64,7 +64,8 @@ def reference(encoder: dict[str, Any], folder: Any, dtype: torch.dtype) -> Any:
     """transformers' own model in that dtype, loaded as its users do."""
     family = FAMILIES[encoder["model_type"]]
     model_class = family.transformers_class(None)
-    return model_class.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
+    attention = next(iter(family.attention_backends), "sdpa")
+    return model_class.from_pretrained(folder, dtype=dtype, attn_implementation=attention).eval()
 
 
 @pytest.mark.parametrize("layers", LAYERS, ids=str)
@@ -82,6 +83,8 @@ def test_dense_features_equal_transformers(
         got = tower(pixel_values=pixel_values)
         if layers is None:
             want = model(pixel_values=pixel_values.to(dtype)).last_hidden_state
+            if want.dim() == 4:  # (images, channels, rows, columns)
+                want = want.flatten(2).transpose(1, 2)
         else:
             states = tiny.hidden_states(model, pixel_values.to(dtype))
             want = torch.cat([states[layer] for layer in layers], dim=-1)
@@ -100,14 +103,15 @@ def test_packed_features_equal_transformers(
     tower = compose({"schema": 1, "encoder": encoder, "weights": weights, "attn_backend": backend})
     batch = packed_batch(encoder, tower.info)
     model = reference(encoder, folder, dtype)
-    pixels = batch["pixel_values"].to(dtype)
+    inputs = tower.family.reference_inputs(batch | {"pixel_values": batch["pixel_values"].to(dtype)})
     with torch.no_grad():
         got = tower(**batch)
-        if "image_sizes" in batch:
-            want = model(pixels, image_sizes=batch["image_sizes"]).last_hidden_state[0]
+        output = model(**inputs)
+        if tower.config.merges:
+            levels = getattr(output, "deepstack_features", [])
+            want = torch.cat([output.pooler_output.flatten(1), *levels], dim=-1)
         else:
-            output = model(pixels, grid_thw=batch["image_grid_thw"])
-            want = torch.cat([output.pooler_output, *getattr(output, "deepstack_features", [])], dim=-1)
+            want = output.last_hidden_state[0]
     assert {name_of(part.dtype) for part in got} == {tower.plan.dtype}
     close(torch.cat(got), want)
 

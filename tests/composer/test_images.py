@@ -223,7 +223,9 @@ def test_no_tiles_of_a_vision_language_model(
 ) -> None:
     getattr(transformers, vlm)(**values).save_pretrained(tmp_path)
     pictures = [noise(200, 70), noise(40, 90)]
-    batch = ImagePreprocessor(load_image_processor(tower, {}, tmp_path))(pictures)["pixel_values"]
+    batch = ImagePreprocessor(load_image_processor(getattr(transformers, tower), {}, tmp_path))(pictures)[
+        "pixel_values"
+    ]
     saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
     common = {
         key: saved[key]
@@ -263,7 +265,7 @@ def test_a_broken_config_names_its_file(text: str, tmp_path: Path) -> None:
 def test_a_broken_nested_config_names_its_file(values: Any, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"/processor_config\.json"):
         load_image_processor(
-            "CLIPImageProcessorPil", CROPPED, written(tmp_path, values, "processor_config.json")
+            transformers.CLIPImageProcessorPil, CROPPED, written(tmp_path, values, "processor_config.json")
         )
 
 

@@ -64,7 +64,7 @@ def expected(model: Any, pixel_values: torch.Tensor, layers: list[int] | None, p
 
 def test_every_family_has_tiny_encoders_and_a_schema() -> None:
     assert (
-        {name.partition("/")[0] for name in tiny.ENCODERS | tiny.PACKED | tiny.TILED}
+        {name.partition("/")[0] for name in tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED}
         == set(FAMILIES)
         == set(ENCODER_CONFIGS)
     )
