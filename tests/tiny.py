@@ -111,6 +111,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
 }
 """name -> encoder block of a dense family; what stands behind a slash says what is special."""
 
+_QWEN_LARGE = {"depth": 4, "num_heads": 4, "patch_size": 8}
+"""For families whose image processor makes no picture smaller than 256 x 256 pixels."""
 _QWEN = {"depth": 4, "num_heads": 4, "patch_size": 4}
 _VIT = {
     "hidden_size": 32,
@@ -159,21 +161,21 @@ PACKED: dict[str, dict[str, Any]] = {
         },
         "qwen2_5_vl_vision": {**_QWEN, **_WIDTHS, "window_size": 24, "fullatt_block_indexes": [1, 3]},
         "qwen2_5_vl_vision/windows": {**_QWEN, **_WIDTHS, "window_size": 17, "fullatt_block_indexes": []},
-        "qwen3_5_vision": {**_QWEN, **_WIDTHS, "num_position_embeddings": 25},
+        "qwen3_5_vision": {**_QWEN_LARGE, **_WIDTHS, "num_position_embeddings": 25},
         "qwen3_5_vision/unmerged": {
-            **_QWEN,
+            **_QWEN_LARGE,
             **_WIDTHS,
             "num_position_embeddings": 9,
             "spatial_merge_size": 1,
         },
         "qwen3_vl_vision": {
-            **_QWEN,
+            **_QWEN_LARGE,
             **_WIDTHS,
             "num_position_embeddings": 25,
             "deepstack_visual_indexes": [0, 2],
         },
         "qwen3_vl_vision/unsorted": {
-            **_QWEN,
+            **_QWEN_LARGE,
             **_WIDTHS,
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [3, 1],

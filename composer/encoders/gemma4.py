@@ -30,7 +30,7 @@ class Gemma4(PackedFamily):
     config_class = "Gemma4VisionConfig"
     buffers = frozenset({"input_min", "input_max", "output_min", "output_max", "std_bias", "std_scale"})
     image_processor = "Gemma4ImageProcessorPil"
-    tiny: ClassVar = {"num_key_value_heads": 4, "head_dim": 8, "patch_size": 2}
+    tiny: ClassVar = {"num_key_value_heads": 4, "head_dim": 8, "patch_size": 2, "pooling_kernel_size": 2}
 
     # --- facts ----------------------------------------------------------------------------------------
 
