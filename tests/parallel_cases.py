@@ -111,6 +111,8 @@ def every_family() -> None:
         for name, encoder in {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}.items():
             if encoder.get("num_channels", 3) != 3 and name not in tiny.ENCODERS:
                 continue  # takes no pictures
+            if "/" in name and dist.get_world_size() > 2:
+                continue  # of every family one encoder, to save time
             alone, spread = pair(encoder)
             for batch in batches(name, alone):
                 same(spread(**batch), alone(**batch))
