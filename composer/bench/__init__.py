@@ -1,7 +1,7 @@
 """How fast an encoder runs here, beside other programs that compute the same features."""
 
 from .calibration import calibrate
-from .compare import compare
+from .comparison import compare
 from .peers import PEERS, known_peers
 from .result import BenchResult, Row
 

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from ..parallel import CostModel, Measurement
-from .compare import noise
+from .comparison import noise
 from .measure import interleaved
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import torch
 
 from vision_composer import compose, plan
 from vision_composer.bench import calibrate, compare, peers
-from vision_composer.bench.compare import noise
+from vision_composer.bench.comparison import noise
 from vision_composer.bench.measure import interleaved, peak_bytes
 from vision_composer.bench.peers import TransformersTower
 from vision_composer.errors import BackendError, InputError, MissingDependencyError
