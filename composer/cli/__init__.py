@@ -8,7 +8,7 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import backends, demo, encode, init, migrate, plan, plugins, presets, schema, show, validate
+from . import backends, bench, demo, encode, init, migrate, plan, plugins, presets, schema, show, validate
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(plan.plan)
 app.command()(backends.backends)
 app.command()(encode.encode)
+app.command()(bench.bench)
 app.command()(demo.demo)
 app.command()(validate.validate)
 app.command()(migrate.migrate)

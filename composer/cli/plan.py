@@ -33,7 +33,7 @@ def plan(
     from ..plan import plan as make_plan
     from ..presets import load_config
 
-    sizes = [_parse_size(size) for size in image_size or ()]
+    sizes = [parse_size(size, "--image-size") for size in image_size or ()]
     planned = make_plan(load_config(config, overrides=set_ or (), root=root))
     side = planned.info.image_size
     facts = planned.to_dict(sizes or [(side, side)])
@@ -48,11 +48,16 @@ def plan(
         _print(facts)
 
 
-def _parse_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str) -> tuple[int, int]:
+    """Width and height of ``WxH``, as ``option`` was given it.
+
+    Raises:
+        typer.BadParameter: Something else.
+    """
     match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text)
     if match is None:
         raise typer.BadParameter(
-            f"{text!r} is not WIDTHxHEIGHT in pixels, such as 672x1008", param_hint="--image-size"
+            f"{text!r} is not WIDTHxHEIGHT in pixels, such as 672x1008", param_hint=option
         )
     return int(match[1]), int(match[2])
 

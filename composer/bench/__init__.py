@@ -1,0 +1,8 @@
+"""How fast an encoder runs here, beside other programs that compute the same features."""
+
+from .calibration import calibrate
+from .comparison import compare
+from .peers import PEERS, known_peers
+from .result import BenchResult, Row
+
+__all__ = ["PEERS", "BenchResult", "Row", "calibrate", "compare", "known_peers"]

@@ -1,0 +1,43 @@
+"""What images of several sizes cost on this machine, for the balance of data-parallel runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from statistics import median
+from typing import TYPE_CHECKING
+
+from ..parallel import CostModel, Measurement
+from .comparison import noise
+from .measure import interleaved
+
+if TYPE_CHECKING:
+    from ..tower import ComposedVisionEncoder
+
+SIZES = ((112, 112), (224, 224), (448, 448), (448, 672), (672, 672), (896, 896))
+"""Widths and heights of the pictures that are measured unless others are asked for."""
+
+
+def calibrate(
+    tower: ComposedVisionEncoder, sizes: Sequence[tuple[int, int]] = SIZES, *, rounds: int = 5
+) -> CostModel:
+    """Time one picture of each size, and fit the costs that ``parallel.cost_table`` reads.
+
+    Args:
+        tower: The tower as it will run: its device, dtype, attention backend and compilation.
+        sizes: Widths and heights of the pictures, from small to as large as there will be.
+        rounds: How often each is timed.
+
+    Raises:
+        InputError: Pictures that the encoder sees at one size only.
+    """
+    batches = [noise(tower, [size]) for size in sizes]
+    runs = [partial(tower, **batch) for batch in batches]
+    with tower.evaluating():
+        for run in runs:
+            run()
+        seconds = interleaved(runs, rounds, tower.device)
+    grids = [tower.image_grids(batch)[0] for batch in batches]
+    return CostModel.fit(
+        tower.plan, [Measurement(grid, median(times)) for grid, times in zip(grids, seconds, strict=True)]
+    )

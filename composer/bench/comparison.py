@@ -1,0 +1,159 @@
+"""One comparison: the tower and its peers, in one process, on the same weights and inputs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..compilation import compile_tower
+from ..compose import compose
+from ..errors import BackendError, InputError
+from ..presets import load_config
+from ..schemas import CompileConfig, TowerConfig
+from ..warmup import TOLERANCE, largest_difference
+from .measure import compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
+from .peers import PEERS, Inputs, known_peers
+from .result import OURS, BenchResult, Row
+
+if TYPE_CHECKING:
+    from ..tower import ComposedVisionEncoder
+    from .measure import Run
+
+Size = tuple[int, int]
+
+
+def compare(
+    source: str | Path | Mapping[str, Any] | TowerConfig,
+    *,
+    against: Iterable[str] = (),
+    images: Sequence[Size] = (),
+    batch: int = 1,
+    rounds: int = 5,
+    device: str | None = None,
+) -> BenchResult:
+    """Measure an encoder, and other programs with the same weights and inputs.
+
+    The uncompiled tower is measured always; if the config asks for compilation, the compiled one too. The
+    features of all are compared before anything is timed.
+
+    Args:
+        source: Whatever ``compose`` takes.
+        against: Names of :data:`PEERS`.
+        images: Width and height of the pictures; default: one of the encoder's own size.
+        batch: How often the pictures are repeated in the batch.
+        rounds: How often each is timed.
+        device: Where to run.
+
+    Raises:
+        InputError: An unknown peer, or one that cannot run this encoder.
+        MissingDependencyError: A peer that is not installed.
+        BackendError: Features that differ by more than rounding explains.
+    """
+    peers = known_peers(against)
+    asked = load_config(source)
+    tower = compose(asked, overrides=["compile=false", "parallel=none"], device=device)
+    sizes = tuple(images or [(tower.info.image_size,) * 2]) * batch
+    inputs = noise(tower, sizes)
+    with tower.evaluating():
+        contenders = {OURS: _plain(tower, inputs)}
+        if asked.compile is not False:
+            settings = asked.compile if isinstance(asked.compile, CompileConfig) else CompileConfig()
+            contenders[f"{OURS}, compiled"] = _compiled(tower, settings, inputs)
+        contenders |= {name: PEERS[name](tower, inputs) for name in peers}
+        rows, peak = _measure(contenders, tower, rounds)
+    flops = [tower.plan.flops(*size) for size in sizes]
+    return BenchResult(
+        config=asked.name,
+        model_type=tower.info.model_type,
+        num_blocks=tower.plan.num_blocks,
+        num_hidden_layers=tower.info.num_hidden_layers,
+        weights=None if asked.weights.source is None else str(asked.weights.source),
+        dtype=tower.plan.dtype,
+        device=device_name(tower.device),
+        threads=torch.get_num_threads(),
+        images=sizes,
+        num_patches=sum(tower.info.num_patches(*size) for size in sizes),
+        flops=None if None in flops else sum(filter(None, flops)),
+        peak_flops_per_second=peak,
+        versions={name: version(name) for name in ("torch", *dict.fromkeys(("transformers", *peers)))},
+        rows=rows,
+    )
+
+
+def noise(tower: ComposedVisionEncoder, sizes: Sequence[Size]) -> dict[str, torch.Tensor]:
+    """The inputs that random pictures of these widths and heights give."""
+    if not sizes or any(len(size) != 2 or min(size) < 1 for size in sizes):
+        raise InputError(f"{list(sizes)} are no widths and heights of pictures")
+    generator = np.random.default_rng(0)
+    return tower.preprocess([generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for w, h in sizes])
+
+
+def _plain(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
+    return lambda: lambda: tower(**inputs)
+
+
+def _compiled(tower: ComposedVisionEncoder, settings: CompileConfig, inputs: Inputs) -> Callable[[], Run]:
+    """A copy that shares the weights."""
+    shared = {id(weight): weight for weight in (*tower.parameters(), *tower.buffers())}
+    twin = copy.deepcopy(tower, dict(shared))
+
+    def prepare() -> Run:
+        compile_tower(twin, settings)
+        return lambda: twin(**inputs)
+
+    return prepare
+
+
+def _measure(
+    contenders: Mapping[str, Callable[[], Run]], tower: ComposedVisionEncoder, rounds: int
+) -> tuple[tuple[Row, ...], float]:
+    device = tower.device
+    product, product_flops = matmul(device, tower.dtype)
+    runs: dict[str, Run] = {}
+    rows: list[Row] = []
+    expected: Any = None
+    for name, prepare in contenders.items():
+        before = compiled_graphs()
+
+        def first(name: str = name, prepare: Callable[[], Run] = prepare) -> Any:
+            runs[name] = prepare()
+            return runs[name]()
+
+        seconds, features = timed(first, device)
+        expected = features if expected is None else expected
+        difference = _checked(name, features, expected, tower.dtype)
+        graphs = compiled_graphs()
+        # The second run warms up as well. What onnxruntime allocates torch does not see.
+        peak = None if name == "onnxruntime" else peak_bytes(runs[name], device)
+        rows.append(Row(name, (), seconds, peak, graphs - before, compiled_graphs() - graphs, difference))
+    product()
+    before = compiled_graphs()
+    *times, products = interleaved([*runs.values(), product], rounds, device)
+    recompiled = compiled_graphs() - before
+    timed_rows = tuple(
+        replace(
+            row, seconds=seconds, recompiles=row.recompiles + (recompiled if "compiled" in row.name else 0)
+        )
+        for row, seconds in zip(rows, times, strict=True)
+    )
+    return timed_rows, product_flops / min(products)
+
+
+def _checked(name: str, features: Any, expected: Any, dtype: torch.dtype) -> float:
+    shapes = [tuple(f.shape) for f in features], [tuple(f.shape) for f in expected]
+    if shapes[0] != shapes[1]:
+        raise BackendError(f"{name} returns features of shapes {shapes[0]}, the tower {shapes[1]}")
+    difference = largest_difference(features, expected)
+    if not difference <= TOLERANCE[dtype]:  # a NaN is not small
+        raise BackendError(
+            f"{name} and the tower compute different features: by {difference:.2g} of a token's norm, and "
+            f"rounding explains {TOLERANCE[dtype]:g}; they cannot be compared"
+        )
+    return difference

@@ -1,0 +1,113 @@
+"""Clocks and counters: interleaved rounds, peak memory, compiled graphs, the peak of the machine."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import InputError
+
+Run = Callable[[], Any]
+"""One forward; returns the features."""
+
+_MATRIX = {"cpu": 2048, "cuda": 8192}
+"""Rows of the square matrices whose product is the machine's peak: large enough to be bound by arithmetic."""
+
+
+def timed(run: Run, device: torch.device) -> tuple[float, Any]:
+    """Seconds of wall time until the result is there, and the result."""
+    synchronize(device)
+    start = time.perf_counter()
+    result = run()
+    synchronize(device)
+    return time.perf_counter() - start, result
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait for what ``device`` was given to do."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def interleaved(runs: Sequence[Run], rounds: int, device: torch.device) -> list[tuple[float, ...]]:
+    """Seconds of every run in every round.
+
+    In a round each runs once, so that whatever else the machine does meets all of them alike; every round
+    begins with another one, so that none always follows the same neighbour.
+
+    Raises:
+        InputError: Less than one round.
+    """
+    if rounds < 1:
+        raise InputError(f"{rounds} rounds measure nothing; at least 1")
+    seconds: list[list[float]] = [[] for _ in runs]
+    for number in range(rounds):
+        for i in rotated(range(len(runs)), number):
+            seconds[i].append(timed(runs[i], device)[0])
+    return [tuple(each) for each in seconds]
+
+
+def rotated(items: Sequence[int], by: int) -> Iterator[int]:
+    """``items`` from the one numbered ``by`` on, those before it last."""
+    start = by % len(items) if items else 0
+    yield from items[start:]
+    yield from items[:start]
+
+
+def peak_bytes(run: Run, device: torch.device) -> int:
+    """The most memory that one run holds at once above what it found: intermediate results and features.
+
+    Exact on both: torch's own allocator reports every block, those inside of kernels too.
+    """
+    if device.type == "cuda":
+        synchronize(device)
+        before = torch.cuda.memory_allocated(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        run()
+        synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    cpu = [torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=cpu, profile_memory=True) as profile:
+        features = run()  # held until the profile ends
+    del features
+    if profile.profiler is None or profile.profiler.kineto_results is None:
+        return 0
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    return highest(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+
+
+def highest(changes: Iterable[int]) -> int:
+    """The highest level that a sequence of changes, in bytes, reaches from 0."""
+    return max(accumulate(changes), default=0)
+
+
+def compiled_graphs() -> int:
+    """Graphs that torch.compile has made in this process so far."""
+    from torch._dynamo.utils import counters
+
+    return int(counters["stats"]["unique_graphs"])
+
+
+def matmul(device: torch.device, dtype: torch.dtype) -> tuple[Run, int]:
+    """A product of two large square matrices, and its floating-point operations."""
+    side = _MATRIX.get(device.type, 2048)
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    return (lambda: left @ right), 2 * side**3
+
+
+def device_name(device: torch.device) -> str:
+    """What the maker calls it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,202 @@
+"""Other programs that run the same encoder with the same weights."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..encoders import family_of
+from ..encoders.packed import PackedFamily
+from ..errors import InputError, MissingDependencyError
+from ..schemas import WeightsConfig
+from ..schemas.base import did_you_mean
+from ..weights import load_model
+
+if TYPE_CHECKING:
+    from ..tower import ComposedVisionEncoder
+    from .measure import Run
+
+Inputs = Mapping[str, Tensor]
+
+
+class TransformersTower(nn.Module):
+    """The encoder as a VLM of transformers runs it: whole, with all hidden states, of which it takes some.
+
+    Its weights are the tower's own, the same memory; blocks that the tower leaves out are random.
+
+    Args:
+        tower: The composed tower.
+
+    Raises:
+        InputError: The tower's weights do not fit into transformers' module.
+    """
+
+    def __init__(self, tower: ComposedVisionEncoder) -> None:
+        super().__init__()
+        family, encoder = family_of(tower.config.encoder), tower.config.encoder
+        model = load_model(
+            family,
+            encoder,
+            WeightsConfig(source=None),
+            num_blocks=encoder.num_hidden_layers,
+            post_norm=True,
+            head=encoder.has_head or not family.head_field,
+            dtype=tower.dtype,
+            attn_implementation="sdpa",
+        )
+        unknown = model.load_state_dict(tower.model.state_dict(), strict=False, assign=True).unexpected_keys
+        if unknown:
+            raise InputError(f"{encoder.model_type}: transformers' class has no {unknown[0]} to compare with")
+        self.model = model
+        self.to(tower.device).eval()
+        self.tower = [tower]  # in a list, so that it is no submodule
+
+    def forward(self, **inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """The features in the form in which the tower returns them."""
+        (tower,) = self.tower
+        named = dict(inputs)
+        if isinstance(tower.family, PackedFamily):
+            named = tower.family.reference_inputs(inputs)
+        layers = tower.config.select_layers
+        # Only who picks layers asks for them.
+        states = {} if layers is None else {"output_hidden_states": True}
+        features = self._chosen(self.model(**named, **states))
+        return _apart(features, tower, inputs) if tower.info.ragged else features
+
+    def _chosen(self, output: Any) -> Tensor:
+        (tower,) = self.tower
+        if tower.uses_head:
+            pooled: Tensor = output.pooler_output.unsqueeze(1)
+            return pooled
+        if tower.config.select_layers is not None:
+            norm = self.model.get_submodule(tower.family.post_norm) if tower.norm_layers else nn.Identity()
+            picked = [
+                norm(output.hidden_states[k]) if k in tower.norm_layers else output.hidden_states[k]
+                for k in tower.select_layers
+            ]
+            return torch.cat([tower.select_tokens(state) for state in picked], dim=-1)
+        if tower.info.packed and tower.merge:
+            return torch.cat([output.pooler_output, *getattr(output, "deepstack_features", ())], dim=-1)
+        last: Tensor = output.last_hidden_state
+        return last if tower.info.packed or tower.merge else tower.select_tokens(last)
+
+
+def _apart(features: Tensor, tower: ComposedVisionEncoder, inputs: Inputs) -> tuple[Tensor, ...]:
+    """One tensor per image, of features that stand in one sequence or in rows that are padded at the end."""
+    counts = tower.rows_per_image(tower.image_grids(inputs))
+    if features.dim() == 3 and len(features) == len(counts) and len(counts) > 1:
+        return tuple(row[:count] for row, count in zip(features, counts, strict=True))
+    rows = features.reshape(-1, features.shape[-1])
+    if len(rows) != sum(counts):
+        raise InputError(
+            f"{tower.info.model_type}: transformers returns {tuple(features.shape)}, which is not comparable "
+            f"with the {sum(counts)} tokens of these images"
+        )
+    return torch.split(rows, counts)
+
+
+def run_transformers(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
+    """transformers' own class, uncompiled, with torch's scaled_dot_product_attention."""
+    module = TransformersTower(tower)
+    return lambda: lambda: module(**inputs)
+
+
+def run_onnxruntime(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
+    """transformers' class as ``torch.onnx.export`` writes it down, run by ONNX Runtime.
+
+    Inputs and outputs are bound to torch's memory, so that nothing is copied.
+
+    Raises:
+        InputError: Images of different sizes, bfloat16, or a device for which ONNX Runtime has no provider.
+    """
+    ort = import_module("onnxruntime")
+    if tower.info.ragged:
+        raise InputError("onnxruntime is compared on dense encoders only: a graph has one size of batch")
+    if tower.dtype not in (torch.float32, torch.float16):
+        raise InputError(f"onnxruntime is compared in float32 and float16, not in {tower.dtype}")
+    provider = "CUDAExecutionProvider" if tower.device.type == "cuda" else "CPUExecutionProvider"
+    if provider not in ort.get_available_providers():
+        raise InputError(f"this build of onnxruntime has no {provider}: pip install onnxruntime-gpu")
+    module = TransformersTower(tower)
+    (name, pixels), *_ = inputs.items()
+
+    def prepare() -> Run:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            path = os.path.join(folder, "tower.onnx")
+            torch.onnx.export(module, (), path, kwargs={name: pixels}, dynamo=True, verbose=False)
+            session = ort.InferenceSession(path, options, providers=[provider])
+        expected = tower(**inputs)
+        return _bound(session, pixels.to(tower.dtype).contiguous(), torch.empty_like(expected))
+
+    return prepare
+
+
+def _bound(session: Any, pixels: Tensor, features: Tensor) -> Run:
+    """Runs ``session`` from one tensor into another."""
+    import numpy as np
+
+    binding = session.io_binding()
+    kind = np.float16 if pixels.dtype == torch.float16 else np.float32
+    for bind, value, tensor in (
+        (binding.bind_input, session.get_inputs()[0], pixels),
+        (binding.bind_output, session.get_outputs()[0], features),
+    ):
+        device = tensor.device
+        bind(value.name, device.type, device.index or 0, kind, tuple(tensor.shape), tensor.data_ptr())
+    held = (pixels, features)  # the binding knows their addresses only
+
+    def run() -> Tensor:
+        session.run_with_iobinding(binding)
+        return held[1]
+
+    return run
+
+
+PEERS: dict[str, Callable[[ComposedVisionEncoder, Inputs], Callable[[], Run]]] = {
+    "transformers": run_transformers,
+    "onnxruntime": run_onnxruntime,
+}
+"""Name of a program -> what readies it. What that returns is timed: it compiles or exports, and returns the
+forward."""
+
+_PACKAGES = {"onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
+
+
+def known_peers(names: Iterable[str]) -> tuple[str, ...]:
+    """``names`` without repetitions, all known and installed.
+
+    Raises:
+        InputError: A program that nobody can compare with.
+        MissingDependencyError: A package that it needs is not installed.
+    """
+    chosen = tuple(dict.fromkeys(names))
+    for name in chosen:
+        if name not in PEERS:
+            hint = did_you_mean(name, PEERS)
+            raise InputError(f"cannot compare with {name!r}{hint}; known: {', '.join(PEERS)}")
+        for package in _PACKAGES.get(name, ()):
+            require(package, f"to compare with {name}")
+    return chosen
+
+
+def require(module: str, purpose: str) -> Any:
+    """Import a module that only a part of bench needs.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{purpose} bench needs {module}, which is not installed: pip install 'vision-composer[bench]'"
+        ) from error

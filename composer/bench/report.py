@@ -1,0 +1,87 @@
+"""A comparison as a table and as a picture."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .peers import require
+from .result import BenchResult, Row
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def heading(result: BenchResult) -> str:
+    """What was run and where, in two lines."""
+    pictures = ", ".join(f"{n} of {w}x{h}" for (w, h), n in Counter(result.images).items())
+    weights = "random weights" if result.weights is None else f"weights of {result.weights}"
+    versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
+    return (
+        f"{result.config or result.model_type}: {result.num_blocks} of {result.num_hidden_layers} blocks, "
+        f"{result.dtype}, {weights}, the same for all; pictures {pictures}: {result.num_patches:,} patches\n"
+        f"{result.device}, {result.threads} threads, {result.peak_flops_per_second / 1e9:.0f} GFLOP/s in a "
+        f"matrix product; {versions}"
+    )
+
+
+def table(result: BenchResult) -> Table:
+    """A row for each program."""
+    from rich.table import Table
+
+    shown = Table(box=None, padding=(0, 2, 0, 0))
+    shown.add_column("")
+    for name in columns(result):
+        shown.add_column(name, justify="right")
+    for row in result.rows:
+        shown.add_row(row.name, *cells(result, row))
+    return shown
+
+
+def columns(result: BenchResult) -> list[str]:
+    """What :func:`cells` holds."""
+    speeds = [f"x {peer.name}" for peer in result.peers]
+    return ["ms", "min-max", *speeds, "GFLOP/s", "of peak", "peak MiB", "first s", "graphs", "recompiles"]
+
+
+def cells(result: BenchResult, row: Row) -> list[str]:
+    """A row in text: median, spread, speed against each peer, and so on."""
+    rate = result.flops_per_second(row)
+    return [
+        f"{row.median * 1e3:,.0f}",
+        f"{min(row.seconds) * 1e3:,.0f}-{max(row.seconds) * 1e3:,.0f}",
+        *(f"{result.speed(row, peer):.2f}" for peer in result.peers),
+        "-" if rate is None else f"{rate / 1e9:,.0f}",
+        "-" if rate is None else f"{rate / result.peak_flops_per_second:.0%}",
+        "-" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:,.0f}",
+        f"{row.first_seconds:.1f}",
+        str(row.graphs),
+        str(row.recompiles),
+    ]
+
+
+def plot(result: BenchResult, path: Path) -> None:
+    """Draw the medians, with their spread, into a file of whatever kind its name says.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+        InputError: The file cannot be written, or is of no kind that matplotlib knows.
+    """
+    require("matplotlib", "to draw")
+    from matplotlib.figure import Figure
+
+    rows = result.rows[::-1]
+    medians = [row.median * 1e3 for row in rows]
+    below = [m - min(row.seconds) * 1e3 for m, row in zip(medians, rows, strict=True)]
+    above = [max(row.seconds) * 1e3 - m for m, row in zip(medians, rows, strict=True)]
+    figure = Figure(figsize=(8, 1.2 + 0.5 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([row.name for row in rows], medians, xerr=[below, above], capsize=3)
+    axes.set_xlabel("ms per forward: median, lowest and highest")
+    axes.set_title(f"{result.config or result.model_type}, {result.device}", fontsize="medium")
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be drawn: {error}") from error

@@ -1,0 +1,74 @@
+"""``vision-composer bench``: how fast an encoder runs here, beside other programs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Config, Overrides, Plugins, Root
+from .plan import parse_size
+
+
+def bench(
+    config: Config,
+    against: Annotated[
+        str, typer.Option(metavar="PEER,...", help="Compare with: transformers, onnxruntime.")
+    ] = "",
+    images: Annotated[
+        str,
+        typer.Option(metavar="WxH,...", help="Sizes of the pictures in pixels; default: the encoder's own."),
+    ] = "",
+    batch: Annotated[int, typer.Option(min=1, help="How often the pictures are in the batch.")] = 1,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
+    device: Annotated[str | None, typer.Option(help="Where to run, such as cuda or cuda:1.")] = None,
+    set_: Overrides = None,
+    root: Root = None,
+    plugin: Plugins = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it, too: PNG, SVG, PDF.")] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Instead, time pictures of several sizes and write parallel.cost_table."
+        ),
+    ] = None,
+) -> None:
+    """Time an encoder beside other programs: same weights, same inputs, one process, interleaved rounds.
+
+    What is compiled is the config's to say: --set compile=true adds a row. Features are compared first.
+    """
+    from ..presets import load_config
+
+    sizes = [parse_size(size, "--images") for size in _split(images)]
+    tower = load_config(config, overrides=set_ or (), root=root)
+    if calibrate is not None:
+        from ..bench import calibration
+        from ..compose import compose
+
+        encoder = compose(tower, overrides=["parallel=none"], device=device)
+        costs = calibration.calibrate(encoder, sizes or calibration.SIZES, rounds=rounds)
+        costs.save(calibrate)
+        for (frames, rows, columns), seconds in costs.measurements:
+            typer.echo(f"{frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
+        return
+
+    from rich.console import Console
+
+    from ..bench import compare, report
+
+    result = compare(tower, against=_split(against), images=sizes, batch=batch, rounds=rounds, device=device)
+    if as_json:
+        typer.echo(json.dumps(result.to_dict(), indent=2))
+    else:
+        typer.echo(report.heading(result))
+        wide = Console(width=max(Console().width, 160))  # a column cut off is no figure
+        wide.print(report.table(result), highlight=False)
+    if plot is not None:
+        report.plot(result, plot)
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]

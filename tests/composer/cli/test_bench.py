@@ -1,0 +1,58 @@
+"""``bench`` on the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from typer.testing import CliRunner
+
+from vision_composer import plan
+from vision_composer.cli import app
+from vision_composer.parallel import CostModel
+from vision_composer.schemas.dump import to_yaml
+
+
+@pytest.fixture
+def tower(tmp_path: Path) -> Path:
+    file = tmp_path / "tower.yaml"
+    file.write_text(to_yaml({"schema": 1, "encoder": tiny.PACKED["pixtral"]}), encoding="utf-8")
+    return file
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["bench", *map(str, arguments)])
+
+
+def test_a_table(tower: Path) -> None:
+    result = run(tower, "--against", "transformers", "--images", "64x32,32x32", "--batch", 2, "--rounds", 1)
+    assert result.exit_code == 0, result.output
+    assert "2 of 64x32, 2 of 32x32" in result.stdout
+    assert "x transformers" in result.stdout
+    names = [line.split()[0] for line in result.stdout.splitlines()[3:]]
+    assert names == ["vision-composer", "transformers"]
+
+
+def test_json(tower: Path) -> None:
+    result = run(tower, "--rounds", 2, "--images", "32x32", "--json")
+    facts = json.loads(result.stdout)
+    assert facts["images"] == [[32, 32]]
+    assert [row["name"] for row in facts["rows"]] == ["vision-composer"]
+    assert len(facts["rows"][0]["seconds"]) == 2
+
+
+def test_a_cost_table(tower: Path, tmp_path: Path) -> None:
+    table = tmp_path / "costs.json"
+    result = run(tower, "--calibrate", table, "--images", "16x16,64x32,64x64", "--rounds", 1)
+    assert result.exit_code == 0, result.output
+    assert len(CostModel.load(table, plan(tower)).measurements) == 3
+    assert len(result.stdout.splitlines()) == 3
+
+
+def test_a_size_that_is_none(tower: Path) -> None:
+    result = run(tower, "--images", "32")
+    assert result.exit_code == 2
+    assert "--images" in result.output
