@@ -62,7 +62,9 @@ def test_compiled_features_equal_eager_ones(scope: str) -> None:
     assert (compiled._compiled_call_impl is not None) is (scope == "tower")
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(tiny.ENCODERS) if "/" not in name])
+@pytest.mark.parametrize(  # blocks that differ in what they are called with
+    "name", ["clip_vision_model", "dinov3_vit", "got_ocr2_vision", "internvl_vision", "llama4_vision_model"]
+)
 @torch.no_grad()
 def test_one_code_serves_all_blocks_and_batches(name: str) -> None:
     tower = _tower(tiny.ENCODERS[name])
