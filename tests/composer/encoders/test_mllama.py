@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 from torch.utils.flop_counter import FlopCounterMode
+from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from vision_composer import compose, plan
 from vision_composer.encoders import get_vision_encoder_info
@@ -312,7 +313,9 @@ def test_encode_is_the_processor_and_the_tower(layers: list[int] | None, folders
     rng = np.random.default_rng(0)
     sizes = [(1, 1), (16, 16), (40, 10), (10, 90), (33, 31), (500, 3)]
     pictures = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
-    processor = transformers.MllamaImageProcessorPil(size={"height": 16, "width": 16})
+    processor = transformers.MllamaImageProcessorPil(
+        size={"height": 16, "width": 16}, image_mean=OPENAI_CLIP_MEAN, image_std=OPENAI_CLIP_STD
+    )
     direct = processor([[picture] for picture in pictures], return_tensors="pt")
     features = encoder.encode(pictures, batch_size=4)
     for got, want in zip(features, run(encoder, dict(direct)), strict=True):

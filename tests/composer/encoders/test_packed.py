@@ -26,7 +26,7 @@ from vision_composer.errors import ConfigError, ImageError, InputError, WeightsE
 from vision_composer.schemas import encoder_config
 
 DEPTH = 4
-LAYERS = [None, [-2], [0], [-1], [3, 1], [4, 0, 0]]
+LAYERS = [None, [0], [-1, -3], [4, 0, 0]]
 NAMES = list(tiny.PACKED)
 # Frames, rows and columns in merged tokens: one row, one column, sizes that windows do not divide, clips.
 GRIDS = [
