@@ -263,7 +263,7 @@ def test_the_size_is_known_without_decoding(orientation: int | None, tmp_path: P
     image.save(path, exif=exif)
     assert picture_size(path) == open_image(path).size
     assert picture_size(np.zeros((3, 5, 3), np.uint8)) == (5, 3)
-    path.write_bytes(path.read_bytes()[:-200])  # its header is all that is read
+    path.write_bytes(path.read_bytes()[:-8])  # its pixels are not read, only what stands before them
     assert picture_size(str(path)) is not None
     path.write_bytes(b"no picture")
     assert picture_size(path) is None
