@@ -189,7 +189,7 @@ def _keep_outputs(tower: ComposedVisionEncoder) -> None:
     from torch.utils._pytree import tree_map
 
     def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
-        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     def copy(module: nn.Module, args: Any, output: Any) -> Any:
         return tree_map(torch.clone, output)

@@ -57,7 +57,7 @@ class PackedVisionEncoder(ComposedVisionEncoder):
         self.deepstack = deepstack
         self._layouts: OrderedDict[Any, Layout] = OrderedDict()
 
-    def forward(self, **inputs: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, **inputs: Any) -> tuple[Tensor, ...]:  # type: ignore[override]  # takes a family's own inputs
         """Encode a batch.
 
         Args:

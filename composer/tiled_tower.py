@@ -53,7 +53,7 @@ class TiledVisionEncoder(ComposedVisionEncoder):
         )
         self.inner_layers = tuple(inner_layers)
 
-    def forward(self, **inputs: Any) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(self, **inputs: Any) -> tuple[Tensor, ...]:  # type: ignore[override]  # takes a family's own inputs
         """Encode a batch.
 
         Args:

@@ -102,7 +102,7 @@ class ComposedVisionEncoder(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         # As nn.Module does with what compile() made: a copy is not compiled.
-        return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]
+        return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     @property
     def _other_tokens(self) -> dict[str, int]:

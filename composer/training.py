@@ -56,4 +56,4 @@ def enable_gradient_checkpointing(tower: ComposedVisionEncoder) -> None:
     # What the model's own switch does too, whose name changed between versions and which warns of adapters.
     for layer in layers:
         layer.gradient_checkpointing = True
-        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]  # typed by its default

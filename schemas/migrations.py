@@ -26,7 +26,7 @@ def rename(block: dict[str, Any], old: str, new: str) -> None:
         block[new] = block.pop(old)
         return
     place, comments = list(block).index(old), block.ca.items.pop(old, None)
-    block.insert(place, new, block.pop(old))  # type: ignore[attr-defined]
+    block.insert(place, new, block.pop(old))  # type: ignore[attr-defined]  # a map of ruamel's, typed a dict
     if comments is not None:
         block.ca.items[new] = comments
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 from torch.nn.functional import dropout as drop
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -57,7 +58,7 @@ def attend_in_groups(
     return output
 
 
-@torch.library.custom_op("vision_composer::packed_attention", mutates_args=())
+@custom_op("vision_composer::packed_attention", mutates_args=())
 def packed_attention_op(
     query: Tensor,
     key: Tensor,
@@ -76,7 +77,7 @@ def packed_attention_op(
         return _attend(query, key, value, groups, order, inverse, scale, dropout, eager or dropout > 0)
 
 
-@torch.library.custom_op("vision_composer::packed_attention_backward", mutates_args=())
+@custom_op("vision_composer::packed_attention_backward", mutates_args=())
 def packed_attention_backward_op(
     grad: Tensor,
     query: Tensor,

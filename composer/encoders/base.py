@@ -27,6 +27,11 @@ Shapes = dict[str, tuple[int, ...]]
 """Tensor names of a checkpoint -> shapes."""
 
 
+def not_given(family: EncoderFamily, method: str) -> NotImplementedError:
+    """For a method that only some families need, called of one that needs it and has none."""
+    return NotImplementedError(f"{type(family).__name__} must give {method}")
+
+
 @dataclass(frozen=True)
 class VisionEncoderInfo:
     """Facts about an encoder that hold without its weights. Sizes are in pixels, widths in features.
@@ -221,11 +226,11 @@ class EncoderFamily:
 
     def stem_shapes(self, encoder: Any) -> Shapes:
         """Tensors of everything before the first block, under the names of a checkpoint of the tower."""
-        raise NotImplementedError
+        raise not_given(self, "stem_shapes")
 
     def block_shapes(self, encoder: Any) -> Shapes:
         """Tensors of one block, named from the block on."""
-        raise NotImplementedError
+        raise not_given(self, "block_shapes")
 
     def norm_shapes(self, encoder: Any) -> Shapes:
         """Tensors of the post-norm, named from it on."""
@@ -233,11 +238,11 @@ class EncoderFamily:
 
     def head_shapes(self, encoder: Any) -> Shapes:
         """Tensors of the head, named from it on."""
-        raise NotImplementedError
+        raise not_given(self, "head_shapes")
 
     def head_flops(self, encoder: Any, num_tokens: int) -> int:
         """Floating-point operations of the head's matrix products for one image."""
-        raise NotImplementedError
+        raise not_given(self, "head_flops")
 
     def attention_pairs(
         self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
@@ -333,7 +338,7 @@ class EncoderFamily:
             Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and the keyword
             arguments of every block.
         """
-        raise NotImplementedError
+        raise not_given(self, "stem")
 
     def as_tokens(self, hidden_states: Tensor) -> Tensor:
         """A hidden state as (images, tokens, hidden_size), for blocks that keep it in another shape."""
@@ -344,7 +349,7 @@ class EncoderFamily:
 
         Called for a family with ``out_hidden_size``, with what the post-norm made of that state.
         """
-        raise NotImplementedError
+        raise not_given(self, "merge")
 
     def take(
         self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
@@ -360,7 +365,7 @@ class EncoderFamily:
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
         """The blocks, in order."""
-        blocks: nn.ModuleList = model.get_submodule(self.blocks)  # type: ignore[assignment]
+        blocks: nn.ModuleList = model.get_submodule(self.blocks)  # type: ignore[assignment]  # a family names one
         return blocks
 
 

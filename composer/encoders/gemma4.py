@@ -168,7 +168,10 @@ class Gemma4(PackedFamily):
         embedder = model.patch_embedder
         by_column, by_row = embedder.position_embedding_table
         columns, rows = layout.positions[0].unbind(-1)
-        return embedder.input_proj(pixels) + (embedding(columns, by_column) + embedding(rows, by_row))  # type: ignore[no-any-return]
+        embedded: Tensor = embedder.input_proj(pixels) + (
+            embedding(columns, by_column) + embedding(rows, by_row)
+        )
+        return embedded
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
         return {

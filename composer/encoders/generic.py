@@ -88,7 +88,8 @@ class Generic(EncoderFamily):
 
     def last_hidden_state(self, model: Any, pixel_values: Tensor) -> Tensor:
         """transformers' last_hidden_state, with whatever norm the model applies to it."""
-        return model(pixel_values=pixel_values).last_hidden_state  # type: ignore[no-any-return]
+        features: Tensor = model(pixel_values=pixel_values).last_hidden_state
+        return features
 
 
 def _first_line(error: Exception) -> str:

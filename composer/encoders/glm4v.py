@@ -106,15 +106,16 @@ class GLM4V(QwenVL):
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
-        patches = model.post_conv_layernorm(super().embed(model, pixels, layout))
+        patches: Tensor = model.post_conv_layernorm(super().embed(model, pixels, layout))
         if layout.position_taps is None:
-            return patches  # type: ignore[no-any-return]
+            return patches
         rows, weights = layout.position_taps
         table = model.embeddings.position_embedding.weight
         positions = embedding_bag(rows, table.float(), per_sample_weights=weights, mode="sum")
-        return patches + positions.to(table.dtype)  # type: ignore[no-any-return]
+        return patches + positions.to(table.dtype)
 
     def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
         merge = model.config.spatial_merge_size
         squares = hidden_states.view(-1, merge, merge, hidden_states.shape[-1]).permute(0, 3, 1, 2)
-        return model.merger(model.downsample(squares).flatten(1))  # type: ignore[no-any-return]
+        merged: Tensor = model.merger(model.downsample(squares).flatten(1))
+        return merged

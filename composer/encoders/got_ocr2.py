@@ -98,7 +98,8 @@ class GotOcr2(EncoderFamily):
         return hidden_states.flatten(1, 2)
 
     def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
-        return model.neck(hidden_states).flatten(2).transpose(1, 2)  # type: ignore[no-any-return]
+        merged: Tensor = model.neck(hidden_states).flatten(2).transpose(1, 2)
+        return merged
 
 
 def _reach(encoder: GotOcr2VisionEncoderConfig, block: int) -> int:

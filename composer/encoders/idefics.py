@@ -132,7 +132,8 @@ class Idefics(PackedFamily):
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
         (rows,) = layout.positions
         patches = embed_patches(model.embeddings.patch_embedding, pixels, layout.grids)
-        return (patches + model.embeddings.position_embedding(rows)).unsqueeze(0)  # type: ignore[no-any-return]
+        embedded: Tensor = (patches + model.embeddings.position_embedding(rows)).unsqueeze(0)
+        return embedded
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
         return {"attention_mask": layout.frames}

@@ -150,7 +150,8 @@ class KimiK25(QwenVL):
         table = positions.position_embeddings.flatten(0, 1)
         place = embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
         place = place + positions.time_position_embeddings[layout.frame_index]
-        return patches + place.to(patches.dtype)  # type: ignore[no-any-return]
+        embedded: Tensor = patches + place.to(patches.dtype)
+        return embedded
 
     def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
         import torch

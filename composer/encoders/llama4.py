@@ -86,7 +86,8 @@ class Llama4(EncoderFamily):
         return model.layernorm_pre(hidden_states), {"freqs_ci": model.rotary_embedding(pixel_values)}
 
     def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
-        return model.vision_adapter(hidden_states[:, :-1])  # type: ignore[no-any-return]
+        merged: Tensor = model.vision_adapter(hidden_states[:, :-1])
+        return merged
 
 
 def _check_adapter(encoder: Llama4VisionEncoderConfig) -> None:

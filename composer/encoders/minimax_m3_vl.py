@@ -79,7 +79,8 @@ class MiniMaxM3VL(QwenVL):
         return cosines.to(device), sines.to(device)
 
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
-        return model.pre_layrnorm(super().embed(model, pixels, layout)).unsqueeze(0)  # type: ignore[no-any-return]
+        embedded: Tensor = model.pre_layrnorm(super().embed(model, pixels, layout)).unsqueeze(0)
+        return embedded
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
         # Before 5.24 the blocks of transformers ask for a mask that they do not use.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..schemas import EncoderConfig
-from .base import EncoderFamily, VisionEncoderInfo
+from .base import EncoderFamily, VisionEncoderInfo, not_given
 from .resize import ResizeRule
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ class PackedFamily(EncoderFamily):
 
     def resize_rule(self, encoder: Any, processor: Any = None) -> ResizeRule:
         """How pictures are resized: as ``processor`` says, or as the family's processor does by default."""
-        raise NotImplementedError
+        raise not_given(self, "resize_rule")
 
     def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
         """Arguments of the image processor that follow from the encoder, whatever a checkpoint says."""
-        raise NotImplementedError
+        raise not_given(self, "image_processor_settings")
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -74,7 +74,7 @@ class PackedFamily(EncoderFamily):
         Raises:
             InputError: Inputs that are missing, unknown, of another shape or dtype, or do not fit together.
         """
-        raise NotImplementedError
+        raise not_given(self, "read")
 
     def take(
         self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
@@ -94,15 +94,15 @@ class PackedFamily(EncoderFamily):
 
     def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
         """Where the tokens of the grids stand."""
-        raise NotImplementedError
+        raise not_given(self, "layout")
 
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
         """Hidden state 0, in the order in which the blocks take it."""
-        raise NotImplementedError
+        raise not_given(self, "embed")
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
         """Keyword arguments of a block, counted from 0."""
-        raise NotImplementedError
+        raise not_given(self, "block_inputs")
 
     def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
         """A hidden state as (tokens, width), images and their patches in the order of the input."""
@@ -114,15 +114,15 @@ class PackedFamily(EncoderFamily):
         Returns:
             (merged tokens, width), images in the order of the input.
         """
-        raise NotImplementedError
+        raise not_given(self, "merged")
 
     def pooled(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
         """The pooling head's output for the post-normed last hidden state, (images, width)."""
-        raise NotImplementedError
+        raise not_given(self, "pooled")
 
     def merged_level(self, model: Any, layer: int, hidden_states: Tensor) -> Tensor:
         """The tower's output for hidden state ``layer``, one of its DeepStack levels."""
-        raise NotImplementedError
+        raise not_given(self, "merged_level")
 
     def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs of one image as transformers' class takes them, for ``vision_composer.testing``."""

@@ -108,7 +108,8 @@ class Pixtral(PackedFamily):
 
     def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
         embedded = embed_patches(model.patch_conv, pixels, layout.grids)
-        return model.ln_pre(embedded.unsqueeze(0))  # type: ignore[no-any-return]
+        normed: Tensor = model.ln_pre(embedded.unsqueeze(0))
+        return normed
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
         return {"attention_mask": None, "position_embeddings": layout.rope, "segments": layout.frames}

@@ -86,7 +86,8 @@ class Qwen25VL(QwenVL):
         return _by_square(hidden_states, layout.window_inverse, layout)
 
     def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
-        return model.merger(hidden_states)[layout.window_inverse]  # type: ignore[no-any-return]
+        merged: Tensor = model.merger(hidden_states)[layout.window_inverse]
+        return merged
 
 
 def _by_square(states: Tensor, index: Tensor | None, layout: Layout) -> Tensor:

@@ -38,4 +38,5 @@ class Qwen3VL(Qwen35):
 
     def merged_level(self, model: Any, layer: int, hidden_states: Tensor) -> Tensor:
         level = list(model.config.deepstack_visual_indexes).index(layer - 1)
-        return model.deepstack_merger_list[level](hidden_states)  # type: ignore[no-any-return]
+        merged: Tensor = model.deepstack_merger_list[level](hidden_states)
+        return merged

@@ -170,4 +170,5 @@ class QwenVL(PackedFamily):
         }
 
     def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
-        return model.merger(hidden_states)  # type: ignore[no-any-return]
+        merged: Tensor = model.merger(hidden_states)
+        return merged

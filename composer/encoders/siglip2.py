@@ -112,7 +112,8 @@ class SigLIP2(PackedFamily):
         table = model.embeddings.position_embedding.weight
         # Summed in float32 whatever the parameters are, as transformers does.
         positions = embedding_bag(rows, table.float(), offsets, mode="sum", per_sample_weights=weights)
-        return (model.embeddings.patch_embedding(pixels) + positions.to(table.dtype)).unsqueeze(0)  # type: ignore[no-any-return]
+        embedded: Tensor = (model.embeddings.patch_embedding(pixels) + positions.to(table.dtype)).unsqueeze(0)
+        return embedded
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
         return {"attention_mask": layout.frames}

@@ -66,7 +66,7 @@ class DataParallel:
         self._tower, self._fingerprint = tower, fingerprint
         # Whatever class the tower is of, its own forward is what runs this rank's images.
         self._encode: Callable[..., Features] = tower.forward
-        tower.forward = self.forward  # type: ignore[method-assign, assignment]
+        tower.forward = self.forward  # type: ignore[method-assign, assignment]  # meant, for this tower alone
 
     def forward(self, pixel_values: Tensor | None = None, **inputs: Any) -> Features:
         """Encode a batch; see the tower's own ``forward`` for what it takes and returns.

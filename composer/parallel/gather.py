@@ -67,7 +67,7 @@ class RowGather:
         if not (self._requires_grad and torch.is_grad_enabled()):
             return tuple(parts)
         rows = self._rows if self._rows.requires_grad else self._rows.detach().requires_grad_()
-        gathered: tuple[Tensor, ...] = _Connect.apply(rows, parts, self._group)  # type: ignore[no-untyped-call]
+        gathered: tuple[Tensor, ...] = _Connect.apply(rows, parts, self._group)  # type: ignore[no-untyped-call]  # untyped in torch
         return gathered
 
     def _finish(self) -> None:

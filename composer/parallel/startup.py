@@ -84,7 +84,7 @@ def _sent_from_the_first(
         # How pictures are resized comes with the weights.
         brought = [tower.preprocessor, tower.info]
         dist.broadcast_object_list(brought, group=group, group_src=0)
-    tower.preprocessor, tower.info = brought  # type: ignore[assignment]
+    tower.preprocessor, tower.info = brought  # type: ignore[assignment]  # a list's items share one type
     tower.plan = replace(tower.plan, info=tower.info)
     return tower
 

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..encoders import EncoderFamily
 from ..errors import ConformanceError
-from .properties import check_gradients, check_planned_tensors, check_saving, check_truncation
+from ..schemas import EncoderConfig
+from .properties import (
+    check_gradients,
+    check_independence,
+    check_planned_tensors,
+    check_saving,
+    check_truncation,
+)
 from .subject import Checks, Subject, check_equal, run
 
 
 class DenseSubject(Subject):
     """A dense encoder and random pixels for it."""
 
+    def __init__(self, encoder: EncoderConfig, family: EncoderFamily, folder: Path) -> None:
+        super().__init__(encoder, family, folder)
+        self.images = [self.pixels(encoder.image_size, encoder.image_size) for _ in range(2)]
+
     def outputs(self) -> list[dict[str, Any]]:
         normed = self.encoder.has_post_norm and not self.family.norms_last_hidden_state
         norms: list[dict[str, Any]] = [{"post_norm": "last"}] if normed else []
         return [*norms, {}, *([{"head": True}] if self.encoder.has_head else [])]
 
-    def batch(self) -> dict[str, Tensor]:
-        return self.pixels(2)
+    def collate(self, images: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        return {"pixel_values": torch.cat([image["pixel_values"] for image in images])}
 
-    def pixels(self, images: int, *, size: tuple[int, int] | None = None) -> dict[str, Tensor]:
-        """Random inputs; ``size`` is (width, height)."""
-        width, height = size or (self.encoder.image_size, self.encoder.image_size)
-        return {"pixel_values": torch.randn(images, self.encoder.num_channels, height, width)}
+    def pixels(self, width: int, height: int) -> dict[str, Tensor]:
+        """An image of random values."""
+        return {"pixel_values": torch.randn(1, self.encoder.num_channels, height, width)}
 
 
 def check_hidden_states(subject: DenseSubject) -> None:
@@ -77,24 +89,12 @@ def check_tokens(subject: DenseSubject) -> None:
     if tower.info.any_size:
         sizes += [(patch, patch), (3 * patch, 2 * patch), (2 * patch + 1, 5 * patch - 1)]
     for size in sizes:
-        inputs = subject.pixels(1, size=size)
+        inputs = subject.pixels(*size)
         for made, what in ((tower, "tokens"), (patches, "tokens without the prefix tokens")):
             got, planned = len(run(made, inputs)[0]), made.plan.num_tokens(*size)
             if got != planned:
                 where = f"an image of {size[0]}x{size[1]} pixels"
                 raise ConformanceError(f"{where} gives {got} {what}, and {planned} are planned")
-
-
-def check_independence(subject: DenseSubject) -> None:
-    """An image's features do not depend on the others of its batch."""
-    image, other = (subject.pixels(1)["pixel_values"] for _ in range(2))
-    for keys in [subject.layers()[-1], *subject.outputs()]:
-        tower = subject.compose(**keys)
-        alone = run(tower, {"pixel_values": image})
-        for mate, what in ((other, "another image"), (torch.full_like(other, torch.nan), "an image of NaN")):
-            for batch, position in (([image, mate], 0), ([mate, image], 1)):
-                got = run(tower, {"pixel_values": torch.cat(batch)})[position]
-                check_equal([got], alone, f"the features of an image beside {what}")
 
 
 CHECKS: Checks = (

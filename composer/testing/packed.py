@@ -14,7 +14,13 @@ from ..encoders.layout import Grid
 from ..encoders.packed import PackedFamily
 from ..errors import ConformanceError
 from ..schemas import EncoderConfig
-from .properties import check_gradients, check_planned_tensors, check_saving, check_truncation
+from .properties import (
+    check_gradients,
+    check_independence,
+    check_planned_tensors,
+    check_saving,
+    check_truncation,
+)
 from .subject import Checks, Subject, check_equal, named, run
 
 _SIZES = ((64, 64), (40, 100), (90, 30))
@@ -36,7 +42,7 @@ class PackedSubject(Subject):
 
     def __init__(self, encoder: EncoderConfig, family: PackedFamily, folder: Path) -> None:
         super().__init__(encoder, family, folder)
-        self.images = [self._picture(*size) for size in _SIZES]
+        self.images = [self.picture(*size) for size in _SIZES]
         self.sizes = [(*size, 1) for size in _SIZES]
         if any("grid_thw" in name for name in self.images[0]):
             self.images.append(self._clip(*_SIZES[1]))
@@ -50,20 +56,9 @@ class PackedSubject(Subject):
             outputs.append({"deepstack": "none"})
         return outputs + ([{"head": True}] if self.encoder.has_head else [])
 
-    def batch(self) -> dict[str, Tensor]:
-        return self.collate(self.images)
-
-    def collate(self, images: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-        """One batch of the inputs of single images."""
-        return self.compose().preprocessor.collate(images)
-
-    def _picture(self, width: int, height: int) -> dict[str, Tensor]:
-        noise = torch.randint(256, (height, width, 3), dtype=torch.uint8)
-        return self.compose().preprocess([noise.numpy()])
-
     def _clip(self, width: int, height: int) -> dict[str, Tensor]:
         """A clip of two grids' height in time: the patches of two pictures."""
-        clip = self.collate([self._picture(width, height), self._picture(width, height)])
+        clip = self.collate([self.picture(width, height), self.picture(width, height)])
         grid = next(name for name in clip if "grid_thw" in name)
         return clip | {grid: clip[grid][:1] * torch.tensor([2, 1, 1])}
 
@@ -180,22 +175,6 @@ def check_tokens(subject: PackedSubject) -> None:
                     f"{what} of {width}x{height} pixels gives {got} tokens in a tower with {named(keys)}, "
                     f"and {planned} are planned"
                 )
-
-
-def check_independence(subject: PackedSubject) -> None:
-    """An image's features do not depend on the others of its batch, nor on where it stands there."""
-    image, other = subject.images[:2]
-    nan = {
-        name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
-        for name, value in other.items()
-    }
-    for keys in [subject.layers()[-1], *subject.outputs()]:
-        tower = subject.compose(**keys)
-        alone = run(tower, image)
-        for mate, what in ((other, "another image"), (nan, "an image of NaN")):
-            for batch, position in (([image, mate], 0), ([mate, image], 1), ([mate, image, mate], 1)):
-                got = run(tower, subject.collate(batch))[position]
-                check_equal([got], alone, f"the features of an image beside {what}")
 
 
 CHECKS: Checks = (

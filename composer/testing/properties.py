@@ -1,4 +1,4 @@
-"""The properties that are checked in the same way for dense and for packed encoders."""
+"""The properties that are checked in the same way for encoders of every kind."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ def check_gradients(subject: Subject) -> None:
                 raise ConformanceError(f"{name} gets none in a tower with {named(keys)}")
             if not parameter.grad.isfinite().all():
                 raise ConformanceError(f"{name} gets one that is not finite in a tower with {named(keys)}")
+
+
+def check_independence(subject: Subject) -> None:
+    """An image's features do not depend on the others of its batch, nor on where it stands there."""
+    image, other = subject.images[:2]
+    nan = {
+        name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
+        for name, value in other.items()
+    }
+    for keys in [subject.layers()[-1], *subject.outputs()]:
+        tower = subject.compose(**keys)
+        alone = run(tower, image)
+        for mate, what in ((other, "another image"), (nan, "an image of NaN")):
+            for batch, position in (([image, mate], 0), ([mate, image], 1), ([mate, image, mate], 1)):
+                got = run(tower, subject.collate(batch))[position]
+                check_equal([got], alone, f"the features of an image beside {what}")
 
 
 def check_planned_tensors(subject: Subject) -> None:

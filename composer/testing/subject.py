@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,19 @@ _TOLERANCE = 1e-5
 """Rounding differs between batch sizes and kernels; a wrong stage differs by far more."""
 
 
-class Subject:
+class Subject(ABC):
     """An encoder, a checkpoint of it, and towers composed from that.
 
     Args:
         encoder: The config block.
         family: Its family.
         folder: An empty folder, for the checkpoint and what is saved.
+
+    Attributes:
+        images: The inputs of each of several images alone.
     """
+
+    images: list[dict[str, Tensor]]
 
     def __init__(self, encoder: EncoderConfig, family: EncoderFamily, folder: Path) -> None:
         self.encoder = encoder
@@ -75,13 +81,22 @@ class Subject:
         """The towers that return one hidden state."""
         return [{"select_layers": [k]} for k in range(self.depth + 1)]
 
+    @abstractmethod
     def outputs(self) -> list[dict[str, Any]]:
         """The others: with the post-norm, the encoder's own, with the head."""
-        raise NotImplementedError
+
+    def picture(self, width: int, height: int) -> dict[str, Tensor]:
+        """The inputs of a picture of random pixels, from the encoder's image processor."""
+        noise = torch.randint(256, (height, width, 3), dtype=torch.uint8)
+        return self.compose().preprocess([noise.numpy()])
+
+    def collate(self, images: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """One batch of the inputs of single images."""
+        return self.compose().preprocessor.collate(images)
 
     def batch(self) -> dict[str, Tensor]:
-        """Inputs of several images."""
-        raise NotImplementedError
+        """The inputs of all images."""
+        return self.collate(self.images)
 
     def states(self, inputs: Mapping[str, Tensor]) -> list[list[Tensor]]:
         """Hidden states 0 to N that one tower returns, each of them image by image."""

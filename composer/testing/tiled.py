@@ -11,7 +11,13 @@ from torch import Tensor
 from ..encoders.mllama import Mllama
 from ..errors import ConformanceError
 from ..schemas import EncoderConfig
-from .properties import check_gradients, check_planned_tensors, check_saving, check_truncation
+from .properties import (
+    check_gradients,
+    check_independence,
+    check_planned_tensors,
+    check_saving,
+    check_truncation,
+)
 from .subject import Checks, Subject, check_equal, run
 
 
@@ -29,22 +35,15 @@ class TiledSubject(Subject):
         super().__init__(encoder, family, folder)
         side = encoder.image_size
         self.sizes = [(side, side), (side + 1, side), (side, 3 * side), (4 * side, side)]
-        self.images = [self._picture(*size) for size in self.sizes]
+        self.images = [self.picture(*size) for size in self.sizes]
 
     def outputs(self) -> list[dict[str, Any]]:
         return [{"select_layers": [self.depth], "post_norm": "last"}, {}]
-
-    def batch(self) -> dict[str, Tensor]:
-        return self.compose().preprocessor.collate(self.images)
 
     def apart(self, states: Tensor, inputs: dict[str, Tensor]) -> list[Tensor]:
         """A state of transformers' (images, tiles, tokens, width) -> the tokens of each picture's tiles."""
         valid = inputs["aspect_ratio_mask"].flatten(0, 1).bool()
         return [image[mask].flatten(0, 1) for image, mask in zip(states, valid, strict=True)]
-
-    def _picture(self, width: int, height: int) -> dict[str, Tensor]:
-        noise = torch.randint(256, (height, width, 3), dtype=torch.uint8)
-        return self.compose().preprocess([noise.numpy()])
 
 
 def check_hidden_states(subject: TiledSubject) -> None:
@@ -77,20 +76,6 @@ def check_tokens(subject: TiledSubject) -> None:
             if got != planned:
                 where = f"an image of {size[0]}x{size[1]} pixels"
                 raise ConformanceError(f"{where} gives {got} tokens, and {planned} are planned")
-
-
-def check_independence(subject: TiledSubject) -> None:
-    """An image's features do not depend on the others of its batch."""
-    image, other = subject.images[1], subject.images[2]
-    collate = subject.compose().preprocessor.collate
-    nothing = other | {"pixel_values": torch.full_like(other["pixel_values"], torch.nan)}
-    for keys in [subject.layers()[-1], *subject.outputs()]:
-        tower = subject.compose(**keys)
-        alone = run(tower, image)
-        for mate, what in ((other, "another image"), (nothing, "an image of NaN")):
-            for batch, position in (([image, mate], 0), ([mate, image], 1)):
-                got = run(tower, collate(batch))[position]
-                check_equal([got], alone, f"the features of an image beside {what}")
 
 
 CHECKS: Checks = (

@@ -28,7 +28,7 @@ def class_in_vlm(family: EncoderFamily, model_class: Any) -> Any:
     from transformers.core_model_loading import PrefixChange
 
     name = f"{model_class.__name__}Of{family.vlm}"
-    transforms = get_checkpoint_conversion_mapping(family.vlm) or []  # type: ignore[no-untyped-call]
+    transforms = get_checkpoint_conversion_mapping(family.vlm) or []  # type: ignore[no-untyped-call]  # untyped there
     transforms.append(PrefixChange(prefix_to_remove=rf"model\.{TOWER}"))
     register_checkpoint_conversion_mapping(name, transforms, overwrite=True)
     return type(name, (model_class,), {"__module__": __name__})
@@ -44,7 +44,7 @@ def names_in_vlm(model: PreTrainedModel) -> Shapes:
     from transformers.core_model_loading import revert_weight_conversion
 
     # Without this attribute transformers leaves out changes of prefixes.
-    model._weight_conversions = get_model_conversion_mapping(model, add_legacy=False)  # type: ignore[assignment]
+    model._weight_conversions = get_model_conversion_mapping(model, add_legacy=False)  # type: ignore[assignment]  # its stub says Tensor
     reverted = revert_weight_conversion(model, model.state_dict())
     del model._weight_conversions
     return {name.removeprefix("model."): tuple(tensor.shape) for name, tensor in reverted.items()}

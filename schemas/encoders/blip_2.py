@@ -11,7 +11,7 @@ class Blip2VisionEncoderConfig(DenseEncoderConfig):
     """BLIP-2 ViT: a class token, learned positions, one projection for query, key and value."""
 
     # transformers has no such field: its patch embedding takes three colours.
-    num_channels: ClassVar[int] = 3  # type: ignore[misc]
+    num_channels: ClassVar[int] = 3  # type: ignore[misc]  # a field of the base, fixed here
 
     model_type: Literal["blip_2_vision_model"]
     hidden_size: Count = 1408

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -54,14 +55,14 @@ class QwenVisionEncoderConfig(EncoderConfig):
             return self.in_channels
 
     @property
+    @abstractmethod
     def merged_width(self) -> int:
         """Width of a token behind the merger."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def mlp_width(self) -> int:
         """Width of the MLP inside a block."""
-        raise NotImplementedError
 
     @property
     def deepstack_layers(self) -> tuple[int, ...]:

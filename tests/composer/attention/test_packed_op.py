@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.library import opcheck
 from torch.nn.functional import scaled_dot_product_attention
 
 from vision_composer import compose
@@ -91,8 +92,8 @@ def test_gradients_by_rules_equal_those_of_the_kernel(lengths: list[int]) -> Non
 def test_opcheck(lengths: list[int], eager: bool, dropout: float, dtype: torch.dtype) -> None:
     *inputs, grad = tensors(lengths, dtype=dtype)
     rest = arguments(lengths, dropout=dropout, eager=eager)
-    torch.library.opcheck(packed_attention_op, (*(t.clone().requires_grad_() for t in inputs), *rest))
-    torch.library.opcheck(packed_attention_backward_op, (grad, *inputs, *rest))
+    opcheck(packed_attention_op, (*(t.clone().requires_grad_() for t in inputs), *rest))
+    opcheck(packed_attention_backward_op, (grad, *inputs, *rest))
 
 
 @pytest.mark.parametrize("lengths", [[6, 3, 6], [4, 4]], ids=str)
