@@ -31,14 +31,15 @@ class CompileSettings:
 
     Attributes:
         backend: torch.compile's backend.
-        dynamic: Whether one code serves batches and token counts of any size.
+        dynamic: Whether one code serves batches and token counts of any size; None for any number of images
+            of one size, which is sooner compiled and runs faster.
         freeze: Whether weights are constants of the compiled code.
         cuda_graphs: Whether the code runs as CUDA graphs, whose outputs the next run overwrites.
         options: torch.compile's ``mode`` or ``options``.
     """
 
     backend: str
-    dynamic: bool
+    dynamic: bool | None
     freeze: bool
     cuda_graphs: bool
     options: dict[str, Any] = field(default_factory=dict)
@@ -66,8 +67,10 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
         options |= {} if device_type == "cpu" else {"mode": "max-autotune-no-cudagraphs"}
     elif config.mode != "default":
         options["mode"] = config.mode
-    if dynamic is None:
-        dynamic = not (freeze or (graphs and fixed_shapes))
+    if dynamic is None and (freeze or (graphs and fixed_shapes)):
+        dynamic = False
+    elif dynamic is None and not fixed_shapes:
+        dynamic = True
     return CompileSettings(config.backend, dynamic, freeze, graphs, options)
 
 
@@ -114,8 +117,13 @@ class CompiledBlocks:
 
     def __init__(self, settings: CompileSettings) -> None:
         self._run = compiled_function(settings)
+        self._any_number = settings.dynamic is None
 
     def __call__(self, block: nn.Module, hidden_states: Tensor, **inputs: Any) -> Tensor:
+        import torch
+
+        if self._any_number and not torch.compiler.is_compiling():
+            torch._dynamo.maybe_mark_dynamic(hidden_states, 0)
         return _or_uncompiled(self._run, block, hidden_states, inputs)
 
 

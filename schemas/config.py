@@ -114,8 +114,8 @@ class CompileConfig(ConfigModel):
     """torch.compile's mode, or ``max-performance``: on CPU, autotuned kernels and weights frozen into the
     code of each block, for inference at few batch sizes; elsewhere autotuned kernels."""
     dynamic: Annotated[bool | None, Field(examples=[False])] = None
-    """Whether one code serves batches and token counts of any size. null: yes, except with CUDA graphs and
-    with frozen weights, which are for fixed shapes."""
+    """Whether one code serves batches and token counts of any size. null: those that the encoder can have,
+    except with CUDA graphs and with frozen weights, which are for fixed shapes."""
     backend: str = "inductor"
     """A registered torch.compile backend."""
     scope: Literal["blocks", "tower"] = "blocks"

@@ -250,12 +250,15 @@ def same_gradients(got: dict[str, Tensor], want: dict[str, Tensor]) -> None:
 
 def training() -> None:
     """Gradients are those of one process: with DDP, FSDP2, checkpointing, and frozen parts."""
-    for encoder, more in (
+    cases: list[tuple[dict[str, Any], dict[str, Any]]] = [
         (QWEN, {}),
-        (QWEN3, {"training": {"gradient_checkpointing": True, "freeze": ["stem", "blocks[:1]"]}}),
         (CLIP, {"training": {"gradient_checkpointing": True}}),
+        (QWEN3, {"training": {"gradient_checkpointing": True, "freeze": ["stem", "blocks[:1]"]}}),
         (PIXTRAL, {"select_layers": [-1], "training": {"freeze": "blocks[:2]"}}),
-    ):
+    ]
+    if dist.get_world_size() > 2:
+        del cases[2:]  # to save time
+    for encoder, more in cases:
         alone, _ = pair(encoder, **more)
         alone.train()
         name = encoder["model_type"]

@@ -68,7 +68,7 @@ def test_compiled_features_equal_eager_ones(scope: str) -> None:
 @torch.no_grad()
 def test_one_code_serves_all_blocks_and_batches(name: str) -> None:
     tower = _tower(tiny.ENCODERS[name])
-    counter = _counted(tower)
+    counter = _counted(tower, dynamic=None)
     for images in (2, 3, 7):
         tower(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=images))
     kinds = 2 if name == "got_ocr2_vision" else 1  # with windows, and without
@@ -92,7 +92,7 @@ def test_towers_do_not_share_the_limit_on_recompilations() -> None:
     for width in range(8, 8 + 4 * 10, 4):  # more than torch's limit of 8
         encoder = {**ENCODER, "hidden_size": width, "num_hidden_layers": 1}
         tower = _tower(encoder)
-        counter = _counted(tower)
+        counter = _counted(tower, dynamic=None)
         tower(pixel_values=tiny.pixels(encoder))
         assert _codes(counter) == 1
 
@@ -188,16 +188,17 @@ def test_inductor_freezes_weights() -> None:
 @pytest.mark.parametrize(
     ("block", "device", "fixed_shapes", "expected"),
     [
-        ({}, "cpu", True, (True, False, False)),
+        ({}, "cpu", True, (None, False, False)),
         ({}, "cuda", False, (True, False, False)),
         ({"mode": "max-performance"}, "cpu", True, (False, True, False)),
         ({"mode": "max-performance"}, "cpu", False, (True, False, False)),
         ({"mode": "max-performance", "dynamic": True}, "cpu", True, (True, False, False)),
-        ({"mode": "max-performance"}, "cuda", True, (True, False, False)),
+        ({"mode": "max-performance"}, "cuda", True, (None, False, False)),
         ({"mode": "reduce-overhead"}, "cuda", True, (False, False, True)),
         ({"mode": "reduce-overhead"}, "cuda", False, (True, False, True)),
-        ({"mode": "reduce-overhead"}, "cpu", True, (True, False, False)),
+        ({"mode": "reduce-overhead"}, "cpu", True, (None, False, False)),
         ({"dynamic": False}, "cpu", True, (False, False, False)),
+        ({"dynamic": True}, "cpu", True, (True, False, False)),
     ],
 )
 def test_settings_follow_mode_device_and_shapes(
