@@ -62,7 +62,7 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
     freeze = config.mode == "max-performance" and device_type == "cpu" and fixed_shapes and not dynamic
     options: dict[str, Any] = {}
     if freeze:
-        options["options"] = {"max_autotune": True, "autotune_num_choices_displayed": 0}
+        options["options"] = {"max_autotune": _autotunes(), "autotune_num_choices_displayed": 0}
     elif config.mode == "max-performance":
         options |= {} if device_type == "cpu" else {"mode": "max-autotune-no-cudagraphs"}
     elif config.mode != "default":
@@ -72,6 +72,17 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
     elif dynamic is None and not fixed_shapes:
         dynamic = True
     return CompileSettings(config.backend, dynamic, freeze, graphs, options)
+
+
+def _autotunes() -> bool:
+    """Whether kernels of inductor's own can be faster than MKL's.
+
+    Its matrix product of float32 is not without AVX-512: it took up to three times as long. Tuning would find
+    that out on a machine at rest; on a busy one it chooses by chance, and the choice stays in the cache.
+    """
+    import torch
+
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 
 
 def compile_tower(tower: ComposedVisionEncoder, config: CompileConfig) -> None:
