@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, groupby
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,11 +17,15 @@ if TYPE_CHECKING:
 Grid = tuple[int, int, int]
 """Frames, patch rows and patch columns of an image or clip."""
 
+_WORTH_A_CALL = 256
+"""Tokens from which on one more call of attention costs less than moving them would."""
+
 
 class Segments:
     """Consecutive pieces of a sequence, each of which attends to itself only.
 
-    Pieces of one length are one group, so that attention runs once per length and not once per piece.
+    Attention runs once per group of pieces of one length and not once per piece: neighbours are a group, or,
+    where those are few tokens, all pieces of that length, for which tokens are moved.
 
     Args:
         lengths: Tokens of each piece, in order; all at least 1.
@@ -29,7 +33,7 @@ class Segments:
 
     Attributes:
         groups: (1 + groups, 2) int64 on the CPU: whether the groups' order of tokens is the sequence's, and
-            tokens in all; then for each group the length and the number of its pieces, by first appearance.
+            tokens in all; then for each group the length and the number of its pieces.
         order: (tokens,) int64 on the device, tokens in the order of the groups.
         inverse: (tokens,) int64 on the device, the way back.
         cu_seqlens: (pieces + 1,) int32 on the device, first token of each piece and the end.
@@ -38,17 +42,15 @@ class Segments:
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
         starts = [0, *accumulate(lengths)]
-        by_length: dict[int, list[int]] = {}
-        for start, length in zip(starts, lengths, strict=False):
-            by_length.setdefault(length, []).append(start)
-        order = torch.cat(
-            [
-                (torch.tensor(group)[:, None] + torch.arange(length)).flatten()
-                for length, group in by_length.items()
-            ]
-        )
+        sizes = [(length, len(list(run))) for length, run in groupby(lengths)]
+        order = torch.arange(starts[-1])
+        if starts[-1] < _WORTH_A_CALL * len(sizes):
+            by_length: dict[int, list[Tensor]] = {}
+            for length, piece in zip(lengths, torch.split(order, list(lengths)), strict=True):
+                by_length.setdefault(length, []).append(piece)
+            sizes = [(length, len(pieces)) for length, pieces in by_length.items()]
+            order = torch.cat([piece for pieces in by_length.values() for piece in pieces])
         in_order = bool((order.diff() == 1).all())
-        sizes = [(length, len(group)) for length, group in by_length.items()]
         self.groups = torch.tensor([(int(in_order), starts[-1]), *sizes])
         self.order = order.to(device)
         self.inverse = order.argsort().to(device)
@@ -130,7 +132,8 @@ def patch_positions(grids: Sequence[Grid], merge_size: int = 1) -> Tensor:
 def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[Tensor, list[int]]:
     """Merged tokens sorted into windows of ``window`` x ``window``, and the patches in each window.
 
-    A window at the lower or right edge is as small as what is left for it.
+    A window at the lower or right edge is as small as what is left for it. In each frame windows of one size
+    follow each other, so that attention takes them together without moving a token.
     """
     index: list[Tensor] = []
     lengths: list[int] = []
@@ -139,10 +142,10 @@ def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[T
         height, width = rows // merge_size, columns // merge_size
         tokens = torch.arange(start, start + frames * height * width).view(frames, height, width)
         for frame in tokens:
-            for band in frame.split(window, dim=0):
-                for piece in band.split(window, dim=1):
-                    index.append(piece.flatten())
-                    lengths.append(piece.numel() * merge_size**2)
+            windows = [piece.flatten() for band in frame.split(window, 0) for piece in band.split(window, 1)]
+            windows.sort(key=len, reverse=True)
+            index += windows
+            lengths += [len(piece) * merge_size**2 for piece in windows]
         start += frames * height * width
     return torch.cat(index), lengths
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -48,6 +50,26 @@ def test_segments_are_one_group_per_length(lengths: list[int]) -> None:
     assert sizes == [length for length, pieces in groups for _ in range(length * pieces)]
     assert torch.equal(segments.order[segments.inverse], tokens)
     assert in_order == torch.equal(segments.order, tokens)
+
+
+@given(st.lists(st.sampled_from([1, 7, 256, 300]), min_size=1, max_size=9))
+@settings(max_examples=60, deadline=None)
+def test_tokens_are_moved_only_for_groups_of_few(lengths: list[int]) -> None:
+    segments = Segments(lengths)
+    (in_order, _), *groups = segments.groups.tolist()
+    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
+    if sum(lengths) >= 256 * len(runs):
+        assert in_order
+        assert [tuple(group) for group in groups] == runs
+    else:
+        assert len(groups) == len(set(lengths))
+    query, key, value = torch.randn(3, 1, 1, sum(lengths), 2)
+    got, _ = packed_attention(nn.Identity(), query, key, value, segments=segments)
+    want = [
+        scaled_dot_product_attention(*parts)
+        for parts in zip(*(tensor.split(lengths, 2) for tensor in (query, key, value)), strict=True)
+    ]
+    torch.testing.assert_close(got, torch.cat(want, 2).transpose(1, 2), rtol=0, atol=1e-6)
 
 
 def test_segments_may_come_as_the_mask() -> None:
