@@ -62,11 +62,15 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
     freeze = config.mode == "max-performance" and device_type == "cpu" and fixed_shapes and not dynamic
     options: dict[str, Any] = {}
     if freeze:
-        options["options"] = {"max_autotune": _autotunes(), "autotune_num_choices_displayed": 0}
-    elif config.mode == "max-performance":
-        options |= {} if device_type == "cpu" else {"mode": "max-autotune-no-cudagraphs"}
-    elif config.mode != "default":
+        options["options"] = {"max_autotune": not _avx2(), "autotune_num_choices_displayed": 0}
+    elif config.mode == "max-performance" and device_type != "cpu":
+        options["mode"] = "max-autotune-no-cudagraphs"
+    elif config.mode not in ("default", "max-performance"):
         options["mode"] = config.mode
+    elif config.backend == "inductor" and device_type == "cpu" and _avx2():
+        from .products import PlainProducts
+
+        options["options"] = {"post_grad_custom_post_pass": PlainProducts()}
     if dynamic is None and (freeze or (graphs and fixed_shapes)):
         dynamic = False
     elif dynamic is None and not fixed_shapes:
@@ -74,15 +78,15 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
     return CompileSettings(config.backend, dynamic, freeze, graphs, options)
 
 
-def _autotunes() -> bool:
-    """Whether kernels of inductor's own can be faster than MKL's.
+def _avx2() -> bool:
+    """Whether this processor has AVX2 and no AVX-512, where float32 products are best left to MKL.
 
-    Its matrix product of float32 is not without AVX-512: it took up to three times as long. Tuning would find
-    that out on a machine at rest; on a busy one it chooses by chance, and the choice stays in the cache.
+    Those of inductor's own took up to three times as long there. Tuning would find that out on a machine at
+    rest; on a busy one it chooses by chance, and the choice stays in the cache.
     """
     import torch
 
-    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
 def compile_tower(tower: ComposedVisionEncoder, config: CompileConfig) -> None:

@@ -209,6 +209,38 @@ def test_settings_follow_mode_device_and_shapes(
     assert (settings.dynamic, settings.freeze, settings.cuda_graphs) == expected
 
 
+@pytest.mark.parametrize(
+    ("block", "device", "capability", "options"),
+    [
+        ({}, "cpu", "AVX2", {"post_grad_custom_post_pass"}),
+        ({"mode": "max-performance", "dynamic": True}, "cpu", "AVX2", {"post_grad_custom_post_pass"}),
+        ({}, "cpu", "AVX512", set()),
+        ({}, "cuda", "AVX2", set()),
+        ({"backend": "aot_eager"}, "cpu", "AVX2", set()),
+        ({"mode": "max-performance"}, "cpu", "AVX2", {"max_autotune", "autotune_num_choices_displayed"}),
+    ],
+)
+def test_options_follow_the_processor(
+    block: dict[str, Any],
+    device: str,
+    capability: str,
+    options: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    settings = compile_settings(CompileConfig(**block), device, fixed_shapes=True)
+    assert set(settings.options.get("options", {})) == options
+
+
+@pytest.mark.parametrize(("capability", "tunes"), [("AVX2", False), ("AVX512", True)])
+def test_products_are_tuned_where_that_can_pay(
+    capability: str, tunes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    settings = compile_settings(CompileConfig(mode="max-performance"), "cpu", fixed_shapes=True)
+    assert settings.options["options"]["max_autotune"] is tunes
+
+
 def test_max_performance_freezes_a_dense_tower_on_cpu() -> None:
     tower = _tower(ENCODER, "compile={mode: max-performance}")
     assert isinstance(tower.run_block, FrozenBlocks)
