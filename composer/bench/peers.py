@@ -17,6 +17,7 @@ from ..errors import InputError, MissingDependencyError
 from ..schemas import WeightsConfig
 from ..schemas.base import did_you_mean
 from ..weights import load_model
+from .timm_peer import run_timm
 
 if TYPE_CHECKING:
     from ..tower import ComposedVisionEncoder
@@ -164,11 +165,14 @@ def _bound(session: Any, pixels: Tensor, features: Tensor) -> Run:
 PEERS: dict[str, Callable[[ComposedVisionEncoder, Inputs], Callable[[], Run]]] = {
     "transformers": run_transformers,
     "onnxruntime": run_onnxruntime,
+    "timm": run_timm,
 }
 """Name of a program -> what readies it. What that returns is timed: it compiles or exports, and returns the
 forward."""
 
-_PACKAGES = {"onnxruntime": ("onnxruntime", "onnx", "onnxscript")}
+_EXTRA = "'vision-composer[bench]'"
+
+_PACKAGES = {"onnxruntime": ("onnxruntime", "onnx", "onnxscript"), "timm": ("timm",)}
 
 
 def known_peers(names: Iterable[str]) -> tuple[str, ...]:
@@ -184,19 +188,23 @@ def known_peers(names: Iterable[str]) -> tuple[str, ...]:
             hint = did_you_mean(name, PEERS)
             raise InputError(f"cannot compare with {name!r}{hint}; known: {', '.join(PEERS)}")
         for package in _PACKAGES.get(name, ()):
-            require(package, f"to compare with {name}")
+            require(package, f"to compare with {name}", "timm" if name == "timm" else _EXTRA)
     return chosen
 
 
-def require(module: str, purpose: str) -> Any:
-    """Import a module that only a part of bench needs.
+def require(module: str, purpose: str, install: str = _EXTRA) -> Any:
+    """Import a module that only a part of bench needs; ``install`` is what pip takes for it.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: It is not installed, or cannot be imported.
     """
     try:
         return import_module(module)
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"{purpose} bench needs {module}, which is not installed: pip install 'vision-composer[bench]'"
+            f"{purpose} bench needs {error.name or module}, which is not installed: pip install {install}"
+        ) from error
+    except (ImportError, RuntimeError) as error:  # torchvision beside another torch raises the latter
+        raise MissingDependencyError(
+            f"{purpose} bench needs {module}, which cannot be imported: {error}"
         ) from error

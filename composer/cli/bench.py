@@ -15,7 +15,7 @@ from .plan import parse_size
 def bench(
     config: Config,
     against: Annotated[
-        str, typer.Option(metavar="PEER,...", help="Compare with: transformers, onnxruntime.")
+        str, typer.Option(metavar="PEER,...", help="Compare with: transformers, onnxruntime, timm.")
     ] = "",
     images: Annotated[
         str,

@@ -110,13 +110,24 @@ def test_an_unknown_peer_names_the_known_ones() -> None:
 
 def test_a_peer_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> Any:
-        raise ImportError(name)
+        raise ModuleNotFoundError(name=name)
 
     monkeypatch.setattr(peers, "import_module", missing)
     with pytest.raises(
         MissingDependencyError, match=r"needs onnxruntime.*pip install 'vision-composer\[bench"
     ):
         compare(config("clip_vision_model"), against=["onnxruntime"])
+    with pytest.raises(MissingDependencyError, match=r"needs timm, which is not installed: pip install timm"):
+        compare(config("clip_vision_model"), against=["timm"])
+
+
+def test_a_peer_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Any:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr(peers, "import_module", broken)
+    with pytest.raises(MissingDependencyError, match="timm, which cannot be imported: operator torchvision"):
+        compare(config("clip_vision_model"), against=["timm"])
 
 
 @pytest.mark.parametrize("images", [[(0, 4)], [(4,)]], ids=str)
