@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
-from torch.fx import Graph, Node
+from torch.fx import Graph
 
 aten = torch.ops.aten
+
+_TARGETS = (aten.mm.default, aten.addmm.default)
 
 _VECTOR = 8
 """Floats in a vector of AVX2."""
@@ -24,24 +26,28 @@ class PlainProducts(CustomGraphPass):
     """
 
     def __call__(self, graph: Graph) -> None:
-        for node in _products(graph, aten.mm.default):
-            _replace(graph, node, *node.args)
-        for node in _products(graph, aten.addmm.default):
-            bias, rows, weight = node.args
-            if bias.meta["val"].dim() == 1 and not node.kwargs:
-                _replace(graph, node, rows, weight, bias)
+        found = [node for target in _TARGETS for node in graph.find_nodes(op="call_function", target=target)]
+        # All are looked at before any is replaced: what comes in its place has no shape yet.
+        for node in [node for node in found if _is_plain(node)]:
+            _replace(graph, node)
 
     def uuid(self) -> bytes:
         """What inductor's cache knows this code by."""
         return get_hash_for_files((__file__,))
 
 
-def _products(graph: Graph, target: Any) -> list[Any]:
-    nodes = graph.find_nodes(op="call_function", target=target)
-    return [node for node in nodes if node.meta["val"].dtype is torch.float32]
+def _is_plain(node: Any) -> bool:
+    """Whether it is a product of float32 with no more to it than a bias."""
+    bias = node.args[:-2]
+    return (
+        node.meta["val"].dtype is torch.float32
+        and not node.kwargs
+        and all(term.meta["val"].dim() == 1 for term in bias)
+    )
 
 
-def _replace(graph: Graph, node: Node, rows: Any, weight: Any, bias: Any = None) -> None:
+def _replace(graph: Graph, node: Any) -> None:
+    *bias, rows, weight = node.args
     features = node.meta["val"].shape[1]
     # A symbolic number is one of tokens, in a gradient.
     padding = -features % _VECTOR if isinstance(features, int) else 0
@@ -51,7 +57,7 @@ def _replace(graph: Graph, node: Node, rows: Any, weight: Any, bias: Any = None)
         product = graph.call_function(aten.mm.default, (rows, weight))
         if padding:
             product = graph.call_function(aten.slice.Tensor, (product, 1, 0, features))
-        if bias is not None:
-            product = graph.call_function(aten.add.Tensor, (product, bias))
+        if bias:
+            product = graph.call_function(aten.add.Tensor, (product, *bias))
     node.replace_all_uses_with(product)
     graph.erase_node(node)

@@ -78,6 +78,17 @@ def test_other_products_stay_as_they_are(function: Any, inputs: tuple[torch.Tens
     assert str(graph.graph) == before
 
 
+def test_a_product_may_be_added_to_another() -> None:
+    def chain(x: torch.Tensor, w: torch.Tensor, y: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        return torch.addmm(torch.addmm(x @ w, y, v), y, v)
+
+    inputs = (torch.randn(4, 3), torch.randn(3, 5), torch.randn(4, 2), torch.randn(2, 5))
+    graph = _traced(chain, *inputs)
+    PlainProducts()(graph.graph)
+    graph.recompile()
+    torch.testing.assert_close(graph(*inputs), chain(*inputs), rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", ["fake", "symbolic"])
 def test_gradients_are_right(mode: str) -> None:
     """The columns of a product may be of a number that is not known."""
