@@ -128,6 +128,10 @@ class PackedFamily(EncoderFamily):
         """The inputs of one image as transformers' class takes them, for ``vision_composer.testing``."""
         return dict(inputs)
 
+    def reference_tokens(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        """:meth:`tokens` of a hidden state of transformers' class, for ``vision_composer.testing``."""
+        return self.tokens(hidden_states, layout)
+
 
 def check_pixels(name: str, value: Any) -> Tensor:
     """``value`` as the tensor of floats that it must be.

@@ -85,6 +85,19 @@ class Qwen25VL(QwenVL):
     def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
         return _by_square(hidden_states, layout.window_inverse, layout)
 
+    def reference_tokens(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+        import torch
+        from transformers.vision_utils import get_vision_window_index
+
+        # transformers takes windows as they come, whatever their sizes.
+        index, _ = get_vision_window_index(
+            torch.tensor(layout.grids),
+            model.config.spatial_merge_size,
+            model.config.window_size,
+            model.config.patch_size,
+        )
+        return _by_square(hidden_states, index.argsort(), layout)
+
     def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
         merged: Tensor = model.merger(hidden_states)[layout.window_inverse]
         return merged

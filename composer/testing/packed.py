@@ -69,7 +69,9 @@ class PackedSubject(Subject):
         shape = self.family.embed(model, pixels, layout).shape
         count = prod(grids[0])
         # What transformers pads stands behind.
-        return lambda state: self.family.tokens(state.flatten(0, -2)[:count].view(shape), layout)
+        return lambda state: self.family.reference_tokens(
+            model, state.flatten(0, -2)[:count].view(shape), layout
+        )
 
 
 def check_hidden_states(subject: PackedSubject) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from math import prod
 from typing import Any, Literal
 
 import pytest
@@ -53,6 +54,15 @@ class CallsByOtherNames(Broken):
 class KeepsTheOrderOfWindows(Broken):
     def tokens(self, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
         return hidden_states
+
+
+class TurnsImagesRound(Broken):
+    def tokens(self, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        images = super().tokens(hidden_states, layout).split([prod(grid) for grid in layout.grids])
+        return torch.cat([image.flip(0) for image in images])
+
+    def reference_tokens(self, model: Any, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        return super().reference_tokens(model, hidden_states, layout).flip(0)
 
 
 class PlansWithAnotherFactor(Broken):
@@ -108,7 +118,8 @@ def _unregister() -> Iterator[None]:
         (SeesTheWholeBatch, r"hidden states: hidden state 2, of 3, of image 0 of 4: differs by up to \d"),
         (SkipsTheMergersNorm, r"hidden states: the encoder's own output, of image 0 of 4: differs by"),
         (CallsByOtherNames, "hidden states: TypeError was raised: "),
-        (KeepsTheOrderOfWindows, r"order: pixels of patch \d+ of image 0 change tokens \[\d+\] of hidden"),
+        (KeepsTheOrderOfWindows, r"hidden states: hidden state 0, of 3, of image \d of 4: differs by up to"),
+        (TurnsImagesRound, r"order: pixels of patch \d+ of image 0 change tokens \[\d+\] of hidden"),
         (PlansWithAnotherFactor, r"tokens: a picture of \d+x\d+ pixels gives \d+ tokens in a tower with"),
         (Uncut, "truncation: 3 blocks are built for hidden state 0"),
         (Detached, "gradients: model.patch_embed.proj.weight gets none in a tower with select_layers"),
