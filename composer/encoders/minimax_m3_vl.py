@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 
 class MiniMaxM3VL(QwenVL):
-    """minimax_m3_vl_vision. Patches stand as Qwen-VL's; merging them is the language model's part."""
+    """minimax_m3_vl_vision. Patches stand as Qwen-VL's; merging them is the language model's part.
+
+    The rope is that of transformers 5.24, over frames, rows and columns; in 5.17 transformers' own class had
+    one over rows and columns only, so that its features differ from these.
+    """
 
     model_type = "minimax_m3_vl_vision"
     module = "transformers.models.minimax_m3_vl.modeling_minimax_m3_vl"
