@@ -197,7 +197,7 @@ PADDED: dict[str, dict[str, Any]] = {
             "head_dim": 12,
             "patch_size": 3,
             "pooling_kernel_size": 2,
-            "position_embedding_size": 400,
+            "position_embedding_size": 1024,
             "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
             "use_clipped_linears": True,
             "standardize": True,
