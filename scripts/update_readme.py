@@ -38,7 +38,7 @@ def families_table() -> str:
             "yes" if any(facts) else "no"
             for facts in ([info.out_hidden_size for info in infos], [info.has_head for info in infos])
         )
-        since = f" (transformers {family.since})" if family.since else ""
+        since = f" (transformers {family.since} or newer)" if family.since else ""
         rows.append(_row([f"`{model_type}`{since}", sizes, prefixes, merger, head, _by_folder(names)]))
     return "\n".join(rows)
 

@@ -168,7 +168,7 @@ class EncoderFamily:
     module: ClassVar[str] = "transformers"
     """Where the two classes are imported from; some towers are not exported at the top."""
     since: ClassVar[str] = ""
-    """First version of transformers with this family; empty for one that every supported version has."""
+    """First version of transformers with this family as it is here; empty if every supported one has it."""
     model_class: ClassVar[str]
     """Class of the tower."""
     config_class: ClassVar[str]
@@ -296,16 +296,20 @@ class EncoderFamily:
         """A class of :attr:`module`.
 
         Raises:
-            BackendError: The installed transformers lacks it.
+            BackendError: The installed transformers lacks it, or has an older state of the family.
         """
+        from packaging.version import Version
+        from transformers import __version__
+
+        if self.since and Version(__version__) < Version(self.since):
+            raise BackendError(
+                f"{self.model_type} needs transformers {self.since} or newer, and {__version__} is installed"
+            )
         try:
             return getattr(import_module(self.module), name)
         except (ImportError, AttributeError) as error:
-            from transformers import __version__
-
-            since = f"; it came with {self.since}" if self.since else ""
             raise BackendError(
-                f"{self.model_type}: transformers {__version__} has no {self.module}.{name}{since}"
+                f"{self.model_type}: transformers {__version__} has no {self.module}.{name}"
             ) from error
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:

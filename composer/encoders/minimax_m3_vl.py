@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class MiniMaxM3VL(QwenVL):
     """minimax_m3_vl_vision. Patches stand as Qwen-VL's; merging them is the language model's part.
 
-    The rope is that of transformers 5.24, over frames, rows and columns; in 5.17 transformers' own class had
-    one over rows and columns only, so that its features differ from these.
+    Before transformers 5.18 its class had a rope over rows and columns only, and so other features.
     """
 
     model_type = "minimax_m3_vl_vision"
+    since = "5.18"
     module = "transformers.models.minimax_m3_vl.modeling_minimax_m3_vl"
     model_class = "MiniMaxM3VLVisionModel"
     config_class = "MiniMaxM3VLVisionConfig"
@@ -87,7 +87,7 @@ class MiniMaxM3VL(QwenVL):
         return embedded
 
     def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
-        # Before 5.24 the blocks of transformers ask for a mask that they do not use.
+        # Before 5.23 the blocks of transformers ask for a mask that they do not use.
         return super().block_inputs(block, layout) | {"attention_mask": None}
 
     def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:

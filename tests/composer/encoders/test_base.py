@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.metadata import requires
+
 import pytest
 import tiny
 import transformers
+from packaging.requirements import Requirement
+from packaging.version import Version
 
+from vision_composer.encoders import FAMILIES
 from vision_composer.encoders.clip import CLIP
 from vision_composer.errors import BackendError
 from vision_composer.schemas import encoder_config
@@ -13,23 +18,46 @@ from vision_composer.schemas import encoder_config
 ENCODER = encoder_config(tiny.ENCODERS["clip_vision_model"])
 
 
-class NewClass(CLIP):
-    config_class = "CLIPVisionConfigOfTomorrow"
+class NewFamily(CLIP):
     since = "99.0"
+
+
+class NewClass(CLIP):
+    since = "1.0"
+    config_class = "CLIPVisionConfigOfTomorrow"
 
 
 class NewModule(CLIP):
     module = "transformers.models.clip_of_tomorrow"
 
 
+INSTALLED = transformers.__version__
+
+
 @pytest.mark.parametrize(
     ("family", "message"),
     [
-        (NewClass, "has no transformers.CLIPVisionConfigOfTomorrow; it came with 99.0"),
-        (NewModule, "has no transformers.models.clip_of_tomorrow.CLIPVisionConfig"),
+        (NewFamily, f"clip_vision_model needs transformers 99.0 or newer, and {INSTALLED} is installed"),
+        (
+            NewClass,
+            f"clip_vision_model: transformers {INSTALLED} has no transformers.CLIPVisionConfigOfTomorrow",
+        ),
+        (
+            NewModule,
+            f"clip_vision_model: transformers {INSTALLED} has no "
+            "transformers.models.clip_of_tomorrow.CLIPVisionConfig",
+        ),
     ],
 )
 def test_a_transformers_without_the_family(family: type[CLIP], message: str) -> None:
     with pytest.raises(BackendError) as error:
         family().transformers_config(ENCODER, 2, head=False)
-    assert str(error.value) == f"clip_vision_model: transformers {transformers.__version__} {message}"
+    assert str(error.value) == message
+
+
+def test_only_families_newer_than_the_oldest_supported_transformers_name_a_version() -> None:
+    (required,) = (r for r in map(Requirement, requires("vision-composer") or ()) if r.name == "transformers")
+    oldest = min(Version(part.version) for part in required.specifier)
+    versions = {name: Version(family.since) for name, family in FAMILIES.items() if family.since}
+    assert versions
+    assert all(since > oldest for since in versions.values()), versions
