@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import padded
 import pytest
 import sharded_cases
 import tiny
@@ -55,15 +56,18 @@ def batches(name: str, encoder: ComposedVisionEncoder) -> Iterator[dict[str, Ten
         if name in tiny.ENCODERS:
             yield {"pixel_values": tiny.pixels(tiny.ENCODERS[name], images=len(grids))}
         elif name.startswith("pixtral"):
-            yield padded(encoder, grids)
+            yield whole_patches(encoder, grids)
         elif name in tiny.PACKED:
             yield patches(encoder, grids)
+        elif name in tiny.PADDED:
+            if grids:
+                yield padded.batch_of(name, [(h, w) for _, h, w in grids])
         elif grids:
             sizes = [(w * 40, h * 30) for _, h, w in grids]
             yield encoder.preprocess([Image.effect_noise(size, 50).convert("RGB") for size in sizes])
 
 
-def padded(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
+def whole_patches(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
     """Images without frames, of whole patches, padded to the largest."""
     side = encoder.info.patch_size
     sizes = torch.tensor([(h * side, w * side) for _, h, w in grids], dtype=torch.int64).view(-1, 2)

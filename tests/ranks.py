@@ -15,11 +15,23 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from vision_composer.encoders import FAMILIES
+
+# Ranks are forked from a process that has imported what takes long, once for all of them.
+_CONTEXT = get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    [
+        "vision_composer.compose",
+        "torch.distributed.fsdp",
+        *sorted({family.module for family in FAMILIES.values()}),
+    ]
+)
+
 
 def on_ranks(world: int, function: Callable[..., Any], *arguments: Any, seconds: float = 150) -> list[Any]:
     """What ``function`` returned on every rank, by rank.
 
-    The function must be importable by name from ``tests/``: ranks are fresh processes.
+    The function must be importable by name from ``tests/``: it is handed over by name.
 
     Raises:
         AssertionError: A rank raised, died, or took too long; with what every rank said.
@@ -35,9 +47,8 @@ def outcomes_on_ranks(
 ) -> list[tuple[bool, Any]]:
     """Whether each rank returned, and its result or traceback."""
     with tempfile.TemporaryDirectory() as folder:
-        context = get_context("spawn")
         processes = [
-            context.Process(target=_rank, args=(rank, world, folder, function, arguments), daemon=True)
+            _CONTEXT.Process(target=_rank, args=(rank, world, folder, function, arguments), daemon=True)
             for rank in range(world)
         ]
         for process in processes:

@@ -190,7 +190,13 @@ _IDEFICS = {**_DENSE, "intermediate_size": 48, "image_size": 40}
 PADDED: dict[str, dict[str, Any]] = {
     name: {"model_type": name.partition("/")[0], **fields}
     for name, fields in {
-        "gemma4_vision": {**_SIGLIP, "num_key_value_heads": 4, "head_dim": 8, "patch_size": 2},
+        "gemma4_vision": {
+            **_SIGLIP,
+            "num_key_value_heads": 4,
+            "head_dim": 8,
+            "patch_size": 2,
+            "pooling_kernel_size": 2,  # the processor fills 280 pooled tokens
+        },
         "gemma4_vision/clipped": {
             **_SIGLIP,
             "num_key_value_heads": 2,
@@ -267,6 +273,12 @@ def scramble(model: Any, *, seed: int = 0) -> Any:
             elif "std_" in name:
                 buffer.add_(torch.randn(buffer.shape, generator=generator) * 0.5)
     return model.eval()
+
+
+def with_weights_of(model: Any, tower: Any) -> Any:
+    """``tower`` with the weights of transformers' model of the same encoder, which may have more."""
+    assert tower.model.load_state_dict(model.state_dict(), strict=False).missing_keys == []
+    return tower
 
 
 def save(model: Any, folder: Path) -> Path:

@@ -149,8 +149,17 @@ class Graphs:
         return graph.forward
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager", "flex_attention"])
-@pytest.mark.parametrize("name", ["pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision"])
+@pytest.mark.parametrize(
+    ("name", "backend"),
+    [
+        *((name, "sdpa") for name in ("pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision")),
+        *(
+            (name, other)
+            for name in ("pixtral", "qwen2_5_vl_vision")
+            for other in ("eager", "flex_attention")
+        ),
+    ],
+)
 def test_a_block_traces_whole_and_once_for_all_layouts(name: str, backend: str) -> None:
     torch._dynamo.reset()
     keys = {"schema": 1, "encoder": tiny.PACKED[name], "attn_backend": backend}

@@ -114,7 +114,7 @@ def test_pictures_are_encoded_like_batches_of_the_processor(name: str, tmp_path:
     ("name", "values", "size"),
     [
         ("siglip2_vision_model", {"max_num_patches": 9, "patch_size": 99, "do_resize": False}, (24, 24)),
-        ("gemma4_vision", {"max_soft_tokens": 70, "pooling_kernel_size": 7}, (48, 48)),
+        ("gemma4_vision", {"max_soft_tokens": 70, "pooling_kernel_size": 7}, (32, 32)),
         ("idefics2_vision", {"size": {"shortest_edge": 20, "longest_edge": 60}, "do_pad": False}, (60, 60)),
         ("idefics2_vision", {"size": {"height": 24, "width": 50}, "do_image_splitting": True}, (50, 24)),
         ("smolvlm_vision", {"max_image_size": {"longest_edge": 50}, "size": {"longest_edge": 77}}, (50, 50)),
@@ -250,7 +250,7 @@ PATCHES = torch.ones(1, 2, 3, 4, dtype=torch.bool)
         (GEMMA4, {"image_position_ids": at(1, 5, 0, value=-1)}, r"ids\[1\] must be"),
         (GEMMA4, {"image_position_ids": at(1, 5, 0, value=2**40)}, r"ids\[1\] must be"),
         (GEMMA4, {"image_position_ids": at(1, value=-1)}, r"ids\[1\] is all -1"),
-        (GEMMA4, {"image_position_ids": at(1, slice(4, None), value=-1)}, "multiples of 3"),
+        (GEMMA4, {"image_position_ids": at(1, slice(4, None), value=-1)}, "multiples of 2"),
         (
             GEMMA4,
             {"num_soft_tokens_per_image": at(0, value=5)},
@@ -311,9 +311,9 @@ def test_gemma4_takes_the_towers_own_inputs() -> None:
 
 
 def test_gemma4_refuses_more_patches_than_positions() -> None:
-    encoder = compose({"schema": 1, "encoder": tiny.PADDED[GEMMA4] | {"position_embedding_size": 6}})
+    encoder = compose({"schema": 1, "encoder": tiny.PADDED[GEMMA4] | {"position_embedding_size": 4}})
     assert len(encoder(**batch_of(GEMMA4, [(2, 2)]))) == 1
-    with pytest.raises(InputError, match="3x9 patches, and position_embedding_size is 6"):
+    with pytest.raises(InputError, match="2x6 patches, and position_embedding_size is 4"):
         encoder(**batch_of(GEMMA4, [(1, 3)]))
 
 
