@@ -13,6 +13,7 @@ from vision_composer.errors import CompiledDifferenceError, InputError
 from vision_composer.warmup import largest_difference
 
 ENCODER = tiny.ENCODERS["siglip_vision_model"]
+PACKED = tiny.PACKED["pixtral"] | {"num_hidden_layers": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def wrong_backend() -> Any:
 
 
 @pytest.mark.parametrize("scope", ["blocks", "tower"])
-@pytest.mark.parametrize("encoder", [ENCODER, tiny.PACKED["pixtral"]], ids=["dense", "packed"])
+@pytest.mark.parametrize("encoder", [ENCODER, PACKED], ids=["dense", "packed"])
 def test_compiled_code_that_computes_something_else_is_an_error(
     wrong_backend: str, encoder: dict[str, Any], scope: str
 ) -> None:
@@ -50,7 +51,7 @@ def test_compiled_code_that_computes_something_else_is_an_error(
         tower.warmup([(40, 32)])
 
 
-@pytest.mark.parametrize("encoder", [ENCODER, tiny.PACKED["pixtral"]], ids=["dense", "packed"])
+@pytest.mark.parametrize("encoder", [ENCODER, PACKED], ids=["dense", "packed"])
 def test_warmup_compiles_what_is_to_come(encoder: dict[str, Any]) -> None:
     tower = compose({"schema": 1, "encoder": encoder, "compile": {"backend": "aot_eager"}}).train()
     assert tower.warmup([2, (40, 32), [(32, 32), (64, 32)]]) <= 1e-5

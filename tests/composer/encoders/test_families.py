@@ -78,8 +78,8 @@ def test_hidden_states_equal_transformers_bitwise(name: str, layers: list[int] |
     model = reference(name)
     pixel_values = tiny.pixels(tiny.ENCODERS[name])
     for policy in policies(name, layers):
-        encoder = compose(config(name, select_layers=layers, post_norm=policy))
-        tiny.with_weights_of(model, encoder)
+        keys = config(name, select_layers=layers, post_norm=policy)
+        encoder = tiny.with_weights_of(model, compose(keys))
         with torch.no_grad():
             got = encoder(pixel_values=pixel_values)
         assert torch.equal(got, expected(model, pixel_values, layers, policy)), policy

@@ -112,16 +112,14 @@ def close(got: tuple[torch.Tensor, ...], want: list[torch.Tensor]) -> None:
 @pytest.mark.parametrize("policy", ["auto", "none", "last", "each"])
 @pytest.mark.parametrize("layers", LAYERS, ids=str)
 @each_encoder
-def test_output_equals_transformers(
-    name: str, layers: list[int] | None, policy: str, folders: dict[str, Path]
-) -> None:
+def test_output_equals_transformers(name: str, layers: list[int] | None, policy: str) -> None:
     batch = inputs(name)
-    keys = config(name, folders, select_layers=layers, post_norm=policy)
+    keys = config(name, select_layers=layers, post_norm=policy)
     if layers is None and policy == "none":
         with pytest.raises(ConfigError, match="takes the normed last hidden state"):
             plan(keys)
         return
-    encoder = compose(keys)
+    encoder = tiny.with_weights_of(reference(name), compose(keys))
     got = run(encoder, batch)
     if layers is None:
         with torch.no_grad():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -265,8 +266,10 @@ def test_saved_towers_come_back(
     assert all(torch.equal(a, b) for a, b in zip(run(again, batch), run(encoder, batch), strict=True))
 
 
-@pytest.mark.parametrize("prefix", ["visual.", "model.visual.", "vision_tower.", "vision_encoder."])
-@each_family
+@pytest.mark.parametrize(
+    ("name", "prefix"),
+    list(zip(NAMES, cycle(["visual.", "model.visual.", "vision_tower.", "vision_encoder."]), strict=False)),
+)
 def test_towers_are_found_inside_vlms(
     name: str, prefix: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -12,13 +12,16 @@ from vision_composer.errors import InputError
 from vision_composer.schemas import ENCODER_CONFIGS
 from vision_composer.testing import check_encoder
 
-# A tower of one channel takes no pictures.
-TILED = {name: encoder for name, encoder in tiny.TILED.items() if "num_channels" not in encoder}
-# Qwen3's processor makes at least 256x256 pixels of a picture.
 VARIANTS = {
-    name: encoder | ({"patch_size": 32} if name.startswith("qwen3") else {})
-    for name, encoder in (tiny.ENCODERS | tiny.PACKED | TILED).items()
-    if "/" in name
+    name: (tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED)[name]
+    for name in (
+        "clip_vision_model/indivisible",
+        "llama4_vision_model/unmerged",
+        "qwen2_5_vl_vision/windows",
+        "kimi_k25_vision/merge3",
+        "gemma4_vision/clipped",
+        "mllama_vision_model/one",
+    )
 }
 
 
