@@ -9,16 +9,12 @@ import tiny
 import torch
 
 from vision_composer import compose, plan
-from vision_composer.bench import calibrate, compare, peers
+from vision_composer.bench import compare, peers
 from vision_composer.bench.comparison import noise
-from vision_composer.bench.measure import interleaved, peak_bytes
-from vision_composer.bench.peers import TransformersTower
-from vision_composer.errors import BackendError, InputError, MissingDependencyError
-from vision_composer.parallel import CostModel
+from vision_composer.errors import BackendError, InputError
 
 DENSE = ["clip_vision_model", "siglip_vision_model", "dinov2", "internvl_vision"]
 PACKED = ["pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision"]
-CPU = torch.device("cpu")
 
 
 def config(name: str, **keys: Any) -> dict[str, Any]:
@@ -74,17 +70,6 @@ def test_the_compiled_tower_is_a_row_of_its_own() -> None:
     assert compiled.recompiles == 0
 
 
-def test_weights_are_the_same_memory() -> None:
-    tower = compose(config("clip_vision_model", select_layers=[-2]))
-    module = TransformersTower(tower)
-    theirs = module.model.state_dict()
-    ours = tower.model.state_dict()
-    assert {name: value.data_ptr() for name, value in ours.items()} == {
-        name: theirs[name].data_ptr() for name in ours
-    }
-    assert len(theirs) > len(ours)
-
-
 def test_other_features_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def other(tower: Any, inputs: Any) -> Any:
         return lambda: lambda: tower(**inputs) * 1.1
@@ -100,60 +85,10 @@ def test_other_features_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         compare(config("clip_vision_model"), against=["fewer"], rounds=1)
 
 
-def test_an_unknown_peer_names_the_known_ones() -> None:
-    message = (
-        r"cannot compare with 'transformer' \(did you mean 'transformers'\?\); known: transformers, onnx"
-    )
-    with pytest.raises(InputError, match=message):
-        compare(config("clip_vision_model"), against=["transformer"])
-
-
-def test_a_peer_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> Any:
-        raise ModuleNotFoundError(name=name)
-
-    monkeypatch.setattr(peers, "import_module", missing)
-    with pytest.raises(
-        MissingDependencyError, match=r"needs onnxruntime.*pip install 'vision-composer\[bench"
-    ):
-        compare(config("clip_vision_model"), against=["onnxruntime"])
-    with pytest.raises(MissingDependencyError, match=r"needs timm, which is not installed: pip install timm"):
-        compare(config("clip_vision_model"), against=["timm"])
-
-
-def test_a_peer_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(name: str) -> Any:
-        raise RuntimeError("operator torchvision::nms does not exist")
-
-    monkeypatch.setattr(peers, "import_module", broken)
-    with pytest.raises(MissingDependencyError, match="timm, which cannot be imported: operator torchvision"):
-        compare(config("clip_vision_model"), against=["timm"])
-
-
 @pytest.mark.parametrize("images", [[(0, 4)], [(4,)]], ids=str)
 def test_sizes_that_are_none(images: Any) -> None:
     with pytest.raises(InputError, match="no widths and heights"):
         compare(config("clip_vision_model"), images=images)
-
-
-def test_every_run_has_its_turn_in_every_round() -> None:
-    calls: list[str] = []
-    runs = [lambda name=name: calls.append(name) for name in "abc"]
-    seconds = interleaved(runs, 3, CPU)
-    assert "".join(calls) == "abcbcacab"
-    assert [len(times) for times in seconds] == [3, 3, 3]
-    with pytest.raises(InputError, match="0 rounds"):
-        interleaved(runs, 0, CPU)
-
-
-def test_peak_memory_counts_what_is_held_at_once() -> None:
-    def run() -> torch.Tensor:
-        first = torch.ones(1000, dtype=torch.float32)
-        second = first + 1
-        del first
-        return second * 2
-
-    assert 8000 <= peak_bytes(run, CPU) < 8100  # two of three, and numbers
 
 
 def test_noise_is_the_same_every_time() -> None:
@@ -161,19 +96,3 @@ def test_noise_is_the_same_every_time() -> None:
     sizes = [(40, 24), (16, 32)]
     one, other = noise(tower, sizes), noise(tower, sizes)
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-def test_a_calibration_is_a_cost_table(tmp_path: Any) -> None:
-    tower = compose(config("pixtral"))
-    costs = calibrate(tower, [(16, 16), (64, 32), (96, 96)], rounds=2)
-    costs.save(tmp_path / "costs.json")
-    read = CostModel.load(tmp_path / "costs.json", tower.plan)
-    assert read == costs
-    assert [m.grid for m in read.measurements] == [
-        tower.image_grids(noise(tower, [size]))[0] for size in [(16, 16), (64, 32), (96, 96)]
-    ]
-
-
-def test_an_encoder_of_one_size_has_no_calibration() -> None:
-    with pytest.raises(InputError, match="at least two sizes"):
-        calibrate(compose(config("clip_vision_model")), [(32, 32), (64, 64)], rounds=1)
