@@ -217,7 +217,7 @@ TREES = st.dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(TREES)
 def test_the_same_is_resolved_and_the_same_is_refused_as_by_omegaconf(data):
     assume("${" in str(data))

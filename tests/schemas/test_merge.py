@@ -33,7 +33,7 @@ def omegaconfs(*layers):
 LEAVES = st.integers(0, 3) | st.booleans() | st.none() | st.sampled_from(["x", "", "${z}", "x${.b}"])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(trees(LEAVES), trees(LEAVES), trees(LEAVES))
 def test_merge_is_omegaconfs(a, b, c):
     try:
