@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from .errors import ImageError, InputError, WeightsError
+from .errors import ImageError, InputError, MissingDependencyError, WeightsError
 from .pictures import MAX_PIXELS, Picture, open_image, picture_name
 
 if TYPE_CHECKING:
@@ -52,9 +52,13 @@ def load_image_processor(
 
     Raises:
         WeightsError: The folder's processor config is broken, or its values do not work.
+        MissingDependencyError: The installed transformers has the processor for another library only.
     """
     file, saved = _saved_values(source) if source is not None else (None, {})
-    known = processor_class.valid_kwargs.__annotations__
+    try:
+        known = processor_class.valid_kwargs.__annotations__
+    except ImportError as error:  # transformers puts a stand-in where it misses a library
+        raise MissingDependencyError(" ".join(str(error).split())) from error
     values = dict(defaults)
     values |= {key: value for key, value in saved.items() if key in known and value is not None}
     for tiling in {"do_pad", "crop_to_patches"} & known.keys():

@@ -17,7 +17,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from vision_composer.encoders import family_of
-from vision_composer.errors import ImageError, InputError, WeightsError
+from vision_composer.errors import ImageError, InputError, MissingDependencyError, WeightsError
 from vision_composer.images import ImagePreprocessor, iter_inputs, load_image_processor
 from vision_composer.pictures import open_image
 from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
@@ -132,6 +132,21 @@ def test_grey_tower_with_its_own_mean(tmp_path: Path) -> None:
         "pixel_values"
     ]
     torch.testing.assert_close(pixels, torch.full((1, 1, 40, 40), (0.2 - 0.1) / 0.5))
+
+
+class StandIn(type):
+    """As transformers makes of a class whose library it misses: any attribute is an error."""
+
+    @property
+    def valid_kwargs(cls) -> Any:
+        raise ImportError(f"\n{cls.__name__} requires the Torchvision library,\nwhich was not found\n")
+
+
+def test_a_processor_whose_library_is_missing() -> None:
+    processor_class: Any = StandIn("FamilyImageProcessorPil", (), {})
+    message = "^FamilyImageProcessorPil requires the Torchvision library, which was not found$"
+    with pytest.raises(MissingDependencyError, match=message):
+        load_image_processor(processor_class, {}, None)
 
 
 # --- the checkpoint's processor config ----------------------------------------------------------------
