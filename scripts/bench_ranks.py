@@ -1,6 +1,6 @@
 """Time a data-parallel tower on all ranks beside the same tower on one, round by round in one run.
 
-    torchrun --nproc-per-node 2 scripts/bench_ranks.py qwen2.5-vl-7b --set encoder.depth=2
+    torchrun --nproc-per-node 2 scripts/bench_ranks.py pixtral-12b --set encoder.num_hidden_layers=1
 
 Every rank has one thread. Pictures are of log-normal size, and the weights random and the same on all ranks.
 """
