@@ -251,6 +251,11 @@ TILED: dict[str, dict[str, Any]] = {
 """The same of the families that see tiles."""
 
 
+def config(name: str, **keys: Any) -> dict[str, Any]:
+    """A config of a dense or packed encoder with random weights."""
+    return {"schema": 1, "encoder": (ENCODERS | PACKED)[name], **keys}
+
+
 def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
     """transformers' own full module, every parameter random (norms, scales and biases too), in eval mode."""
     family = FAMILIES[encoder["model_type"]]

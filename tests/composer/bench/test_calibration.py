@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import tiny
+from tiny import config
 
 from vision_composer import compose
 from vision_composer.bench import calibrate
 from vision_composer.bench.comparison import noise
 from vision_composer.errors import InputError
 from vision_composer.parallel import CostModel
-
-
-def config(name: str) -> dict[str, Any]:
-    encoder = (tiny.ENCODERS | tiny.PACKED)[name]
-    return {"schema": 1, "encoder": encoder, "weights": {"source": None}}
 
 
 def test_a_calibration_is_a_cost_table(tmp_path: Path) -> None:

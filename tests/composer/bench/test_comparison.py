@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tiny import config
 
 from vision_composer import compose, plan
 from vision_composer.bench import compare, peers
@@ -15,11 +16,6 @@ from vision_composer.errors import BackendError, InputError
 
 DENSE = ["clip_vision_model", "siglip_vision_model", "dinov2", "internvl_vision"]
 PACKED = ["pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision"]
-
-
-def config(name: str, **keys: Any) -> dict[str, Any]:
-    encoder = (tiny.ENCODERS | tiny.PACKED)[name]
-    return {"schema": 1, "encoder": encoder, "weights": {"source": None}, **keys}
 
 
 @pytest.mark.parametrize("layers", [None, [1, -2]], ids=str)

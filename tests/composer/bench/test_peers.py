@@ -7,16 +7,12 @@ from typing import Any
 import pytest
 import tiny
 import torch
+from tiny import config
 
 from vision_composer import compose
 from vision_composer.bench import compare, peers
 from vision_composer.bench.peers import TransformersTower, run_onnxruntime
 from vision_composer.errors import InputError, MissingDependencyError
-
-
-def config(name: str, **keys: Any) -> dict[str, Any]:
-    encoder = (tiny.ENCODERS | tiny.PACKED)[name]
-    return {"schema": 1, "encoder": encoder, "weights": {"source": None}, **keys}
 
 
 def test_weights_are_the_same_memory() -> None:

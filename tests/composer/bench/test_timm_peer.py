@@ -5,17 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from tiny import config
 
 from vision_composer import compose
 from vision_composer.bench import compare
 from vision_composer.bench.timm_peer import run_timm, timm_weights
 from vision_composer.errors import InputError
-
-
-def config(name: str, **keys: Any) -> dict[str, Any]:
-    return {"schema": 1, "encoder": (tiny.ENCODERS | tiny.PACKED)[name], "weights": {"source": None}, **keys}
 
 
 def _timm() -> None:
