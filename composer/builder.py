@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
-    from .tower import ComposedVisionEncoder
+    from .encoder import ComposedVisionEncoder
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class VisionEncoderBuilder:
         process_group: ProcessGroup | DeviceMesh | None = None,
     ) -> ComposedVisionEncoder:
         """Compose the config; see :func:`vision_composer.compose`."""
-        from .compose import compose
+        from .composing import compose
 
         return compose(self.to_config(), device=device, dtype=dtype, process_group=process_group)
 

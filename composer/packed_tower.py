@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .tower import ComposedVisionEncoder
+from .encoder import ComposedVisionEncoder
 
 if TYPE_CHECKING:
     from .encoders import VisionEncoderInfo

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from .features import get_num_selected_vision_tokens
-from .tower import ComposedVisionEncoder
+from .encoder import ComposedVisionEncoder
+from .tower.selection import get_num_selected_vision_tokens
 
 if TYPE_CHECKING:
     from .encoders import VisionEncoderInfo

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import ConfigError, Problem
 from ..schemas import ConfigSource, TowerConfig
 from ..schemas import load_config as load_from
-from ..schemas.base import did_you_mean
+from ..text import did_you_mean
 
 _FOLDER = Path(__file__).parent
 

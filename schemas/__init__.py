@@ -23,9 +23,9 @@ from .encoders import (
     encoder_config,
 )
 from .json_schema import json_schema
-from .loading import ConfigSource, load_config, load_tree, validate_tree
 from .running import ParallelConfig, TrainingConfig
-from .yaml_loader import load_yaml
+from .yaml.loading import ConfigSource, load_config, load_tree, validate_tree
+from .yaml.reading import load_yaml
 
 __all__ = [
     "ATTENTION_BACKEND_PLUGINS",

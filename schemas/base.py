@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-
-def did_you_mean(word: object, choices: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)`` for the choice closest to ``word``, or an empty string when none is close."""
-    # Letters and digits alone: QuickGELU, quick-gelu and quick_gelu are one word.
-    named = {_bare(choice): choice for choice in choices}
-    bare = _bare(str(word))
-    close = difflib.get_close_matches(bare, named, n=1)
-    if not close and len(bare) > 2:
-        close = sorted((name for name in named if name.startswith(bare)), key=len)
-    return f" (did you mean '{named[close[0]]}'?)" if close else ""
-
-
-def _bare(word: str) -> str:
-    return "".join(character for character in word.casefold() if character.isalnum())
+from ..text import did_you_mean
 
 
 def problem(code: str, message: str, *loc: str | int, value: Any = None) -> InitErrorDetails:

@@ -10,7 +10,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..registry import Registry
-from .base import ConfigModel, did_you_mean, invalid, problem, whole_number
+from ..text import did_you_mean
+from .base import ConfigModel, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
 from .paths import source_fault
 from .running import ParallelConfig, TrainingConfig

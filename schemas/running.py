@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from .base import ConfigModel, did_you_mean, invalid, problem
+from ..text import did_you_mean
+from .base import ConfigModel, invalid, problem
 
 _BLOCKS = re.compile(r"blocks\[:([1-9][0-9]{0,5})\]")
 _PART = r"^(all|stem|blocks\[:[1-9][0-9]{0,5}\])$"

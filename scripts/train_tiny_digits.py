@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from transformers import SiglipVisionConfig, SiglipVisionModel
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from vision_composer.demo.digits import PARTS, SPLIT, as_pictures, load_pixels
+from vision_composer.demo.digits import PARTS, SPLIT, as_images, load_pixels
 from vision_composer.demo.probe import linear_probe
 from vision_composer.presets import load_config
 
@@ -144,7 +144,7 @@ def main() -> None:
     fields: dict[str, Any] = load_config("tiny-digits").encoder.model_dump(exclude={"model_type"})
     side = fields["image_size"]
     processor = SiglipImageProcessorPil(size={"height": side, "width": side})
-    images: Tensor = processor(as_pictures(pixels), return_tensors="pt")["pixel_values"]
+    images: Tensor = processor(as_images(pixels), return_tensors="pt")["pixel_values"]
 
     model = SiglipVisionModel(SiglipVisionConfig(**fields))
     labels = LabelEmbeddings(model.config.hidden_size)

@@ -24,8 +24,8 @@ from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from vision_composer import compose
+from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import DistributedError, ImageError, InputError, WeightsError
-from vision_composer.tower import ComposedVisionEncoder
 
 BATCHES = [
     [(1, 2, 3), (1, 5, 7), (1, 1, 4), (1, 2, 3), (1, 9, 2)],

@@ -21,7 +21,7 @@ from vision_composer.encoders import FAMILIES
 _CONTEXT = get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
-        "vision_composer.compose",
+        "vision_composer.composing",
         "torch.distributed.fsdp",
         *sorted({family.module for family in FAMILIES.values()}),
     ]

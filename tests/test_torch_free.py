@@ -31,7 +31,7 @@ def loaded(code):
         "import vision_composer",
         "import vision_composer.schemas",
         "import vision_composer.presets",
-        "import vision_composer.plan",
+        "import vision_composer.planning",
         "from vision_composer import load_config as load; load('tiny-digits', overrides=['name=${license}'])",
     ],
 )

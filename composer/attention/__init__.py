@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..running.attention import plan_attention, register_attention
 from .backends import (
     AttentionBackend,
     AttentionChoice,
@@ -9,7 +10,6 @@ from .backends import (
     register_attention_backend,
     select_attn_backend,
 )
-from .planned import plan_attention, register_attention
 
 __all__ = [
     "AttentionBackend",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import BackendError
 from ..schemas import ATTENTION_BACKEND_PLUGINS
-from ..schemas.base import did_you_mean
+from ..text import did_you_mean
 from .requirements import FlashPackage, Requirements, Situation
 
 if TYPE_CHECKING:

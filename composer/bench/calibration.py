@@ -12,7 +12,7 @@ from .comparison import noise
 from .measure import interleaved
 
 if TYPE_CHECKING:
-    from ..tower import ComposedVisionEncoder
+    from ..encoder import ComposedVisionEncoder
 
 SIZES = ((112, 112), (224, 224), (448, 448), (448, 672), (672, 672), (896, 896))
 """Widths and heights of the pictures that are measured unless others are asked for."""

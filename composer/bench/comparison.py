@@ -12,18 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..compilation import compile_tower
-from ..compose import compose
+from ..composing import compose
 from ..errors import BackendError, InputError
 from ..presets import load_config
+from ..running.compilation import compile_tower
+from ..running.warmup import TOLERANCE, largest_difference
 from ..schemas import CompileConfig, TowerConfig
-from ..warmup import TOLERANCE, largest_difference
 from .measure import compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
 from .peers import PEERS, Inputs, known_peers
 from .result import OURS, BenchResult, Row
 
 if TYPE_CHECKING:
-    from ..tower import ComposedVisionEncoder
+    from ..encoder import ComposedVisionEncoder
     from .measure import Run
 
 Size = tuple[int, int]

@@ -15,12 +15,12 @@ from ..encoders import family_of
 from ..encoders.packed import PackedFamily
 from ..errors import InputError, MissingDependencyError
 from ..schemas import WeightsConfig
-from ..schemas.base import did_you_mean
+from ..text import did_you_mean
 from ..weights import load_model
 from .timm_peer import run_timm
 
 if TYPE_CHECKING:
-    from ..tower import ComposedVisionEncoder
+    from ..encoder import ComposedVisionEncoder
     from .measure import Run
 
 Inputs = Mapping[str, Tensor]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..tower import ComposedVisionEncoder
+    from ..encoder import ComposedVisionEncoder
     from .measure import Run
     from .peers import Inputs
 

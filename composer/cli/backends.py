@@ -49,7 +49,7 @@ def backends(
     import torch
 
     from ..attention import plan_attention, select_attn_backend
-    from ..plan import plan
+    from ..planning import plan
     from ..presets import load_config
 
     where = parse_device(device)

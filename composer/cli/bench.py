@@ -46,7 +46,7 @@ def bench(
     tower = load_config(config, overrides=set_ or (), root=root)
     if calibrate is not None:
         from ..bench import calibration
-        from ..compose import compose
+        from ..composing import compose
 
         encoder = compose(tower, overrides=["parallel=none"], device=device)
         costs = calibration.calibrate(encoder, sizes or calibration.SIZES, rounds=rounds)

@@ -10,16 +10,16 @@ import typer
 from .options import Config, Overrides, Plugins, Root
 
 if TYPE_CHECKING:
-    from ..encode import EncodeSummary
+    from ..encoder import ComposedVisionEncoder
     from ..errors import ImageError
-    from ..tower import ComposedVisionEncoder
+    from ..jobs import EncodeSummary
 
 
 def encode(
     config: Config,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGES", help="Picture files, and folders that are searched to any depth."),
+        typer.Argument(metavar="IMAGES", help="ImageLike files, and folders that are searched to any depth."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .parquet file, or a folder to put features.parquet in.")
@@ -37,9 +37,9 @@ def encode(
 
     Exit status: 0 for all encoded, 1 if some pictures failed, 2 if nothing was run.
     """
-    from ..compose import compose
-    from ..encode import expand_sources, output_file
+    from ..composing import compose
     from ..errors import VisionComposerError
+    from ..jobs import expand_sources, output_file
     from ..presets import load_config
 
     try:
@@ -62,7 +62,7 @@ def _run(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
-    from ..encode import encode_images
+    from ..jobs import encode_images
 
     console = Console(stderr=True)
     columns = (

@@ -40,7 +40,7 @@ def files_of(paths: Iterable[str]) -> list[Path | None]:
 
 def read_stdin() -> bytes:
     """Standard input, as much of it as decides whether it is too large."""
-    from ..schemas.nodes import MAX_BYTES
+    from ..schemas.yaml.nodes import MAX_BYTES
 
     return sys.stdin.buffer.read(MAX_BYTES + 1)
 

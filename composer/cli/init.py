@@ -35,8 +35,8 @@ def init(
     plugin: Plugins = None,
 ) -> None:
     """Print a commented config with every key: the defaults of a family, or what a config.json says."""
+    from ..config_json import tower_of_config_json
     from ..presets import load_config
-    from ..transformers_config import tower_of_config_json
 
     if (model_type is None) == (source is None):
         raise typer.BadParameter("name a family, or --from a config.json", param_hint="MODEL_TYPE")
@@ -59,7 +59,7 @@ def commented(config: TowerConfig) -> str:
 def _block(model: BaseModel, values: Mapping[str, Any], indent: str) -> list[str]:
     from pydantic import BaseModel
 
-    from ..schemas.dump import inline
+    from ..schemas.yaml.dump import inline
 
     lines = []
     names = {field.alias or name: name for name, field in type(model).model_fields.items()}

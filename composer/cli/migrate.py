@@ -44,9 +44,9 @@ def migrate(
 
 def _migrate(file: Path | None, check: bool) -> bool:
     """Whether the file, or stdin, was not current; then it is rewritten."""
-    from ..schemas.migrations import is_current, migrated
     from ..schemas.paths import display_name
-    from ..schemas.yaml_loader import read_bytes
+    from ..schemas.yaml.migrations import is_current, migrated
+    from ..schemas.yaml.reading import read_bytes
 
     name = "<stdin>" if file is None else display_name(file)
     content = read_stdin() if file is None else read_bytes(file, name)

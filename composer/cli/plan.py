@@ -30,7 +30,7 @@ def plan(
 
     With --device also which attention backend would run there, and why not the others.
     """
-    from ..plan import plan as make_plan
+    from ..planning import plan as make_plan
     from ..presets import load_config
 
     sizes = [parse_size(size, "--image-size") for size in image_size or ()]
@@ -80,7 +80,7 @@ def _print(facts: dict[str, Any]) -> None:
 
 def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     from ..schemas import TrainingConfig
-    from ..schemas.dump import inline
+    from ..schemas.yaml.dump import inline
 
     depth, blocks = facts["num_hidden_layers"], facts["num_blocks"]
     norms = facts["norm_layers"]

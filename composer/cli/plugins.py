@@ -11,7 +11,7 @@ import typer
 from .options import Plugins
 
 if TYPE_CHECKING:
-    from ..listing import Registered
+    from ..plugins import Registered
 
 
 def plugins(
@@ -22,7 +22,7 @@ def plugins(
 
     Imports every installed plugin. Exit status: 1 if one of them cannot be used.
     """
-    from ..listing import registered
+    from ..plugins import registered
 
     found, errors = registered()
     if as_json:

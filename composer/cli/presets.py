@@ -21,7 +21,7 @@ _EDITOR_LINE = "# yaml-language-server:"
 def list_() -> None:
     """Print every preset's name and what it is."""
     from ..presets import preset_names, preset_path
-    from ..schemas.yaml_loader import read_yaml
+    from ..schemas.yaml.reading import read_yaml
 
     names = preset_names()
     width = max(map(len, names), default=0)

@@ -10,8 +10,8 @@ import typer
 from .options import Config, Overrides, Plugins, Root
 
 if TYPE_CHECKING:
-    from ..plan import Plan
-    from ..schemas.nodes import Node
+    from ..planning import Plan
+    from ..schemas.yaml.nodes import Node
 
 _ABSENT = "(absent)"
 
@@ -27,7 +27,7 @@ def show(
 ) -> None:
     """Print a config as one YAML file: what it extends and its references worked in."""
     from ..presets import load_config
-    from ..schemas.dump import to_yaml
+    from ..schemas.yaml.dump import to_yaml
 
     loaded = load_config(config, overrides=set_ or (), root=root)
     typer.echo(to_yaml(loaded.resolved() if resolved else loaded.to_dict()), nl=False)
@@ -46,8 +46,8 @@ def explain(
     """Say where a value comes from, and which values it was laid over."""
     from ..presets import preset_path
     from ..schemas import load_tree, validate_tree
-    from ..schemas.base import did_you_mean
-    from ..schemas.nodes import find
+    from ..schemas.yaml.nodes import find
+    from ..text import did_you_mean
 
     tree = load_tree(config, overrides=set_ or (), find_preset=preset_path, root=root)
     leaves = dict(_leaves(validate_tree(tree).resolved()))
@@ -76,7 +76,7 @@ def diff(
     plugin: Plugins = None,
 ) -> None:
     """Print what differs between two configs: values, defaults included, and what they amount to."""
-    from ..plan import plan
+    from ..planning import plan
     from ..presets import load_config
 
     old, new = (plan(load_config(config, root=root)) for config in (a, b))
@@ -128,6 +128,6 @@ def _history(node: Node) -> Iterator[str]:
 
 
 def _inline(value: Any) -> str:
-    from ..schemas.dump import inline
+    from ..schemas.yaml.dump import inline
 
     return inline(value)

@@ -65,7 +65,7 @@ def _check(file: Path | None, root: Path | None) -> Sequence[Problem]:
     from ..errors import ConfigError
     from ..presets import preset_path
     from ..schemas import load_tree, load_yaml, validate_tree
-    from ..schemas.warnings import warnings_of
+    from ..schemas.yaml.warnings import warnings_of
 
     try:
         source = load_yaml(read_stdin(), "<stdin>", Path.cwd()) if file is None else file

@@ -39,6 +39,6 @@ def load_pixels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     return pixels, digits.target.astype(np.int64)
 
 
-def as_pictures(pixels: npt.NDArray[np.uint8]) -> list[Image.Image]:
+def as_images(pixels: npt.NDArray[np.uint8]) -> list[Image.Image]:
     """RGB pictures of grey ``pixels`` ``(n, height, width)``."""
     return [Image.fromarray(grey).convert("RGB") for grey in pixels]

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ..compose import compose
-from ..encode import encode_images, read_features
+from ..composing import compose
+from ..encoder import ComposedVisionEncoder
 from ..errors import InputError
+from ..jobs import encode_images, read_features
 from ..presets import load_config
-from ..tower import ComposedVisionEncoder
 from . import require
-from .digits import PARTS, as_pictures, load_pixels
-from .picture import draw, project
+from .digits import PARTS, as_images, load_pixels
+from .drawing import draw, project
 from .probe import ProbeResult, linear_probe
 
 PRESET = "tiny-digits"
@@ -87,7 +87,7 @@ def _write_pictures(folder: Path, pixels: npt.NDArray[np.uint8], labels: npt.NDA
     files = [folder / f"{row:04d}-label-{label}.png" for row, label in enumerate(labels)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, picture in zip(files, as_pictures(pixels), strict=True):
+        for file, picture in zip(files, as_images(pixels), strict=True):
             picture.save(file)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error

@@ -14,8 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import BackendError, InputError
+from ..images.resize import ResizeRule
 from ..schemas import EncoderConfig, RopeType
-from .resize import ResizeRule
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
+from ..images.resize import ResizeRule, TokenBudget
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, linear
 from .packed import PackedFamily, check_integers, check_pixels, refuse_unknown
-from .resize import ResizeRule, TokenBudget
 
 if TYPE_CHECKING:
     import torch

@@ -7,10 +7,10 @@ from dataclasses import replace
 from math import isqrt
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import Shapes, layer_norm, linear
 from .qwen_vl import QwenVL
-from .resize import EnlargingPixelBudget, ResizeRule
 
 if TYPE_CHECKING:
     import torch

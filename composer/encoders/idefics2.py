@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..images.resize import EdgeBounds, FixedSize, ResizeRule
 from ..schemas import EncoderConfig
 from .idefics import Idefics
-from .resize import EdgeBounds, FixedSize, ResizeRule
 
 
 class Idefics2(Idefics):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..images.resize import FixedSize
 from ..schemas import EncoderConfig
 from .idefics import Idefics
-from .resize import FixedSize
 
 
 class Idefics3(Idefics):

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
+from ..images.resize import PaddedPatchBudget, ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, layer_norm, linear
 from .qwen_vl import QwenVL
-from .resize import PaddedPatchBudget, ResizeRule
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +55,7 @@ class KimiK25(QwenVL):
         return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
 
     def image_processor_class(self) -> Any:
-        from ..kimi_images import KimiImageProcessor
+        from ..images.kimi import KimiImageProcessor
 
         return KimiImageProcessor
 

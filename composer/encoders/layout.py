@@ -60,7 +60,7 @@ class Segments:
     @cached_property
     def block_mask(self) -> BlockMask:
         """flex_attention's mask of the segments, on the device."""
-        from .block_mask import segment_block_mask
+        from ..attention.block_mask import segment_block_mask
 
         return segment_block_mask(self.cu_seqlens, len(self.order))
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from ..images.resize import ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, layer_norm, linear
 from .qwen_vl import QwenVL
-from .resize import ResizeRule
 
 if TYPE_CHECKING:
     import torch

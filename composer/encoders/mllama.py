@@ -10,11 +10,11 @@ from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigError, InputError, Problem
+from ..images.resize import TileCanvas
 from ..schemas import EncoderConfig
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
 from .base import EncoderFamily, Shapes, VisionEncoderInfo, conv_patches, layer_norm, linear, num_positions
 from .packed import check_pixels, refuse_unknown
-from .resize import TileCanvas
 
 if TYPE_CHECKING:
     import torch

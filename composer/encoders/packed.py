@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
+from ..images.resize import ResizeRule
 from ..schemas import EncoderConfig
 from .base import EncoderFamily, VisionEncoderInfo, not_given
-from .resize import ResizeRule
 
 if TYPE_CHECKING:
     import torch

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..images.resize import LongestEdge
 from ..schemas import EncoderConfig
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, conv_patches, linear
 from .packed import PackedFamily, check_pixels, embed_patches, refuse_unknown, rows_of_integers
-from .resize import LongestEdge
 
 if TYPE_CHECKING:
     import torch

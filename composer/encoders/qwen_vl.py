@@ -8,9 +8,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
+from ..images.resize import PixelBudget, ResizeRule
 from .base import Shapes, VisionEncoderInfo, linear
 from .packed import PackedFamily, check_pixels, refuse_unknown, rows_of_integers
-from .resize import PixelBudget, ResizeRule
 
 if TYPE_CHECKING:
     import torch

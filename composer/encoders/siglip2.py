@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
+from ..images.resize import PatchBudget
 from ..schemas.encoders.siglip2 import Siglip2VisionEncoderConfig
 from .base import Shapes, VisionEncoderInfo, linear
 from .clip import clip_block
 from .packed import PackedFamily, check_mask, check_pixels, refuse_unknown, rows_of_integers
-from .resize import PatchBudget
 from .siglip import pooling_flops, pooling_shapes
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..plan import Plan
+    from ..planning import Plan
 
     FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 

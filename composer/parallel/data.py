@@ -12,7 +12,7 @@ import torch.distributed as dist
 from PIL import Image
 from torch import Tensor
 
-from ..pictures import Picture, picture_size
+from ..images.decode import ImageLike, size_of_image
 from .balance import deal_by_cost, deal_by_size, deal_in_order
 from .cost import CostModel
 from .group import Report, together
@@ -31,9 +31,9 @@ from .outputs import (
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
+    from ..encoder import ComposedVisionEncoder
     from ..encoders.layout import Grid
     from ..schemas import ParallelConfig
-    from ..tower import ComposedVisionEncoder
 
 Features = Tensor | tuple[Tensor, ...]
 """A batch (images, tokens, width), or a tensor for each image."""
@@ -140,7 +140,7 @@ class DataParallel:
             lambda: grids, take, nothing=self._no_images, spare=self._made_up, exact=exact
         ).wait()
 
-    def encode_pictures(self, pictures: Sequence[Picture], *, first: int = 0) -> Features:
+    def encode_images(self, pictures: Sequence[ImageLike], *, first: int = 0) -> Features:
         """Encode pictures, each opened by the rank that encodes it; of the others only the size is read.
 
         Args:
@@ -149,7 +149,7 @@ class DataParallel:
         """
         tower = self._tower
         return self.encode_owned(
-            [self._picture_grid(picture) for picture in pictures],
+            [self._image_grid(picture) for picture in pictures],
             lambda i: tower.preprocess([pictures[i]], first=first + i),
             exact=False,
         )
@@ -235,11 +235,11 @@ class DataParallel:
     def _no_images(self) -> Features:
         return () if self._tower.info.ragged else self._rows(self._made_up())[:0]
 
-    def _picture_grid(self, picture: Picture) -> Grid:
+    def _image_grid(self, picture: ImageLike) -> Grid:
         info = self._tower.info
         if not info.ragged:
             return 1, info.patch_grid_length, info.patch_grid_length
-        size = picture_size(picture)
+        size = size_of_image(picture)
         try:
             return info.grid(*size) if size else (1, 1, 1)
         except ValueError:  # too thin: the rank that opens it will say so

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
+    from ..encoder import ComposedVisionEncoder
     from ..schemas import ParallelConfig, TowerConfig, WeightsConfig
-    from ..tower import ComposedVisionEncoder
 
     Build = Callable[[WeightsConfig], ComposedVisionEncoder]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from safetensors import safe_open
 
-from ..compose import compose
+from ..composing import compose
 from ..errors import ConformanceError
 from .subject import Subject, check_equal, named, run
 

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..compose import compose
+from ..composing import compose
+from ..encoder import ComposedVisionEncoder
 from ..encoders import EncoderFamily
 from ..errors import ConformanceError
 from ..schemas import EncoderConfig, TowerConfig
-from ..tower import ComposedVisionEncoder
 
 _TOLERANCE = 1e-5
 """Rounding differs between batch sizes and kernels; a wrong stage differs by far more."""

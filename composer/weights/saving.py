@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, get_args
 
 from ..errors import WeightsError
 from ..schemas.config import DType
-from ..schemas.dump import to_yaml
+from ..schemas.yaml.dump import to_yaml
 from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from ..tower import ComposedVisionEncoder
+    from ..encoder import ComposedVisionEncoder
 
 
 def save_tower(tower: ComposedVisionEncoder, folder: Path) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, get_args
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from ...registry import Registry
-from ..base import did_you_mean, invalid, problem
+from ...text import did_you_mean
+from ..base import invalid, problem
 from .aimv2 import Aimv2VisionEncoderConfig
 from .base import DenseEncoderConfig, EncoderConfig, RopeType
 from .blip_2 import Blip2VisionEncoderConfig

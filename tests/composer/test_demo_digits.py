@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from vision_composer.demo.digits import PARTS, as_pictures, load_pixels
+from vision_composer.demo.digits import PARTS, as_images, load_pixels
 from vision_composer.errors import MissingDependencyError
 
 
@@ -50,7 +50,7 @@ def test_parts_are_cut_between_sheets(digits) -> None:
 def test_pictures_keep_the_grey_levels(digits) -> None:
     pixels, _ = digits
     assert set(np.unique(pixels)) == {round(level * 255 / 16) for level in range(17)}
-    picture = as_pictures(pixels[5:6])[0]
+    picture = as_images(pixels[5:6])[0]
     assert picture.mode == "RGB"
     assert picture.size == (8, 8)
     for channel in np.moveaxis(np.asarray(picture), -1, 0):

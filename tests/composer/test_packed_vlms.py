@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from vision_composer import compose, load_config
+from vision_composer.config_json import tower_of_config_json
 from vision_composer.errors import WeightsError
-from vision_composer.transformers_config import tower_of_config_json
 
 _TEXT = {
     "hidden_size": 32,

@@ -14,7 +14,7 @@ import transformers
 from padded import SHAPES, Batch, Theirs, batch_of, patch_mask
 
 from vision_composer import compose, load_config
-from vision_composer.transformers_config import tower_from_transformers, tower_of_config_json
+from vision_composer.config_json import tower_from_transformers, tower_of_config_json
 
 _TEXT = {
     "hidden_size": 32,

@@ -12,8 +12,8 @@ import torch
 import transformers
 
 from vision_composer import compose
+from vision_composer.config_json import tower_of_config_json
 from vision_composer.encoders import encoder_from_transformers
-from vision_composer.transformers_config import tower_of_config_json
 
 _TEXT = {
     "hidden_size": 32,

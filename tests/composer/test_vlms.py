@@ -13,8 +13,8 @@ import torch
 import transformers
 
 from vision_composer import compose, load_config
+from vision_composer.config_json import tower_of_config_json
 from vision_composer.errors import WeightsError
-from vision_composer.transformers_config import tower_of_config_json
 
 _TEXT = {
     "hidden_size": 32,

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from vision_composer.config_json import tower_from_transformers
 from vision_composer.presets import load_config
-from vision_composer.transformers_config import tower_from_transformers
 
 _KIMI = {
     "init_pos_emb_height": 64,

@@ -11,8 +11,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import SiglipVisionConfig, SiglipVisionModel
 
-from vision_composer.compose import compose
-from vision_composer.demo.digits import PARTS, SPLIT, as_pictures, load_pixels
+from vision_composer.composing import compose
+from vision_composer.demo.digits import PARTS, SPLIT, as_images, load_pixels
 from vision_composer.demo.probe import ProbeResult, linear_probe
 from vision_composer.presets import load_config
 
@@ -31,7 +31,7 @@ def _reference() -> SiglipVisionModel:
 def _probe_last_state(*overrides: str) -> ProbeResult:
     pixels, labels = load_pixels()
     encoder = compose("tiny-digits", overrides=["select_layers=[-1]", *overrides])
-    features = torch.stack(encoder.encode(as_pictures(pixels), batch_size=256)).mean(dim=1).numpy()
+    features = torch.stack(encoder.encode(as_images(pixels), batch_size=256)).mean(dim=1).numpy()
     return linear_probe(features, labels, PARTS["probe_train"], PARTS["probe_test"])
 
 
@@ -56,7 +56,7 @@ def test_licence_ships_beside_the_weights() -> None:
 def test_output_is_that_of_transformers_on_the_same_tensors(head: bool) -> None:
     pixels, _ = load_pixels()
     encoder = compose("tiny-digits", overrides=[f"head={str(head).lower()}"])
-    batch = encoder.preprocess(as_pictures(pixels[:20]))
+    batch = encoder.preprocess(as_images(pixels[:20]))
     with torch.no_grad():
         reference = _reference()(**batch)
         output = encoder(**batch)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from vision_composer import plan
 from vision_composer.cli import app
 from vision_composer.parallel import CostModel
-from vision_composer.schemas.dump import to_yaml
+from vision_composer.schemas.yaml.dump import to_yaml
 
 
 @pytest.fixture

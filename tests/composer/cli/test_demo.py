@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 
 from vision_composer.cli import app
 from vision_composer.demo.digits import load_pixels
-from vision_composer.encode import read_features
 from vision_composer.errors import InputError, MissingDependencyError
+from vision_composer.jobs import read_features
 
 
 def _demo(output: Path):

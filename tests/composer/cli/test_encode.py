@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from vision_composer import compose
 from vision_composer.cli.encode import encode
-from vision_composer.encode import read_features
+from vision_composer.jobs import read_features
 
 
 def run(*arguments: object) -> Result:

@@ -19,11 +19,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from vision_composer import compose, plan
+from vision_composer.config_json import tower_of_config_json
 from vision_composer.encoders import get_vision_encoder_info
-from vision_composer.encoders.resize import TileCanvas
 from vision_composer.errors import BackendError, ConfigError, InputError
+from vision_composer.images.resize import TileCanvas
 from vision_composer.schemas import encoder_config
-from vision_composer.transformers_config import tower_of_config_json
 
 DEPTH = 4
 LAYERS = [None, [-2], [0], [-1], [3, 1], [4, 0, 0]]

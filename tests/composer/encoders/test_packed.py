@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 from transformers.vision_utils import get_vision_window_index
 
 from vision_composer import compose, plan
-from vision_composer.encode import encode_images
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
+from vision_composer.jobs import encode_images
 from vision_composer.schemas import encoder_config
 
 DEPTH = 4

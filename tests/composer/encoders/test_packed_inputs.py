@@ -21,8 +21,8 @@ from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vision_composer import compose, plan
-from vision_composer.encoders.resize import EnlargingPixelBudget, LongestEdge, PaddedPatchBudget, PixelBudget
 from vision_composer.errors import BackendError, ConfigError, InputError
+from vision_composer.images.resize import EnlargingPixelBudget, LongestEdge, PaddedPatchBudget, PixelBudget
 
 
 def run(encoder: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:

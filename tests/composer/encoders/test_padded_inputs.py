@@ -22,10 +22,10 @@ from transformers.models.idefics2.image_processing_pil_idefics2 import get_resiz
 from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_size_for_max_num_patches
 
 from vision_composer import compose, plan
-from vision_composer.encode import encode_images
 from vision_composer.encoders import FAMILIES
-from vision_composer.encoders.resize import EdgeBounds, PatchBudget, TokenBudget
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
+from vision_composer.images.resize import EdgeBounds, PatchBudget, TokenBudget
+from vision_composer.jobs import encode_images
 from vision_composer.schemas import encoder_config
 
 NAMES = list(tiny.PADDED)

@@ -15,8 +15,8 @@ from vision_composer import register_encoder
 from vision_composer.encoders import EncoderFamily
 from vision_composer.encoders.layout import Layout, Segments
 from vision_composer.encoders.qwen2_5_vl import Qwen25VL
-from vision_composer.encoders.resize import PixelBudget
 from vision_composer.errors import ConformanceError
+from vision_composer.images.resize import PixelBudget
 from vision_composer.schemas import ENCODER_PLUGINS
 from vision_composer.schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
 from vision_composer.testing import check_encoder

@@ -1,0 +1,1 @@
+"""From image files to pixels: decoding, resizing, and the image processors that transformers lacks."""

@@ -1,0 +1,216 @@
+"""Opening pictures: any file that Pillow decodes, as upright RGB, or one kind of error."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from ..errors import ImageError
+
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
+
+MAX_PIXELS = 178_956_970
+"""Largest picture that is decoded, and largest that one is resized to: 512 MiB as 8-bit RGB."""
+
+# EPS and WMF hand the file to another program; the rest are stubs that know a format but cannot decode it.
+_UNREADABLE_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what undoes it."""
+
+_SEE_THROUGH = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa"}
+"""Modes whose transparency Pillow can tell: an alpha channel, or one colour that stands for it."""
+
+_quiet_lock = threading.Lock()
+
+
+def image_formats() -> tuple[str, ...]:
+    """The formats that :func:`open_image` reads, by Pillow's names, in the order in which they are tried."""
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _UNREADABLE_FORMATS)
+
+
+def open_image(image: ImageLike, *, name: str | None = None) -> Image.Image:
+    """Read a picture as a person would see it: upright, on white, in 8-bit RGB.
+
+    EXIF orientation is applied, transparency laid on white, grey replicated, 16-bit grey scaled by its full
+    range, CMYK and the like converted; of an animation or a multi-page file the first frame is taken.
+    Colour profiles are ignored, as the image processors of transformers do.
+
+    Args:
+        image: A path, a PIL image, or a uint8 array (height, width), or (height, width, 1, 3 or 4).
+        name: What to call it in errors; default: its path, or ``image``.
+
+    Returns:
+        A new RGB image without metadata.
+
+    Raises:
+        ImageError: It cannot be read, is empty, or has more than ``MAX_PIXELS`` pixels.
+    """
+    label = name if name is not None else image_name(image, "image")
+    try:
+        if isinstance(image, Image.Image):
+            return _upright_rgb(image, label)
+        if isinstance(image, np.ndarray):
+            return _upright_rgb(_from_array(image, label), label)
+        if isinstance(image, (str, os.PathLike)):
+            return _read(Path(image), label)
+    except ImageError:
+        raise
+    except Exception as error:  # Pillow's plugins raise whatever their parsing stumbles over
+        raise ImageError(label, _reason(error)) from error
+    raise ImageError(label, f"expected a path, a PIL image or a uint8 array, not {type(image).__name__}")
+
+
+def size_of_image(image: ImageLike) -> tuple[int, int] | None:
+    """Width and height of a picture as :func:`open_image` would return it, without decoding it.
+
+    A format that tells its size only when it is decoded (an icon of several) may say another one; None for
+    what :func:`open_image` may refuse.
+    """
+    try:
+        if isinstance(image, np.ndarray):
+            return image.shape[1], image.shape[0]
+        if isinstance(image, Image.Image):
+            return _upright_size(image)
+        with open(image, "rb") as file:
+            with _quietly():
+                picture = Image.open(file, formats=image_formats())
+            with picture:
+                return _upright_size(picture)
+    except Exception:  # Pillow's plugins raise whatever their parsing stumbles over
+        return None
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+
+
+def image_name(image: object, default: str) -> str:
+    """What to call a picture: its path, or ``default`` for one that has none."""
+    return os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else default
+
+
+def _read(path: Path, label: str) -> Image.Image:
+    if not path.exists():
+        raise ImageError(label, "no such file")
+    if not path.is_file():
+        raise ImageError(label, "a folder, not a picture" if path.is_dir() else "not a regular file")
+    # Opened here rather than by Pillow: it would map the file into memory, and keep it open on some errors.
+    with path.open("rb") as file:
+        try:
+            with _quietly():
+                image = Image.open(file, formats=image_formats())
+        except UnidentifiedImageError:
+            known = "not a picture in a known format, or its header is broken"
+            raise ImageError(label, known if path.stat().st_size else "the file is empty") from None
+        with image:
+            return _upright_rgb(image, label)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without Pillow's warnings about large pictures and odd metadata; the limits here are our own."""
+    # warnings' filters are global: two threads that save and restore them at once would leave ours behind.
+    with _quiet_lock, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _upright_rgb(image: Image.Image, label: str) -> Image.Image:
+    _check_size(image.size, label)
+    image.load()
+    _check_size(image.size, label)  # an icon takes the size of the picture inside only now
+    rgb = _to_rgb(image, label)
+    turn = _UPRIGHT.get(_orientation(image))
+    if turn is not None:
+        rgb = rgb.transpose(turn)
+    rgb.info = {}  # or the orientation would be applied again by whoever reads it
+    return rgb
+
+
+def _check_size(size: tuple[int, int], label: str) -> None:
+    width, height = size
+    if width < 1 or height < 1:
+        raise ImageError(label, f"empty: {width}x{height} pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError(label, f"{width}x{height} pixels is more than the limit of {MAX_PIXELS:,} pixels")
+
+
+def _orientation(image: Image.Image) -> Any:
+    try:
+        with _quietly():
+            return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # broken metadata beside sound pixels
+        return None
+
+
+def _to_rgb(image: Image.Image, label: str) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _deep_grey(image, label).convert("RGB")
+    if image.mode == "La":
+        image = image.convert("LA")  # the only mode that Pillow converts it to
+    if not image.has_transparency_data or image.mode not in _SEE_THROUGH:
+        return image.convert("RGB")
+    layer = image.convert("RGBA")
+    paper = Image.new("RGB", image.size, "white")
+    paper.paste(layer, mask=layer)
+    return paper
+
+
+def _deep_grey(image: Image.Image, label: str) -> Image.Image:
+    """Grey of more than 8 bits as 8 bits, by its full range rather than by the range it happens to use."""
+    values = np.asarray(image)
+    if not np.isfinite(values).all():
+        raise ImageError(label, "floating-point pixels that are not finite")
+    low, high = values.min(), values.max()
+    if image.mode == "F":
+        if low < 0 or high > 255:
+            raise ImageError(
+                label, f"floating-point pixels from {low} to {high}: expected 0 to 1, or 0 to 255"
+            )
+        grey = np.rint(values * (255 if high <= 1 else 1))
+    else:
+        if low < 0 or high > 65535:
+            raise ImageError(label, f"32-bit pixels from {low} to {high}: expected 0 to 65535")
+        grey = (values.astype(np.uint32) * 255 + 32767) // 65535
+        transparent = image.info.get("transparency")
+        if isinstance(transparent, int):
+            grey[values == transparent] = 255
+    return Image.fromarray(grey.astype(np.uint8))
+
+
+def _from_array(array: np.ndarray[Any, Any], label: str) -> Image.Image:
+    channels = array.shape[2] if array.ndim == 3 else 1
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or channels not in (1, 3, 4):
+        raise ImageError(
+            label,
+            f"an array of {array.dtype} {array.shape}: expected uint8 with shape (height, width), "
+            "(height, width, 1), (height, width, 3) or (height, width, 4)",
+        )
+    _check_size((array.shape[1], array.shape[0]), label)
+    return Image.fromarray(array[..., 0] if array.ndim == 3 and channels == 1 else array)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    lines = str(error).splitlines()
+    return f"cannot be read: {lines[0] if lines else type(error).__name__}"

@@ -1,0 +1,1 @@
+"""How a tower runs: its attention backend, compilation, first runs, and training."""

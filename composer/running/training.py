@@ -1,0 +1,59 @@
+"""Preparing a composed tower for training: frozen parts, and activations computed twice instead of kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..errors import BackendError
+
+if TYPE_CHECKING:
+    from ..encoder import ComposedVisionEncoder
+    from ..schemas import TrainingConfig
+
+
+def prepare_training(tower: ComposedVisionEncoder, config: TrainingConfig) -> None:
+    """Freeze what the config names, and switch gradient checkpointing on.
+
+    Raises:
+        BackendError: Blocks that transformers cannot checkpoint.
+    """
+    freeze(tower, config)
+    if config.gradient_checkpointing:
+        enable_gradient_checkpointing(tower)
+
+
+def freeze(tower: ComposedVisionEncoder, config: TrainingConfig) -> None:
+    """Take the named parts out of training: their parameters require no gradient."""
+    if "all" in config.freeze:
+        tower.requires_grad_(False)
+        return
+    if "stem" in config.freeze:
+        family = tower.family
+        behind = (family.blocks, family.post_norm, *family.head_modules())
+        for name, parameter in tower.model.named_parameters():
+            if not any(name.startswith(f"{part}.") for part in behind):
+                parameter.requires_grad_(False)
+    for block in tower.blocks[: config.frozen_blocks] if config.frozen_blocks else ():
+        block.requires_grad_(False)
+
+
+def enable_gradient_checkpointing(tower: ComposedVisionEncoder) -> None:
+    """Let blocks compute their activations again in the backward pass; in effect in training mode.
+
+    Raises:
+        BackendError: Blocks that transformers cannot checkpoint.
+    """
+    from torch.utils.checkpoint import checkpoint
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    layers = [layer for layer in tower.model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise BackendError(
+            f"gradient_checkpointing: the blocks of {tower.info.model_type} are none of transformers' "
+            "GradientCheckpointingLayer"
+        )
+    # What the model's own switch does too, whose name changed between versions and which warns of adapters.
+    for layer in layers:
+        layer.gradient_checkpointing = True
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]  # typed by its default

@@ -1,0 +1,94 @@
+"""First runs of a tower, and the proof that its compiled code computes what the tower does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import CompiledDifferenceError, InputError
+
+if TYPE_CHECKING:
+    from ..encoder import ComposedVisionEncoder
+
+Size = tuple[int, int]
+"""Width and height of a picture in pixels."""
+
+BatchOfSizes = int | Size | Sequence[Size]
+"""Pictures of one forward: a number of the encoder's own size, one size, or the size of each."""
+
+TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest difference of a token's features, relative to their norm, that rounding explains."""
+
+
+def warm_up(tower: ComposedVisionEncoder, batches: Iterable[BatchOfSizes]) -> float:
+    """Run random pictures of every batch through ``tower``; see its method ``warmup``."""
+    generator = np.random.default_rng(0)
+    largest = 0.0
+    for batch in batches:
+        sizes = _sizes(batch, tower.info.image_size)
+        shapes = [(height, width, 3) for width, height in sizes]
+        inputs = tower.preprocess([generator.integers(0, 256, shape, dtype=np.uint8) for shape in shapes])
+        with tower.evaluating():
+            features = tower(**inputs)
+            with torch.compiler.set_stance("force_eager"):
+                expected = tower(**inputs)
+        difference = largest_difference(features, expected)
+        tolerance = TOLERANCE[tower.dtype]
+        if not difference <= tolerance:  # a NaN is not small
+            raise CompiledDifferenceError(
+                f"compiled, the tower gives other features for pictures of {_text(sizes)}: they differ by "
+                f"{difference:.2g} of a token's norm, and {str(tower.dtype).removeprefix('torch.')} explains "
+                f"{tolerance:g}; compile: false computes the right ones"
+            )
+        largest = max(largest, difference)
+    return largest
+
+
+def largest_difference(features: Any, expected: Any) -> float:
+    """The largest difference of one token's features, relative to the norm of the expected ones.
+
+    Args:
+        features: What a tower returned: a tensor, or a tuple of them.
+        expected: What it should have returned.
+    """
+    pairs = zip(_tensors(features), _tensors(expected), strict=True)
+    return max((_difference(one, other) for one, other in pairs if other.numel()), default=0.0)
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    error = (one.double() - other.double()).norm(dim=-1)
+    norm = other.double().norm(dim=-1)
+    return float((error / norm.clamp(min=torch.finfo(other.dtype).tiny)).max())
+
+
+def _tensors(output: Any) -> tuple[Tensor, ...]:
+    return (output,) if isinstance(output, Tensor) else tuple(output)
+
+
+def _sizes(batch: Any, side: int) -> list[Size]:
+    if isinstance(batch, int) and not isinstance(batch, bool) and batch >= 1:
+        return [(side, side)] * batch
+    pictures = [batch] if _is_size(batch) else batch
+    if isinstance(pictures, Sequence) and pictures and all(map(_is_size, pictures)):
+        return [(int(width), int(height)) for width, height in pictures]
+    raise InputError(
+        "warmup takes batches, each a number of pictures, a (width, height), or a list of those; not "
+        f"{batch!r}"
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return (
+        isinstance(value, Sequence)
+        and len(value) == 2
+        and all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in value)
+    )
+
+
+def _text(sizes: Sequence[Size]) -> str:
+    texts = [f"{width}x{height}" for width, height in sizes[:4]]
+    return ", ".join(texts) + (f" and {len(sizes) - 4} more" if len(sizes) > 4 else "")

@@ -1,0 +1,1 @@
+"""The loading engine: YAML with positions, ``extends``, overrides, references, and located errors."""

@@ -1,0 +1,109 @@
+"""From each version of the format to the next: what ``vision-composer migrate`` changes in a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import ConfigError
+from ...text import did_you_mean
+from ..config import SCHEMA_VERSION, TowerConfig, newer_schema
+from .nodes import Node
+from .reading import load_yaml
+from .rewrite import rewritten
+
+Migration = Callable[[dict[str, Any]], None]
+"""Changes a file's keys in place, from one version to the next; sets no ``schema``.
+
+It is called with plain values and with ruamel's tree, whose mappings are dicts with comments, and may use on
+them what a dict has, and :func:`rename`.
+"""
+
+
+def rename(block: dict[str, Any], old: str, new: str) -> None:
+    """Give a key of ``block`` another name; it keeps its place and its comments."""
+    if not hasattr(block, "ca"):  # plain values
+        block[new] = block.pop(old)
+        return
+    place, comments = list(block).index(old), block.ca.items.pop(old, None)
+    block.insert(place, new, block.pop(old))  # type: ignore[attr-defined]  # a map of ruamel's, typed a dict
+    if comments is not None:
+        block.ca.items[new] = comments
+
+
+def _to_1(config: dict[str, Any]) -> None:
+    """Files that do not say their version, or say it as the Python field is called."""
+    if "schema_version" in config:
+        rename(config, "schema_version", "schema")
+
+
+MIGRATIONS: dict[int, Migration] = {0: _to_1}
+"""Version -> how a file of it becomes one of the next. A file without ``schema`` is of version 0."""
+
+
+def is_current(content: bytes, source: str) -> bool:
+    """Whether a config file is of the current version.
+
+    Args:
+        content: The file.
+        source: What errors call it.
+
+    Raises:
+        ConfigError: It cannot be read, is newer than this package, or is no config.
+    """
+    return _version(load_yaml(content, source)) == SCHEMA_VERSION
+
+
+def migrated(content: bytes, source: str) -> bytes:
+    """A config file as one of the current version; a current one is returned as it is.
+
+    Args:
+        content: The file.
+        source: What errors call it.
+
+    Raises:
+        ConfigError: As :func:`is_current`, or ruamel.yaml cannot rewrite it.
+        MissingDependencyError: ruamel.yaml is not installed.
+    """
+    version = _version(load_yaml(content, source))
+    if version == SCHEMA_VERSION:
+        return content
+
+    def change(config: dict[str, Any]) -> None:
+        for step in range(version, SCHEMA_VERSION):
+            MIGRATIONS[step](config)
+            if "schema" not in config and hasattr(config, "insert"):
+                config.insert(0, "schema", step + 1)
+            config["schema"] = step + 1
+
+    return rewritten(content.decode("utf-8"), source, change).encode("utf-8")
+
+
+def _version(tree: Node) -> int:
+    """The version that a file says; 0 for one that says none. What it extends does not count."""
+    written = tree.child("schema") or tree.child("schema_version")
+    if written is None:
+        _check_root(tree)
+        return 0
+    version = written.value
+    if isinstance(version, bool) or not isinstance(version, int) or version < 1:
+        message = f"expected a version, such as {SCHEMA_VERSION}"
+        raise ConfigError(written.problem("VC104", message, ("schema",)))
+    if version > SCHEMA_VERSION:
+        raise ConfigError(written.problem("VC104", newer_schema(version), ("schema",)))
+    return version if tree.child("schema") else 0
+
+
+def _check_root(tree: Node) -> None:
+    """Some other YAML file must not be taken for a config that lacks its version."""
+    keys = {*(field.alias or name for name, field in TowerConfig.model_fields.items()), "extends"}
+    found = [
+        (child.key or child).problem("VC101", f"unknown key{did_you_mean(key, keys)}", (key,))
+        for key, child in tree.value.items()
+        if key not in keys
+    ]
+    if not found and not tree.value.keys() & {"encoder", "extends"}:
+        message = "not a config: none of the keys schema, encoder and extends"
+        found = [tree.problem("VC102", message)]
+    if found:
+        raise ConfigError(found)

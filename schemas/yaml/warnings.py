@@ -1,0 +1,61 @@
+"""Warnings: what is allowed in a config, and yet probably not meant."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from ...errors import Problem
+from ..config import TowerConfig
+from ..paths import looks_like_path
+from .nodes import Loc, Node, find
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def warnings_of(config: TowerConfig, tree: Node) -> list[Problem]:
+    """What is probably not meant in a valid config.
+
+    Args:
+        config: What ``validate_tree`` made of ``tree``.
+        tree: Where its values stand. A warning about a value that another file wrote stands at the start of
+            the outermost file: that is the one that can do something about it.
+    """
+    found = [*_weights(config), *_layers(config)]
+    return [_located(tree, code, message, path) for code, message, path in found]
+
+
+def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:
+    source, revision = config.weights.source, config.weights.revision
+    if source is None:
+        message = "no source: the tower starts from random weights; name a hub id, a folder or a file"
+        return [("VC301", message, ("weights",))]
+    on_hub = not (looks_like_path(source) or source.endswith(".safetensors") or os.path.exists(source))
+    if on_hub and not _COMMIT.fullmatch(revision or ""):
+        now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
+        message = f"{now}: the weights can change under this config; pin them by the 40 digits of a commit"
+        return [("VC302", message, ("weights", "revision" if revision else "source"))]
+    return []
+
+
+def _layers(config: TowerConfig) -> list[tuple[str, str, Loc]]:
+    layers, depth = config.resolved_layers, config.encoder.num_hidden_layers
+    found: list[tuple[str, str, Loc]] = []
+    if config.post_norm == "last" and depth not in layers:
+        message = f"no effect: it norms hidden state {depth} (-1), which select_layers leaves out; write none"
+        found.append(("VC303", message, ("post_norm",)))
+    for i, layer in enumerate(layers):
+        if layer in layers[:i]:
+            message = f"hidden state {layer} is already item {layers.index(layer)}; it is returned twice"
+            found.append(("VC304", message, ("select_layers", i)))
+    return found
+
+
+def _located(tree: Node, code: str, message: str, path: Loc) -> Problem:
+    node, _ = find(tree, path)
+    place = node.place or node.key
+    if place and tree.place and place.source.name != tree.place.source.name:
+        first = tree.place
+        where = f" (set at {place.span})"
+        return first.problem(code, message + where, path)
+    return node.problem(code, message, path)

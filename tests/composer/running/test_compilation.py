@@ -1,0 +1,273 @@
+"""torch.compile changes nothing but speed."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from torch._dynamo.testing import CompileCounterWithBackend
+
+from vision_composer import compose, load_config, should_torch_compile_mm_vit
+from vision_composer.encoder import ComposedVisionEncoder
+from vision_composer.errors import BackendError, ConfigError
+from vision_composer.running.compilation import (
+    CompiledBlocks,
+    CompileSettings,
+    FrozenBlocks,
+    compile_settings,
+    compile_tower,
+)
+from vision_composer.schemas import CompileConfig
+
+ENCODER = tiny.ENCODERS["siglip_vision_model"]
+
+
+@pytest.fixture(autouse=True)
+def _fresh_dynamo() -> None:
+    torch._dynamo.reset()
+
+
+def _tower(encoder: dict[str, Any] = ENCODER, *overrides: str) -> ComposedVisionEncoder:
+    torch.manual_seed(0)
+    tower = compose({"schema": 1, "encoder": encoder, "select_layers": [-1]}, overrides=overrides)
+    return tiny.scramble(tower)
+
+
+def _counted(tower: ComposedVisionEncoder, **settings: Any) -> CompileCounterWithBackend:
+    """Compile by a backend that counts what it is given, and does not need a C++ compiler."""
+    counter = CompileCounterWithBackend("aot_eager")
+    chosen = {"dynamic": True, "freeze": False, "cuda_graphs": False, **settings}
+    kind = FrozenBlocks if chosen["freeze"] else CompiledBlocks
+    tower.run_block = kind(CompileSettings(backend=counter, **chosen))
+    return counter
+
+
+def _codes(counter: CompileCounterWithBackend) -> int:
+    """Graphs that were compiled, without those of attempts that dynamo gave up and began again."""
+    return sum(len(graph.graph.nodes) > 0 for graph in counter.graphs)
+
+
+@pytest.mark.parametrize("scope", ["blocks", "tower"])
+def test_compiled_features_equal_eager_ones(scope: str) -> None:
+    eager = _tower()
+    compiled = _tower(ENCODER, f"compile={{backend: aot_eager, scope: {scope}}}")
+    pixel_values = tiny.pixels(ENCODER)
+    with torch.no_grad():
+        assert (compiled(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max() <= 1e-5
+    assert isinstance(compiled.run_block, CompiledBlocks) is (scope == "blocks")
+    assert (compiled._compiled_call_impl is not None) is (scope == "tower")
+
+
+@pytest.mark.parametrize(  # blocks that differ in what they are called with
+    "name", ["clip_vision_model", "dinov3_vit", "got_ocr2_vision", "internvl_vision", "llama4_vision_model"]
+)
+@torch.no_grad()
+def test_one_code_serves_all_blocks_and_batches(name: str) -> None:
+    tower = _tower(tiny.ENCODERS[name])
+    counter = _counted(tower, dynamic=None)
+    for images in (2, 3, 7):
+        tower(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=images))
+    kinds = 2 if name == "got_ocr2_vision" else 1  # with windows, and without
+    assert _codes(counter) == kinds
+    tower(pixel_values=tiny.pixels(tiny.ENCODERS[name], images=1))
+    assert _codes(counter) <= 2 * kinds  # torch takes a size of 1 for a constant
+
+
+@torch.no_grad()
+def test_image_sizes_do_not_recompile() -> None:
+    encoder = tiny.ENCODERS["dinov2"]
+    tower = _tower(encoder)
+    counter = _counted(tower)
+    for size in [(32, 32), (32, 48), (64, 24)]:
+        tower(pixel_values=tiny.pixels(encoder, size=size))
+    assert _codes(counter) == 1
+
+
+@torch.no_grad()
+def test_towers_do_not_share_the_limit_on_recompilations() -> None:
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for width in (8, 12, 16, 20):
+            encoder = {**ENCODER, "hidden_size": width, "num_hidden_layers": 1}
+            tower = _tower(encoder)
+            counter = _counted(tower, dynamic=None)
+            tower(pixel_values=tiny.pixels(encoder))
+            assert _codes(counter) == 1
+
+
+@torch.no_grad()
+def test_beyond_the_limit_blocks_run_uncompiled() -> None:
+    eager, tower = _tower(), _tower()
+    counter = _counted(tower, dynamic=False)
+    with torch._dynamo.config.patch(recompile_limit=2):
+        for images in (2, 3):
+            tower(pixel_values=tiny.pixels(ENCODER, images=images))
+        pixel_values = tiny.pixels(ENCODER, images=4)
+        with pytest.warns(UserWarning, match="runs uncompiled"):
+            features = tower(pixel_values=pixel_values)
+    assert _codes(counter) == 2
+    assert torch.equal(features, eager(pixel_values=pixel_values))
+
+
+def test_compiled_towers_train() -> None:
+    eager, compiled = _tower(), _tower(ENCODER, "compile={backend: aot_eager}")
+    pixel_values = tiny.pixels(ENCODER)
+    for tower in (eager, compiled):
+        tower(pixel_values=pixel_values).square().mean().backward()
+    for one, other in zip(compiled.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_a_copy_is_not_compiled() -> None:
+    tower = _tower(ENCODER, "compile={backend: aot_eager}")
+    twin = copy.deepcopy(tower)
+    pixel_values = tiny.pixels(ENCODER)
+    with torch.no_grad():
+        assert torch.equal(twin(pixel_values=pixel_values), tower(pixel_values=pixel_values))
+        next(twin.parameters()).add_(1)
+        assert not torch.equal(twin(pixel_values=pixel_values), tower(pixel_values=pixel_values))
+    assert not isinstance(twin.run_block, CompiledBlocks)
+
+
+# --- frozen weights -----------------------------------------------------------------------------------
+
+
+def test_frozen_blocks_keep_their_own_weights_and_notice_new_ones() -> None:
+    eager, frozen = _tower(), _tower()
+    counter = _counted(frozen, freeze=True, dynamic=False)
+    pixel_values = tiny.pixels(ENCODER)
+
+    def difference() -> float:
+        with torch.no_grad():
+            return float((frozen(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max())
+
+    assert difference() <= 1e-5
+    assert difference() <= 1e-5
+    assert _codes(counter) == len(frozen.blocks)  # one code each, found again
+    for tower in (eager, frozen):
+        with torch.no_grad():
+            next(tower.blocks[1].parameters()).mul_(1.5)
+    assert difference() <= 1e-5
+    assert _codes(counter) == len(frozen.blocks) + 1
+    frozen.load_state_dict(_state := tiny.scramble(copy.deepcopy(eager), seed=3).state_dict())
+    eager.load_state_dict(_state, assign=True)
+    assert difference() <= 1e-5
+
+
+def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
+    eager, frozen = _tower(), _tower()
+    counter = _counted(frozen, freeze=True, dynamic=False)
+    pixel_values = tiny.pixels(ENCODER)
+    for tower in (eager, frozen):
+        tower(pixel_values=pixel_values).square().mean().backward()
+    assert all(
+        torch.equal(one.grad, other.grad)
+        for one, other in zip(frozen.parameters(), eager.parameters(), strict=True)
+    )
+    with torch.no_grad():
+        frozen.train()(pixel_values=pixel_values)
+    assert _codes(counter) == 0
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
+def test_inductor_freezes_weights() -> None:
+    encoder = {**ENCODER, "num_hidden_layers": 2}
+    eager, frozen = _tower(encoder), _tower(encoder)
+    settings = CompileSettings("inductor", dynamic=False, freeze=True, cuda_graphs=False)
+    frozen.run_block = FrozenBlocks(settings)
+    pixel_values = tiny.pixels(encoder)
+    with torch.no_grad():
+        assert (frozen(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max() <= 1e-5
+
+
+# --- settings -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("block", "device", "fixed_shapes", "expected"),
+    [
+        ({}, "cpu", True, (None, False, False)),
+        ({}, "cuda", False, (True, False, False)),
+        ({"mode": "max-performance"}, "cpu", True, (False, True, False)),
+        ({"mode": "max-performance"}, "cpu", False, (True, False, False)),
+        ({"mode": "max-performance", "dynamic": True}, "cpu", True, (True, False, False)),
+        ({"mode": "max-performance"}, "cuda", True, (None, False, False)),
+        ({"mode": "reduce-overhead"}, "cuda", True, (False, False, True)),
+        ({"mode": "reduce-overhead"}, "cuda", False, (True, False, True)),
+        ({"mode": "reduce-overhead"}, "cpu", True, (None, False, False)),
+        ({"dynamic": False}, "cpu", True, (False, False, False)),
+        ({"dynamic": True}, "cpu", True, (True, False, False)),
+    ],
+)
+def test_settings_follow_mode_device_and_shapes(
+    block: dict[str, Any], device: str, fixed_shapes: bool, expected: tuple[bool, bool, bool]
+) -> None:
+    settings = compile_settings(CompileConfig(**block), device, fixed_shapes=fixed_shapes)
+    assert (settings.dynamic, settings.freeze, settings.cuda_graphs) == expected
+
+
+@pytest.mark.parametrize(
+    ("block", "device", "capability", "options"),
+    [
+        ({}, "cpu", "AVX2", {"post_grad_custom_post_pass"}),
+        ({"mode": "max-performance", "dynamic": True}, "cpu", "AVX2", {"post_grad_custom_post_pass"}),
+        ({}, "cpu", "AVX512", set()),
+        ({}, "cuda", "AVX2", set()),
+        ({"backend": "aot_eager"}, "cpu", "AVX2", set()),
+        ({"mode": "max-performance"}, "cpu", "AVX2", {"max_autotune", "autotune_num_choices_displayed"}),
+    ],
+)
+def test_options_follow_the_processor(
+    block: dict[str, Any],
+    device: str,
+    capability: str,
+    options: set[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    settings = compile_settings(CompileConfig(**block), device, fixed_shapes=True)
+    assert set(settings.options.get("options", {})) == options
+
+
+@pytest.mark.parametrize(("capability", "tunes"), [("AVX2", False), ("AVX512", True)])
+def test_products_are_tuned_where_that_can_pay(
+    capability: str, tunes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    settings = compile_settings(CompileConfig(mode="max-performance"), "cpu", fixed_shapes=True)
+    assert settings.options["options"]["max_autotune"] is tunes
+
+
+def test_max_performance_freezes_a_dense_tower_on_cpu() -> None:
+    tower = _tower(ENCODER, "compile={mode: max-performance}")
+    assert isinstance(tower.run_block, FrozenBlocks)
+
+
+def test_outputs_of_cuda_graphs_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    import vision_composer.running.compilation as compilation
+
+    tower = _tower(ENCODER)
+    graphs = CompileSettings("aot_eager", dynamic=True, freeze=False, cuda_graphs=True)
+    monkeypatch.setattr(compilation, "compile_settings", lambda *_, **__: graphs)
+    with pytest.raises(BackendError, match=r"compile\.scope"):
+        compile_tower(tower, CompileConfig(mode="reduce-overhead", scope="tower"))
+    compile_tower(tower, CompileConfig(mode="reduce-overhead"))
+    static = torch.empty(2, 16, 32)
+    monkeypatch.setattr(tower, "_features", lambda pixels: [static])
+    assert tower(pixel_values=tiny.pixels(ENCODER)).data_ptr() != static.data_ptr()
+
+
+def test_unknown_backends_are_refused() -> None:
+    with pytest.raises(BackendError, match="did you mean 'inductor'"):
+        compose({"schema": 1, "encoder": ENCODER, "compile": {"backend": "inductr"}})
+    with pytest.raises(ConfigError, match=r"compile\.mode"):
+        compose({"schema": 1, "encoder": ENCODER, "compile": {"mode": "max"}})
+
+
+@pytest.mark.parametrize(("value", "answer"), [("true", True), ("false", False), ("{mode: default}", True)])
+def test_should_torch_compile_answers_from_the_config(value: str, answer: bool) -> None:
+    config = load_config({"schema": 1, "encoder": ENCODER}, overrides=[f"compile={value}"])
+    assert should_torch_compile_mm_vit(config) is answer

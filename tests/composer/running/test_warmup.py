@@ -1,0 +1,84 @@
+"""Warmup runs what is to come, and refuses compiled code that computes something else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tiny
+import torch
+
+from vision_composer import compose
+from vision_composer.errors import CompiledDifferenceError, InputError
+from vision_composer.running.warmup import largest_difference
+
+ENCODER = tiny.ENCODERS["siglip_vision_model"]
+PACKED = tiny.PACKED["pixtral"] | {"num_hidden_layers": 2}
+
+
+@pytest.fixture(autouse=True)
+def _fresh_dynamo() -> None:
+    torch._dynamo.reset()
+
+
+@pytest.fixture
+def wrong_backend() -> Any:
+    """A backend of torch.compile that computes a little more than it was given."""
+
+    def backend(graph: torch.fx.GraphModule, example_inputs: Any) -> Any:
+        def run(*inputs: Any) -> Any:
+            return tuple(
+                out * 1.01 if torch.is_tensor(out) and out.is_floating_point() else out
+                for out in graph(*inputs)
+            )
+
+        return run
+
+    torch._dynamo.register_backend(backend, name="one_percent_more")
+    yield "one_percent_more"
+    torch._dynamo.backends.registry._BACKENDS.pop("one_percent_more", None)
+    torch._dynamo.backends.registry._COMPILER_FNS.pop("one_percent_more", None)
+
+
+@pytest.mark.parametrize("scope", ["blocks", "tower"])
+@pytest.mark.parametrize("encoder", [ENCODER, PACKED], ids=["dense", "packed"])
+def test_compiled_code_that_computes_something_else_is_an_error(
+    wrong_backend: str, encoder: dict[str, Any], scope: str
+) -> None:
+    config = {"schema": 1, "encoder": encoder, "compile": {"backend": wrong_backend, "scope": scope}}
+    tower = compose(config)
+    with pytest.raises(CompiledDifferenceError, match=r"40x32.*differ by 0\.0"):
+        tower.warmup([(40, 32)])
+
+
+@pytest.mark.parametrize("encoder", [ENCODER, PACKED], ids=["dense", "packed"])
+def test_warmup_compiles_what_is_to_come(encoder: dict[str, Any]) -> None:
+    tower = compose({"schema": 1, "encoder": encoder, "compile": {"backend": "aot_eager"}}).train()
+    assert tower.warmup([2, (40, 32), [(32, 32), (64, 32)]]) <= 1e-5
+    assert tower.training
+    compiled = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert compiled > 0
+    tower.eval()
+    with torch.no_grad():
+        tower(**tower.preprocess([torch.zeros(48, 32, 3, dtype=torch.uint8).numpy()] * 3))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
+
+
+def test_a_tower_that_is_not_compiled_differs_from_nothing() -> None:
+    assert compose({"schema": 1, "encoder": ENCODER}).warmup([1, 2]) == 0.0
+
+
+@pytest.mark.parametrize("batch", [0, -1, True, "32x32", (0, 32), [], [(32,)], [(32, 32, 32)], 1.5, None])
+def test_other_than_sizes_is_refused(batch: Any) -> None:
+    with pytest.raises(InputError, match="warmup takes batches"):
+        compose({"schema": 1, "encoder": ENCODER}).warmup([batch])
+
+
+def test_differences_are_relative_to_a_token() -> None:
+    expected = torch.ones(1, 3, 4)
+    features = expected.clone()
+    features[0, 1] = 0  # one token of three is lost
+    assert largest_difference(features, expected) == 1.0
+    assert largest_difference((expected, expected * 1.5), (expected, expected)) == 0.5
+    assert largest_difference((), ()) == 0.0
+    assert not largest_difference(expected * float("nan"), expected) <= 1e30

@@ -1,0 +1,107 @@
+import json
+
+import pytest
+
+from vision_composer import load_config
+from vision_composer.config_json import tower_from_transformers, tower_of_config_json
+from vision_composer.errors import ConfigError, InputError
+
+CLIP = {"model_type": "clip_vision_model", "hidden_size": 64, "num_attention_heads": 4}
+SIGLIP = {**CLIP, "model_type": "siglip_vision_model"}
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def selection(fields):
+    config = load_config(tower_from_transformers(fields))
+    return config.select_layers, config.feature_select_strategy, config.post_norm
+
+
+def test_an_encoder_alone():
+    config = load_config(tower_from_transformers({**CLIP, "torch_dtype": "bfloat16", "architectures": ["X"]}))
+    assert (config.encoder.hidden_size, config.weights.dtype) == (64, "bfloat16")
+    assert config.select_layers is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({"model_type": "llava", "vision_config": CLIP}, ((-2,), "default", "none")),
+        (
+            {"model_type": "llava", "vision_config": CLIP, "vision_feature_layer": [-2, 3]},
+            ((-2, 3), "default", "none"),
+        ),
+        (
+            {"model_type": "llava", "vision_config": SIGLIP, "vision_feature_select_strategy": "full"},
+            ((-2,), "full", "none"),
+        ),
+        ({"model_type": "llava_onevision", "vision_config": SIGLIP}, ((-1,), "full", "none")),
+        ({"model_type": "internvl", "vision_config": {}}, (None, "default", "auto")),
+        (
+            {"model_type": "internvl", "vision_config": {}, "vision_feature_layer": -2},
+            ((-2,), "default", "none"),
+        ),
+        ({"model_type": "gemma3", "vision_config": {}}, (None, "full", "auto")),
+        ({"model_type": "clip", "vision_config": CLIP}, (None, "full", "auto")),
+    ],
+)
+def test_how_a_model_reads_its_tower(fields, expected):
+    assert selection(fields) == expected
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"model_type": "llavva", "vision_config": CLIP}, "did you mean 'llava'"),
+        ({"vision_config": CLIP}, "'None' reads its tower is not known"),
+        ({"model_type": "llava", "vision_config": 5}, "expected an object"),
+        ({"model_type": "llava", "vision_config": {"model_type": "x"}}, "no family for model_type 'x'"),
+        ({"model_type": "llava", "vision_config": {"hidden_size": "x"}}, "vision_config.hidden_size"),
+        ({"model_type": "llava", "vision_config": SIGLIP}, "'full' keeps all"),
+        ({"model_type": "llava", "vision_config": CLIP, "vision_feature_select_strategy": 3}, "got 3"),
+        ({}, "no family"),
+    ],
+)
+def test_what_cannot_be_expressed_is_refused(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        tower_from_transformers(fields)
+
+
+def test_weights_are_read_from_beside_the_file(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(CLIP))
+    assert load_config(tower_of_config_json(str(tmp_path))).weights.source is None
+    (tmp_path / "model.safetensors").touch()
+    for source in (file, tmp_path):
+        assert load_config(tower_of_config_json(str(source))).weights.source == str(tmp_path)
+
+
+def test_a_hub_id_is_pinned_to_the_commit_that_was_read(tmp_path, monkeypatch):
+    import huggingface_hub
+
+    snapshot = tmp_path / COMMIT
+    snapshot.mkdir()
+    (snapshot / "config.json").write_text(json.dumps(CLIP))
+    asked = []
+
+    def download(repo, name, revision=None):
+        asked.append((repo, name, revision))
+        return str(snapshot / name)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    config = load_config(tower_of_config_json("org/model", "main"))
+    assert (config.weights.source, config.weights.revision) == ("org/model", COMMIT)
+    assert asked == [("org/model", "config.json", "main")]
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\ud800"])
+def test_what_is_no_json_object(text, tmp_path):
+    (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogatepass"))
+    with pytest.raises(InputError, match=r"config\.json"):
+        tower_of_config_json(str(tmp_path))
+
+
+def test_no_such_source(tmp_path):
+    with pytest.raises(InputError):
+        tower_of_config_json(str(tmp_path / "a b" / "missing" / "x"))
+    with pytest.raises(InputError, match=r"config\.json"):
+        tower_of_config_json(str(tmp_path))

@@ -1,0 +1,232 @@
+"""mrope_position_ids against get_rope_index of transformers' own models."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from packaging.version import Version
+
+from vision_composer import mrope_position_ids
+from vision_composer.errors import InputError
+
+WHOLE_SECONDS = Version(importlib.metadata.version("transformers")) < Version("5.24")
+"""Older versions cut seconds to whole ones before they scale them."""
+
+
+class Family(NamedTuple):
+    """How a model places its clips."""
+
+    frames_apart: bool
+    tokens_per_second: int | None = None
+
+
+FAMILIES = {
+    "qwen2_vl": Family(False),
+    "qwen2_5_vl": Family(False, tokens_per_second=3),
+    "qwen3_vl": Family(True),
+    "qwen3_5": Family(True),
+    "glm4v": Family(True),
+}
+
+
+@cache
+def model(name: str, merge: int) -> Any:
+    """A tiny model of the family; only its config is asked."""
+    import transformers
+
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "vocab_size": 32,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
+    }
+    vision = {
+        "depth": 1,
+        "num_heads": 2,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "out_hidden_size": 16,
+        "spatial_merge_size": merge,
+    }
+    vision |= {"embed_dim": 16} if name == "qwen2_vl" else {}
+    vision |= {"tokens_per_second": FAMILIES[name].tokens_per_second} if name == "qwen2_5_vl" else {}
+    vision |= {"deepstack_visual_indexes": [0]} if name == "qwen3_vl" else {}
+    prefix = {
+        "qwen2_vl": "Qwen2VL",
+        "qwen2_5_vl": "Qwen2_5_VL",
+        "qwen3_vl": "Qwen3VL",
+        "qwen3_5": "Qwen3_5",
+        "glm4v": "Glm4v",
+    }[name]
+    config = getattr(transformers, f"{prefix}Config")(text_config=text, vision_config=vision)
+    with torch.device("meta"):
+        return getattr(transformers, f"{prefix}Model")(config)
+
+
+class Batch(NamedTuple):
+    """Padded prompts and what stands in them."""
+
+    types: torch.Tensor
+    mask: torch.Tensor | None
+    images: torch.Tensor | None
+    videos: torch.Tensor | None
+    seconds: torch.Tensor | list[float] | None
+    merge: int
+
+
+@st.composite
+def batches(draw: st.DrawFn, frames_apart: bool) -> Batch:
+    """Prompts of text, images and clips in any order; spans with text in between, as every template has."""
+    merge = draw(st.integers(1, 3))
+    side = st.integers(1, 5).map(lambda n: n * merge)
+    images: list[list[int]] = []
+    videos: list[list[int]] = []
+    prompts = []
+    for _ in range(draw(st.integers(1, 3))):
+        types: list[int] = []
+        for kind in draw(st.lists(st.sampled_from([1, 2]), max_size=4)):
+            types += [0] * draw(st.integers(1 if types else 0, 4))
+            grid = [1 if kind == 1 else draw(st.integers(1, 4)), draw(side), draw(side)]
+            (images if kind == 1 else videos).append(grid)
+            frame = [kind] * (grid[1] * grid[2] // merge**2)
+            for i in range(grid[0]):
+                types += ([0] * draw(st.integers(1, 3)) if frames_apart and i else []) + frame
+        prompts.append(types + [0] * draw(st.integers(0 if types else 1, 4)))
+    longest = max(map(len, prompts)) + draw(st.integers(0, 2))
+    rows, mask = [], []
+    for types in prompts:
+        padding = longest - len(types)
+        left = draw(st.sampled_from([0, padding]))
+        # The type of padding must not matter.
+        filler = draw(st.integers(0, 2))
+        rows.append([filler] * left + types + [filler] * (padding - left))
+        mask.append([0] * left + [1] * len(types) + [0] * (padding - left))
+    second = st.integers(1, 4) if WHOLE_SECONDS else st.floats(0.05, 4)
+    seconds: Any = draw(st.lists(second.map(float), min_size=len(videos), max_size=len(videos)))
+    if seconds and draw(st.booleans()):
+        seconds = torch.tensor(seconds, dtype=draw(st.sampled_from([torch.float32, torch.float64])))
+    padded = any(0 in row for row in mask)
+    return Batch(
+        torch.tensor(rows),
+        torch.tensor(mask) if padded or draw(st.booleans()) else None,
+        torch.tensor(images) if images else None,
+        torch.tensor(videos) if videos else None,
+        seconds if draw(st.booleans()) else None,
+        merge,
+    )
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_equals_get_rope_index(name: str, data: st.DataObject) -> None:
+    family = FAMILIES[name]
+    batch = data.draw(batches(family.frames_apart))
+    seconds = {} if family.tokens_per_second is None else {"second_per_grid_ts": batch.seconds}
+    theirs = model(name, batch.merge).get_rope_index(
+        torch.ones_like(batch.types),
+        mm_token_type_ids=batch.types,
+        image_grid_thw=batch.images,
+        video_grid_thw=None if batch.videos is None else batch.videos.clone(),
+        attention_mask=batch.mask,
+        **seconds,
+    )
+    ours = mrope_position_ids(
+        batch.types,
+        spatial_merge_size=batch.merge,
+        image_grid_thw=batch.images,
+        video_grid_thw=batch.videos,
+        attention_mask=batch.mask,
+        **family._asdict(),
+        **seconds,
+    )
+    for got, want in zip(ours, theirs, strict=True):
+        assert got.dtype == want.dtype == torch.int64
+        assert torch.equal(got, want)
+
+
+def test_the_deltas_continue_the_prompt() -> None:
+    """What is generated next stands where one more text token of the prompt would."""
+    types = torch.tensor([[0, 1, 1, 1, 1, 1, 1, 0]])
+    longer = torch.tensor([[*types[0].tolist(), 0]])
+    arguments: dict[str, Any] = {"spatial_merge_size": 2, "image_grid_thw": torch.tensor([[1, 4, 6]])}
+    _, deltas = mrope_position_ids(types, **arguments)
+    positions, _ = mrope_position_ids(longer, **arguments)
+    assert (positions[:, 0, -1] == types.shape[1] + deltas[0]).all()
+
+
+def test_spans_side_by_side() -> None:
+    """Two images without text between them: transformers takes them for one and fails."""
+    apart, _ = mrope_position_ids(
+        torch.tensor([[1, 1, 0, 1]]),
+        spatial_merge_size=1,
+        image_grid_thw=torch.tensor([[1, 1, 2], [1, 1, 1]]),
+    )
+    beside, _ = mrope_position_ids(
+        torch.tensor([[1, 1, 1]]), spatial_merge_size=1, image_grid_thw=torch.tensor([[1, 1, 2], [1, 1, 1]])
+    )
+    assert beside[:, 0].tolist() == [[0, 0, 2], [0, 0, 2], [0, 1, 2]]
+    assert torch.equal(apart[:, 0, :2], beside[:, 0, :2])
+
+
+def test_a_prompt_of_padding_alone() -> None:
+    types = torch.zeros(2, 3, dtype=torch.int64)
+    mask = torch.tensor([[0, 0, 0], [0, 1, 1]])
+    positions, deltas = mrope_position_ids(types, spatial_merge_size=2, attention_mask=mask)
+    assert positions[0].tolist() == [[0, 0, 0], [0, 0, 1]]
+    assert deltas.tolist() == [[0], [0]]
+
+
+TYPES = torch.tensor([[0, 1, 1, 0, 2, 2]])
+ONE = torch.tensor([[1, 1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"image_grid_thw": None}, "prompt 0, tokens 1 to 2 .*: 2 of them have no grid; too few"),
+        ({"video_grid_thw": ONE[:, [0, 1, 1]]}, "prompt 0, tokens 4 to 5 .*: 1 of them have no grid"),
+        ({"image_grid_thw": torch.tensor([[1, 2, 2]])}, r"2 of them are left for the grid \(1, 2, 2\), .* 4"),
+        ({"image_grid_thw": torch.cat([ONE, ONE])}, "1 rows of image_grid_thw are left over"),
+        ({"video_grid_thw": torch.tensor([[2, 1, 2]]), "frames_apart": True}, "1 frames of video_grid_thw"),
+        ({"image_grid_thw": torch.tensor([[0, 1, 2]])}, r"image_grid_thw\[0\] is \(0, 1, 2\): nothing"),
+        ({"image_grid_thw": torch.tensor([1, 1, 2])}, r"image_grid_thw must be \(images, 3\)"),
+        ({"spatial_merge_size": 2}, "must be multiples of 2"),
+        ({"spatial_merge_size": 0}, "it must be at least 1"),
+        ({"mm_token_type_ids": TYPES[0]}, r"must be \(batch, length\) integers, not \(6,\)"),
+        ({"mm_token_type_ids": TYPES.float()}, "integers, not .* torch.float32"),
+        ({"mm_token_type_ids": TYPES * 3}, "prompt 0 has a token of type 3; 0 is text"),
+        ({"attention_mask": torch.ones(1, 5)}, r"attention_mask is \(1, 5\), and mm_token_type_ids \(1, 6\)"),
+        ({"second_per_grid_ts": [1.0]}, "needs tokens_per_second"),
+        ({"second_per_grid_ts": [1.0, 2.0], "tokens_per_second": 2}, "2 values for 1 videos"),
+        ({"tokens_per_second": 2, "frames_apart": True}, "each span has one frame"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
+    arguments = {"spatial_merge_size": 1, "image_grid_thw": ONE, "video_grid_thw": ONE} | changed
+    types = arguments.pop("mm_token_type_ids", TYPES)
+    with pytest.raises(InputError, match=message):
+        mrope_position_ids(types, **arguments)
+
+
+def test_the_example_of_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
+    guide = Path(__file__).parents[3] / "docs/language-model.md"
+    (code,) = re.findall(
+        r"^```python\n(.*?)^```", guide.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    exec(compile(code, guide.name, "exec"), {})
+    printed = capsys.readouterr().out.splitlines()
+    said = [line.partition("  # ")[2] for line in code.splitlines() if line.startswith("print(")]
+    assert [line.startswith(result) for line, result in zip(said, printed, strict=True)] == [True, True]

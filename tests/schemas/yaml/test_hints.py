@@ -1,0 +1,81 @@
+"""Where a key belongs that stands in the wrong place, and what else a word was meant to be."""
+
+import pytest
+from loading import refused
+
+from vision_composer.schemas import ENCODER_CONFIGS, TowerConfig
+from vision_composer.text import did_you_mean
+
+CLIP = {"model_type": "clip_vision_model"}
+
+
+@pytest.mark.parametrize(
+    ("word", "choices", "meant"),
+    [
+        ("QuickGELU", ["gelu", "quick_gelu"], "quick_gelu"),
+        ("CLIPVisionModel", ["mlcd_vision_model", "clip_vision_model"], "clip_vision_model"),
+        ("CLIP_vision_model", ["mlcd_vision_model", "clip_vision_model"], "clip_vision_model"),
+        ("clip", ["siglip_vision_model", "clip_vision_model"], "clip_vision_model"),
+        ("hiden_size", ["hidden_size", "head_size"], "hidden_size"),
+        ("x", ["xyz"], None),
+        ("nothing like it", ["hidden_size"], None),
+        ("", ["hidden_size"], None),
+        (5, ["hidden_size"], None),
+    ],
+)
+def test_did_you_mean(word, choices, meant):
+    assert did_you_mean(word, choices) == (f" (did you mean '{meant}'?)" if meant else "")
+
+
+ROOT = [field.alias or name for name, field in TowerConfig.model_fields.items()]
+
+
+@pytest.mark.parametrize("key", ROOT)
+def test_a_key_of_the_root_in_the_encoder(key):
+    (problem,) = refused({"schema": 1, "encoder": {**CLIP, key: None}})
+    assert problem.message == "unknown key; it belongs at the root, outside this block"
+
+
+@pytest.mark.parametrize("model_type", ENCODER_CONFIGS)
+def test_a_key_of_the_encoder_at_the_root(model_type):
+    for key in ENCODER_CONFIGS[model_type].model_fields:
+        if key in ROOT or key.startswith("vision_feature"):  # what a config of ours calls otherwise
+            continue
+        problems = refused({"schema": 1, "encoder": CLIP, key: 1})
+        assert [problem.message for problem in problems] == ["unknown key; it belongs in encoder"]
+
+
+@pytest.mark.parametrize(
+    ("key", "block"),
+    [("dtype", "weights"), ("prefix", "weights"), ("mode", "compile or parallel"), ("freeze", "training")],
+)
+def test_a_key_of_another_block(key, block):
+    for values in ({key: 1}, {"encoder": {**CLIP, key: 1}}):
+        (problem,) = refused({"schema": 1, "encoder": CLIP, **values})
+        assert problem.message == f"unknown key; it belongs in {block}"
+
+
+@pytest.mark.parametrize("model_type", ENCODER_CONFIGS)
+@pytest.mark.parametrize("names", [("num_hidden_layers", "depth"), ("num_attention_heads", "num_heads")])
+def test_what_another_family_calls_it(model_type, names):
+    ours = [name for name in names if name in ENCODER_CONFIGS[model_type].model_fields]
+    theirs = [name for name in names if name not in ours]
+    if len(ours) == 1:
+        (problem,) = refused({"schema": 1, "encoder": {"model_type": model_type, theirs[0]: 4}})
+        assert problem.message == f"unknown key; this family calls it {ours[0]}"
+
+
+def test_a_key_that_few_families_have():
+    families = {}
+    for name, model in ENCODER_CONFIGS.items():
+        for key in model.model_fields:
+            families.setdefault(key, []).append(name)
+    checked = 0
+    for key, names in families.items():
+        if len(names) > 3 or "clip_vision_model" in names:
+            continue
+        (problem,) = refused({"schema": 1, "encoder": {**CLIP, key: 1}})
+        if "this family calls it" not in problem.message:
+            assert problem.message == f"unknown key; {', '.join(names)} {'have' if names[1:] else 'has'} it"
+            checked += 1
+    assert checked > 10
