@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import yaml
+from support import tiny
 
 from vision_composer import VisionEncoderBuilder, load_config
 from vision_composer.errors import ConfigError

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 import yaml
 from omegaconf import OmegaConf
+from support import tiny
 
 import vision_composer
 from vision_composer import TowerConfig, compose

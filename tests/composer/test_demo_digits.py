@@ -25,10 +25,10 @@ def test_parts_are_disjoint_and_cover_all_digits(digits) -> None:
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(PARTS, 2)))
-def test_no_picture_stands_in_two_parts(digits, one: str, other: str) -> None:
+def test_no_image_stands_in_two_parts(digits, one: str, other: str) -> None:
     pixels, _ = digits
-    pictures = [{picture.tobytes() for picture in pixels[PARTS[part]]} for part in (one, other)]
-    assert not pictures[0] & pictures[1]
+    images = [{image.tobytes() for image in pixels[PARTS[part]]} for part in (one, other)]
+    assert not images[0] & images[1]
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -47,13 +47,13 @@ def test_parts_are_cut_between_sheets(digits) -> None:
         assert labels[part][-4:].tolist() == [0, 8, 9, 8]
 
 
-def test_pictures_keep_the_grey_levels(digits) -> None:
+def test_images_keep_the_grey_levels(digits) -> None:
     pixels, _ = digits
     assert set(np.unique(pixels)) == {round(level * 255 / 16) for level in range(17)}
-    picture = as_images(pixels[5:6])[0]
-    assert picture.mode == "RGB"
-    assert picture.size == (8, 8)
-    for channel in np.moveaxis(np.asarray(picture), -1, 0):
+    image = as_images(pixels[5:6])[0]
+    assert image.mode == "RGB"
+    assert image.size == (8, 8)
+    for channel in np.moveaxis(np.asarray(image), -1, 0):
         assert np.array_equal(channel, pixels[5])
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from support import tiny
+from support.compare import assert_close
 from torch import Tensor
 
 from vision_composer import compose
@@ -25,9 +26,7 @@ def name_of(dtype: torch.dtype) -> str:
 
 def close(got: Tensor, want: Tensor) -> None:
     """Equal up to the rounding of a few operations in another order."""
-    assert got.dtype == want.dtype
-    ulp = torch.finfo(got.dtype).eps
-    torch.testing.assert_close(got, want, rtol=4 * ulp, atol=4 * ulp * float(want.abs().max()))
+    assert_close(got, want, ulps=4)
 
 
 def packed_batch(encoder: dict[str, Any], info: Any) -> dict[str, Tensor]:

@@ -33,6 +33,6 @@ def test_a_config_error_holds_and_shows_every_problem() -> None:
     assert isinstance(error, ValueError)
 
 
-def test_an_image_error_names_the_picture() -> None:
+def test_an_image_error_names_the_image() -> None:
     error = ImageError("a.png", "broken")
     assert (str(error), error.name, error.reason) == ("a.png: broken", "a.png", "broken")

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from support import tiny
 
 from vision_composer import compose
 from vision_composer.encoders import FAMILIES
@@ -36,11 +36,11 @@ def allocations(encoder: Any, inputs: dict[str, torch.Tensor]) -> tuple[int, int
 def test_memory_is_linear_in_the_images(model_type: str) -> None:
     encoder_block = {**tiny.PACKED, **tiny.PADDED}[model_type]
     if model_type.startswith("qwen3"):
-        encoder_block = encoder_block | {"patch_size": 32}  # its processor enlarges the pictures
+        encoder_block = encoder_block | {"patch_size": 32}  # its processor enlarges the images
     encoder = compose({"schema": 1, "encoder": encoder_block})
-    pictures = [np.full((*size, 3), 100, dtype=np.uint8) for size in SIZES]
-    encoder.encode(pictures[:1])  # what is made once
-    few, many = encoder.preprocess(pictures * 2), encoder.preprocess(pictures * 8)
+    images = [np.full((*size, 3), 100, dtype=np.uint8) for size in SIZES]
+    encoder.encode(images[:1])  # what is made once
+    few, many = encoder.preprocess(images * 2), encoder.preprocess(images * 8)
     tokens = 8 * sum(encoder.info.num_patches(width, height) for height, width in SIZES)
     _, peak_of_few = allocations(encoder, few)
     largest, peak_of_many = allocations(encoder, many)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 import transformers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from support import tiny
 
 from vision_composer import compose, load_config
 from vision_composer.config_json import tower_of_config_json

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 import transformers
-from padded import SHAPES, Batch, Theirs, batch_of, patch_mask
+from support import tiny
+from support.compare import assert_close
+from support.padded import SHAPES, Batch, Theirs, batch_of, patch_mask
 
 from vision_composer import compose, load_config
 from vision_composer.config_json import tower_from_transformers, tower_of_config_json
@@ -98,8 +99,7 @@ def test_towers_of_vlms(model_type: str, tmp_path: Path) -> None:
     batch = batch_of(name, SHAPES[1])
     with torch.no_grad():
         got = encoder(**batch)
-    for mine, other in zip(got, read_by(vlm, name, batch), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
+    assert_close(got, read_by(vlm, name, batch))
 
 
 def read_by(vlm: Any, name: str, batch: Batch) -> list[torch.Tensor]:
@@ -126,7 +126,7 @@ def read_by(vlm: Any, name: str, batch: Batch) -> list[torch.Tensor]:
     return [image[kept] for image, kept in zip(states, valid.flatten(1).bool(), strict=True)]
 
 
-def test_a_siglip2_model_of_pictures_and_text(tmp_path: Path) -> None:
+def test_a_siglip2_model_of_images_and_text(tmp_path: Path) -> None:
     vision = {key: v for key, v in tiny.PADDED["siglip2_vision_model"].items() if key != "model_type"}
     config = transformers.Siglip2Config(vision_config=vision, text_config={**_TEXT, "projection_size": 32})
     model = tiny.scramble(transformers.Siglip2Model(config))
@@ -137,8 +137,8 @@ def test_a_siglip2_model_of_pictures_and_text(tmp_path: Path) -> None:
     with torch.no_grad():
         pooled = compose(fields | {"head": True})(**batch)
         features = compose(fields)(**batch)
-    torch.testing.assert_close(torch.cat(pooled), truth.pooled, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(torch.cat(features), torch.cat(truth.last), rtol=1e-5, atol=1e-5)
+    assert_close(torch.cat(pooled), truth.pooled)
+    assert_close(features, truth.last)
 
 
 @pytest.mark.parametrize("model_type", ["idefics2", "idefics3", "smolvlm"])

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from support.compare import assert_close
 from typer.testing import CliRunner
 
 from vision_composer import compose, load_config, load_plugin, register_attention_backend, register_encoder
@@ -308,7 +309,7 @@ def test_register_attention_backend(encoder: dict[str, Any]) -> None:
     calls.clear()  # the generic adapter tries a model out when it builds it
     pixel_values = torch.randn(1, 3, 28, 28)
     assert ours.attention.implementation == "acme.doubled"
-    torch.testing.assert_close(ours(pixel_values=pixel_values), theirs(pixel_values=pixel_values))
+    assert_close(ours(pixel_values=pixel_values), theirs(pixel_values=pixel_values))
     assert calls == [(1, 4, 5, 8)] * 2
 
 

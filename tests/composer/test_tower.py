@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from PIL import Image
+from support import tiny
+from support.compare import assert_close
 
 from vision_composer import ComposedVisionEncoder, compose
 from vision_composer.errors import ImageError, InputError, WeightsError
@@ -76,7 +77,7 @@ def test_an_image_does_not_see_its_neighbours() -> None:
         got = encoder(pixel_values=batch)
         alone = encoder(pixel_values=batch[2:])
     assert torch.isfinite(got[[0, 2]]).all()
-    assert (got[2] - alone[0]).abs().max() <= 1e-5
+    assert_close(got[2], alone[0])
 
 
 def test_duplicate_layers_are_repeated_and_share_gradients() -> None:
@@ -105,17 +106,17 @@ def test_it_lives_inside_another_model() -> None:
     assert torch.equal(model(pixel_values), again(pixel_values))
 
 
-def test_encode_takes_pictures_of_every_kind_one_or_many(tmp_path: Path) -> None:
+def test_encode_takes_images_of_every_kind_one_or_many(tmp_path: Path) -> None:
     encoder = tower(select_layers=[-2], feature_select_strategy="default")
     array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(array).save(tmp_path / "picture.png")
-    pictures = [array, Image.fromarray(array), tmp_path / "picture.png", str(tmp_path / "picture.png")]
-    many = encoder.encode(pictures, batch_size=3)
+    Image.fromarray(array).save(tmp_path / "image.png")
+    images = [array, Image.fromarray(array), tmp_path / "image.png", str(tmp_path / "image.png")]
+    many = encoder.encode(images, batch_size=3)
     assert [tuple(features.shape) for features in many] == [(16, 32)] * 4
-    assert all((features - many[0]).abs().max() <= 1e-5 for features in many)
-    for picture in pictures:
-        (one,) = encoder.encode(picture)
-        assert (one - many[0]).abs().max() <= 1e-5
+    assert_close(many, [many[0]] * 4)
+    for image in images:
+        (one,) = encoder.encode(image)
+        assert_close(one, many[0])
     assert encoder.encode([]) == []
     assert all(not features.requires_grad for features in many)
     assert many[0].untyped_storage().nbytes() == many[0].nbytes
@@ -123,9 +124,9 @@ def test_encode_takes_pictures_of_every_kind_one_or_many(tmp_path: Path) -> None
 
 def test_encode_leaves_the_mode_as_it_was_and_ignores_dropout() -> None:
     encoder = tower({**CLIP, "attention_dropout": 0.5})
-    picture = np.zeros((32, 32, 3), dtype=np.uint8)
+    image = np.zeros((32, 32, 3), dtype=np.uint8)
     encoder.train()
-    first, second = encoder.encode(picture), encoder.encode(picture)
+    first, second = encoder.encode(image), encoder.encode(image)
     assert encoder.training
     assert torch.equal(first[0], second[0])
 
@@ -163,8 +164,8 @@ def test_saving_where_or_what_cannot_be(tmp_path: Path) -> None:
         tower().double().save(tmp_path / "tower")
 
 
-def test_encode_names_the_broken_picture(tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"not a picture")
+def test_encode_names_the_broken_image(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not an image")
     with pytest.raises(ImageError, match=r"broken\.png"):
         tower().encode([np.zeros((8, 8, 3), dtype=np.uint8), tmp_path / "broken.png"])
     with pytest.raises(ImageError, match="image 3: "):

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 import transformers
+from support import tiny
 
 from vision_composer import compose, load_config
 from vision_composer.config_json import tower_of_config_json

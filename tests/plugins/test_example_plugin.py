@@ -16,6 +16,7 @@ import torch
 import transformers
 import yaml
 from PIL import Image
+from support.compare import assert_close
 
 from vision_composer.schemas import json_schema
 
@@ -133,7 +134,7 @@ def test_encode_equals_transformers(site: Path, config: Path, tmp_path: Path) ->
     pixels = processor(Image.open(tmp_path / "a.png"), return_tensors="pt")["pixel_values"]
     with torch.no_grad():
         want = theirs(pixel_values=pixels, output_hidden_states=True).hidden_states[2][0, ::2]
-    torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+    assert_close(got, want)
 
 
 def test_plugins_lists_it(site: Path) -> None:

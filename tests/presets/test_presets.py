@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import transformers
 import yaml
+from support import tiny
 from transformers import AutoConfig
 
 from vision_composer.presets import load_config, preset_names

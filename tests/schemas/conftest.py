@@ -1,7 +1,7 @@
 """Fixtures of the tests of configs."""
 
 import pytest
-from loading import CLIP
+from support.loading import CLIP
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-import tiny
+from support import tiny
 
 from vision_composer import AttentionBackend, compose
 from vision_composer.encoders import FAMILIES

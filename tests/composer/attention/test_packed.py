@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.compare import OP_ULPS, assert_close
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -31,7 +32,7 @@ def test_equals_attention_under_a_block_mask(lengths: list[int], scaling: float 
     got, weights = packed_attention(
         nn.Identity(), query, key, value, segments=Segments(lengths), scaling=scaling
     )
-    torch.testing.assert_close(got, want.transpose(1, 2), rtol=0, atol=1e-6)
+    assert_close(got, want.transpose(1, 2), ulps=OP_ULPS)
     assert weights is None
 
 
@@ -69,7 +70,7 @@ def test_tokens_are_moved_only_for_groups_of_few(lengths: list[int]) -> None:
         scaled_dot_product_attention(*parts)
         for parts in zip(*(tensor.split(lengths, 2) for tensor in (query, key, value)), strict=True)
     ]
-    torch.testing.assert_close(got, torch.cat(want, 2).transpose(1, 2), rtol=0, atol=1e-6)
+    assert_close(got, torch.cat(want, 2).transpose(1, 2), ulps=OP_ULPS)
 
 
 def test_segments_may_come_as_the_mask() -> None:
@@ -90,7 +91,7 @@ def test_key_and_value_with_fewer_heads_serve_several() -> None:
     owner = torch.tensor([0, 0, 0, 1, 1, 1, 1])
     mask = owner[:, None] == owner[None, :]
     want = scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
-    torch.testing.assert_close(got, want.transpose(1, 2), rtol=0, atol=1e-6)
+    assert_close(got, want.transpose(1, 2), ulps=OP_ULPS)
 
 
 def test_a_float32_rope_does_not_raise_the_output() -> None:

@@ -7,8 +7,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from support import tiny
+from support.compare import OP_ULPS, assert_close
 from torch import Tensor
 from torch.nn import attention as torch_attention
 from torch.nn.attention.flex_attention import create_mask
@@ -123,7 +124,7 @@ def test_every_backend_attends_inside_segments(backend: AttentionBackend, length
     query, key, value = torch.randn(3, sum(lengths), 2, 16, generator=torch.Generator().manual_seed(0))
     got = packed_kernel(backend)(query, key, value, segments, scale=SCALE, dropout=0.0)
     want = loop(query, key, value, segments.cu_seqlens, SCALE)
-    torch.testing.assert_close(got, want, rtol=0, atol=2e-6)
+    assert_close(got, want, ulps=OP_ULPS)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
@@ -166,7 +167,7 @@ def test_a_tower_on_every_backend(name: str, backend: AttentionBackend) -> None:
             inputs = {"pixel_values": torch.randn(92, 96, generator=generator), "image_grid_thw": grid}
         with torch.no_grad():
             outputs.append(torch.cat(tower(**inputs)))
-    torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-5)
+    assert_close(outputs[1], outputs[0])
     kernels = {call["kernel"] for call in CALLS}
     assert kernels == {FLASH.get(backend, backend.value)} - {"sdpa", "eager", "flex_attention"}
 
@@ -182,7 +183,7 @@ def test_torchs_own_switch_is_used_where_it_is_set(
     segments = Segments([3, 4])
     got = packed_kernel(backend)(query, key, value, segments, scale=SCALE)
     assert CALLS == [{"kernel": "varlen"}]
-    torch.testing.assert_close(got, loop(query, key, value, segments.cu_seqlens, SCALE))
+    assert_close(got, loop(query, key, value, segments.cu_seqlens, SCALE), ulps=OP_ULPS)
     other = next(flash for flash in FLASH if flash not in (backend, AttentionBackend.FLASH_ATTENTION_2))
     packed_kernel(other)(query, key, value, segments, scale=SCALE)
     assert CALLS[1]["kernel"] == FLASH[other]
@@ -258,7 +259,7 @@ def test_a_registered_backend_runs_packed_images_if_it_says_so(
                 outputs.append(torch.cat(tower(**inputs)))
         assert tower.attention.backend == name
         assert len(CALLS) == len(tower.blocks)
-        torch.testing.assert_close(outputs[1], outputs[0], rtol=0, atol=1e-5)
+        assert_close(outputs[1], outputs[0])
     finally:
         ATTENTION_BACKEND_PLUGINS.unregister(name)
 

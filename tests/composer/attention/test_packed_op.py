@@ -6,10 +6,11 @@ import copy
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import tiny
+from support.compare import OP_ULPS, assert_close, assert_gradients_close
 from torch import Tensor
 from torch.library import opcheck
 from torch.nn.functional import scaled_dot_product_attention
@@ -58,9 +59,8 @@ def test_output_and_gradients_are_those_under_a_dense_mask(lengths: list[int], e
         packed_attention_op(*inputs, *arguments(lengths, eager=eager)),
         attend_in_groups(*inputs, Segments(lengths), scale=SCALE, eager=eager),
     ):
-        torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
-        for mine, theirs in zip(torch.autograd.grad(got, inputs, grad), want_grads, strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=0, atol=2e-6)
+        assert_close(got, want, ulps=OP_ULPS)
+        assert_gradients_close(torch.autograd.grad(got, inputs, grad), want_grads)
 
 
 @pytest.mark.parametrize("eager", [False, True])
@@ -71,8 +71,7 @@ def test_gradients_where_few_weights_are_held_at_once(eager: bool, monkeypatch: 
     want = torch.autograd.grad(under_a_dense_mask(*inputs, lengths), inputs, grad)
     monkeypatch.setattr(packed_op, "_MOST_WEIGHTS", 40)  # two segments of three tokens, one of five
     output = packed_attention_op(*inputs, *arguments(lengths, eager=eager))
-    for mine, theirs in zip(torch.autograd.grad(output, inputs, grad), want, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=2e-6)
+    assert_gradients_close(torch.autograd.grad(output, inputs, grad), want)
 
 
 @pytest.mark.parametrize("lengths", LENGTHS, ids=str)
@@ -81,8 +80,7 @@ def test_gradients_by_rules_equal_those_of_the_kernel(lengths: list[int]) -> Non
     query, key, value, grad = tensors(lengths)
     by_kernel = packed_attention_backward_op(grad, query, key, value, *tables)
     by_rules = packed_attention_backward_op(grad, query, key, value, *tables[:-1], True)
-    for mine, theirs in zip(by_kernel, by_rules, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=2e-6)
+    assert_gradients_close(by_rules, by_kernel)
 
 
 @pytest.mark.parametrize(
@@ -109,8 +107,7 @@ def test_dropout_drops_the_same_weights_forth_and_back(lengths: list[int]) -> No
     want = attend_in_groups(*inputs, Segments(lengths), scale=SCALE, dropout=0.5, eager=True)
     assert torch.equal(output, want)
     assert not torch.allclose(output, under_a_dense_mask(*inputs, lengths))
-    for mine, theirs in zip(got, torch.autograd.grad(want, inputs, grad), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=0, atol=2e-6)
+    assert_gradients_close(got, torch.autograd.grad(want, inputs, grad))
 
 
 # --- in blocks ----------------------------------------------------------------------------------------
@@ -173,7 +170,7 @@ def test_a_block_traces_whole_and_once_for_all_layouts(name: str, backend: str) 
         inputs = batch(plain, grids)
         with torch.no_grad():
             got, want = torch.cat(compiled(**inputs)), torch.cat(plain(**inputs))
-        torch.testing.assert_close(got, want, rtol=0, atol=1e-6)
+        assert_close(got, want)
     # Of all blocks, too; those of Qwen2.5-VL are of two kinds, with other segments.
     kinds = 2 if name == "qwen2_5_vl_vision" else 1
     # A mask of one block (up to 128 tokens) has sizes of 1, which torch.compile always takes for constants.
@@ -194,5 +191,4 @@ def test_compiled_blocks_train_alike(name: str) -> None:
             tower.zero_grad()
             torch.cat(tower(**inputs)).square().mean().backward()
             grads.append([parameter.grad for parameter in tower.parameters()])
-        for mine, theirs in zip(*grads, strict=True):
-            torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+        assert_gradients_close(grads[1], grads[0])

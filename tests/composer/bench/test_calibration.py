@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tiny import config
+from support.tiny import config
 
 from vision_composer import compose
 from vision_composer.bench import calibrate

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
-from tiny import config
+from support import tiny
+from support.tiny import config
 
 from vision_composer import compose, plan
 from vision_composer.bench import compare, peers

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
-from tiny import config
+from support import tiny
+from support.compare import assert_close
+from support.tiny import config
 
 from vision_composer import compose
 from vision_composer.bench import compare, peers
@@ -34,7 +35,7 @@ def test_onnxruntime_computes_the_same(name: str) -> None:
     pixel_values = tiny.pixels(tiny.ENCODERS[name])
     with torch.inference_mode():
         got = run_onnxruntime(tower, {"pixel_values": pixel_values})()()
-        torch.testing.assert_close(got, tower(pixel_values=pixel_values), rtol=0, atol=1e-5)
+        assert_close(got, tower(pixel_values=pixel_values))
 
 
 def test_an_unknown_peer_names_the_known_ones() -> None:

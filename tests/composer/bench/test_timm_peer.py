@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import config
+from support.tiny import config
 
 from vision_composer import compose
 from vision_composer.bench import compare

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
+from support import tiny
 from typer.testing import CliRunner
 
 from vision_composer import plan

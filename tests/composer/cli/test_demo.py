@@ -40,11 +40,11 @@ def test_encodes_every_digit_and_finds_the_deep_features_best(tmp_path: Path) ->
     assert all(float(value) == pytest.approx(int(right) / 510, abs=5e-4) for _, value, _, right in shown)
     assert accuracy["hidden state 4"] > accuracy["raw pixels"] + 0.05
 
-    with Image.open(output / "features.png") as picture:
-        assert picture.format == "PNG"
-        assert picture.width > picture.height > 500
+    with Image.open(output / "features.png") as image:
+        assert image.format == "PNG"
+        assert image.width > image.height > 500
         # Grey text and bars, and the ten colours of the digits.
-        assert len(picture.convert("RGB").quantize(64).getcolors()) > 20
+        assert len(image.convert("RGB").quantize(64).getcolors()) > 20
 
 
 def test_a_second_run_replaces_the_files_of_the_first(

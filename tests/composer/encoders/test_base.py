@@ -5,10 +5,10 @@ from __future__ import annotations
 from importlib.metadata import requires
 
 import pytest
-import tiny
 import transformers
 from packaging.requirements import Requirement
 from packaging.version import Version
+from support import tiny
 
 from vision_composer.encoders import FAMILIES
 from vision_composer.encoders.clip import CLIP

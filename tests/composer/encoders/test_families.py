@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
+from support import tiny
 
 from vision_composer import ComposedVisionEncoder, compose, plan
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
+from support import tiny
+from support.compare import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
@@ -103,12 +104,6 @@ def run(encoder: Any, batch: dict[str, Any]) -> tuple[torch.Tensor, ...]:
         return encoder(**batch)
 
 
-def close(got: tuple[torch.Tensor, ...], want: list[torch.Tensor]) -> None:
-    assert len(got) == len(want)
-    for ours, theirs in zip(got, want, strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
-
-
 @pytest.mark.parametrize("policy", ["auto", "none", "last", "each"])
 @pytest.mark.parametrize("layers", LAYERS, ids=str)
 @each_encoder
@@ -133,7 +128,7 @@ def test_output_equals_transformers(name: str, layers: list[int] | None, policy:
             with torch.no_grad():
                 picked.append(reference(name).layernorm_post(states[index]) if normed else states[index])
         want = torch.cat(picked, dim=-1)
-    close(got, apart(want, batch))
+    assert_close(got, apart(want, batch))
     assert all(part.is_contiguous() for part in got)
     assert {part.shape[1] for part in got} == {encoder.plan.output_width}
 
@@ -143,7 +138,7 @@ def test_output_equals_transformers(name: str, layers: list[int] | None, policy:
 def test_backends_agree(backend: str, layers: list[int] | None, folders: dict[str, Path]) -> None:
     name, batch = NAMES[0], inputs(NAMES[0])
     encoder = compose(config(name, folders, select_layers=layers, attn_backend=backend))
-    close(run(encoder, batch), list(run(compose(config(name, folders, select_layers=layers)), batch)))
+    assert_close(run(encoder, batch), list(run(compose(config(name, folders, select_layers=layers)), batch)))
     assert encoder.attention.backend.value == backend
 
 
@@ -162,7 +157,7 @@ def test_strategies_work_tile_by_tile(name: str, layers: list[int] | None, folde
         encoder = compose(config(name, folders, select_layers=layers, feature_select_strategy=strategy))
         got = run(encoder, batch)
         want = [part.view(-1, tokens, part.shape[-1])[:, keep].flatten(0, 1) for part in full]
-        close(got, want)
+        assert_close(got, want)
         side = encoder.info.image_size
         assert encoder.plan.num_tokens(side, side) == (1 if strategy == "class" else tokens - 1)
 
@@ -172,12 +167,12 @@ def test_images_do_not_see_each_other(layers: list[int] | None, folders: dict[st
     encoder = compose(config(NAMES[0], folders, select_layers=layers))
     batch = inputs(NAMES[0])
     clean = run(encoder, batch)
-    close(run(encoder, {key: value[1:, :1] for key, value in batch.items()}), [clean[2]])
+    assert_close(run(encoder, {key: value[1:, :1] for key, value in batch.items()}), [clean[2]])
     pixels = batch["pixel_values"].clone()
     pixels[0, 1] = torch.nan  # one image
     pixels[1, 1] = torch.nan  # padding of the batch
     dirty = run(encoder, batch | {"pixel_values": pixels})
-    close((dirty[0], dirty[2]), [clean[0], clean[2]])
+    assert_close((dirty[0], dirty[2]), [clean[0], clean[2]])
     assert dirty[1].isnan().all()
 
 
@@ -193,7 +188,7 @@ def test_padding_tiles_count_as_in_transformers(folders: dict[str, Path]) -> Non
     assert (got[0] - clean[0]).abs().max() > 1e-3
     with torch.no_grad():
         want = reference(name)(**batch | {"pixel_values": changed}).last_hidden_state
-    close(got, apart(want, batch))
+    assert_close(got, apart(want, batch))
 
 
 @each_encoder
@@ -295,7 +290,7 @@ def test_info_from_a_transformers_config(name: str) -> None:
     assert info == get_vision_encoder_info(encoder_config(tiny.TILED[name]))
 
 
-# --- pictures -----------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------
 
 
 @settings(max_examples=300, deadline=None)
@@ -312,14 +307,13 @@ def test_encode_is_the_processor_and_the_tower(layers: list[int] | None, folders
     encoder = compose(config(NAMES[0], folders, select_layers=layers))
     rng = np.random.default_rng(0)
     sizes = [(1, 1), (16, 16), (40, 10), (10, 90), (33, 31), (500, 3)]
-    pictures = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+    images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
     processor = transformers.MllamaImageProcessorPil(
         size={"height": 16, "width": 16}, image_mean=OPENAI_CLIP_MEAN, image_std=OPENAI_CLIP_STD
     )
-    direct = processor([[picture] for picture in pictures], return_tensors="pt")
-    features = encoder.encode(pictures, batch_size=4)
-    for got, want in zip(features, run(encoder, dict(direct)), strict=True):
-        torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+    direct = processor([[image] for image in images], return_tensors="pt")
+    features = encoder.encode(images, batch_size=4)
+    assert_close(features, run(encoder, dict(direct)))
     assert [len(part) for part in features] == [encoder.plan.num_tokens(*size) for size in sizes]
 
 
@@ -345,4 +339,4 @@ def test_a_vlms_folder_gives_the_tower_that_the_vlm_reads(tmp_path: Path) -> Non
     encoder, batch = compose(tower_of_config_json(str(tmp_path))), inputs(NAMES[0])
     with torch.no_grad():
         want = vlm.model.vision_model(**batch).last_hidden_state
-    close(run(encoder, batch), apart(want, batch))
+    assert_close(run(encoder, batch), apart(want, batch))

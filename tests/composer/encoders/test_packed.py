@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from functools import cache
 from itertools import cycle
@@ -11,13 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from support import tiny
+from support.compare import assert_as_exact, assert_close
 from transformers.vision_utils import get_vision_window_index
 
 from vision_composer import compose, plan
@@ -80,9 +82,16 @@ def inputs(name: str, merged_grids: list[tuple[int, int, int]], *, seed: int = 1
     return {"pixel_values": pixels, "image_grid_thw": grids}
 
 
-def raw(name: str, batch: dict[str, torch.Tensor]) -> Any:
+@cache
+def exact_reference(name: str) -> Any:
+    """The same in float64."""
+    return copy.deepcopy(reference(name)).double()
+
+
+def raw(name: str, batch: dict[str, torch.Tensor], model: Any = None) -> Any:
     """transformers' own output with hidden states."""
-    model = reference(name)
+    model = model or reference(name)
+    batch = batch | {"pixel_values": batch["pixel_values"].to(model.dtype)}
     with torch.no_grad():
         if is_pixtral(name):
             return model(**batch, output_hidden_states=True)
@@ -92,15 +101,18 @@ def raw(name: str, batch: dict[str, torch.Tensor]) -> Any:
         return model(batch["pixel_values"], grid_thw=grids, output_hidden_states=True)
 
 
-def hidden_states(name: str, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+def hidden_states(name: str, batch: dict[str, torch.Tensor], model: Any = None) -> list[torch.Tensor]:
     """transformers' hidden states as (tokens, width), patches in the order of the input."""
     last: list[torch.Tensor] = []  # some classes put their normed or merged output in its place
-    block = FAMILIES[tiny.PACKED[name]["model_type"]].block_list(reference(name))[-1]
+    model = model or reference(name)
+    block = FAMILIES[tiny.PACKED[name]["model_type"]].block_list(model)[-1]
     handle = block.register_forward_hook(lambda module, inputs, output: last.append(output))
-    states = [state.view(-1, state.shape[-1]) for state in (*raw(name, batch).hidden_states[:-1], last[0])]
+    states = [
+        state.view(-1, state.shape[-1]) for state in (*raw(name, batch, model).hidden_states[:-1], last[0])
+    ]
     handle.remove()
     if name.startswith("qwen2_5"):
-        fields = reference(name).config
+        fields = model.config
         index, _ = get_vision_window_index(
             batch["image_grid_thw"], fields.spatial_merge_size, fields.window_size, fields.patch_size
         )
@@ -109,9 +121,9 @@ def hidden_states(name: str, batch: dict[str, torch.Tensor]) -> list[torch.Tenso
     return states
 
 
-def merged(name: str, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+def merged(name: str, batch: dict[str, torch.Tensor], model: Any = None) -> torch.Tensor:
     """transformers' own output of the tower, DeepStack levels behind it."""
-    output = raw(name, batch)
+    output = raw(name, batch, model)
     if name.startswith(("pixtral", "minimax")):
         return output.last_hidden_state[0]
     if name.startswith("kimi"):
@@ -119,13 +131,19 @@ def merged(name: str, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return torch.cat([output.pooler_output, *getattr(output, "deepstack_features", [])], dim=-1)
 
 
+def output_of(
+    name: str, batch: dict[str, torch.Tensor], layers: list[int] | None, model: Any = None
+) -> torch.Tensor:
+    """transformers' own output, or some hidden states side by side."""
+    if layers is None:
+        return merged(name, batch, model)
+    states = hidden_states(name, batch, model)
+    return torch.cat([states[k] for k in layers], dim=-1)
+
+
 def run(encoder: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
     with torch.no_grad():
         return encoder(**batch)
-
-
-def close(got: torch.Tensor, want: torch.Tensor) -> None:
-    torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
 
 
 # --- against transformers -----------------------------------------------------------------------------
@@ -138,12 +156,8 @@ def test_output_equals_transformers(name: str, layers: list[int] | None, folders
     for grids in GRIDS:
         batch = inputs(name, grids)
         got = run(encoder, batch)
-        if layers is None:
-            want = merged(name, batch)
-        else:
-            states = hidden_states(name, batch)
-            want = torch.cat([states[k if k >= 0 else DEPTH + 1 + k] for k in layers], dim=-1)
-        close(torch.cat(got), want)
+        want, exact = (output_of(name, batch, layers, made) for made in (None, exact_reference(name)))
+        assert_as_exact(torch.cat(got), want, exact)
         square = 1 if layers is None and not name.startswith("minimax") else encoder.info.grid_multiple**2
         one_frame = is_pixtral(name) or (name.startswith("kimi") and layers is None)
         assert [len(part) for part in got] == [(1 if one_frame else t) * h * w * square for t, h, w in grids]
@@ -166,7 +180,7 @@ def test_images_do_not_see_each_other(name: str, folders: dict[str, Path]) -> No
             count = int(grid.prod())
             alone = {"pixel_values": batch["pixel_values"][start : start + count], "image_grid_thw": grid}
             start += count
-        close(part, run(encoder, alone)[0])
+        assert_close(part, run(encoder, alone)[0])
 
 
 @each_family
@@ -182,8 +196,8 @@ def test_nan_stays_in_its_image(name: str, folders: dict[str, Path]) -> None:
         patches = batch["image_grid_thw"].prod(1).tolist()
         pixels[patches[0] :][: patches[1]] = torch.nan
     dirty = run(encoder, batch | {"pixel_values": pixels})
-    close(dirty[0], clean[0])
-    close(dirty[2], clean[2])
+    assert_close(dirty[0], clean[0])
+    assert_close(dirty[2], clean[2])
     assert dirty[1].isnan().all()
 
 
@@ -199,7 +213,7 @@ def test_post_norm(name: str, post_norm: str, folders: dict[str, Path]) -> None:
     with torch.no_grad():
         want = [norm(state) if post_norm == "each" or k else state for k, state in enumerate(want)]
     encoder = compose(config(name, folders, select_layers=[1, -1], post_norm=post_norm))
-    close(torch.cat(run(encoder, batch)), torch.cat(want, dim=-1))
+    assert_close(torch.cat(run(encoder, batch)), torch.cat(want, dim=-1))
     if encoder.config.encoder.merger:
         with pytest.raises(ConfigError, match="post_norm"):
             plan(config(name, folders, post_norm="none"))
@@ -213,10 +227,10 @@ def test_deepstack_levels(name: str, deepstack: str, folders: dict[str, Path]) -
     encoder = compose(config(name, folders, deepstack=deepstack))
     levels = [output.pooler_output, *output.deepstack_features]
     if deepstack == "separate":
-        close(torch.cat(run(encoder, batch), dim=1), torch.stack(levels))
+        assert_close(torch.cat(run(encoder, batch), dim=1), torch.stack(levels))
     else:
         used = levels if deepstack == "concat" else levels[:1]
-        close(torch.cat(run(encoder, batch)), torch.cat(used, dim=-1))
+        assert_close(torch.cat(run(encoder, batch)), torch.cat(used, dim=-1))
     names = [parameter for parameter, _ in encoder.named_parameters() if "deepstack" in parameter]
     assert bool(names) == (deepstack != "none")
 
@@ -278,7 +292,7 @@ def test_towers_are_found_inside_vlms(
     save_file(vlm | {"model.embed_tokens.weight": torch.ones(3, 3)}, tmp_path / "model.safetensors")
     encoder = compose(config(name, {name: tmp_path}))
     batch = inputs(name, GRIDS[1])
-    close(torch.cat(run(encoder, batch)), merged(name, batch))
+    assert_close(torch.cat(run(encoder, batch)), merged(name, batch))
     del vlm[next(key for key in vlm if "1" in key and key.endswith("weight"))]
     save_file(vlm, tmp_path / "model.safetensors")
     with pytest.raises(WeightsError, match="missing"):
@@ -299,7 +313,7 @@ def test_flops_equal_what_torch_counts(name: str) -> None:
         assert encoder.plan.flops(61, 87) == pytest.approx(counter.get_total_flops(), rel=0.02)
 
 
-# --- pictures -----------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------
 
 
 @each_family
@@ -308,20 +322,20 @@ def test_num_tokens_is_what_comes_out(name: str) -> None:
     merging, patches = compose(keys), compose(keys | {"select_layers": [0]})
     longest = 500 if is_pixtral(name) else 120
 
-    large = name.startswith("qwen3")  # whose processor makes no picture smaller than 256 x 256
+    large = name.startswith("qwen3")  # whose processor makes no image smaller than 256 x 256
 
     @settings(max_examples=3 if large else 15, deadline=None)
     @given(st.integers(1, longest), st.integers(1, longest))
     def check(width: int, height: int) -> None:
-        picture = Image.new("RGB", (width, height))
+        image = Image.new("RGB", (width, height))
         for encoder in (merging, patches):
             try:
                 tokens = encoder.plan.num_tokens(width, height)
             except InputError:
                 with pytest.raises(ImageError, match="too thin"):
-                    encoder.encode(picture)
+                    encoder.encode(image)
                 return
-            assert len(encoder.encode(picture)[0]) == tokens
+            assert len(encoder.encode(image)[0]) == tokens
         assert merging.info.num_tokens(width, height) == merging.plan.num_tokens(width, height)
         assert plan(keys).num_tokens(width, height) == merging.plan.num_tokens(width, height)
 
@@ -329,34 +343,32 @@ def test_num_tokens_is_what_comes_out(name: str) -> None:
 
 
 @each_family
-def test_pictures_are_encoded_like_batches_of_the_processor(
+def test_images_are_encoded_like_batches_of_the_processor(
     name: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
     sizes = [(40, 30), (30, 40), (64, 64), (9, 50), (40, 30)]
-    pictures = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+    images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
     encoder = compose(config(name, folders))
     family = FAMILIES[tiny.PACKED[name]["model_type"]]
     fields = encoder_config(tiny.PACKED[name])
     arguments = family.image_processor_defaults(fields) | family.image_processor_settings(fields)
-    batch = dict(family.image_processor_class()(**arguments)(pictures, return_tensors="pt"))
+    batch = dict(family.image_processor_class()(**arguments)(images, return_tensors="pt"))
     want = run(encoder, batch)
-    got = encoder.encode(pictures, batch_size=3)
-    assert len(got) == len(want)
-    for mine, theirs in zip(got, want, strict=True):
-        close(mine, theirs)
-    close(torch.cat(want), merged(name, batch))
-    folder = tmp_path / "pictures"
+    got = encoder.encode(images, batch_size=3)
+    assert_close(got, want)
+    assert_as_exact(torch.cat(want), merged(name, batch), merged(name, batch, exact_reference(name)))
+    folder = tmp_path / "images"
     folder.mkdir()
-    for i, picture in enumerate(pictures):
-        picture.save(folder / f"{i}.png")
+    for i, image in enumerate(images):
+        image.save(folder / f"{i}.png")
     (folder / "9.png").write_bytes(b"broken")
     summary = encode_images(encoder, [str(folder)], tmp_path / "out.parquet", batch_size=2)
     assert (summary.num_images, summary.num_failed) == (5, 1)
     assert summary.num_tokens == sum(len(part) for part in want)
     table = pq.read_table(tmp_path / "out.parquet").to_pylist()
-    for row, part in zip(table, want, strict=True):
-        close(torch.tensor(row["features"]).view(part.shape), part)
+    written = [torch.tensor(row["features"]).view(row["num_tokens"], row["width"]) for row in table]
+    assert_close(written, want)
 
 
 def test_a_checkpoints_own_resize_rule_is_used(tmp_path: Path) -> None:

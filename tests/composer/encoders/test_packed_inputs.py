@@ -1,4 +1,4 @@
-"""What packed towers take and refuse, and the sizes that pictures get for them."""
+"""What packed towers take and refuse, and the sizes that images get for them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import tiny
 from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize as glm_resize
 from transformers.models.pixtral.image_processing_pil_pixtral import get_resize_output_image_size
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import padded
 import pytest
-import tiny
 import torch
-from padded import DEPTH, SHAPES, Batch, Theirs, batch_of, reference
 from safetensors import safe_open
+from support import padded, tiny
+from support.compare import assert_as_exact, assert_close
+from support.padded import DEPTH, SHAPES, Batch, Theirs, batch_of, reference
 
 from vision_composer import compose, plan
 from vision_composer.errors import WeightsError
@@ -39,9 +39,12 @@ def run(encoder: Any, batch: Batch) -> tuple[torch.Tensor, ...]:
         return encoder(**batch)
 
 
-def close(got: Any, want: Any) -> None:
-    for mine, theirs in zip(got, want, strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+def output_of(theirs: Theirs, layers: list[int] | None) -> list[torch.Tensor]:
+    """transformers' last_hidden_state, or some hidden states side by side."""
+    if layers is None:
+        return theirs.last
+    chosen = [theirs.states[k] for k in layers]
+    return [torch.cat(states, dim=-1) for states in zip(*chosen, strict=True)]
 
 
 # --- against transformers -----------------------------------------------------------------------------
@@ -53,12 +56,9 @@ def test_output_equals_transformers(name: str, layers: list[int] | None, folders
     encoder = compose(config(name, folders, select_layers=layers))
     for shapes in SHAPES:
         batch = batch_of(name, shapes)
-        got, theirs = run(encoder, batch), Theirs(name, batch)
-        if layers is None:
-            close(got, theirs.last)
-        else:
-            chosen = [theirs.states[k] for k in layers]
-            close(got, [torch.cat(states, dim=-1) for states in zip(*chosen, strict=True)])
+        got = run(encoder, batch)
+        want, exact = (output_of(made(name, batch), layers) for made in (Theirs, Theirs.exact))
+        assert_as_exact(got, want, exact)
         square = encoder.info.merge_size**2 if layers is not None else 1
         assert [len(part) for part in got] == [h * w * square for h, w in shapes]
         assert all(part.is_contiguous() for part in got)
@@ -80,7 +80,7 @@ def test_post_norm(
         states = {k % (DEPTH + 1): theirs.states[k][image] for k in layers}
         with torch.no_grad():
             want.append(torch.cat([norm(h) if k in normed else h for k, h in states.items()], dim=-1))
-    close(run(compose(config(name, folders, select_layers=layers, post_norm=post_norm)), batch), want)
+    assert_close(run(compose(config(name, folders, select_layers=layers, post_norm=post_norm)), batch), want)
 
 
 def test_the_pooling_head_equals_transformers(folders: dict[str, Path]) -> None:
@@ -90,7 +90,7 @@ def test_the_pooling_head_equals_transformers(folders: dict[str, Path]) -> None:
         batch = batch_of(name, shapes)
         got = run(encoder, batch)
         assert {part.shape for part in got} == {(1, 32)}
-        close(torch.cat(got), Theirs(name, batch).pooled)
+        assert_as_exact(torch.cat(got), Theirs(name, batch).pooled, Theirs.exact(name, batch).pooled)
     assert encoder.plan.num_tokens(123, 45) == 1
 
 
@@ -100,16 +100,13 @@ def test_half_precision_is_as_close_as_transformers_own(
     name: str, dtype: torch.dtype, folders: dict[str, Path]
 ) -> None:
     batch = batch_of(name, SHAPES[1])
-    exact = Theirs(name, batch).last
+    exact = Theirs.exact(name, batch).last
     half = type(reference(name)).from_pretrained(folders[name], dtype=dtype).eval()
     with torch.no_grad():
-        scale = max(float(image.abs().max()) for image in exact)
         theirs = Theirs(name, dict(batch, pixel_values=_cast(name, batch, dtype)), half).last
         ours = run(compose(config(name, folders), dtype=dtype), batch)
-    for mine, other, truth in zip(ours, theirs, exact, strict=True):
-        assert mine.dtype is dtype
-        bound = 2 * float((other.float() - truth).abs().max()) + 0.01 * scale
-        assert float((mine.float() - truth).abs().max()) <= bound
+    assert {image.dtype for image in ours} == {dtype}
+    assert_as_exact(ours, theirs, exact)
 
 
 def _cast(name: str, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
@@ -132,11 +129,13 @@ def test_images_do_not_see_each_other(name: str, folders: dict[str, Path]) -> No
         axis = 1 if name.startswith(("idefics", "smolvlm")) else 0
         together = run(encoder, batch)
         for i, part in enumerate(together):
-            close([part], run(encoder, {key: value.narrow(axis, i, 1) for key, value in batch.items()}))
+            assert_close(
+                [part], run(encoder, {key: value.narrow(axis, i, 1) for key, value in batch.items()})
+            )
         dirty = dict(batch, pixel_values=batch["pixel_values"].clone())
         dirty["pixel_values"].select(axis, 1)[:] = torch.nan
         got = run(encoder, dirty)
-        close(got[:1] + got[2:], together[:1] + together[2:])
+        assert_close(got[:1] + got[2:], together[:1] + together[2:])
         assert got[1].isnan().all()
 
 
@@ -203,7 +202,7 @@ def test_bounds_of_a_clamp_may_be_infinite(bound: float, refused: bool, tmp_path
             compose(keys)
     else:
         batch = batch_of(name, SHAPES[1])
-        close(run(compose(keys), batch), Theirs(name, batch, model).last)
+        assert_close(run(compose(keys), batch), Theirs(name, batch, model).last)
 
 
 @pytest.mark.parametrize("layers", [[-2, 0], None], ids=str)

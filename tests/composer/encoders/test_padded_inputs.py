@@ -1,4 +1,4 @@
-"""What the padded families take and refuse, the sizes that pictures get for them, and the pictures."""
+"""What the padded families take and refuse, the sizes that images get for them, and the images."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import tiny
 import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from padded import SHAPES, Theirs, batch_of, reference
 from PIL import Image
+from support import tiny
+from support.compare import assert_as_exact, assert_close
+from support.padded import SHAPES, Theirs, batch_of, reference
 from transformers.image_utils import SizeDict
 from transformers.models.gemma4.image_processing_pil_gemma4 import get_aspect_ratio_preserving_size
 from transformers.models.idefics2.image_processing_pil_idefics2 import get_resize_output_image_size
@@ -80,34 +81,33 @@ def test_num_tokens_is_what_comes_out(name: str) -> None:
     check()
 
 
-# --- pictures -----------------------------------------------------------------------------------------
+# --- images -------------------------------------------------------------------------------------------
 
 
 @each_family
-def test_pictures_are_encoded_like_batches_of_the_processor(name: str, tmp_path: Path) -> None:
+def test_images_are_encoded_like_batches_of_the_processor(name: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     sizes = [(40, 30), (30, 40), (64, 64), (19, 50), (40, 30)]
-    pictures = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+    images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
     encoder = tower(name, weights={"source": str(tiny.save(reference(name), tmp_path / "tower"))})
     family = FAMILIES[tiny.PADDED[name]["model_type"]]
     fields = encoder_config(tiny.PADDED[name])
     arguments = family.image_processor_defaults(fields) | family.image_processor_settings(fields)  # type: ignore[attr-defined]
     processor = getattr(transformers, family.image_processor)(**arguments)
-    batch = dict(processor(pictures, return_tensors="pt"))
-    want, got = run(encoder, batch), encoder.encode(pictures, batch_size=3)
-    for mine, processed, theirs in zip(got, want, Theirs(name, batch).last, strict=True):
-        torch.testing.assert_close(mine, processed, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
-    folder = tmp_path / "pictures"
+    batch = dict(processor(images, return_tensors="pt"))
+    want, got = run(encoder, batch), encoder.encode(images, batch_size=3)
+    assert_close(got, want)
+    assert_as_exact(got, Theirs(name, batch).last, Theirs.exact(name, batch).last)
+    folder = tmp_path / "images"
     folder.mkdir()
-    for i, picture in enumerate(pictures):
-        picture.save(folder / f"{i}.png")
+    for i, image in enumerate(images):
+        image.save(folder / f"{i}.png")
     (folder / "9.png").write_bytes(b"broken")
     summary = encode_images(encoder, [str(folder)], tmp_path / "out.parquet", batch_size=2)
     assert (summary.num_images, summary.num_failed) == (5, 1)
     table = pq.read_table(tmp_path / "out.parquet").to_pylist()
-    for row, part in zip(table, want, strict=True):
-        torch.testing.assert_close(torch.tensor(row["features"]).view(part.shape), part, rtol=1e-5, atol=1e-5)
+    written = [torch.tensor(row["features"]).view(row["num_tokens"], row["width"]) for row in table]
+    assert_close(written, want)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_processors_that_cannot_work_are_refused(tmp_path: Path) -> None:
             tower(name, weights={"source": str(tmp_path / name)})
 
 
-def test_a_picture_too_thin_for_a_patch_is_named(tmp_path: Path) -> None:
+def test_an_image_too_thin_for_a_patch_is_named(tmp_path: Path) -> None:
     tiny.save(reference("idefics2_vision"), tmp_path)
     size = {"shortest_edge": 1, "longest_edge": 40}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": size}))
@@ -282,8 +282,7 @@ def test_images_that_fill_up_a_sample_are_left_out(name: str) -> None:
         key: torch.cat([value[:, 2:], value[:, :2] * 0, value[:, :2]], 1) for key, value in batch.items()
     }
     samples = {key: value.unflatten(1, (2, 3)).squeeze(0) for key, value in filled.items()}
-    for mine, theirs in zip(run(encoder, samples), want[2:] + want[:2], strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+    assert_close(run(encoder, samples), want[2:] + want[:2])
     flat = {key: value.flatten(0, 1) for key, value in samples.items()}
     with pytest.raises(InputError, match=r"image 2 marks no .*nothing is in it"):
         encoder(**flat)
@@ -299,7 +298,7 @@ def test_idefics_takes_the_towers_own_inputs(name: str) -> None:
     mask = torch.ones(2, 3, 4, dtype=torch.bool)
     mask[1, :, 2:] = False
     masked = run(encoder, {"pixel_values": pixels, "patch_attention_mask": mask})
-    torch.testing.assert_close(masked[0], alone[0], rtol=1e-5, atol=1e-5)
+    assert_close(masked[0], alone[0])
     assert len(masked[1]) == 6
 
 

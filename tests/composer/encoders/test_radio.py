@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
+from support import tiny
 
 from vision_composer import compose
 from vision_composer.errors import WeightsError
@@ -56,13 +56,13 @@ def test_the_checkpoint_says_how_pixels_are_normalised(tmp_path: Path) -> None:
         assert torch.equal(tower(folder)(pixel_values=PIXELS), theirs(PIXELS).last_hidden_state)
 
 
-def test_pictures_are_normalised_once(tmp_path: Path) -> None:
+def test_images_are_normalised_once(tmp_path: Path) -> None:
     folder = checkpoint(tmp_path)
     transformers.CLIPImageProcessorPil(
         size={"height": 32, "width": 32}, do_center_crop=False
     ).save_pretrained(folder)
-    picture = np.full((40, 50, 3), 51, dtype=np.uint8)
-    pixels = tower(folder).preprocess([picture])["pixel_values"]
+    image = np.full((40, 50, 3), 51, dtype=np.uint8)
+    pixels = tower(folder).preprocess([image])["pixel_values"]
     torch.testing.assert_close(pixels, torch.full((1, 3, 32, 32), 0.2))
 
 

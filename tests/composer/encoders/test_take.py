@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
 from PIL import Image
+from support import tiny
+from support.compare import assert_close
 
 from vision_composer import compose
 
 ALL = {
     name: encoder
     for name, encoder in {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}.items()
-    if encoder.get("num_channels", 3) == 3  # the others take no pictures
+    if encoder.get("num_channels", 3) == 3  # the others take no images
 }
 
 
@@ -23,7 +24,7 @@ def run(encoder: Any, batch: dict[str, torch.Tensor]) -> list[torch.Tensor]:
         return list(encoder(**batch))
 
 
-def pictures(encoder: Any) -> dict[str, torch.Tensor]:
+def batch_for(encoder: Any) -> dict[str, torch.Tensor]:
     sizes = [(40, 30), (90, 60), (30, 100)] if encoder.info.ragged else [(40, 40)] * 3
     return encoder.preprocess([Image.effect_noise(size, 50).convert("RGB") for size in sizes])
 
@@ -31,15 +32,14 @@ def pictures(encoder: Any) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", ALL)
 def test_some_images(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": ALL[name]})
-    batch = pictures(encoder)
+    batch = batch_for(encoder)
     whole = run(encoder, batch)
     grids = encoder.image_grids(batch)
     assert len(grids) == len(whole) == 3
     for images in ([1], [0, 2]):
         some = encoder.family.take(encoder.info, batch, images)
         assert encoder.image_grids(some) == tuple(grids[i] for i in images)
-        for i, part in zip(images, run(encoder, some), strict=True):
-            torch.testing.assert_close(part, whole[i], rtol=0, atol=1e-5)
+        assert_close(run(encoder, some), [whole[i] for i in images])
     if encoder.info.ragged:
         assert encoder.rows_per_image(grids) == [len(part) for part in whole]
 
@@ -47,7 +47,7 @@ def test_some_images(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in ALL if name.startswith(("idefics", "smolvlm", "mllama"))])
 def test_images_that_fill_up_samples_do_not_count(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": ALL[name]})
-    alone = pictures(encoder)
+    alone = batch_for(encoder)
     # Two samples of two images, the second of the first and the first of the second only padding.
     batch = {}
     for key, value in alone.items():
@@ -57,7 +57,6 @@ def test_images_that_fill_up_samples_do_not_count(name: str) -> None:
         batch[key] = filled.unflatten(0, (2, 2))
     whole = run(encoder, batch)
     assert len(whole) == 3
+    assert_close(whole, run(encoder, alone))
     for i, part in enumerate(whole):
-        torch.testing.assert_close(part, run(encoder, alone)[i], rtol=0, atol=1e-5)
-        some = encoder.family.take(encoder.info, batch, [i])
-        torch.testing.assert_close(run(encoder, some)[0], part, rtol=0, atol=1e-5)
+        assert_close(run(encoder, encoder.family.take(encoder.info, batch, [i])), [part])

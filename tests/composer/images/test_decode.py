@@ -1,4 +1,4 @@
-"""Opening pictures: against Pillow's own decoding, numpy arithmetic, and files that are not pictures."""
+"""Opening images: against Pillow's own decoding, numpy arithmetic, and files that are not images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def save(image: Image.Image, path: Path, **options: Any) -> Path:
     return path
 
 
-def picture(suffix: str) -> Image.Image:
+def sample(suffix: str) -> Image.Image:
     """A small photograph in a mode and size that the format takes."""
     photo = PHOTO.resize((32, 32)) if suffix in ("ico", "icns", "dds", "blp") else PHOTO
     return photo.quantize(64) if suffix in ("gif", "blp") else photo
@@ -46,19 +46,19 @@ def on_white(color: np.ndarray[Any, Any], alpha: np.ndarray[Any, Any]) -> np.nda
     return color * (alpha / 255) + 255 * (1 - alpha / 255)
 
 
-# --- sound pictures -----------------------------------------------------------------------------------
+# --- sound images -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
 def test_every_pixel_of_a_lossless_file(suffix: str, tmp_path: Path) -> None:
-    opened = open_image(save(picture(suffix), tmp_path / f"p.{suffix}"))
+    opened = open_image(save(sample(suffix), tmp_path / f"p.{suffix}"))
     assert opened.mode == "RGB"
-    np.testing.assert_array_equal(array(opened), array(picture(suffix).convert("RGB")))
+    np.testing.assert_array_equal(array(opened), array(sample(suffix).convert("RGB")))
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
 def test_as_pillow_decodes_it(suffix: str, tmp_path: Path) -> None:
-    path = save(picture(suffix), tmp_path / f"p.{suffix}")
+    path = save(sample(suffix), tmp_path / f"p.{suffix}")
     with Image.open(path) as image:
         np.testing.assert_array_equal(array(open_image(path)), array(image.convert("RGB")))
 
@@ -265,6 +265,6 @@ def test_the_size_is_known_without_decoding(orientation: int | None, tmp_path: P
     assert size_of_image(np.zeros((3, 5, 3), np.uint8)) == (5, 3)
     path.write_bytes(path.read_bytes()[:-8])  # its pixels are not read, only what stands before them
     assert size_of_image(str(path)) is not None
-    path.write_bytes(b"no picture")
+    path.write_bytes(b"no image")
     assert size_of_image(path) is None
     assert size_of_image(tmp_path / "missing.png") is None

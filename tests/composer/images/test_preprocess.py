@@ -1,4 +1,4 @@
-"""Preprocessing: against transformers' processors called directly on the RGB picture, bit for bit."""
+"""Preprocessing: against transformers' processors called directly on the RGB image, bit for bit."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_equals_the_processor_called_directly(class_name: str) -> None:
     direct = getattr(transformers, class_name)(**PROCESSORS[class_name])
     preprocess = preprocessor(class_name)
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    pictures = [*photos, *(noise(*size) for size in SIZES)]
-    expected = torch.cat([direct(picture, return_tensors="pt")["pixel_values"] for picture in pictures])
-    batch = preprocess(pictures)
+    images = [*photos, *(noise(*size) for size in SIZES)]
+    expected = torch.cat([direct(image, return_tensors="pt")["pixel_values"] for image in images])
+    batch = preprocess(images)
     assert list(batch) == ["pixel_values"]
     assert batch["pixel_values"].dtype == torch.float32
     assert torch.equal(batch["pixel_values"], expected)
-    for picture, row in zip(pictures, expected, strict=True):
-        assert torch.equal(preprocess([picture])["pixel_values"][0], row)
+    for image, row in zip(images, expected, strict=True):
+        assert torch.equal(preprocess([image])["pixel_values"][0], row)
 
 
 def test_vit_processor_is_within_a_grey_level_of_dinov3s() -> None:
@@ -88,7 +88,7 @@ def test_vit_processor_is_within_a_grey_level_of_dinov3s() -> None:
         assert difference.max() <= 1.01 / 255 / min(std)
 
 
-def test_every_kind_of_picture(tmp_path: Path) -> None:
+def test_every_kind_of_image(tmp_path: Path) -> None:
     rgba = Image.fromarray(RNG.integers(0, 256, (30, 20, 4), dtype=np.uint8))
     path = tmp_path / "p.png"
     rgba.save(path)
@@ -114,11 +114,11 @@ def test_families_make_their_own_size(model_type: str) -> None:
 
 def test_grey_tower() -> None:
     values = {"image_mean": [0.2, 0.4, 0.6], "image_std": [0.1, 0.2, 0.3], **CROPPED}
-    picture = noise(57, 49)
+    image = noise(57, 49)
     processor = load_image_processor(transformers.CLIPImageProcessorPil, values, None)
-    pixels = ImagePreprocessor(processor, num_channels=1)([picture])["pixel_values"]
+    pixels = ImagePreprocessor(processor, num_channels=1)([image])["pixel_values"]
     direct = transformers.CLIPImageProcessorPil(**CROPPED, do_normalize=False, do_convert_rgb=False)
-    expected = (direct(picture.convert("L"), return_tensors="pt")["pixel_values"] - 0.4) / 0.2
+    expected = (direct(image.convert("L"), return_tensors="pt")["pixel_values"] - 0.4) / 0.2
     assert pixels.shape == (1, 1, 40, 40)
     torch.testing.assert_close(pixels, expected)
 
@@ -174,14 +174,14 @@ def test_a_saved_config_is_read_as_from_pretrained_reads_it(tmp_path: Path) -> N
     ours = load_image_processor(
         transformers.BitImageProcessorPil, PROCESSORS["BitImageProcessorPil"], tmp_path
     )
-    picture = noise(90, 61)
-    expected = transformers.BitImageProcessorPil.from_pretrained(tmp_path)(picture, return_tensors="pt")[
+    image = noise(90, 61)
+    expected = transformers.BitImageProcessorPil.from_pretrained(tmp_path)(image, return_tensors="pt")[
         "pixel_values"
     ]
-    assert torch.equal(ImagePreprocessor(ours)([picture])["pixel_values"], expected)
+    assert torch.equal(ImagePreprocessor(ours)([image])["pixel_values"], expected)
     ours.save_pretrained(tmp_path / "again")
     again = load_image_processor(transformers.BitImageProcessorPil, {}, tmp_path / "again")
-    assert torch.equal(ImagePreprocessor(again)([picture])["pixel_values"], expected)
+    assert torch.equal(ImagePreprocessor(again)([image])["pixel_values"], expected)
 
 
 def test_whole_numbers_as_sizes(tmp_path: Path) -> None:
@@ -195,9 +195,9 @@ def test_whole_numbers_as_sizes(tmp_path: Path) -> None:
         },
     )
     processor = load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
-    picture = noise(90, 61)
+    image = noise(90, 61)
     assert torch.equal(
-        ImagePreprocessor(processor)([picture])["pixel_values"], preprocessor()([picture])["pixel_values"]
+        ImagePreprocessor(processor)([image])["pixel_values"], preprocessor()([image])["pixel_values"]
     )
 
 
@@ -237,8 +237,8 @@ def test_no_tiles_of_a_vision_language_model(
     vlm: str, values: dict[str, Any], tower: str, tmp_path: Path
 ) -> None:
     getattr(transformers, vlm)(**values).save_pretrained(tmp_path)
-    pictures = [noise(200, 70), noise(40, 90)]
-    batch = ImagePreprocessor(load_image_processor(getattr(transformers, tower), {}, tmp_path))(pictures)[
+    images = [noise(200, 70), noise(40, 90)]
+    batch = ImagePreprocessor(load_image_processor(getattr(transformers, tower), {}, tmp_path))(images)[
         "pixel_values"
     ]
     saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
@@ -248,7 +248,7 @@ def test_no_tiles_of_a_vision_language_model(
         if key in saved
     }
     direct = getattr(transformers, tower)(**common)
-    assert torch.equal(batch, direct(pictures, return_tensors="pt")["pixel_values"])
+    assert torch.equal(batch, direct(images, return_tensors="pt")["pixel_values"])
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_a_strip_of_moderate_length() -> None:
     )
 
 
-def test_errors_name_the_picture(tmp_path: Path) -> None:
+def test_errors_name_the_image(tmp_path: Path) -> None:
     for images, name in (
         ([noise(9, 9), tmp_path / "no.png"], str(tmp_path / "no.png")),
         ([noise(9, 9), None], "image 1"),
@@ -315,7 +315,7 @@ def test_errors_name_the_picture(tmp_path: Path) -> None:
 
 
 def test_no_batch() -> None:
-    with pytest.raises(InputError, match="no pictures"):
+    with pytest.raises(InputError, match=r"no (images|pictures)"):
         preprocessor()([])
     processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, None)
     with pytest.raises(InputError, match="4 channels"):
@@ -327,20 +327,20 @@ def test_no_batch() -> None:
 # --- reading ahead ------------------------------------------------------------------------------------
 
 
-def test_a_broken_picture_takes_nothing_else_down(tmp_path: Path) -> None:
-    pictures: list[Any] = []
+def test_a_broken_image_takes_nothing_else_down(tmp_path: Path) -> None:
+    images: list[Any] = []
     for i in range(40):
         path = tmp_path / f"{i:02d}.png"
         if i % 7 == 3:
             path.write_bytes(b"broken")
         else:
             Image.new("RGB", (9, 9), (i, i, i)).save(path)
-        pictures.append(path if i % 2 else str(path))
-    pictures += [noise(9, 9), np.zeros((9, 9), np.uint16)]
+        images.append(path if i % 2 else str(path))
+    images += [noise(9, 9), np.zeros((9, 9), np.uint16)]
     preprocess = preprocessor(do_normalize=False)
-    rows = list(iter_inputs(pictures, preprocess))
+    rows = list(iter_inputs(images, preprocess))
     assert [index for index, _, _ in rows] == list(range(42))
-    assert [name for _, name, _ in rows] == [*map(str, pictures[:40]), "image 40", "image 41"]
+    assert [name for _, name, _ in rows] == [*map(str, images[:40]), "image 40", "image 41"]
     for index, name, result in rows:
         if (index % 7 == 3 and index < 40) or index == 41:
             assert isinstance(result, ImageError)
@@ -349,7 +349,7 @@ def test_a_broken_picture_takes_nothing_else_down(tmp_path: Path) -> None:
             torch.testing.assert_close(result["pixel_values"][0], torch.full((3, 40, 40), index / 255))
 
 
-def test_pictures_are_read_as_they_are_needed() -> None:
+def test_images_are_read_as_they_are_needed() -> None:
     asked = 0
 
     def endless() -> Any:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from support.compare import assert_close
 
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
@@ -40,7 +41,7 @@ def encoder() -> ComposedVisionEncoder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Eleven pictures, of which two are broken."""
+    """Eleven images, of which two are broken."""
     root = tmp_path / "in"
     (root / "sub").mkdir(parents=True)
     for i, photo in enumerate(load_sample_images().images):
@@ -60,8 +61,7 @@ def test_features_are_the_encoders_own(
     sound = sorted(path for path in folder.rglob("*.*") if path.name not in ("broken.png", "empty.gif"))
     back = list(read_features(tmp_path / "out" / "features.parquet"))
     assert [name for name, _ in back] == [str(path) for path in sound]
-    for (_, values), expected in zip(back, encoder.encode(sound), strict=True):
-        np.testing.assert_allclose(values, expected.numpy(), rtol=1e-5, atol=1e-5)
+    assert_close([values for _, values in back], encoder.encode(sound))
     assert (summary.num_images, summary.num_failed, summary.width) == (9, 2, 32)
     assert summary.num_tokens == sum(len(values) for _, values in back) == 9 * 5
     assert summary.output == tmp_path / "out" / "features.parquet"
@@ -87,8 +87,7 @@ def test_half_precision(dtype: torch.dtype, stored: Any, folder: Path, tmp_path:
     encode_images(encoder, [folder / "photo0.jpg"], tmp_path / "f.parquet")
     ((_, values),) = read_features(tmp_path / "f.parquet")
     assert values.dtype == stored
-    expected = encoder.encode([folder / "photo0.jpg"])[0].float().numpy()
-    np.testing.assert_allclose(values.astype(np.float32), expected, rtol=0.02, atol=0.02)
+    assert_close(torch.as_tensor(values).to(dtype), encoder.encode([folder / "photo0.jpg"])[0], ulps=4)
 
 
 def test_progress_and_failures_as_they_happen(
@@ -103,7 +102,7 @@ def test_progress_and_failures_as_they_happen(
     ]
 
 
-def test_pictures_of_different_sizes_never_share_a_batch(folder: Path, tmp_path: Path) -> None:
+def test_images_of_different_sizes_never_share_a_batch(folder: Path, tmp_path: Path) -> None:
     encoder = compose(SMALL)
     encoder.preprocessor.processor.do_resize = False
     encoder.preprocessor.processor.do_center_crop = False
@@ -116,7 +115,7 @@ def test_pictures_of_different_sizes_never_share_a_batch(folder: Path, tmp_path:
     assert "smaller than one patch" in (tmp_path / "f.failed.jsonl").read_text()
 
 
-def test_all_pictures_broken(encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path) -> None:
+def test_all_images_broken(encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path) -> None:
     summary = encode_images(encoder, [folder / "broken.png"], tmp_path / "f.parquet")
     assert (summary.num_images, summary.num_failed, summary.num_tokens) == (0, 1, 0)
     assert list(read_features(tmp_path / "f.parquet")) == []
@@ -128,7 +127,7 @@ def test_refusals_come_before_anything_is_written(
     (tmp_path / "there.parquet").write_text("kept")
     for arguments, reason in (
         (([folder, tmp_path / "no"], tmp_path / "out"), "no such file"),
-        (([], tmp_path / "out"), "no pictures"),
+        (([], tmp_path / "out"), "no (images|pictures)"),
         (([folder], tmp_path / "there.parquet"), "exists"),
     ):
         with pytest.raises(InputError, match=reason):
@@ -156,9 +155,7 @@ def test_the_encoder_is_left_as_it_was(folder: Path, tmp_path: Path) -> None:
     encode_images(encoder, [folder / "photo0.jpg"], tmp_path / "f.parquet")
     assert encoder.training
     ((_, values),) = read_features(tmp_path / "f.parquet")
-    np.testing.assert_allclose(
-        values, encoder.encode([folder / "photo0.jpg"])[0].numpy(), rtol=1e-5, atol=1e-5
-    )
+    assert_close(values, encoder.encode([folder / "photo0.jpg"])[0])
 
 
 def test_a_crash_leaves_no_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,7 +54,7 @@ def test_paths_stay_as_they_were_written(tmp_path: Path, monkeypatch: pytest.Mon
     assert expand_sources(["a.png", Path("b")]) == ["a.png", "b/c.png"]
 
 
-def test_each_picture_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_image_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "a.png", "b/c.png", "b/d.png")
     monkeypatch.chdir(tmp_path)
     assert expand_sources(["b/d.png", "b", "b", "b/c.png", ".", "./a.png", "a.png"]) == [
@@ -86,11 +86,11 @@ def test_missing_paths(tmp_path: Path) -> None:
         expand_sources([tmp_path, tmp_path / "no.png", tmp_path / "gone.png"])
 
 
-def test_no_pictures(tmp_path: Path) -> None:
+def test_no_images(tmp_path: Path) -> None:
     touch(tmp_path, "notes.txt")
-    with pytest.raises(InputError, match="no pictures in"):
+    with pytest.raises(InputError, match=r"no (images|pictures) in"):
         expand_sources([tmp_path])
-    with pytest.raises(InputError, match="no pictures given"):
+    with pytest.raises(InputError, match=r"no (images|pictures) given"):
         expand_sources([])
 
 

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import pytest
-import sharded_cases
 import torch
+from support import rank_modules
 
 from vision_composer import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
 from vision_composer.errors import InputError
 
 
 def test_one_process() -> None:
-    sharded_cases.dense()
+    rank_modules.dense()
     batch = torch.randn(2, 3, 4, 4)
-    module = sharded_cases.Dense()
+    module = rank_modules.Dense()
     assert torch.equal(run_dp_sharded_vision_model(batch, module), module(batch))
-    grids = sharded_cases.GRIDS[3]
+    grids = rank_modules.GRIDS[3]
     patches = torch.randn(sum(t * h * w for t, h, w in grids), 3)
     for rule in ("ceil", "time"):
-        want = sharded_cases.Packed(rule, "list")(patches, grids)
+        want = rank_modules.Packed(rule, "list")(patches, grids)
         got = run_dp_sharded_mrope_vision_model(
-            sharded_cases.Packed(rule), patches, grids, rope_type="rope_2d"
+            rank_modules.Packed(rule), patches, grids, rope_type="rope_2d"
         )
         assert [len(image) for image in got] == [len(image) for image in want]
         for mine, theirs in zip(got, want, strict=True):
-            sharded_cases.close(mine, theirs)
+            rank_modules.close(mine, theirs)
 
 
 def test_what_does_not_fit() -> None:
-    module, patches = sharded_cases.Packed(), torch.zeros(5, 3)
+    module, patches = rank_modules.Packed(), torch.zeros(5, 3)
     with pytest.raises(InputError, match="stands for 4 patches, and pixel_values has 5"):
         run_dp_sharded_mrope_vision_model(module, patches, [[1, 2, 2]], rope_type="rope_3d")
     with pytest.raises(InputError, match="must be rope_2d or rope_3d"):

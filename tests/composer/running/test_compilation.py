@@ -7,8 +7,9 @@ import shutil
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from support import tiny
+from support.compare import assert_close, assert_gradients_close
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from vision_composer import compose, load_config, should_torch_compile_mm_vit
@@ -57,7 +58,7 @@ def test_compiled_features_equal_eager_ones(scope: str) -> None:
     compiled = _tower(ENCODER, f"compile={{backend: aot_eager, scope: {scope}}}")
     pixel_values = tiny.pixels(ENCODER)
     with torch.no_grad():
-        assert (compiled(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max() <= 1e-5
+        assert_close(compiled(pixel_values=pixel_values), eager(pixel_values=pixel_values))
     assert isinstance(compiled.run_block, CompiledBlocks) is (scope == "blocks")
     assert (compiled._compiled_call_impl is not None) is (scope == "tower")
 
@@ -117,8 +118,7 @@ def test_compiled_towers_train() -> None:
     pixel_values = tiny.pixels(ENCODER)
     for tower in (eager, compiled):
         tower(pixel_values=pixel_values).square().mean().backward()
-    for one, other in zip(compiled.parameters(), eager.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-6)
+    assert_gradients_close(*([p.grad for p in tower.parameters()] for tower in (compiled, eager)))
 
 
 def test_a_copy_is_not_compiled() -> None:
@@ -140,21 +140,21 @@ def test_frozen_blocks_keep_their_own_weights_and_notice_new_ones() -> None:
     counter = _counted(frozen, freeze=True, dynamic=False)
     pixel_values = tiny.pixels(ENCODER)
 
-    def difference() -> float:
+    def assert_same_features() -> None:
         with torch.no_grad():
-            return float((frozen(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max())
+            assert_close(frozen(pixel_values=pixel_values), eager(pixel_values=pixel_values))
 
-    assert difference() <= 1e-5
-    assert difference() <= 1e-5
+    assert_same_features()
+    assert_same_features()
     assert _codes(counter) == len(frozen.blocks)  # one code each, found again
     for tower in (eager, frozen):
         with torch.no_grad():
             next(tower.blocks[1].parameters()).mul_(1.5)
-    assert difference() <= 1e-5
+    assert_same_features()
     assert _codes(counter) == len(frozen.blocks) + 1
     frozen.load_state_dict(_state := tiny.scramble(copy.deepcopy(eager), seed=3).state_dict())
     eager.load_state_dict(_state, assign=True)
-    assert difference() <= 1e-5
+    assert_same_features()
 
 
 def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
@@ -180,7 +180,7 @@ def test_inductor_freezes_weights() -> None:
     frozen.run_block = FrozenBlocks(settings)
     pixel_values = tiny.pixels(encoder)
     with torch.no_grad():
-        assert (frozen(pixel_values=pixel_values) - eager(pixel_values=pixel_values)).abs().max() <= 1e-5
+        assert_close(frozen(pixel_values=pixel_values), eager(pixel_values=pixel_values))
 
 
 # --- settings -----------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.compare import OP_ULPS, assert_close, assert_gradients_close
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import linear
@@ -50,7 +51,7 @@ def test_rows_are_padded_to_whole_vectors(features: int, padded: int, bias: bool
     after.recompile()
     after.graph.lint()
     assert _widths(after, *inputs) == [padded]
-    torch.testing.assert_close(after(*inputs), before(*inputs), rtol=0, atol=1e-5)
+    assert_close(after(*inputs), before(*inputs), ulps=OP_ULPS)
 
 
 def test_a_neighbour_that_is_not_a_number_stays_where_it_is() -> None:
@@ -86,7 +87,7 @@ def test_a_product_may_be_added_to_another() -> None:
     graph = _traced(chain, *inputs)
     PlainProducts()(graph.graph)
     graph.recompile()
-    torch.testing.assert_close(graph(*inputs), chain(*inputs), rtol=0, atol=1e-5)
+    assert_close(graph(*inputs), chain(*inputs), ulps=OP_ULPS)
 
 
 @pytest.mark.parametrize("mode", ["fake", "symbolic"])
@@ -101,8 +102,7 @@ def test_gradients_are_right(mode: str) -> None:
     graph = _traced(gradients, x, weight, grad, mode=mode)
     PlainProducts()(graph.graph)
     graph.recompile()
-    for got, want in zip(graph(x, weight, grad), gradients(x, weight, grad), strict=True):
-        torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
+    assert_gradients_close(graph(x, weight, grad), gradients(x, weight, grad))
 
 
 def test_the_cache_knows_the_pass() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-import tiny
 import torch
+from support import tiny
+from support.compare import assert_gradients_close
 from torch import nn
 
 from vision_composer import compose
@@ -72,10 +73,7 @@ def test_checkpointing_changes_nothing_but_memory(name: str) -> None:
         sum(image.square().mean() for image in encoder(**batch)).backward()
     again = {path for path, times in runs[0].items() if runs[1][path] == 2 * times}
     assert again, "nothing was computed twice"
-    for one, other in zip(plain.parameters(), checkpointed.parameters(), strict=True):
-        assert one.grad is not None
-        assert other.grad is not None
-        torch.testing.assert_close(one.grad, other.grad, rtol=0, atol=1e-5)
+    assert_gradients_close(*([p.grad for p in tower.parameters()] for tower in (checkpointed, plain)))
 
 
 def test_blocks_that_cannot_be_checkpointed() -> None:

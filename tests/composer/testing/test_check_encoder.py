@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tiny
 import torch
+from support import tiny
 
 from vision_composer.errors import InputError
 from vision_composer.schemas import ENCODER_CONFIGS

@@ -120,7 +120,7 @@ def _unregister() -> Iterator[None]:
         (CallsByOtherNames, "hidden states: TypeError was raised: "),
         (KeepsTheOrderOfWindows, r"hidden states: hidden state 0, of 3, of image \d of 4: differs by up to"),
         (TurnsImagesRound, r"order: pixels of patch \d+ of image 0 change tokens \[\d+\] of hidden"),
-        (PlansWithAnotherFactor, r"tokens: a picture of \d+x\d+ pixels gives \d+ tokens in a tower with"),
+        (PlansWithAnotherFactor, r"tokens: an? \w+ of \d+x\d+ pixels gives \d+ tokens in a tower with"),
         (Uncut, "truncation: 3 blocks are built for hidden state 0"),
         (Detached, "gradients: model.patch_embed.proj.weight gets none in a tower with select_layers"),
         (LeaksNaN, r"independence: .* beside an image of NaN: \d+ values are not finite"),

@@ -7,8 +7,8 @@ from importlib import import_module
 from typing import Any, get_args
 
 import pytest
-import tiny
 import transformers
+from support import tiny
 from transformers.activations import ACT2FN
 
 from vision_composer.encoders import FAMILIES

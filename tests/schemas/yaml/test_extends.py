@@ -1,7 +1,7 @@
 """``extends``: which configs a config stands on, and what is wrong with one that cannot."""
 
 import pytest
-from loading import CLIP, load, no_preset, refused
+from support.loading import CLIP, load, no_preset, refused
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import load_config as load_preset

@@ -1,7 +1,7 @@
 """Where a key belongs that stands in the wrong place, and what else a word was meant to be."""
 
 import pytest
-from loading import refused
+from support.loading import refused
 
 from vision_composer.schemas import ENCODER_CONFIGS, TowerConfig
 from vision_composer.text import did_you_mean

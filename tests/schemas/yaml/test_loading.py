@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from loading import CLIP, load, no_preset, refused
 from omegaconf import OmegaConf
+from support.loading import CLIP, load, no_preset, refused
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import load_config as load_preset

@@ -6,7 +6,7 @@ import sys
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from loading import load
+from support.loading import load
 
 from vision_composer.errors import ConfigError, MissingDependencyError
 from vision_composer.presets import preset_names, preset_path

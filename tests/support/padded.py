@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from typing import Any
 
-import tiny
 import torch
 
+from support import tiny
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info
 from vision_composer.schemas import encoder_config
 
@@ -27,6 +28,12 @@ SHAPES: list[Shapes] = [
 def reference(name: str) -> Any:
     """transformers' model of a tiny encoder; the tests only read it."""
     return tiny.reference(tiny.PADDED[name])
+
+
+@cache
+def exact_reference(name: str) -> Any:
+    """The same in float64."""
+    return copy.deepcopy(reference(name)).double()
 
 
 def has_post_norm(name: str) -> bool:
@@ -105,6 +112,11 @@ class Theirs:
         else:
             self.last = unpad(output.last_hidden_state)
         self.pooled = getattr(output, "pooler_output", None)
+
+    @classmethod
+    def exact(cls, name: str, batch: Batch) -> Theirs:
+        """The same, computed in float64."""
+        return cls(name, dict(batch, pixel_values=batch["pixel_values"].double()), exact_reference(name))
 
 
 def patch_mask(name: str, pixel_mask: torch.Tensor) -> torch.Tensor:

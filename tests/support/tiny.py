@@ -112,7 +112,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
 """name -> encoder block of a dense family; what stands behind a slash says what is special."""
 
 _QWEN_LARGE = {"depth": 4, "num_heads": 4, "patch_size": 8}
-"""For families whose image processor makes no picture smaller than 256 x 256 pixels."""
+"""For families whose image processor makes no image smaller than 256 x 256 pixels."""
 _QWEN = {"depth": 4, "num_heads": 4, "patch_size": 4}
 _VIT = {
     "hidden_size": 32,

@@ -11,10 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import padded
 import pytest
-import sharded_cases
-import tiny
 import torch
 import torch.distributed as dist
 from PIL import Image
@@ -23,6 +20,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from support import padded, rank_modules, tiny
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import DistributedError, ImageError, InputError, WeightsError
@@ -114,7 +112,7 @@ def every_family() -> None:
     with poisoned_memory(), torch.no_grad():
         for name, encoder in {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}.items():
             if encoder.get("num_channels", 3) != 3 and name not in tiny.ENCODERS:
-                continue  # takes no pictures
+                continue  # takes no images
             if "/" in name and dist.get_world_size() > 2:
                 continue  # of every family one encoder, to save time
             alone, spread = pair(encoder)
@@ -188,8 +186,8 @@ def sharded() -> None:
             same(spread(**made([])), alone(**made([])))
 
 
-def pictures(folder: str) -> None:
-    """Pictures, opened by the rank that encodes them; weights read in turn, or sent; saving."""
+def images(folder: str) -> None:
+    """Images, opened by the rank that encodes them; weights read in turn, or sent; saving."""
     rank, ranks = dist.get_rank(), dist.get_world_size()
     sizes = [(40, 30), (130, 64), (9, 50), (200, 100), (64, 64)]
     paths = []
@@ -381,12 +379,12 @@ def everything(folder: str) -> float:
 
     To save time, three ranks do not train, and four do not go through all ways to put features out.
     """
-    sharded_cases.plain_modules()
+    rank_modules.plain_modules()
     every_family()
     if dist.get_world_size() != 4:
         outputs()
     sharded()
-    pictures(folder)
+    images(folder)
     if dist.get_world_size() != 3:
         training()
     failures(folder)

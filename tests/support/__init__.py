@@ -1,0 +1,1 @@
+"""What several tests share: tiny encoders, batches, comparisons, and processes of several ranks."""
