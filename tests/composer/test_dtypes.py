@@ -24,11 +24,6 @@ def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def close(got: Tensor, want: Tensor) -> None:
-    """Equal up to the rounding of a few operations in another order."""
-    assert_close(got, want, ulps=4)
-
-
 def packed_batch(encoder: dict[str, Any], info: Any) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     if encoder["model_type"] == "pixtral":
@@ -86,7 +81,7 @@ def test_dense_features_equal_transformers(name: str, dtype: torch.dtype, folder
                 states = tiny.hidden_states(model, pixel_values.to(dtype))
                 want = torch.cat([states[layer] for layer in layers], dim=-1)
         assert name_of(got.dtype) == tower.plan.dtype
-        close(got, want)
+        assert_close(got, want)
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
@@ -110,7 +105,7 @@ def test_packed_features_equal_transformers(
         else:
             want = output.last_hidden_state[0]
     assert {name_of(part.dtype) for part in got} == {tower.plan.dtype}
-    close(torch.cat(got), want)
+    assert_close(torch.cat(got), want)
 
 
 @each_dtype

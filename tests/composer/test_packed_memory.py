@@ -34,7 +34,7 @@ def allocations(encoder: Any, inputs: dict[str, torch.Tensor]) -> tuple[int, int
 
 @pytest.mark.parametrize("model_type", PACKED)
 def test_memory_is_linear_in_the_images(model_type: str) -> None:
-    encoder_block = {**tiny.PACKED, **tiny.PADDED}[model_type]
+    encoder_block = tiny.encoder_of(model_type)
     if model_type.startswith("qwen3"):
         encoder_block = encoder_block | {"patch_size": 32}  # its processor enlarges the images
     encoder = compose({"schema": 1, "encoder": encoder_block})

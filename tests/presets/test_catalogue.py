@@ -1,27 +1,9 @@
-from importlib import resources
 from pathlib import Path
 
 import pytest
 
 from vision_composer.errors import ConfigError
-from vision_composer.presets import load_config, preset_names, preset_path
-
-FOLDER = Path(str(resources.files("vision_composer.presets")))
-
-
-def test_names_are_found_by_looking():
-    files = list(FOLDER.rglob("*.yaml"))
-    assert len(files) > 50
-    assert len(preset_names()) == len(set(preset_names())) == len(files)
-    assert preset_names() == sorted(preset_names())
-
-
-@pytest.mark.parametrize("name", preset_names())
-def test_both_spellings_mean_the_file_with_that_name(name):
-    path = preset_path(name)
-    assert path.is_file()
-    assert preset_path(f"{path.parent.name}/{path.stem}") == path
-    assert load_config(name).name == name == f"{path.parent.name}-{path.stem}"
+from vision_composer.presets import load_config, preset_path
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@ import re
 from importlib import resources
 from pathlib import Path
 
+from support.loading import golden
+
 from vision_composer.schemas import CODES
 
 CODE = re.compile(r"VC\d{3}")
@@ -37,7 +39,7 @@ def test_the_documented_examples_are_tested_ones():
         line
         for folder in (BAD, WARNED)
         for file in folder.glob("*.txt")
-        for line in file.read_text(encoding="utf-8").splitlines()
+        for line in golden(file).splitlines()
     }
     assert len(shown) >= len(CODES) - 1  # VC010 has no position
     assert set(shown) <= given

@@ -12,6 +12,7 @@ import pydantic
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.offenders import offenders
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import load_config, preset_names, preset_path
@@ -60,10 +61,12 @@ def test_the_committed_file_is_up_to_date():
     assert COMMITTED.read_text(encoding="utf-8") == json_schema_text(), "run: make schema"
 
 
-@pytest.mark.parametrize("name", preset_names())
-def test_every_preset_passes_as_written_and_as_merged(name):
-    assert complaint(load_yaml(preset_path(name).read_bytes(), name).plain()) is None
-    assert complaint(load_config(name).to_dict()) is None
+def test_every_preset_passes_as_written_and_as_merged():
+    def check(name):
+        assert complaint(load_yaml(preset_path(name).read_bytes(), name).plain()) is None
+        assert complaint(load_config(name).to_dict()) is None
+
+    assert offenders(check, preset_names()) == []
 
 
 def faults_of_values():
@@ -97,7 +100,7 @@ def test_what_the_schema_can_see_both_refuse(file, monkeypatch):
         # An editor must point at the key that is wrong, not at the choice of family.
         ({**CONFIG, "encoder": {**ENCODER, "hiden_size": 1}}, "'hiden_size' was unexpected"),
         ({**CONFIG, "encoder": {**ENCODER, "hidden_size": "x"}}, "'x' is not of type 'integer'"),
-        ({**CONFIG, "encoder": {"model_type": "clip"}}, "'clip' is not one of ['aimv2_vision_model'"),
+        ({**CONFIG, "encoder": {"model_type": "clip"}}, "'clip' is not one of ["),
         ({**CONFIG, "encoder": {}}, "'model_type' is a required property"),
         ({**CONFIG, "encoder": {**ENCODER, "prefix_tokens": 1}}, "'prefix_tokens' was unexpected"),
         ({**CONFIG, "encoder": {"model_type": "vivit", "prefix_tokens": -1}}, "-1 is less than the minimum"),

@@ -20,17 +20,21 @@ AVX-512. In float32 the bound is 4e-6 of the largest feature. A norm that is lef
 thousand times as far, and a weight that is one part in a thousand off moves them ten times as far.
 """
 
+HALF_ULPS = 4
+"""The same in half precision, where sums are kept in float32 and only what modules hand on is rounded."""
+
 OP_ULPS = 16
 """The same for a single operation, such as one attention over some tens of tokens."""
 
 
-def assert_close(got: Any, want: Any, *, ulps: float = ULPS) -> None:
+def assert_close(got: Any, want: Any, *, ulps: float | None = None) -> None:
     """Assert that features differ by rounding only.
 
     Args:
         got: A tensor, an array, or a sequence of either.
         want: What it should be, in the same dtypes and shapes.
-        ulps: How many units in the last place of the largest feature in ``want`` they may differ by.
+        ulps: How many units in the last place of the largest feature in ``want`` they may differ by; None for
+            what a tower may, by its dtype.
     """
     ours, theirs = _tensors(got), _tensors(want)
     _assert_alike(ours, theirs)
@@ -38,7 +42,8 @@ def assert_close(got: Any, want: Any, *, ulps: float = ULPS) -> None:
         return
     scale = _scale(theirs)
     for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
-        bound = ulps * _eps(other) * scale
+        allowed = ulps or (HALF_ULPS if other.dtype.itemsize == 2 else ULPS)
+        bound = allowed * _eps(other) * scale
         error = _distance(mine, other)
         where = f" (tensor {i} of {len(theirs)})" if len(theirs) > 1 else ""
         assert error <= bound, (
@@ -64,8 +69,8 @@ def assert_as_exact(got: Any, want: Any, truth: Any, *, ulps: float = 4) -> None
     _assert_alike([tensor.to(torch.float64) for tensor in theirs], exact)
     if not exact:
         return
-    error = max(_distance(mine, true) for mine, true in zip(ours, exact, strict=True))
-    own = max(_distance(other, true) for other, true in zip(theirs, exact, strict=True))
+    error = _largest_distance(ours, exact)
+    own = _largest_distance(theirs, exact)
     bound = 2 * own + ulps * _eps(theirs[0]) * _scale(exact)
     assert error <= bound, (
         f"features are off by {error:.3g}; transformers' own are off by {own:.3g}, which allows {bound:.3g}"
@@ -118,6 +123,11 @@ def _scale(tensors: Sequence[Tensor]) -> float:
 def _distance(got: Tensor, want: Tensor) -> float:
     """The largest difference, computed in float64; NaN, which is within no bound, if anything is NaN."""
     return float((got.double() - want.double()).abs().max()) if want.numel() else 0.0
+
+
+def _largest_distance(got: Sequence[Tensor], want: Sequence[Tensor]) -> float:
+    distances = [_distance(mine, other) for mine, other in zip(got, want, strict=True)]
+    return float(torch.tensor(distances, dtype=torch.float64).max())  # Python's max loses a NaN
 
 
 def _eps(tensor: Tensor) -> float:

@@ -13,6 +13,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.nn.parallel import DistributedDataParallel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from support.compare import assert_close, assert_gradients_close
+from support.rank_towers import poisoned_memory
 from vision_composer import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
 from vision_composer.errors import DistributedError, InputError
 
@@ -75,23 +77,6 @@ class Packed(nn.Module):
         return image
 
 
-def close(got: Tensor, want: Tensor) -> None:
-    torch.testing.assert_close(got, want, rtol=0, atol=1e-5)
-
-
-def plain_modules() -> None:
-    """All forms and numbers of images, on poisoned memory."""
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = True
-    assert torch.empty(2).isnan().all()
-    dense()
-    dense_gradients()
-    packed()
-    packed_gradients()
-    groups()
-    differences()
-
-
 def dense() -> None:
     for images in (0, 1, 2, 5, 9):
         batch = torch.randn(images, 3, 4, 4, generator=torch.Generator().manual_seed(images))
@@ -101,7 +86,7 @@ def dense() -> None:
             for dtype in (torch.float32, torch.bfloat16):
                 with torch.no_grad():
                     got = run_dp_sharded_vision_model(batch, Dense(form, dtype))
-                    close(got, Dense(dtype=dtype)(batch))
+                    assert_close(got, Dense(dtype=dtype)(batch))
                 assert got.is_contiguous()
                 assert got.untyped_storage().nbytes() == got.nbytes
 
@@ -121,7 +106,7 @@ def packed() -> None:
                     assert isinstance(got, tuple)
                     assert len(got) == len(grids)
                     for mine, theirs in zip(got, want, strict=True):
-                        close(mine, theirs.detach())
+                        assert_close(mine, theirs.detach())
                         assert mine.untyped_storage().nbytes() == mine.nbytes
 
 
@@ -163,10 +148,7 @@ def loss(images: Any, first: int = 0, step: int = 1) -> Tensor:
 
 
 def same_gradients(got: nn.Module, want: nn.Module) -> None:
-    for mine, theirs in zip(got.parameters(), want.parameters(), strict=True):
-        assert mine.grad is not None
-        assert theirs.grad is not None
-        close(mine.grad, theirs.grad)
+    assert_gradients_close(*([p.grad for p in module.parameters()] for module in (got, want)))
 
 
 def groups() -> None:
@@ -175,12 +157,12 @@ def groups() -> None:
     module = Dense()
     rank, ranks = dist.get_rank(), dist.get_world_size()
     mesh = init_device_mesh("cpu", (1, ranks), mesh_dim_names=("tp", "dp"))
-    close(run_dp_sharded_vision_model(batch, module, process_group=mesh["dp"]), module(batch))
+    assert_close(run_dp_sharded_vision_model(batch, module, process_group=mesh["dp"]), module(batch))
     refused(InputError, "has 2 dimensions", batch, module, mesh)
     if ranks > 2:
         some = dist.new_group(list(range(ranks - 1)))
         if rank < ranks - 1:
-            close(run_dp_sharded_vision_model(batch, module, process_group=some), module(batch))
+            assert_close(run_dp_sharded_vision_model(batch, module, process_group=some), module(batch))
         else:
             refused(InputError, "not in the process group", batch, module, some)
     dist.barrier()
@@ -212,3 +194,15 @@ def refused(
 ) -> None:
     with pytest.raises(error, match=message):
         run_dp_sharded_vision_model(batch, module, process_group=group)
+
+
+BEHAVIOURS = {
+    behaviour.__name__: behaviour
+    for behaviour in (dense, dense_gradients, packed, packed_gradients, groups, differences)
+}
+
+
+def run(behaviour: str) -> None:
+    """One of the behaviours, on poisoned memory."""
+    with poisoned_memory():
+        BEHAVIOURS[behaviour]()

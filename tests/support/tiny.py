@@ -251,6 +251,17 @@ TILED: dict[str, dict[str, Any]] = {
 """The same of the families that see tiles."""
 
 
+def encoder_of(model_type: str) -> dict[str, Any]:
+    """A small encoder of a family: that of the tables, or one of the fields that most families have."""
+    tables = ENCODERS | PACKED | PADDED | TILED
+    if model_type in tables:
+        return tables[model_type]
+    default = encoder_config({"model_type": model_type})
+    small = _DENSE | _VIT | _QWEN | {"image_size": 32}
+    fields = {key: value for key, value in small.items() if key in type(default).model_fields}
+    return {"model_type": model_type, **fields, **family_of(default).tiny}
+
+
 def config(name: str, **keys: Any) -> dict[str, Any]:
     """A config of a dense or packed encoder with random weights."""
     return {"schema": 1, "encoder": (ENCODERS | PACKED)[name], **keys}

@@ -68,15 +68,15 @@ def test_sizes_are_those_of_transformers_processors(width: int, height: int) -> 
 def test_num_tokens_is_what_comes_out(name: str) -> None:
     keys = {"schema": 1, "encoder": tiny.PADDED[name]}
     own, patches = compose(keys), compose(keys | {"select_layers": [0]})
+    planned = plan(keys)  # without the tower
 
     @settings(max_examples=15, deadline=None)
     @given(st.integers(1, 150), st.integers(1, 150))
     def check(width: int, height: int) -> None:
-        for encoder in (own, patches):
-            (features,) = encoder.encode(Image.new("RGB", (width, height)))
-            assert len(features) == encoder.plan.num_tokens(width, height)
-        assert own.info.num_tokens(width, height) == own.plan.num_tokens(width, height)
-        assert plan(keys).num_tokens(width, height) == own.plan.num_tokens(width, height)
+        image = Image.new("RGB", (width, height))
+        assert len(patches.encode(image)[0]) == patches.plan.num_tokens(width, height)
+        tokens = len(own.encode(image)[0])
+        assert [made.num_tokens(width, height) for made in (own.plan, own.info, planned)] == [tokens] * 3
 
     check()
 

@@ -87,7 +87,7 @@ def test_half_precision(dtype: torch.dtype, stored: Any, folder: Path, tmp_path:
     encode_images(encoder, [folder / "photo0.jpg"], tmp_path / "f.parquet")
     ((_, values),) = read_features(tmp_path / "f.parquet")
     assert values.dtype == stored
-    assert_close(torch.as_tensor(values).to(dtype), encoder.encode([folder / "photo0.jpg"])[0], ulps=4)
+    assert_close(torch.as_tensor(values).to(dtype), encoder.encode([folder / "photo0.jpg"])[0])
 
 
 def test_progress_and_failures_as_they_happen(

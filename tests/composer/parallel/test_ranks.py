@@ -1,22 +1,150 @@
-"""Everything that takes several ranks, on one set of processes for each number of them.
-
-Starting a rank costs seconds, so the cases stand together in ``rank_modules`` and ``rank_towers``.
-"""
+"""Data-parallel towers and modules on several ranks: the features, gradients and errors of one process."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from support import rank_towers
-from support.ranks import outcomes_on_ranks
+from support import rank_failures, rank_modules, rank_outputs, rank_towers, rank_training
+from support.ranks import Ranks, end_ranks, on_ranks
+
+WORLDS = [2, 3, 4]
+on_two_or_more = pytest.mark.parametrize("world", WORLDS)
 
 
-@pytest.mark.parametrize("world", [2, 3, 4])
-def test_ranks(world: int, tmp_path: Path) -> None:
-    outcomes = outcomes_on_ranks(world, rank_towers.everything, str(tmp_path), seconds=900)
-    *survivors, (_, last) = outcomes
-    assert last == "died", last
+@pytest.fixture(scope="module", autouse=True)
+def _no_rank_outlives_the_module() -> Iterator[None]:
+    yield
+    end_ranks()
+
+
+# --- plain modules ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("behaviour", rank_modules.BEHAVIOURS)
+@on_two_or_more
+def test_plain_modules(world: int, behaviour: str) -> None:
+    on_ranks(world, rank_modules.run, behaviour)
+
+
+# --- what comes out -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", rank_towers.TAKES_RGB)
+def test_every_family_on_two_ranks(name: str) -> None:
+    on_ranks(2, rank_outputs.family, name)
+
+
+@pytest.mark.parametrize("name", [name for name in rank_towers.TAKES_RGB if "/" not in name])
+def test_every_family_on_three_ranks(name: str) -> None:
+    on_ranks(3, rank_outputs.family, name)
+
+
+@pytest.mark.parametrize("name", rank_outputs.SELECTIONS)
+def test_selections(name: str) -> None:
+    on_ranks(2, rank_outputs.selection, name)
+
+
+@pytest.mark.parametrize("how", ["cost", "patches", "none"])
+@pytest.mark.parametrize("world", [2, 3])
+def test_balance_and_gather(world: int, how: str) -> None:
+    on_ranks(world, rank_outputs.balance, how)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [rank_outputs.another_size, rank_outputs.autocast, rank_outputs.dense_without_gather],
+    ids=lambda behaviour: behaviour.__name__,
+)
+@pytest.mark.parametrize("world", [2, 3])
+def test_outputs(world: int, behaviour: Any) -> None:
+    on_ranks(world, behaviour)
+
+
+@pytest.mark.parametrize(
+    "behaviour",
+    [rank_outputs.sharded_packed, rank_outputs.sharded_dense],
+    ids=lambda behaviour: behaviour.__name__,
+)
+@on_two_or_more
+def test_sharded_inputs(world: int, behaviour: Any) -> None:
+    on_ranks(world, behaviour)
+
+
+# --- images and weights -------------------------------------------------------------------------------
+
+each_encoder = pytest.mark.parametrize(
+    "encoder", [rank_towers.QWEN, rank_towers.CLIP], ids=lambda encoder: encoder["model_type"]
+)
+
+
+@pytest.mark.parametrize("how", ["node", "broadcast"])
+@each_encoder
+@on_two_or_more
+def test_weights_are_read_in_turn_or_sent(
+    world: int, encoder: dict[str, Any], how: str, tmp_path: Path
+) -> None:
+    on_ranks(world, rank_outputs.weights, encoder, how, str(tmp_path))
+
+
+@each_encoder
+@on_two_or_more
+def test_an_image_is_opened_by_the_rank_that_encodes_it(
+    world: int, encoder: dict[str, Any], tmp_path: Path
+) -> None:
+    opened = on_ranks(world, rank_outputs.opened_once, encoder, str(tmp_path))
+    assert sum(opened) == 5
+    assert max(opened) < 5
+
+
+@each_encoder
+@on_two_or_more
+def test_saving(world: int, encoder: dict[str, Any], tmp_path: Path) -> None:
+    on_ranks(world, rank_outputs.saving, encoder, str(tmp_path))
+
+
+# --- training -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", rank_training.WAYS)
+@pytest.mark.parametrize("name", rank_training.TOWERS)
+def test_gradients_on_two_ranks(name: str, how: str) -> None:
+    on_ranks(2, rank_training.training, name, how)
+
+
+@pytest.mark.parametrize("how", rank_training.WAYS)
+def test_gradients_on_more_ranks_than_some_batches_have_images(how: str) -> None:
+    on_ranks(4, rank_training.training, "packed", how)
+
+
+# --- failure ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", rank_failures.FAILURES)
+@on_two_or_more
+def test_a_failure_on_one_rank_is_an_error_on_all(world: int, name: str) -> None:
+    on_ranks(world, rank_failures.FAILURES[name])
+
+
+@pytest.mark.parametrize("name", rank_failures.FAILURES_ON_DISK)
+@on_two_or_more
+def test_a_failure_on_disk_is_an_error_on_all(world: int, name: str, tmp_path: Path) -> None:
+    on_ranks(world, rank_failures.FAILURES_ON_DISK[name], str(tmp_path))
+
+
+@on_two_or_more
+def test_a_rank_that_is_killed_is_an_error_on_the_others(world: int) -> None:
+    with Ranks(world, once=True) as ranks:
+        *survivors, last = ranks.run(rank_failures.killed)
+    assert last == (False, "died")
     for good, told in survivors:
         assert good, told
         assert told < 30, "seconds until a rank that died was an error on the others"
+
+
+def test_ranks_of_which_one_died_are_replaced() -> None:
+    with pytest.raises(AssertionError, match="rank 1:\ndied"):
+        on_ranks(2, rank_failures.die, 1)
+    assert on_ranks(2, rank_failures.rank_number) == [0, 1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from support import rank_modules
+from support.compare import assert_close
 
 from vision_composer import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
 from vision_composer.errors import InputError
@@ -23,8 +24,7 @@ def test_one_process() -> None:
             rank_modules.Packed(rule), patches, grids, rope_type="rope_2d"
         )
         assert [len(image) for image in got] == [len(image) for image in want]
-        for mine, theirs in zip(got, want, strict=True):
-            rank_modules.close(mine, theirs)
+        assert_close(got, want)
 
 
 def test_what_does_not_fit() -> None:

@@ -8,8 +8,8 @@ import pytest
 import torch
 from support import tiny
 
+from vision_composer.encoders import FAMILIES
 from vision_composer.errors import InputError
-from vision_composer.schemas import ENCODER_CONFIGS
 from vision_composer.testing import check_encoder
 
 VARIANTS = {
@@ -25,7 +25,7 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("model_type", ENCODER_CONFIGS)
+@pytest.mark.parametrize("model_type", FAMILIES)
 def test_every_family_passes(model_type: str) -> None:
     state = torch.random.get_rng_state()
     check_encoder(model_type)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
-from support.loading import CLIP, load, no_preset, refused
+from support.loading import CLIP, golden, load, no_preset, refused
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import load_config as load_preset
@@ -26,7 +26,7 @@ def test_bad_configs_say_what_is_wrong(file, monkeypatch):
     overrides = [line.removeprefix("# overrides: ") for line in lines if line.startswith("# overrides: ")]
     with pytest.raises(ConfigError) as caught:
         load_preset(file.name, overrides=overrides)
-    assert f"{caught.value}\n" == file.with_suffix(".txt").read_text(encoding="utf-8")
+    assert f"{caught.value}\n" == golden(file)
 
 
 def test_sources_of_every_kind(write):

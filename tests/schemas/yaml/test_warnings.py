@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from support.loading import golden
 
 from vision_composer.presets import preset_path
 from vision_composer.schemas import load_tree, validate_tree
@@ -21,7 +22,7 @@ def test_each_lies_beside_its_warnings(file, monkeypatch):
     text = "".join(warning.render() + "\n" for warning in warned(file.name))
     # Where the package is installed is not the test's business.
     text = text.replace(str(preset_path("clip/vit-base-patch32").parents[1]), "PRESETS")
-    assert text == file.with_suffix(".txt").read_text(encoding="utf-8")
+    assert text == golden(file)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,163 @@
+"""What ranks do together in the tests of what comes out of data-parallel towers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.distributed as dist
+from PIL import Image
+
+from support import tiny
+from support.rank_towers import (
+    ALL,
+    CLIP,
+    DINO,
+    PIXTRAL,
+    QWEN,
+    QWEN3,
+    assert_same,
+    batches,
+    keys,
+    noise,
+    noise_image,
+    pair,
+    patches,
+    poisoned_memory,
+)
+from vision_composer import compose
+
+SELECTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "deepstack apart": (QWEN3, {"deepstack": "separate"}),
+    "packed states": (QWEN3, {"select_layers": [0, -1]}),
+    "half precision": (PIXTRAL, {"select_layers": [2], "weights": {"dtype": "bfloat16"}}),
+    "dense states": (CLIP, {"select_layers": [-2, 0], "feature_select_strategy": "default"}),
+    "head": (tiny.ENCODERS["siglip_vision_model"], {"head": True}),
+    "compiled": (CLIP, {"compile": {"backend": "eager"}}),
+}
+
+
+def family(name: str) -> None:
+    """A tiny encoder gives the same for every number of images."""
+    with poisoned_memory(), torch.no_grad():
+        alone, spread = pair(ALL[name])
+        for batch in batches(name, alone):
+            assert_same(spread(**batch), alone(**batch))
+
+
+def selection(name: str) -> None:
+    """So does a tower with other keys than its encoder's."""
+    encoder, more = SELECTIONS[name]
+    with poisoned_memory(), torch.no_grad():
+        alone, spread = pair(encoder, **more)
+        for batch in batches(encoder["model_type"], alone):
+            assert_same(spread(**batch), alone(**batch))
+
+
+def another_size() -> None:
+    """An image of another size than the one that idle ranks make up."""
+    with poisoned_memory(), torch.no_grad():
+        alone, spread = pair(DINO)
+        wide = noise(1, 3, 16, 40)
+        assert_same(spread(wide), alone(wide))
+
+
+def autocast() -> None:
+    """Features of another dtype than the parameters."""
+    with poisoned_memory(), torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        alone, spread = pair(QWEN)
+        for batch in batches("qwen2_5_vl_vision", alone):
+            got = spread(**batch)
+            assert_same(got, alone(**batch))
+            assert {image.dtype for image in got} <= {torch.bfloat16}
+
+
+def balance(how: str) -> None:
+    """However images are dealt out, all come back in order; without a gather each rank keeps its own."""
+    with poisoned_memory(), torch.no_grad():
+        alone, spread = pair(QWEN, {"balance": how})
+        apart = pair(QWEN, {"balance": how, "gather": "none"})[1]
+        for batch in batches("qwen2_5_vl_vision", alone):
+            want = alone(**batch)
+            pending = spread.parallel.start(**batch)
+            assert_same(pending.wait(), want)
+            dealt = spread.parallel.assign(alone.image_grids(batch))
+            assert_same(apart(**batch), tuple(want[i].clone() for i in dealt[dist.get_rank()]))
+
+
+def dense_without_gather() -> None:
+    """One image for several ranks: all but the first keep none."""
+    with poisoned_memory(), torch.no_grad():
+        alone, apart = pair(CLIP, {"gather": "none"})
+        batch = tiny.pixels(CLIP, images=1)
+        assert_same(apart(batch), alone(batch if dist.get_rank() == 0 else batch[:0]))
+
+
+def sharded_packed() -> None:
+    """Every rank brings images of its own; the last brings none, then all bring none."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    with poisoned_memory(), torch.no_grad():
+        alone, spread = pair(QWEN, {"inputs": "sharded"})
+        own = [patches(alone, [(1, 2, 2 + i)] * (1 + i) if i < ranks - 1 else []) for i in range(ranks)]
+        whole = tuple(image.clone() for batch in own for image in alone(**batch))
+        assert_same(spread(**own[rank]), whole)
+        assert_same(spread(**patches(alone, [])), alone(**patches(alone, [])))
+
+
+def sharded_dense() -> None:
+    """The same with images of one size."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    with poisoned_memory(), torch.no_grad():
+        alone, spread = pair(CLIP, {"inputs": "sharded"})
+        own = [tiny.pixels(CLIP, images=(1 + i) % ranks, seed=i) for i in range(ranks)]
+        assert_same(spread(own[rank]), torch.cat([alone(batch) for batch in own]))
+        assert_same(spread(own[-1]), alone(own[-1]))
+
+
+def _image_files(folder: str) -> list[str]:
+    sizes = [(40, 30), (130, 64), (9, 50), (200, 100), (64, 64)]
+    paths = [str(Path(folder) / f"{i}.png") for i in range(len(sizes))]
+    if dist.get_rank() == 0:
+        for path, size in zip(paths, sizes, strict=True):
+            noise_image(*size).save(path)
+    dist.barrier()
+    return paths
+
+
+def weights(encoder: dict[str, Any], how: str, folder: str) -> None:
+    """Towers loaded by every rank, or by the first alone, encode as the saved one does."""
+    paths = _image_files(folder)
+    alone, _ = pair(encoder)
+    if dist.get_rank() == 0:
+        alone.save(Path(folder) / "saved")
+    dist.barrier()
+    seen = how == "node" or dist.get_rank() == 0
+    source = {"source": str(Path(folder) / ("saved" if seen else "not here"))}
+    loaded = compose(keys(encoder, parallel={"mode": "data", "weights": how}, weights=source))
+    assert loaded.preprocessor.processor.to_dict() == alone.preprocessor.processor.to_dict()
+    want = tuple(alone.encode(paths))
+    for size in (1, 2):
+        assert_same(tuple(loaded.encode(paths, batch_size=size)), want)
+    loaded.encode(Image.new("RGB", (8, 8)))
+
+
+def opened_once(encoder: dict[str, Any], folder: str) -> int:
+    """How many images this rank opens of those that all ranks encode."""
+    paths = _image_files(folder)
+    alone, spread = pair(encoder)
+    real = type(spread).preprocess
+    with patch.object(type(spread), "preprocess", autospec=True, side_effect=real) as spy:
+        got = tuple(spread.encode(paths))
+    assert_same(got, tuple(alone.encode(paths)))
+    return len(spy.call_args_list)
+
+
+def saving(encoder: dict[str, Any], folder: str) -> None:
+    """A tower that all ranks save together is the one that they ran."""
+    paths = _image_files(folder)
+    alone, spread = pair(encoder)
+    spread.save(Path(folder) / "saved")
+    dist.barrier()
+    assert_same(tuple(compose(Path(folder) / "saved").encode(paths)), tuple(alone.encode(paths)))
