@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
-from .attention import plan_attention, register_attention
+from .attention import AttentionChoice, register_attention
 from .encoder import ComposedVisionEncoder
 from .encoders import family_of
-from .encoders.generic import Generic
-from .encoders.mllama import Mllama
-from .encoders.packed import PackedFamily
 from .errors import InputError
-from .images.packed_images import PackedImagePreprocessor, try_out
-from .images.preprocess import ImagePreprocessor, load_image_processor
-from .packed_tower import PackedVisionEncoder
-from .parallel import compose_on_ranks, join_group
-from .planning import Plan, plan
+from .images.preprocess import ImagePreprocessor
+from .parallel import Startup, join_group
+from .planning import Plan, plan_config
+from .presets import load_config
+from .running.attention import plan_attention
 from .running.compilation import compile_tower, should_torch_compile_mm_vit
 from .running.training import prepare_training
 from .schemas import CompileConfig, TowerConfig, WeightsConfig
-from .tiled_tower import TiledVisionEncoder
+from .tower.module import VisionTower
 from .weights import load_model, local_folder
 
 if TYPE_CHECKING:
@@ -55,7 +49,7 @@ def compose(
             processes. Every rank must call this.
 
     Returns:
-        The tower in evaluation mode, with ``plan``, ``config``, ``info``, ``encode``, ``save``.
+        The encoder in evaluation mode, with ``plan``, ``config``, ``info``, ``encode``, ``save``.
 
     Raises:
         ConfigError: The config cannot be read or cannot work; says where.
@@ -64,86 +58,73 @@ def compose(
         DistributedError: Another rank failed, is gone, or has another config.
     """
     given = [overrides] if isinstance(overrides, str) else overrides
-    planned = plan(source, overrides=[*given, *_dtype_override(dtype)])
-    if process_group is not None and planned.config.parallel == "none":
-        planned = plan(planned.config, overrides=["parallel={mode: data}"])
-    config, where = planned.config, _usable(device)
-    build = partial(_build, planned, where)
+    config = load_config(source, overrides=[*given, *_dtype_override(dtype)])
+    if process_group is not None and config.parallel == "none":
+        config = load_config(config, overrides=["parallel={mode: data}"])
+    plan_config(config)  # before anything is read or downloaded
+    where = _usable(device)
     group = None if config.parallel == "none" else join_group(process_group)
     if config.parallel == "none" or group is None:
-        tower = build(config.weights)
+        preprocessor = _preprocessor(config)
+        plan, attention = _planned(config, preprocessor, where)
+        tower, spread = _tower(plan, config.weights, attention, where), None
     else:
-        tower = compose_on_ranks(build, config, config.parallel, group)
+        ranks = Startup(group, config, config.parallel)
+        preprocessor = ranks.preprocessor(lambda: _preprocessor(config))
+        plan, attention = ranks.together(lambda: _planned(config, preprocessor, where))
+        weights = config.weights if ranks.reads_weights else _random(config.weights)
+        tower = ranks.tower(lambda: _tower(plan, weights, attention, where))
+        spread = ranks.spread(tower, preprocessor, plan)
     if should_torch_compile_mm_vit(config):
         compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
-    return tower
+    return ComposedVisionEncoder(plan, tower, preprocessor, attention, parallel=spread).eval()
 
 
-def _build(planned: Plan, where: torch.device, weights: WeightsConfig) -> ComposedVisionEncoder:
-    """The tower on one process, with weights from where ``weights`` says."""
-    config, encoder, family = planned.config, planned.encoder, family_of(planned.encoder)
-    parameter_dtype: torch.dtype = getattr(torch, planned.dtype)
-    attention = plan_attention(planned, where)
+def _planned(
+    config: TowerConfig, preprocessor: ImagePreprocessor, where: torch.device
+) -> tuple[Plan, AttentionChoice]:
+    plan = plan_config(config, resize=preprocessor.resize)
+    return plan, plan_attention(plan, where)
 
+
+def _tower(
+    plan: Plan, weights: WeightsConfig, attention: AttentionChoice, where: torch.device
+) -> VisionTower:
+    """The tower on this process, with weights from where ``weights`` says."""
+    family = family_of(plan.encoder)
+    parameter_dtype: torch.dtype = getattr(torch, plan.dtype)
     model = load_model(
         family,
-        encoder,
+        plan.encoder,
         weights,
-        num_blocks=planned.num_blocks,
-        post_norm=bool(planned.norm_layers),
-        head=config.head or config.merges,
+        num_blocks=plan.num_blocks,
+        post_norm=bool(plan.norm_layers),
+        head=plan.readout.needs_head,
         dtype=parameter_dtype,
-        attn_implementation=register_attention(attention, packed=planned.info.packed),
+        attn_implementation=register_attention(attention, packed=plan.info.packed),
     )
-    preprocessor = _preprocessor(config, weights)
-    if isinstance(preprocessor, PackedImagePreprocessor) and isinstance(family, PackedFamily):
-        planned = replace(planned, info=family.info_with(encoder, preprocessor.resize))
-    tower = _tower(model, planned)
-    tower.plan = planned
-    tower.attention = attention
-    tower.preprocessor = preprocessor
+    tower = VisionTower(
+        model,
+        family,
+        plan.info,
+        plan.readout,
+        block_masks=attention.implementation == "flex_attention",
+    )
     tower.to(where).eval()
-    if isinstance(family, Generic):
-        family.prove(model, planned.info)
-    prepare_training(tower, config.training)
+    family.prove(model, plan.info)
+    prepare_training(tower, plan.config.training)
     return tower
 
 
-def _tower(model: nn.Module, planned: Plan) -> ComposedVisionEncoder:
-    config, family = planned.config, family_of(planned.encoder)
-    if isinstance(family, PackedFamily):
-        return PackedVisionEncoder(
-            model,
-            family,
-            planned.info,
-            select_layers=planned.select_layers,
-            norm_layers=planned.norm_layers,
-            head=config.head,
-            merge=config.merges,
-            deepstack_layers=planned.deepstack_layers,
-            deepstack=config.deepstack,
-        )
-    if isinstance(family, Mllama):
-        return TiledVisionEncoder(
-            model,
-            family,
-            planned.info,
-            select_layers=planned.select_layers,
-            norm_layers=planned.norm_layers,
-            feature_select_strategy=config.feature_select_strategy,
-            inner_layers=getattr(planned.encoder, "inner_layers", ()) if config.merges else (),
-        )
-    return ComposedVisionEncoder(
-        model,
-        family,
-        planned.info,
-        select_layers=planned.select_layers,
-        norm_layers=planned.norm_layers,
-        feature_select_strategy=config.feature_select_strategy,
-        head=config.head,
-        merge=config.merges,
-        last_hidden_state=planned.generic and config.select_layers is None,
-    )
+def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
+    weights = config.weights
+    folder = None if weights.source is None else local_folder(weights.source, weights.revision)
+    preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, folder)
+    return preprocessor
+
+
+def _random(weights: WeightsConfig) -> WeightsConfig:
+    return weights.model_copy(update={"source": None, "revision": None})
 
 
 def _usable(device: torch.device | str | None) -> torch.device:
@@ -164,25 +145,3 @@ def _dtype_override(dtype: torch.dtype | None) -> list[str]:
     if name not in ("float32", "float16", "bfloat16"):
         raise InputError(f"dtype must be torch.float32, torch.float16 or torch.bfloat16, not {dtype}")
     return [f"weights.dtype={name}"]
-
-
-def _preprocessor(config: TowerConfig, weights: WeightsConfig) -> ImagePreprocessor:
-    family = family_of(config.encoder)
-    folder = None if weights.source is None else local_folder(weights.source, weights.revision)
-    defaults = family.image_processor_defaults(config.encoder)
-    if isinstance(family, (PackedFamily, Mllama)):
-        rule = partial(family.resize_rule, config.encoder)
-        processor = load_image_processor(
-            family.image_processor_class(),
-            defaults,
-            folder,
-            settings=family.image_processor_settings(config.encoder),
-            try_out=try_out(rule),
-        )
-        return PackedImagePreprocessor(processor, rule(processor), num_channels=config.encoder.num_channels)
-    settings = family.image_processor_settings(config.encoder)
-    processor = load_image_processor(family.image_processor_class(), defaults, folder, settings=settings)
-    info = family.info(config.encoder)
-    return ImagePreprocessor(
-        processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size
-    )

@@ -1,284 +1,174 @@
-"""The composed tower: transformers' stages, run one after the other, keeping what was selected."""
+"""The composed encoder: images in, features out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from .encoders import EncoderFamily
-from .encoders.generic import Generic
+from .attention import AttentionChoice
+from .encoders import AnyFamily, Grid, VisionEncoderInfo
 from .errors import InputError
-from .tower.selection import (
-    VisionFeatureSelectStrategy,
-    get_num_selected_vision_tokens,
-    get_vision_feature_selector,
-)
-
-if TYPE_CHECKING:
-    from .attention import AttentionChoice
-    from .encoders import VisionEncoderInfo
-    from .encoders.layout import Grid
-    from .images.decode import ImageLike
-    from .images.preprocess import ImagePreprocessor
-    from .parallel import DataParallel
-    from .planning import Plan
-    from .running.warmup import BatchOfSizes
-    from .schemas import TowerConfig
-
-
-def run_block(block: nn.Module, hidden_states: Tensor, **inputs: Any) -> Tensor:
-    """Run one block; compilation puts another function in the place of this one."""
-    output = block(hidden_states, **inputs)
-    result: Tensor = output[0] if isinstance(output, tuple) else output
-    return result
+from .images.decode import ImageLike
+from .images.preprocess import ImagePreprocessor
+from .parallel import DataParallel
+from .planning import Plan
+from .running.evaluation import EvaluationMode
+from .running.warmup import BatchOfSizes, warm_up
+from .schemas import TowerConfig
+from .tower.module import Features, VisionTower
+from .weights import save_tower
 
 
 class ComposedVisionEncoder(nn.Module):
     """A vision encoder that returns the features that were selected.
 
     :func:`vision_composer.compose` makes one from a config. Its parameters are those of transformers' own
-    module, kept as ``model``; blocks, norms and heads that the selection does not need are not there.
+    module, ``encoder.model``; blocks, norms and heads that the selection does not need are not there.
 
     Args:
-        model: transformers' module, cut to the blocks that are needed.
-        family: Where that module's stages are.
-        info: The encoder's facts.
-        select_layers: Hidden states to return, 0 to N, concatenated in this order.
-        norm_layers: Those of them that go through the post-norm.
-        feature_select_strategy: Which tokens to keep.
-        head: Return the pooling head's one token instead.
-        merge: Return the tower's own, merged output instead.
-        last_hidden_state: Return transformers' own last_hidden_state; for the generic adapter, whose
-            norm cannot be told apart.
-
-    Raises:
-        InputError: A hidden state that the encoder does not have, or none at all.
+        plan: What the config amounts to.
+        tower: Runs a batch.
+        preprocessor: Makes batches of images.
+        attention: Which attention backend runs the blocks, and why.
+        parallel: Runs the images on several processes; None for one process.
     """
-
-    plan: Plan
-    """What the config amounts to; set by ``compose``."""
-    attention: AttentionChoice
-    """Which attention backend runs the blocks, and why; set by ``compose``."""
-    preprocessor: ImagePreprocessor
-    """Pictures to pixel batches; set by ``compose``."""
-    parallel: DataParallel | None = None
-    """Runs the images on several processes; set by ``compose``."""
 
     def __init__(
         self,
-        model: nn.Module,
-        family: EncoderFamily,
-        info: VisionEncoderInfo,
+        plan: Plan,
+        tower: VisionTower,
+        preprocessor: ImagePreprocessor,
+        attention: AttentionChoice,
         *,
-        select_layers: Sequence[int],
-        norm_layers: frozenset[int] = frozenset(),
-        feature_select_strategy: VisionFeatureSelectStrategy = "full",
-        head: bool = False,
-        merge: bool = False,
-        last_hidden_state: bool = False,
+        parallel: DataParallel | None = None,
     ) -> None:
         super().__init__()
-        depth = info.num_hidden_layers
-        if not select_layers or not all(0 <= k <= depth for k in select_layers):
-            raise InputError(f"select_layers must name hidden states 0 to {depth}, not {list(select_layers)}")
-        self.model = model
-        self.family = family
-        self.info = info
-        self.select_layers = tuple(select_layers)
-        self.norm_layers = norm_layers
-        self.uses_head = head
-        self.merge = merge
-        self.returns_last_hidden_state = last_hidden_state
-        self.feature_select_strategy = feature_select_strategy
-        self.select_tokens: Callable[[Tensor], Tensor] = get_vision_feature_selector(
-            feature_select_strategy, **self._other_tokens
-        )
-        self.run_block: Callable[..., Tensor] = run_block
-
-    def __getstate__(self) -> dict[str, Any]:
-        # As nn.Module does with what compile() made: a copy is not compiled.
-        return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]  # torch leaves it untyped
-
-    @property
-    def _other_tokens(self) -> dict[str, int]:
-        """How many tokens of an output are no patches: a merger leaves none."""
-        names = ("num_prefix_tokens", "num_suffix_tokens")
-        return {name: 0 if self.merge else getattr(self.info, name) for name in names}
+        self.plan = plan
+        self.tower = tower
+        self.preprocessor = preprocessor
+        self.attention = attention
+        self.parallel = parallel
+        self._evaluation = EvaluationMode()
 
     @property
     def config(self) -> TowerConfig:
-        """The config this tower was composed from."""
+        """The config this encoder was composed from."""
         return self.plan.config
+
+    @property
+    def info(self) -> VisionEncoderInfo:
+        """The encoder's facts."""
+        return self.plan.info
+
+    @property
+    def family(self) -> AnyFamily:
+        """The encoder's adapter."""
+        return self.tower.family
+
+    @property
+    def model(self) -> nn.Module:
+        """transformers' module, cut to what is used."""
+        return self.tower.model
 
     @property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, in order."""
-        return self.family.block_list(self.model)
+        return self.tower.blocks
 
     @property
     def device(self) -> torch.device:
         """Where the parameters are."""
-        return next(self.parameters()).device
+        return self.tower.device
 
     @property
     def dtype(self) -> torch.dtype:
         """dtype of the parameters, and of the output."""
-        return next(self.parameters()).dtype
+        return self.tower.dtype
 
-    def forward(self, pixel_values: Tensor | None = None, **unexpected: Any) -> Tensor:
+    @property
+    def output_width(self) -> int:
+        """Features of a token."""
+        return self.plan.output_width
+
+    def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
+        """Tokens of one image of that size in pixels, or of a clip; see :meth:`Plan.num_tokens`."""
+        return self.plan.num_tokens(width, height, frames)
+
+    def forward(self, **inputs: Any) -> Features:
         """Encode a batch.
 
         Args:
-            pixel_values: (images, channels, height, width), floating point, as the family's image
-                processor returns it; cast to the parameters' dtype.
-            **unexpected: Refused by name.
+            **inputs: What the family's image processor returns, by the same names; see ``read`` of the
+                family. Pixels are floating point and cast to the parameters' dtype.
 
         Returns:
-            (images, tokens, width) in the parameters' dtype, contiguous.
+            Features in the parameters' dtype, contiguous.
+
+            - Where all images have as many tokens by nature: (images, tokens, width).
+            - Elsewhere one (tokens, width) tensor per image or clip, in input order: merged tokens in raster
+              order, or with ``select_layers`` the patches in the order of the input (Pixtral: raster order;
+              Qwen: by squares that are merged, see ``QwenVL``; Llama 3.2: tile after tile, without padding).
+            - With ``deepstack: separate``, (1 + levels, tokens, width): the main features first, then the
+              levels from the shallowest to the deepest.
+            - With ``head`` one token each.
 
         Raises:
             InputError: Anything that the encoder cannot take.
+            DistributedError: Another rank failed, is gone, or was called with something else.
         """
-        pixels = self._check(pixel_values, unexpected)
-        if not len(pixels):
-            return self._nothing(width=pixels.shape[3], height=pixels.shape[2])
-        features = self._features(pixels)
-        if self.uses_head:
-            pooled: Tensor = self.model.get_submodule(self.family.head)(features[0])
-            return pooled.unsqueeze(1)
-        selected = [self._select(state) for state in features]
-        return torch.cat(selected, dim=-1) if len(selected) > 1 else selected[0].contiguous()
-
-    def _select(self, state: Tensor) -> Tensor:
-        tokens = self.select_tokens(state)
-        if tokens.dim() != 3 or tokens.shape[::2] != state.shape[::2]:
-            raise InputError(
-                f"feature_select_strategy {self.feature_select_strategy!r} made {tuple(tokens.shape)} of "
-                f"{tuple(state.shape)}; a selector keeps (images, tokens, width) and only takes tokens away"
-            )
-        return tokens
-
-    def _nothing(self, width: int, height: int) -> Tensor:
-        """The output for a batch without images, which attention kernels refuse."""
-        info = self.info
-        features = info.out_hidden_size if self.merge else info.hidden_size
-        tokens = get_num_selected_vision_tokens(
-            info.num_tokens(width, height) if self.merge else info.sequence_length(width, height),
-            self.feature_select_strategy,
-            hidden_size=features,
-            **self._other_tokens,
-        )
-        shape = (0, 1 if self.uses_head else tokens, features * len(self.select_layers))
-        return torch.empty(shape, dtype=self.dtype, device=self.device)
-
-    def _features(self, pixels: Tensor) -> list[Tensor]:
-        """The selected hidden states, normed where asked, in the order of selection."""
-        if isinstance(self.family, Generic):
-            if self.returns_last_hidden_state:
-                return [self.family.last_hidden_state(self.model, pixels)]
-            states = self.family.hidden_states(self.model, pixels, frozenset(self.select_layers))
-        else:
-            states = self._run_blocks(pixels)
-        if self.norm_layers:
-            norm = self.model.get_submodule(self.family.post_norm)
-            states |= {k: norm(states[k]) for k in self.norm_layers}
-        if self.merge:
-            return [self.family.merge(self.model, states[k]) for k in self.select_layers]
-        return [self.family.as_tokens(states[k]) for k in self.select_layers]
-
-    def _run_blocks(self, pixels: Tensor) -> dict[int, Tensor]:
-        keep = frozenset(self.select_layers)
-        hidden_states, block_kwargs = self.family.stem(self.model, pixels)
-        states = {0: hidden_states} if 0 in keep else {}
-        for k, block in enumerate(self.blocks, start=1):
-            hidden_states = self.run_block(block, hidden_states, **block_kwargs)
-            if k in keep:
-                states[k] = hidden_states
-        return states
-
-    def _check(self, pixel_values: Tensor | None, unexpected: Mapping[str, Any]) -> Tensor:
-        if unexpected:
-            raise InputError(
-                f"unexpected input {', '.join(sorted(unexpected))}: "
-                f"a {self.info.model_type} tower takes pixel_values"
-            )
-        if not isinstance(pixel_values, Tensor):
-            raise InputError(f"pixel_values must be a tensor, not {type(pixel_values).__name__}")
-        shape = tuple(pixel_values.shape)
-        if len(shape) != 4 or shape[1] != self.info.num_channels:
-            raise InputError(
-                f"pixel_values must be (images, {self.info.num_channels}, height, width), not {shape}"
-            )
-        if not pixel_values.is_floating_point():
-            raise InputError(
-                f"pixel_values are {pixel_values.dtype}: they must be normalised floats, "
-                "as encoder.preprocess(images) makes them"
-            )
-        side = self.info.image_size
-        if not self.info.any_size and shape[2:] != (side, side):
-            raise InputError(
-                f"pixel_values are {shape[3]}x{shape[2]} pixels and this encoder takes {side}x{side} only"
-            )
-        if pixel_values.device != self.device:
-            raise InputError(f"pixel_values are on {pixel_values.device}, and the tower is on {self.device}")
-        self.info.num_tokens(shape[3], shape[2])  # raises for less than one patch
-        return pixel_values.to(self.dtype)
+        if self.parallel is not None:
+            return self.parallel.start(**inputs).wait()
+        features: Features = self.tower(self.tower.read(inputs))
+        return features
 
     def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
-        """Frames, patch rows and patch columns of every image in a batch.
+        """Frames (or tiles), patch rows and patch columns of every image in a batch.
 
         Raises:
             InputError: As :meth:`forward`.
         """
-        others = {name: value for name, value in inputs.items() if name != "pixel_values"}
-        pixels = self._check(inputs.get("pixel_values"), others)
-        rows, columns = (side // self.info.patch_size for side in pixels.shape[2:])
-        return ((1, rows, columns),) * len(pixels)
-
-    def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
-        """Rows of the output that each image takes: one, of a batch."""
-        return [1] * len(grids)
+        return self.tower.read(inputs).grids
 
     def preprocess(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
-        """Pictures to the tower's inputs, on its device.
+        """Turn images into the encoder's inputs, on its device.
 
         Args:
             images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
-            first: What the first picture without a path counts as in errors.
+            first: What the first image without a path counts as in errors.
 
         Raises:
-            ImageError: A picture that cannot be read; names it.
+            ImageError: An image that cannot be read; names it.
         """
         batch = self.preprocessor(images, first=first)
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 8) -> list[Tensor]:
-        """Features of pictures, without gradients and without dropout.
+        """Encode images, without gradients and without dropout.
 
         Args:
             images: Paths, PIL images, or uint8 arrays (height, width[, channels]); one or many.
-            batch_size: Pictures per forward, and process where there are several.
+            batch_size: Images per forward, and process where there are several.
 
         Returns:
-            One (tokens, width) tensor per picture, in order, each owning its memory.
+            One (tokens, width) tensor per image, in order, each owning its memory.
 
         Raises:
-            ImageError: A picture that cannot be read; names it.
+            ImageError: An image that cannot be read; names it.
             InputError: A batch size below 1.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
-        pictures = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
+        listed = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
         features: list[Tensor] = []
         step = batch_size if self.parallel is None else batch_size * self.parallel.size
         with self.evaluating():
-            for start in range(0, len(pictures), step):
-                some = pictures[start : start + step]
+            for start in range(0, len(listed), step):
+                some = listed[start : start + step]
                 if self.parallel is None:
                     output = self(**self.preprocess(some, first=start))
                 else:
@@ -287,13 +177,13 @@ class ComposedVisionEncoder(nn.Module):
         return features
 
     def warmup(self, batches: Iterable[BatchOfSizes]) -> float:
-        """Run random pictures, so that what is compiled or cached on first use is there, and check it.
+        """Run random images, so that what is compiled or cached on first use is there, and check it.
 
         A compiled tower runs every batch uncompiled too, and the features are compared.
 
         Args:
-            batches: The batches to expect. Each is a number of pictures of the encoder's own size, one
-                ``(width, height)`` in pixels, or a list of them for pictures that come together.
+            batches: The batches to expect. Each is a number of images of the encoder's own size, one
+                ``(width, height)`` in pixels, or a list of them for images that come together.
 
         Returns:
             The largest difference of a token's features, relative to their norm; 0.0 for a tower that is not
@@ -301,23 +191,23 @@ class ComposedVisionEncoder(nn.Module):
 
         Raises:
             CompiledDifferenceError: The difference is larger than rounding explains.
-            InputError: Something else than sizes.
+            InputError: A batch is neither a number, a size, nor a list of sizes.
         """
-        from .running.warmup import warm_up
+        with self.evaluating():
+            return warm_up(
+                lambda inputs: self(**inputs),
+                self.preprocess,
+                batches,
+                image_size=self.info.image_size,
+                dtype=self.dtype,
+            )
 
-        return warm_up(self, batches)
+    def evaluating(self) -> AbstractContextManager[None]:
+        """Evaluation mode without gradients; afterwards every module is in the mode it was in.
 
-    @contextmanager
-    def evaluating(self) -> Iterator[None]:
-        """Evaluation mode without gradients; afterwards every module is in the mode it was in."""
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            for module, training in modes.items():
-                module.training = training
+        Several threads may be in it at once: the last one to leave restores the modes.
+        """
+        return self._evaluation(self)
 
     def save(self, folder: str | Path) -> None:
         """Write the tower as ``tower.yaml``, ``model.safetensors`` and the image processor's config.
@@ -331,8 +221,11 @@ class ComposedVisionEncoder(nn.Module):
         Raises:
             WeightsError: It cannot be written, or the tower's dtype is not one that a config can name.
         """
-        from .weights import save_tower
-
-        if self.parallel is not None and self.parallel.rank > 0:
-            return
-        save_tower(self, Path(folder).expanduser())
+        if self.parallel is None or self.parallel.rank == 0:
+            save_tower(
+                self.model,
+                self.preprocessor.processor,
+                self.config,
+                Path(folder).expanduser(),
+                dtype=self.dtype,
+            )

@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .encoders import EncoderFamily, Shapes, VisionEncoderInfo, family_of
+from .encoders import Shapes, VisionEncoderInfo, family_of
 from .presets import load_config
-from .schemas import EncoderConfig, GenericEncoderConfig, TowerConfig
-from .tower.selection import get_num_selected_vision_tokens
+from .schemas import EncoderConfig, TowerConfig
+from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
+
+if TYPE_CHECKING:
+    from .images.resize import ResizeRule
 
 BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -29,11 +32,7 @@ class Plan:
         config: The config it was made from.
         encoder: The encoder's config block, without the DeepStack levels that are not used.
         info: The encoder's facts.
-        generic: Whether the generic adapter runs it.
-        select_layers: Hidden states returned, as indices 0 to N, in output order.
-        norm_layers: Those of them that go through the post-norm.
-        num_blocks: Blocks that are built: the deepest selected hidden state.
-        output_width: Features per token of the output.
+        readout: What is read off the blocks.
         shapes: Checkpoint tensors that are read, under the names of a checkpoint of the tower alone;
             None for the generic adapter, which learns them when it builds.
     """
@@ -41,12 +40,33 @@ class Plan:
     config: TowerConfig
     encoder: EncoderConfig
     info: VisionEncoderInfo
-    generic: bool
-    select_layers: tuple[int, ...]
-    norm_layers: frozenset[int]
-    num_blocks: int
-    output_width: int
+    readout: Readout
     shapes: Shapes | None
+
+    @property
+    def generic(self) -> bool:
+        """Whether the generic adapter runs the encoder."""
+        return self.shapes is None
+
+    @property
+    def select_layers(self) -> tuple[int, ...]:
+        """Hidden states returned, as indices 0 to N, in output order."""
+        return self.config.resolved_layers
+
+    @property
+    def norm_layers(self) -> frozenset[int]:
+        """Those of them that go through the post-norm."""
+        return self.readout.norm_layers
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks that are built: the deepest hidden state that is read."""
+        return self.readout.num_blocks
+
+    @property
+    def output_width(self) -> int:
+        """Features per token of the output."""
+        return self.readout.width
 
     @property
     def dtype(self) -> str:
@@ -55,12 +75,10 @@ class Plan:
 
     @property
     def layout(self) -> str:
-        """Axes of the output; an encoder of packed or tiled images returns a tuple, one tensor per image."""
-        if self.info.packed:
-            return (
-                "(levels, tokens, width) per image" if self.separate_levels else "(tokens, width) per image"
-            )
-        return "(tokens, width) per image" if self.info.tiled else "(images, tokens, width)"
+        """Axes of the output; where images come out apart, of the one tensor that each has."""
+        if self.separate_levels:
+            return "(levels, tokens, width) per image"
+        return "(tokens, width) per image" if self.info.ragged else "(images, tokens, width)"
 
     @cached_property
     def num_parameters(self) -> int | None:
@@ -78,7 +96,7 @@ class Plan:
     @property
     def deepstack_layers(self) -> tuple[int, ...]:
         """Hidden states that are merged beside the last one, in ascending order."""
-        return tuple(sorted(block + 1 for block in getattr(self.encoder, "deepstack_layers", ())))
+        return tuple(sorted(block + 1 for block in self.encoder.deepstack_layers))
 
     @property
     def separate_levels(self) -> bool:
@@ -91,21 +109,7 @@ class Plan:
         Raises:
             InputError: As :meth:`VisionEncoderInfo.num_tokens`.
         """
-        tokens = self.info.num_tokens(width, height, frames)
-        if self.config.head:
-            return 1
-        info, merges = self.info, self.config.merges
-        if info.packed:
-            return tokens if merges else info.num_patches(width, height, frames)
-        patches_only = merges and not info.tiled
-        tiles = info.num_tiles(width, height)
-        return tiles * get_num_selected_vision_tokens(
-            (tokens if merges else info.sequence_length(width, height)) // tiles,
-            self.config.feature_select_strategy,
-            num_prefix_tokens=0 if patches_only else info.num_prefix_tokens,
-            num_suffix_tokens=0 if patches_only else info.num_suffix_tokens,
-            hidden_size=info.out_hidden_size if merges else info.hidden_size,
-        )
+        return self.readout.num_tokens(self.info.grid(width, height, frames))
 
     def flops(self, width: int, height: int) -> int | None:
         """Floating-point operations of one image's matrix products, a multiply-add counted as two.
@@ -124,8 +128,7 @@ class Plan:
         matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
         blocks = self.num_blocks * 2 * tokens * matrices + self.attention_flops((width, height))
         blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
-        head = family.head_flops(encoder, tokens) if self.config.head or self.config.merges else 0
-        return stem + blocks + head
+        return stem + blocks + self.readout.flops(tokens)
 
     def attention_flops(self, size: tuple[int, int]) -> int:
         """Those of :meth:`flops` that attention's two products take, which grow with tokens times tokens.
@@ -199,41 +202,49 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
     Raises:
         ConfigError: The config cannot be read or cannot work.
     """
-    config = load_config(source, overrides=overrides)
+    return plan_config(load_config(source, overrides=overrides))
+
+
+def plan_config(config: TowerConfig, *, resize: ResizeRule | None = None) -> Plan:
+    """Plan a validated config.
+
+    Args:
+        config: The config.
+        resize: How the checkpoint's image processor resizes images; None where nothing is known of it.
+
+    Raises:
+        ConfigError: The config cannot work.
+    """
     encoder = config.encoder
+    if config.deepstack == "none" or not config.merges:
+        encoder = encoder.without_deepstack()
     family = family_of(encoder)
-    layers = config.resolved_layers
-    norms = _norm_layers(config, family)
-    num_blocks = max(layers)
-    info = family.info(encoder)
-    if encoder.deepstack and (config.deepstack == "none" or not config.merges):
-        encoder = encoder.model_copy(update={"deepstack_visual_indexes": ()})
-    width = info.out_hidden_size if config.merges else info.hidden_size
-    levels = 1 + len(getattr(encoder, "deepstack_layers", ())) if config.deepstack == "concat" else 1
-    return Plan(
-        config=config,
-        encoder=encoder,
-        info=info,
-        generic=isinstance(encoder, GenericEncoderConfig),
-        select_layers=layers,
-        norm_layers=norms,
-        num_blocks=num_blocks,
-        output_width=width * len(layers) * levels,
-        shapes=family.shapes(encoder, num_blocks, post_norm=bool(norms), head=config.head or config.merges),
+    info = family.info(encoder, resize)
+    readout = _readout(config, encoder, info)
+    shapes = family.shapes(
+        encoder, readout.num_blocks, post_norm=bool(readout.norm_layers), head=readout.needs_head
     )
+    return Plan(config, encoder, info, readout, shapes)
 
 
-def _norm_layers(config: TowerConfig, family: EncoderFamily) -> frozenset[int]:
+def _readout(config: TowerConfig, encoder: EncoderConfig, info: VisionEncoderInfo) -> Readout:
+    family, norms = family_of(encoder), _norm_layers(config)
+    if config.head:
+        return PooledHead(family, encoder, info, norms)
+    strategy = config.feature_select_strategy
+    if config.select_layers is None:
+        return OwnOutput(family, encoder, info, norms, strategy=strategy, deepstack=config.deepstack)
+    return HiddenStates(family, encoder, info, norms, layers=config.resolved_layers, strategy=strategy)
+
+
+def _norm_layers(config: TowerConfig) -> frozenset[int]:
+    """The hidden states that go through the post-norm."""
     if not config.encoder.has_post_norm:
         return frozenset()
-    last = config.encoder.num_hidden_layers
-    layers = frozenset(config.resolved_layers)
+    last, layers = config.encoder.num_hidden_layers, frozenset(config.resolved_layers)
     if config.head:
         return frozenset({last})
     if config.post_norm == "auto":
-        return (
-            frozenset({last})
-            if config.select_layers is None and family.norms_last_hidden_state
-            else frozenset()
-        )
+        normed = config.select_layers is None and family_of(config.encoder).norms_last_hidden_state
+        return frozenset({last}) if normed else frozenset()
     return {"none": frozenset[int](), "last": layers & {last}, "each": layers}[config.post_norm]

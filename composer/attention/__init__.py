@@ -1,8 +1,7 @@
-"""Attention backends: the choice between them."""
+"""Attention backends: the choice between them, and their kernels. Knows no encoder family."""
 
 from __future__ import annotations
 
-from ..running.attention import plan_attention, register_attention
 from .backends import (
     AttentionBackend,
     AttentionChoice,
@@ -10,12 +9,12 @@ from .backends import (
     register_attention_backend,
     select_attn_backend,
 )
+from .registration import register_attention
 
 __all__ = [
     "AttentionBackend",
     "AttentionChoice",
     "get_vit_attn_backend",
-    "plan_attention",
     "register_attention",
     "register_attention_backend",
     "select_attn_backend",

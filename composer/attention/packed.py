@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..encoders.layout import Segments
 from ..errors import InputError
 from .backends import AttentionBackend, plugin_function
 from .packed_kernels import PackedKernel, packed_kernel
 from .packed_op import attend_in_groups
+from .segments import Segments
 
 # Without "flash", "sdpa" or "flex_attention" in them: transformers would take them for its own, look for a
 # kernel, or refuse a class that does not declare support.

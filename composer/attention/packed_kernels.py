@@ -17,7 +17,7 @@ from .backends import REQUIREMENTS, AttentionBackend
 from .packed_op import attend_in_groups
 
 if TYPE_CHECKING:
-    from ..encoders.layout import Segments
+    from .segments import Segments
 
 PackedKernel = Callable[..., Tensor]
 """``kernel(query, key, value, segments, *, scale, dropout)``, all (tokens, heads, head_size)."""

@@ -17,7 +17,7 @@ from torch.nn.functional import dropout as drop
 from torch.nn.functional import scaled_dot_product_attention
 
 if TYPE_CHECKING:
-    from ..encoders.layout import Segments
+    from .segments import Segments
 
 _MOST_WEIGHTS = 2**26
 """Attention weights held at once where they are held at all, unless one segment alone has more."""

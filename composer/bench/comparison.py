@@ -105,7 +105,7 @@ def _compiled(tower: ComposedVisionEncoder, settings: CompileConfig, inputs: Inp
     twin = copy.deepcopy(tower, dict(shared))
 
     def prepare() -> Run:
-        compile_tower(twin, settings)
+        compile_tower(twin.tower, settings)
         return lambda: twin(**inputs)
 
     return prepare

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from ..encoders import family_of
-from ..encoders.packed import PackedFamily
 from ..errors import InputError, MissingDependencyError
 from ..schemas import WeightsConfig
 from ..text import did_you_mean
@@ -21,6 +20,7 @@ from .timm_peer import run_timm
 
 if TYPE_CHECKING:
     from ..encoder import ComposedVisionEncoder
+    from ..encoders.base import Batch
     from .measure import Run
 
 Inputs = Mapping[str, Tensor]
@@ -56,48 +56,49 @@ class TransformersTower(nn.Module):
             raise InputError(f"{encoder.model_type}: transformers' class has no {unknown[0]} to compare with")
         self.model = model
         self.to(tower.device).eval()
-        self.tower = [tower]  # in a list, so that it is no submodule
+        self.encoder = [tower]  # in a list, so that it is no submodule
 
     def forward(self, **inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """The features in the form in which the tower returns them."""
-        (tower,) = self.tower
-        named = dict(inputs)
-        if isinstance(tower.family, PackedFamily):
-            named = tower.family.reference_inputs(inputs)
-        layers = tower.config.select_layers
+        (encoder,) = self.encoder
         # Only who picks layers asks for them.
-        states = {} if layers is None else {"output_hidden_states": True}
-        features = self._chosen(self.model(**named, **states))
-        return _apart(features, tower, inputs) if tower.info.ragged else features
+        states = {} if encoder.config.select_layers is None else {"output_hidden_states": True}
+        output = self.model(**encoder.family.reference_inputs(inputs), **states)
+        return self._chosen(output, encoder.tower.read(inputs))
 
-    def _chosen(self, output: Any) -> Tensor:
-        (tower,) = self.tower
-        if tower.uses_head:
-            pooled: Tensor = output.pooler_output.unsqueeze(1)
-            return pooled
-        if tower.config.select_layers is not None:
-            norm = self.model.get_submodule(tower.family.post_norm) if tower.norm_layers else nn.Identity()
+    def _chosen(self, output: Any, batch: Batch) -> Tensor | tuple[Tensor, ...]:
+        (encoder,) = self.encoder
+        config, plan, readout = encoder.config, encoder.plan, encoder.plan.readout
+        if config.head:
+            features = output.pooler_output.unsqueeze(1)
+        elif config.select_layers is None:
+            features = _rows(encoder.family.reference_output(output, batch), encoder, batch)
+            features = features if plan.info.ragged else readout.selection(features)
+        else:
+            norm = self.model.get_submodule(encoder.family.post_norm) if plan.norm_layers else nn.Identity()
             picked = [
-                norm(output.hidden_states[k]) if k in tower.norm_layers else output.hidden_states[k]
-                for k in tower.select_layers
+                norm(output.hidden_states[k]) if k in plan.norm_layers else output.hidden_states[k]
+                for k in plan.select_layers
             ]
-            return torch.cat([tower.select_tokens(state) for state in picked], dim=-1)
-        if tower.info.packed and tower.merge:
-            return torch.cat([output.pooler_output, *getattr(output, "deepstack_features", ())], dim=-1)
-        last: Tensor = output.last_hidden_state
-        return last if tower.info.packed or tower.merge else tower.select_tokens(last)
+            features = torch.cat([readout.selection(state) for state in picked], dim=-1)
+        return _apart(features, encoder, batch) if plan.info.ragged else features
 
 
-def _apart(features: Tensor, tower: ComposedVisionEncoder, inputs: Inputs) -> tuple[Tensor, ...]:
+def _rows(rows: Tensor, encoder: ComposedVisionEncoder, batch: Batch) -> Tensor:
+    """Rows of all images as a batch, where the encoder returns one."""
+    return rows if encoder.info.ragged else rows.view(len(batch), -1, rows.shape[-1])
+
+
+def _apart(features: Tensor, encoder: ComposedVisionEncoder, batch: Batch) -> tuple[Tensor, ...]:
     """One tensor per image, of features that stand in one sequence or in rows that are padded at the end."""
-    counts = tower.rows_per_image(tower.image_grids(inputs))
+    counts = encoder.tower.rows_per_image(batch.grids)
     if features.dim() == 3 and len(features) == len(counts) and len(counts) > 1:
         return tuple(row[:count] for row, count in zip(features, counts, strict=True))
     rows = features.reshape(-1, features.shape[-1])
     if len(rows) != sum(counts):
         raise InputError(
-            f"{tower.info.model_type}: transformers returns {tuple(features.shape)}, which is not comparable "
-            f"with the {sum(counts)} tokens of these images"
+            f"{encoder.info.model_type}: transformers returns {tuple(features.shape)}, which cannot be "
+            f"compared with the {sum(counts)} tokens of these images"
         )
     return torch.split(rows, counts)
 

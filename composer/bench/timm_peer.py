@@ -41,7 +41,7 @@ def run_timm(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
         InputError: An encoder, an activation or features that timm's class does not have.
     """
     module = _vision_transformer(tower)
-    blocks = [layer - 1 for layer in tower.select_layers]
+    blocks = [layer - 1 for layer in tower.plan.select_layers]
     prefix = _PREFIX_TOKENS[tower.info.model_type]
     pixels = inputs["pixel_values"].to(tower.device, tower.dtype)
 
@@ -58,8 +58,8 @@ def run_timm(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
         picked = []
         for block in blocks:
             state = torch.cat(found[block][::-1], dim=1) if prefix else found[block]
-            picked.append(module.norm(state) if block + 1 in tower.norm_layers else state)
-        return torch.cat([tower.select_tokens(state) for state in picked], dim=-1)
+            picked.append(module.norm(state) if block + 1 in tower.plan.norm_layers else state)
+        return torch.cat([tower.plan.readout.selection(state) for state in picked], dim=-1)
 
     return lambda: run
 
@@ -70,7 +70,7 @@ def _vision_transformer(tower: ComposedVisionEncoder) -> Any:
         raise InputError(f"timm is compared on {' and '.join(_PREFIX_TOKENS)}, not on {encoder.model_type}")
     if encoder.hidden_act not in _ACTIVATIONS:
         raise InputError(f"timm has no activation {encoder.hidden_act} to compare with")
-    if tower.uses_head or 0 in tower.select_layers:
+    if tower.config.head or 0 in tower.plan.select_layers:
         raise InputError("timm is compared on hidden states that blocks return, not on the stem or the head")
     prefix = _PREFIX_TOKENS[encoder.model_type]
     module = import_module("timm.models.vision_transformer").VisionTransformer(
@@ -85,7 +85,7 @@ def _vision_transformer(tower: ComposedVisionEncoder) -> Any:
         mlp_ratio=(encoder.intermediate_size + 0.5) / encoder.hidden_size,  # which timm rounds down
         class_token=bool(prefix),
         pre_norm=bool(prefix),
-        final_norm=bool(tower.norm_layers),
+        final_norm=bool(tower.plan.norm_layers),
         norm_layer=partial(nn.LayerNorm, eps=encoder.layer_norm_eps),
         act_layer=_ACTIVATIONS[encoder.hidden_act],
         device=tower.device,

@@ -48,9 +48,10 @@ def backends(
     """
     import torch
 
-    from ..attention import plan_attention, select_attn_backend
+    from ..attention import select_attn_backend
     from ..planning import plan
     from ..presets import load_config
+    from ..running.attention import plan_attention
 
     where = parse_device(device)
     if config is None:

@@ -38,7 +38,7 @@ def plan(
     side = planned.info.image_size
     facts = planned.to_dict(sizes or [(side, side)])
     if device is not None:
-        from ..attention import plan_attention
+        from ..running.attention import plan_attention
 
         where = parse_device(device)
         facts["attention"] = {"device": str(where), **describe(plan_attention(planned, where))}

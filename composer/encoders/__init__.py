@@ -16,14 +16,15 @@ from ..schemas import (
     encoder_config,
 )
 from .aimv2 import AIMv2
-from .base import EncoderFamily, Shapes, VisionEncoderInfo
+from .base import AnyFamily, EncoderFamily, Grid, Shapes, VisionEncoderInfo
 from .blip_2 import Blip2
 from .clip import CLIP
+from .dense import DenseFamily
 from .dinov2 import DINOv2
 from .dinov2_with_registers import DINOv2WithRegisters
 from .dinov3_vit import DINOv3
 from .gemma4 import Gemma4
-from .generic import Generic
+from .generic import GenericFamily
 from .glm4v import GLM4V
 from .got_ocr2 import GotOcr2
 from .idefics2 import Idefics2
@@ -45,38 +46,37 @@ from .siglip import SigLIP
 from .siglip2 import SigLIP2
 from .smolvlm import SmolVLM
 
-FAMILIES: dict[str, EncoderFamily] = {
-    family.model_type: family
-    for family in (
-        AIMv2(),
-        Blip2(),
-        CLIP(),
-        DINOv2(),
-        DINOv2WithRegisters(),
-        DINOv3(),
-        GLM4V(),
-        Gemma4(),
-        GotOcr2(),
-        Idefics2(),
-        Idefics3(),
-        InternVL(),
-        KimiK25(),
-        Llama4(),
-        MetaClip2(),
-        MiniMaxM3VL(),
-        MLCD(),
-        Mllama(),
-        Pixtral(),
-        Qwen25VL(),
-        Qwen2VL(),
-        Qwen35(),
-        Qwen3VL(),
-        Radio(),
-        SigLIP2(),
-        SigLIP(),
-        SmolVLM(),
-    )
-}
+_ALL: tuple[AnyFamily, ...] = (
+    AIMv2(),
+    Blip2(),
+    CLIP(),
+    DINOv2(),
+    DINOv2WithRegisters(),
+    DINOv3(),
+    GLM4V(),
+    Gemma4(),
+    GotOcr2(),
+    Idefics2(),
+    Idefics3(),
+    InternVL(),
+    KimiK25(),
+    Llama4(),
+    MetaClip2(),
+    MiniMaxM3VL(),
+    MLCD(),
+    Mllama(),
+    Pixtral(),
+    Qwen25VL(),
+    Qwen2VL(),
+    Qwen35(),
+    Qwen3VL(),
+    Radio(),
+    SigLIP2(),
+    SigLIP(),
+    SmolVLM(),
+)
+
+FAMILIES: dict[str, AnyFamily] = {family.model_type: family for family in _ALL}
 """model_type -> family."""
 
 OTHER_NAMES = {
@@ -94,10 +94,10 @@ OTHER_NAMES = {
 }
 """model_type that some config.json has for a tower -> that of the family, whose modules are the same."""
 
-_GENERIC = Generic()
+_GENERIC = GenericFamily()
 
 
-def family_of(encoder: EncoderConfig) -> EncoderFamily:
+def family_of(encoder: EncoderConfig) -> AnyFamily:
     """The adapter that builds and runs ``encoder``.
 
     Raises:
@@ -108,7 +108,7 @@ def family_of(encoder: EncoderConfig) -> EncoderFamily:
     return FAMILIES.get(encoder.model_type) or family_of_plugin(encoder.model_type)
 
 
-def register_encoder(config_class: type[EncoderConfig], family: type[EncoderFamily]) -> None:
+def register_encoder(config_class: type[EncoderConfig], family: type[AnyFamily]) -> None:
     """Make ``encoder.model_type`` take a family of your own, in YAML too.
 
     Args:
@@ -126,7 +126,7 @@ def register_encoder(config_class: type[EncoderConfig], family: type[EncoderFami
     ENCODER_PLUGINS.register(model_type, (config_class, family))
 
 
-def family_of_plugin(model_type: str) -> EncoderFamily:
+def family_of_plugin(model_type: str) -> AnyFamily:
     """The family that a plugin registered for ``model_type``.
 
     Raises:
@@ -138,7 +138,7 @@ def family_of_plugin(model_type: str) -> EncoderFamily:
         raise InputError(f"no encoder family is registered for model_type {model_type!r}")
     if reason := _not_a_family(plugin[1], model_type):
         raise PluginError(f"encoder {model_type!r} of {ENCODER_PLUGINS.origin(model_type)}: {reason}")
-    family: EncoderFamily = plugin[1]()
+    family: AnyFamily = plugin[1]()
     return family
 
 
@@ -224,7 +224,10 @@ def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEnco
 __all__ = [
     "FAMILIES",
     "OTHER_NAMES",
+    "AnyFamily",
+    "DenseFamily",
     "EncoderFamily",
+    "Grid",
     "Shapes",
     "VisionEncoderInfo",
     "VisionLanguageConfig",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..schemas.encoders.aimv2 import Aimv2VisionEncoderConfig
-from .base import EncoderFamily, Shapes, conv_patches, linear, num_positions
+from .base import BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, linear, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class AIMv2(EncoderFamily):
+class AIMv2(DenseFamily[Aimv2VisionEncoderConfig]):
     """aimv2_vision_model."""
 
     model_type = "aimv2_vision_model"
@@ -21,7 +23,7 @@ class AIMv2(EncoderFamily):
     head = "head"
     head_field = "use_head"
 
-    def any_size(self, encoder: Any) -> bool:
+    def any_size(self, encoder: Aimv2VisionEncoderConfig) -> bool:
         return bool(encoder.is_native)
 
     def stem_shapes(self, encoder: Aimv2VisionEncoderConfig) -> Shapes:
@@ -57,5 +59,5 @@ class AIMv2(EncoderFamily):
         width = encoder.hidden_size
         return 2 * (num_tokens * (2 * width * width + 2 * width) + width * width)
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {}

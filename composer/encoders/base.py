@@ -6,163 +6,57 @@ Importing a family loads no torch. The methods that build or run something impor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from math import prod
+from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from ..errors import BackendError, InputError
+from ..errors import BackendError
 from ..images.resize import ResizeRule
-from ..schemas import EncoderConfig, RopeType
+from ..schemas import EncoderConfig
+from .batch import Batch
+from .facts import Grid, VisionEncoderInfo
+from .reading import Reading
+from .reference import B, L, ReferenceFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
+    from ..images.preprocess import ImagePreprocessor
+
+FromTransformers: TypeAlias = Any
+"""A module, a class, a config or an output of transformers, whose attributes have no types."""
+
+BlockInputs: TypeAlias = dict[str, Any]
+"""Keyword arguments of a block of transformers."""
+
+RunBlock: TypeAlias = "Callable[..., Tensor]"
+"""Runs one block: called with the block, the hidden states, and the block's keyword arguments."""
+
+Reads: TypeAlias = "Mapping[int, Callable[[Tensor], Tensor]]"
+"""Hidden state -> what is made of it as soon as it is there."""
+
+Norm: TypeAlias = "Callable[[Tensor], Tensor]"
+"""A post-norm, or what stands in its place."""
+
+C = TypeVar("C", bound=EncoderConfig)
+
 IMAGENET_MEAN_STD = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
-"""How pictures are normalised by ImageNet's statistics, as arguments of an image processor."""
-
-Shapes = dict[str, tuple[int, ...]]
-"""Tensor names of a checkpoint -> shapes."""
+"""How images are normalised by ImageNet's statistics, as arguments of an image processor."""
 
 
-def not_given(family: EncoderFamily, method: str) -> NotImplementedError:
-    """For a method that only some families need, called of one that needs it and has none."""
-    return NotImplementedError(f"{type(family).__name__} must give {method}")
+class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
+    """The adapter of one model_type: a subclass per family, without state, one instance in the registry.
 
-
-@dataclass(frozen=True)
-class VisionEncoderInfo:
-    """Facts about an encoder that hold without its weights. Sizes are in pixels, widths in features.
-
-    Attributes:
-        model_type: transformers' name of the family.
-        hidden_size: Width of a token.
-        num_hidden_layers: Blocks of the full encoder.
-        num_attention_heads: Attention heads of a block.
-        head_size: Width of one head.
-        num_channels: Colour channels of the input.
-        image_size: Side of the square image the encoder was trained on.
-        patch_size: Side of a square patch.
-        num_prefix_tokens: Non-patch tokens in front of the patches.
-        has_class_token: Whether the first prefix token, or else the last suffix token, is a class token.
-        has_post_norm: Whether a norm stands behind the last block.
-        has_head: Whether the checkpoint carries a pooling head.
-        rope_type: How packed inputs are read; ``none`` for a dense encoder.
-        any_size: Whether images of other sizes than ``image_size`` are encoded at their own size.
-        packed: Whether images of different sizes share one sequence instead of a batch.
-        merge_size: Patches along one side of the square that the merger makes one token of; 1: no merger.
-        temporal_patch_size: Frames in a patch.
-        out_hidden_size: Width of a merged token; 0 without a merger.
-        pools_frames: Whether the merger makes one frame of all of a clip's.
-        attends_across_frames: Whether the frames of a clip attend to each other.
-        grid_multiple: What rows and columns of a packed image's patches must be multiples of.
-        resize: How the image processor sizes a picture that is packed; None for a dense encoder.
-        num_suffix_tokens: Non-patch tokens behind the patches.
-        tiled: Whether a picture is cut into tiles of ``image_size``, each with prefix tokens of its own,
-            which the encoder's own output keeps.
+    A subclass is of :class:`~vision_composer.encoders.dense.DenseFamily` (images of one size, as a batch), of
+    :class:`~vision_composer.encoders.packed.PackedFamily` (images of any size, in one sequence), or of this
+    class itself. The type parameters are the family's config block, its batch, and its layout: what
+    :meth:`layout` makes of a batch for all blocks.
     """
-
-    model_type: str
-    hidden_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    head_size: int
-    num_channels: int
-    image_size: int
-    patch_size: int
-    num_prefix_tokens: int
-    has_class_token: bool
-    has_post_norm: bool
-    has_head: bool
-    rope_type: RopeType
-    any_size: bool
-    packed: bool = False
-    merge_size: int = 1
-    temporal_patch_size: int = 1
-    out_hidden_size: int = 0
-    pools_frames: bool = False
-    attends_across_frames: bool = False
-    grid_multiple: int = 1
-    resize: ResizeRule | None = None
-    num_suffix_tokens: int = 0
-    tiled: bool = False
-
-    @property
-    def ragged(self) -> bool:
-        """Whether images come out apart, a tensor each, since they need not have as many tokens."""
-        return self.packed or self.tiled
-
-    @property
-    def patch_grid_length(self) -> int:
-        """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
-        return self.image_size // self.patch_size
-
-    def grid(self, width: int, height: int, frames: int = 1) -> tuple[int, int, int]:
-        """Frames (or tiles), rows and columns of an image's patches, by the rule of :meth:`num_tokens`."""
-        if width < 1 or height < 1:
-            raise InputError(f"an image of {width}x{height} pixels is empty")
-        if frames < 1:
-            raise InputError(f"a clip of {frames} frames is empty")
-        if self.resize is not None:
-            width, height = self.resize(width, height)
-            if self.tiled:
-                tiles = (height // self.image_size) * (width // self.image_size)
-                return tiles, self.patch_grid_length, self.patch_grid_length
-            depth = -(-frames // self.temporal_patch_size)
-            return depth, height // self.patch_size, width // self.patch_size
-        if not self.any_size:
-            return 1, self.patch_grid_length, self.patch_grid_length
-        columns, rows = width // self.patch_size, height // self.patch_size
-        if not columns or not rows:
-            raise InputError(
-                f"an image of {width}x{height} pixels is smaller than one patch of "
-                f"{self.patch_size}x{self.patch_size}"
-            )
-        return 1, rows, columns
-
-    def num_patches(self, width: int, height: int, frames: int = 1) -> int:
-        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
-        return prod(self.grid(width, height, frames))
-
-    def num_tiles(self, width: int, height: int) -> int:
-        """Tiles that a picture is cut into; 1 for an encoder that cuts none."""
-        return self.grid(width, height)[0] if self.tiled else 1
-
-    def num_merged_tokens(self, grid: tuple[int, int, int]) -> int:
-        """Tokens that the merger makes of patches in (frames, rows, columns)."""
-        frames, rows, columns = grid
-        return (1 if self.pools_frames else frames) * rows * columns // self.merge_size**2
-
-    def sequence_length(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens of one image in the blocks: its patches, prefix and suffix tokens."""
-        other = self.num_prefix_tokens + self.num_suffix_tokens
-        return self.num_tiles(width, height) * other + self.num_patches(width, height, frames)
-
-    def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens that the encoder makes of one image: all of them, or as many as its merger leaves.
-
-        A packed encoder takes the picture's own size and resizes by :attr:`resize`. A dense encoder of any
-        size floors ``width`` and ``height``, those of its ``pixel_values``, to whole patches. The others
-        get every picture resized to ``image_size``, so their count does not vary, or cut into tiles of that
-        size, of which the padding tiles do not count.
-
-        Args:
-            width: Image width in pixels, at least 1.
-            height: Image height in pixels, at least 1.
-            frames: Frames of a clip, at least 1; only packed encoders with a temporal patch tell them apart.
-
-        Raises:
-            InputError: An empty image, or one smaller than a patch where the size matters.
-        """
-        if self.packed or (self.out_hidden_size and not self.tiled):
-            return self.num_merged_tokens(self.grid(width, height, frames))
-        return self.sequence_length(width, height, frames)
-
-
-class EncoderFamily:
-    """The adapter of one model_type: a subclass per family, without state, one instance in the registry."""
 
     model_type: ClassVar[str]
     module: ClassVar[str] = "transformers"
@@ -175,6 +69,8 @@ class EncoderFamily:
     """Class of its config."""
     blocks: ClassVar[str] = "encoder.layers"
     """Path of the ModuleList of blocks."""
+    runs_own_forward: ClassVar[bool] = False
+    """Whether :meth:`run` calls transformers' forward, which calls the blocks itself."""
     post_norm: ClassVar[str] = "post_layernorm"
     """Path of the norm behind the last block; empty for a family without."""
     norms_last_hidden_state: ClassVar[bool] = True
@@ -197,62 +93,48 @@ class EncoderFamily:
     vlm: ClassVar[str] = ""
     """model_type of the vision-language model in whose checkpoints the tower's tensors have other names,
     which only that model's conversion mapping in transformers knows."""
+    read_by: ClassVar[Mapping[str, Reading]] = MappingProxyType({})
+    """model_type of a model that has this tower if its vision_config names none -> how it reads it."""
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def any_size(self, encoder: EncoderConfig) -> bool:
-        """Whether images of other sizes than ``image_size`` are encoded at their own size."""
-        return False
+    @abstractmethod
+    def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+        """The encoder's facts.
 
-    def info(self, encoder: EncoderConfig) -> VisionEncoderInfo:
-        """The encoder's facts."""
-        return VisionEncoderInfo(
-            model_type=encoder.model_type,
-            hidden_size=encoder.hidden_size,
-            num_hidden_layers=encoder.num_hidden_layers,
-            num_attention_heads=encoder.num_attention_heads,
-            head_size=encoder.head_size,
-            num_channels=encoder.num_channels,
-            image_size=encoder.image_size,
-            patch_size=encoder.patch_size,
-            num_prefix_tokens=encoder.num_prefix_tokens,
-            has_class_token=encoder.has_class_token,
-            has_post_norm=encoder.has_post_norm,
-            has_head=encoder.has_head,
-            rope_type=encoder.rope_type,
-            any_size=self.any_size(encoder),
-            num_suffix_tokens=encoder.num_suffix_tokens,
-        )
+        Args:
+            encoder: The config block.
+            resize: How images are resized, for a family that takes them at their own size; default: as the
+                family's image processor does if nothing else is said.
+        """
 
-    def stem_shapes(self, encoder: Any) -> Shapes:
+    @abstractmethod
+    def stem_shapes(self, encoder: C) -> Shapes:
         """Tensors of everything before the first block, under the names of a checkpoint of the tower."""
-        raise not_given(self, "stem_shapes")
 
-    def block_shapes(self, encoder: Any) -> Shapes:
+    @abstractmethod
+    def block_shapes(self, encoder: C) -> Shapes:
         """Tensors of one block, named from the block on."""
-        raise not_given(self, "block_shapes")
 
-    def norm_shapes(self, encoder: Any) -> Shapes:
+    def norm_shapes(self, encoder: C) -> Shapes:
         """Tensors of the post-norm, named from it on."""
         return layer_norm("", encoder.hidden_size)
 
-    def head_shapes(self, encoder: Any) -> Shapes:
-        """Tensors of the head, named from it on."""
-        raise not_given(self, "head_shapes")
+    def head_shapes(self, encoder: C) -> Shapes:
+        """Tensors of the head, named from it on; for a family with a :attr:`head`."""
+        return {}
 
-    def head_flops(self, encoder: Any, num_tokens: int) -> int:
+    def head_flops(self, encoder: C, num_tokens: int) -> int:
         """Floating-point operations of the head's matrix products for one image."""
-        raise not_given(self, "head_flops")
+        return 0
 
     def attention_pairs(
-        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+        self, encoder: C, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
     ) -> int:
         """Pairs of tokens that attend to each other, summed over the blocks, in an image (width, height)."""
         return num_blocks * info.sequence_length(*size) ** 2
 
-    def extra_flops(
-        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
-    ) -> int:
+    def extra_flops(self, encoder: C, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]) -> int:
         """Floating-point operations of the blocks beside those of their linear layers and of attention."""
         return 0
 
@@ -264,9 +146,7 @@ class EncoderFamily:
         """Name of block ``index`` in a checkpoint of the tower."""
         return f"{self.blocks}.{index}"
 
-    def shapes(
-        self, encoder: EncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes | None:
+    def shapes(self, encoder: C, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
         """Every tensor that a tower cut to ``num_blocks`` reads; None when the family cannot know."""
         shapes = self.stem_shapes(encoder)
         block = self.block_shapes(encoder)
@@ -280,7 +160,7 @@ class EncoderFamily:
 
     # --- building -------------------------------------------------------------------------------------
 
-    def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
+    def transformers_config(self, encoder: C, num_blocks: int, *, head: bool) -> FromTransformers:
         """transformers' config of the tower, cut to ``num_blocks`` and without a head that is not used."""
         # As JSON, because transformers takes some lists only as lists.
         fields = encoder.model_dump(mode="json", exclude={"model_type"}) | {"num_hidden_layers": num_blocks}
@@ -288,11 +168,11 @@ class EncoderFamily:
             fields[self.head_field] = head
         return self._from_transformers(self.config_class)(**fields)
 
-    def transformers_class(self, config: Any) -> Any:
+    def transformers_class(self, config: FromTransformers) -> FromTransformers:
         """transformers' class of the tower."""
         return self._from_transformers(self.model_class)
 
-    def _from_transformers(self, name: str) -> Any:
+    def _from_transformers(self, name: str) -> FromTransformers:
         """A class of :attr:`module`.
 
         Raises:
@@ -316,83 +196,198 @@ class EncoderFamily:
         """Parameters of transformers' module that no forward of a tower of ``num_blocks`` touches."""
         return ()
 
-    def image_processor_class(self) -> Any:
+    def compared_fields(self, encoder: C, config: FromTransformers) -> set[str]:
+        """Fields of a checkpoint's own config that must say what ``encoder`` says.
+
+        Args:
+            encoder: The config block.
+            config: transformers' config of it.
+        """
+        return set(type(encoder).model_fields)
+
+    def image_processor_class(self) -> FromTransformers:
         """Class of the image processor, on Pillow."""
         return getattr(import_module("transformers"), self.image_processor)
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: C) -> dict[str, Any]:
         """Arguments of the image processor for a checkpoint that brings no processor config of its own."""
         square = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
 
-    def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: C) -> dict[str, Any]:
         """Arguments of the image processor that follow from the encoder, whatever a checkpoint says."""
         return {}
 
+    @abstractmethod
+    def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
+        """What turns images into the inputs of the tower.
+
+        Args:
+            encoder: The config block.
+            folder: The checkpoint's, whose processor config counts; None when there is none.
+
+        Raises:
+            WeightsError: The folder's processor config is broken, or its values do not work.
+            MissingDependencyError: The installed transformers has the processor for another library only.
+        """
+
     # --- running --------------------------------------------------------------------------------------
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
-        """Everything before the first block.
+    @abstractmethod
+    def read(self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> B:
+        """The batch that the tower was called with.
 
         Args:
             model: transformers' module.
-            pixel_values: (images, channels, height, width), in the dtype of the parameters.
+            info: The encoder's facts.
+            inputs: What the image processor of the family returns, by the same names.
 
-        Returns:
-            Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and the keyword
-            arguments of every block.
+        Raises:
+            InputError: Inputs that are missing, unknown, of another shape or dtype, or do not fit together.
         """
-        raise not_given(self, "stem")
 
-    def as_tokens(self, hidden_states: Tensor) -> Tensor:
-        """A hidden state as (images, tokens, hidden_size), for blocks that keep it in another shape."""
-        return hidden_states
+    @abstractmethod
+    def blank(self, info: VisionEncoderInfo, device: torch.device) -> B:
+        """A batch of the smallest image there can be: what a process runs that has no image of its own."""
 
-    def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
-        """The tower's own output for the last hidden state, (images, merged tokens, width).
-
-        Called for a family with ``out_hidden_size``, with what the post-norm made of that state.
-        """
-        raise not_given(self, "merge")
-
-    def take(
-        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
-    ) -> dict[str, Any]:
-        """Some images of a batch, as a batch of their own.
+    def layout(self, model: FromTransformers, batch: B, device: torch.device, dtype: torch.dtype) -> L:
+        """What all blocks need to know about the batch; kept for batches of one ``layout_key``.
 
         Args:
-            info: The encoder's facts.
-            inputs: What the module was called with.
-            images: Their indices, ascending; at least one.
+            model: transformers' module.
+            batch: On the tower's device, or still on the CPU: only its grids are looked at by families that
+                keep their layouts.
+            device: The tower's.
+            dtype: The tower's.
         """
-        return {name: value if value is None else value[list(images)] for name, value in inputs.items()}
+        return None  # type: ignore[return-value]  # a family whose blocks need nothing has L = None
+
+    @abstractmethod
+    def embed(self, model: FromTransformers, batch: B, layout: L) -> tuple[Tensor, BlockInputs]:
+        """Everything before the first block.
+
+        Returns:
+            Hidden state 0 as the blocks take it, and keyword arguments that are the same for all blocks.
+        """
+
+    def block_inputs(self, block: int, layout: L) -> BlockInputs:
+        """Further keyword arguments of a block, counted from 0."""
+        return {}
+
+    def run(
+        self, model: FromTransformers, batch: B, layout: L, reads: Reads, run_block: RunBlock
+    ) -> dict[int, Tensor]:
+        """Run the blocks: the only loop over them.
+
+        Args:
+            model: transformers' module.
+            batch: The images, on the tower's device.
+            layout: Their layout.
+            reads: The hidden states that are wanted, and what is made of each as soon as it is there, so that
+                no state is kept longer than it is needed.
+            run_block: Runs one block.
+
+        Returns:
+            What ``reads`` made, by hidden state.
+        """
+        hidden_states, inputs = self.embed(model, batch, layout)
+        found = {0: reads[0](hidden_states)} if 0 in reads else {}
+        for k, block in enumerate(self.block_list(model), start=1):
+            hidden_states = run_block(block, hidden_states, **inputs, **self.block_inputs(k - 1, layout))
+            if k in reads:
+                found[k] = reads[k](hidden_states)
+        return found
+
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: L) -> Tensor:
+        """A hidden state as (..., tokens, hidden_size), images and their tokens in the order of the input."""
+        return hidden_states
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
         """The blocks, in order."""
         blocks: nn.ModuleList = model.get_submodule(self.blocks)  # type: ignore[assignment]  # a family names one
         return blocks
 
+    def join(self, images: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
+        """Features of single images, in the form of those of a batch, each in memory of its own."""
+        import torch
 
-# --- shapes of the layers that every family is made of ------------------------------------------------
+        return tuple(image.clone(memory_format=torch.contiguous_format) for image in images)
+
+    # --- the tower's own output -----------------------------------------------------------------------
+
+    def own_states(self, encoder: C) -> tuple[int, ...]:
+        """Hidden states that the tower's own output is made of: the last one, and inner ones that join it."""
+        return (encoder.num_hidden_layers,)
+
+    def own_state(self, model: FromTransformers, layer: int, hidden_states: Tensor, layout: L) -> Tensor:
+        """What the own output needs of inner hidden state ``layer``, made as soon as the state is there."""
+        return hidden_states
+
+    def own_output(
+        self, model: FromTransformers, states: Mapping[int, Tensor], norm: Norm, batch: B, layout: L
+    ) -> list[Tensor]:
+        """The tower's own output, as parts of one form that belong together.
+
+        Args:
+            model: transformers' module.
+            states: What :meth:`own_state` made of the inner ones of :meth:`own_states`, and the last hidden
+                state as it is.
+            norm: The post-norm, where the output has it; else it changes nothing.
+            batch: The images.
+            layout: Their layout.
+
+        Returns:
+            The merger's output, or the last hidden state, as :meth:`tokens` has it; further parts follow for
+            what the encoder adds from inner hidden states.
+        """
+        return [self.merged(model, norm(states[max(states)]), layout)]
+
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: L) -> Tensor:
+        """What the merger makes of the last hidden state, images in input order; without one, its tokens."""
+        return self.tokens(model, hidden_states, layout)
+
+    def own_prefix_and_suffix(self, info: VisionEncoderInfo) -> tuple[int, int]:
+        """Non-patch tokens in front of and behind the patches of the own output: a merger leaves none."""
+        return (0, 0) if info.merges else (info.num_prefix_tokens, info.num_suffix_tokens)
+
+    def pooled(self, model: FromTransformers, hidden_states: Tensor, layout: L) -> Tensor:
+        """The pooling head's one token of every image, as :meth:`tokens` has them.
+
+        Args:
+            model: transformers' module.
+            hidden_states: The last hidden state, post-normed.
+            layout: That of the batch.
+        """
+        pooled: Tensor = model.get_submodule(self.head)(hidden_states)
+        return pooled.unsqueeze(1)
+
+    def prove(self, model: FromTransformers, info: VisionEncoderInfo) -> None:
+        """Find out by running whether the model fits its adapter, where nothing else can tell.
+
+        Raises:
+            BackendError: It does not fit.
+        """
 
 
-def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
-    """A torch.nn.Linear."""
-    return {f"{name}.weight": (outputs, inputs)} | ({f"{name}.bias": (outputs,)} if bias else {})
+AnyFamily: TypeAlias = EncoderFamily[Any, Any, Any]
+"""A family of whatever config block, batch and layout."""
 
-
-def layer_norm(name: str, width: int) -> Shapes:
-    """A torch.nn.LayerNorm; an empty ``name`` leaves the bare parameter names."""
-    prefix = f"{name}." if name else ""
-    return {f"{prefix}weight": (width,), f"{prefix}bias": (width,)}
-
-
-def conv_patches(name: str, encoder: EncoderConfig, *, bias: bool = True) -> Shapes:
-    """The Conv2d that cuts an image into patches."""
-    weight = (encoder.hidden_size, encoder.num_channels, encoder.patch_size, encoder.patch_size)
-    return {f"{name}.weight": weight} | ({f"{name}.bias": (encoder.hidden_size,)} if bias else {})
-
-
-def num_positions(encoder: EncoderConfig) -> int:
-    """Patches of an image of the encoder's own size: rows of its position table, prefix tokens aside."""
-    return (encoder.image_size // encoder.patch_size) ** 2
+__all__ = [
+    "IMAGENET_MEAN_STD",
+    "AnyFamily",
+    "Batch",
+    "BlockInputs",
+    "EncoderFamily",
+    "FromTransformers",
+    "Grid",
+    "Norm",
+    "Reading",
+    "Reads",
+    "RunBlock",
+    "Shapes",
+    "VisionEncoderInfo",
+    "conv_patches",
+    "layer_norm",
+    "linear",
+    "num_positions",
+]

@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..schemas import EncoderConfig
 from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig
-from .base import EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+from .base import BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Blip2(EncoderFamily):
+class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
     """blip_2_vision_model."""
 
     model_type = "blip_2_vision_model"
@@ -41,8 +42,8 @@ class Blip2(EncoderFamily):
             **layer_norm("layer_norm2", width),
         }
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Blip2VisionEncoderConfig) -> dict[str, Any]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {}

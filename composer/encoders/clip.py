@@ -4,16 +4,18 @@ only ever touches the pooled class token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..schemas.encoders.clip import CLIPVisionEncoderConfig
-from .base import EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+from .base import BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class CLIP(EncoderFamily):
+class CLIP(DenseFamily[CLIPVisionEncoderConfig]):
     """clip_vision_model."""
 
     model_type = "clip_vision_model"
@@ -33,7 +35,7 @@ class CLIP(EncoderFamily):
     def block_shapes(self, encoder: CLIPVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.pre_layrnorm(model.embeddings(pixel_values)), {"attention_mask": None}
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..schemas import EncoderConfig
 from ..schemas.encoders.dinov2 import Dinov2Fields
-from .base import IMAGENET_MEAN_STD, EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class DINOv2(EncoderFamily):
+class DINOv2(DenseFamily[Dinov2Fields]):
     """dinov2."""
 
     model_type = "dinov2"
@@ -22,7 +23,7 @@ class DINOv2(EncoderFamily):
     post_norm = "layernorm"
     image_processor = "BitImageProcessorPil"
 
-    def any_size(self, encoder: EncoderConfig) -> bool:
+    def any_size(self, encoder: Dinov2Fields) -> bool:
         return True
 
     def stem_shapes(self, encoder: Dinov2Fields) -> Shapes:
@@ -56,11 +57,11 @@ class DINOv2(EncoderFamily):
             "layer_scale2.lambda1": (width,),
         }
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Dinov2Fields) -> dict[str, Any]:
         return super().image_processor_defaults(encoder) | IMAGENET_MEAN_STD
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("embeddings.mask_token",)
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {}

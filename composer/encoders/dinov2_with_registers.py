@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..schemas.encoders.dinov2_with_registers import Dinov2WithRegistersEncoderConfig
-from .base import Shapes
 from .dinov2 import DINOv2
+from .shapes import Shapes
 
 
 class DINOv2WithRegisters(DINOv2):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..schemas import EncoderConfig
 from ..schemas.encoders.dinov3_vit import DINOv3ViTEncoderConfig
-from .base import IMAGENET_MEAN_STD, EncoderFamily, Shapes, conv_patches, layer_norm, linear
+from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class DINOv3(EncoderFamily):
+class DINOv3(DenseFamily[DINOv3ViTEncoderConfig]):
     """dinov3_vit."""
 
     model_type = "dinov3_vit"
@@ -24,7 +25,7 @@ class DINOv3(EncoderFamily):
     # which moves a pixel by at most one grey level.
     image_processor = "ViTImageProcessorPil"
 
-    def any_size(self, encoder: EncoderConfig) -> bool:
+    def any_size(self, encoder: DINOv3ViTEncoderConfig) -> bool:
         return True
 
     def block_name(self, index: int) -> str:
@@ -63,12 +64,12 @@ class DINOv3(EncoderFamily):
             "layer_scale2.lambda1": (width,),
         }
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: DINOv3ViTEncoderConfig) -> dict[str, Any]:
         size = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": size, "resample": 2, **IMAGENET_MEAN_STD}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("embeddings.mask_token",)
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {"position_embeddings": model.rope_embeddings(pixel_values)}

@@ -9,20 +9,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import InputError
 from ..images.resize import ResizeRule, TokenBudget
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
-from .base import Shapes, VisionEncoderInfo, linear
-from .packed import PackedFamily, check_integers, check_pixels, refuse_unknown
+from .base import BlockInputs, FromTransformers
+from .facts import Grid, VisionEncoderInfo
+from .inputs import check_integers, check_pixels, refuse_unknown
+from .packed import PackedBatch, PackedFamily
+from .shapes import Shapes, linear
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
 
 _MAX_SOFT_TOKENS = 280
 """The image processor's own default."""
 
 
-class Gemma4(PackedFamily):
+class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
     """gemma4_vision. Patches of an image stand in raster order, and so do pooled tokens."""
 
     model_type = "gemma4_vision"
@@ -34,9 +37,9 @@ class Gemma4(PackedFamily):
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info_with(self, encoder: Gemma4VisionEncoderConfig, resize: ResizeRule) -> VisionEncoderInfo:
+    def info(self, encoder: Gemma4VisionEncoderConfig, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         return replace(
-            super().info_with(encoder, resize),
+            super().info(encoder, resize),
             merge_size=encoder.pooling_kernel_size,
             grid_multiple=encoder.pooling_kernel_size,
             out_hidden_size=encoder.hidden_size,
@@ -71,7 +74,9 @@ class Gemma4(PackedFamily):
                 shapes |= {f"{name}.{bound}": () for bound in bounds}
         return shapes
 
-    def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes:
+    def shapes(
+        self, encoder: Gemma4VisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+    ) -> Shapes:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=False) or {}
         if head and encoder.standardize:
             shapes |= dict.fromkeys(self.head_modules(), (encoder.hidden_size,))
@@ -80,14 +85,13 @@ class Gemma4(PackedFamily):
     def head_modules(self) -> tuple[str, ...]:
         return ("std_bias", "std_scale")
 
-    def head_flops(self, encoder: Gemma4VisionEncoderConfig, num_tokens: int) -> int:
-        return 0  # a mean, and no matrix product
-
-    def resize_rule(self, encoder: Gemma4VisionEncoderConfig, processor: Any = None) -> TokenBudget:
+    def resize_rule(
+        self, encoder: Gemma4VisionEncoderConfig, processor: FromTransformers = None
+    ) -> TokenBudget:
         tokens = _MAX_SOFT_TOKENS if processor is None else processor.max_soft_tokens
         return TokenBudget(encoder.patch_size * encoder.pooling_kernel_size, tokens)
 
-    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, Any]:
         return {"max_soft_tokens": _MAX_SOFT_TOKENS}
 
     def image_processor_settings(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, Any]:
@@ -99,7 +103,9 @@ class Gemma4(PackedFamily):
 
     # --- running --------------------------------------------------------------------------------------
 
-    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+    ) -> PackedBatch:
         """``pixel_values`` (images, patches, height x width x 3 of a patch), from 0 to 1 and padded at the
         end, and ``image_position_ids`` (images, patches, 2), columns and rows, -1 for padding; or
         ``pixel_position_ids``, as transformers' tower calls them. ``num_soft_tokens_per_image`` (images,)
@@ -128,19 +134,22 @@ class Gemma4(PackedFamily):
                 )
         filled = (ids[..., 0] >= 0).to(pixels.device)
         # Before a cast to the parameters' dtype, as in transformers: small values of bfloat16 are finer.
-        return 2 * (pixels[filled] - 0.5), grids
+        return PackedBatch(2 * (pixels[filled] - 0.5), grids)
 
-    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
             "pixel_values": inputs["pixel_values"],
             "pixel_position_ids": inputs["image_position_ids"],
         }
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         import torch
 
         from .layout import Layout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 
+        grids = batch.grids
         config = model.config
         for i, (_, rows, columns) in enumerate(grids):
             if max(rows, columns) > config.position_embedding_size:
@@ -162,7 +171,7 @@ class Gemma4(PackedFamily):
             positions=(ids.to(device)[None], squares.to(device)),
         )
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
         from torch.nn.functional import embedding
 
         embedder = model.patch_embedder
@@ -173,17 +182,17 @@ class Gemma4(PackedFamily):
         )
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         return {
             "attention_mask": layout.frames,
             "position_embeddings": layout.rope,
             "position_ids": layout.positions[0],
         }
 
-    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         return hidden_states.squeeze(0)
 
-    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         squares = hidden_states.squeeze(0)[layout.positions[1]]
         pooled = squares.float().mean(dim=1).to(hidden_states.dtype)
         scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # can leave the range of float16

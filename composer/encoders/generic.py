@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from ..errors import BackendError
-from ..schemas import EncoderConfig, GenericEncoderConfig
-from .base import EncoderFamily, Shapes, VisionEncoderInfo
+from ..schemas import GenericEncoderConfig
+from .base import BlockInputs, FromTransformers, Norm, Reads, RunBlock, Shapes, VisionEncoderInfo
+from .dense import DenseBatch, DenseFamily
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Generic(EncoderFamily):
+class GenericFamily(DenseFamily[GenericEncoderConfig]):
     """Every model_type without a family file. Depth is cut through the config; nothing else is taken out."""
 
     model_type = "generic"
+    post_norm = ""
     norms_last_hidden_state = False
+    runs_own_forward = True
 
-    def any_size(self, encoder: EncoderConfig) -> bool:
-        return False
+    def stem_shapes(self, encoder: GenericEncoderConfig) -> Shapes:
+        return {}
+
+    def block_shapes(self, encoder: GenericEncoderConfig) -> Shapes:
+        return {}
 
     def shapes(
-        self, encoder: EncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+        self, encoder: GenericEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
     ) -> Shapes | None:
         return None
 
-    def transformers_config(self, encoder: EncoderConfig, num_blocks: int, *, head: bool) -> Any:
+    def transformers_config(
+        self, encoder: GenericEncoderConfig, num_blocks: int, *, head: bool
+    ) -> FromTransformers:
         from transformers import AutoConfig
 
-        if not isinstance(encoder, GenericEncoderConfig):
-            raise TypeError(f"the generic adapter needs a GenericEncoderConfig, not {type(encoder).__name__}")
         fields = encoder.transformers_fields() | {"num_hidden_layers": max(num_blocks, 1)}
         try:
             config = AutoConfig.for_model(**fields)
@@ -43,7 +50,7 @@ class Generic(EncoderFamily):
         config.tie_last_hidden_states = False
         return config
 
-    def transformers_class(self, config: Any) -> Any:
+    def transformers_class(self, config: FromTransformers) -> FromTransformers:
         from transformers import MODEL_MAPPING
 
         try:
@@ -54,7 +61,13 @@ class Generic(EncoderFamily):
                 "adapter cannot build it"
             ) from error
 
-    def prove(self, model: Any, info: VisionEncoderInfo) -> None:
+    def compared_fields(self, encoder: GenericEncoderConfig, config: FromTransformers) -> set[str]:
+        """All that the encoder's config adds to that of any model."""
+        from transformers import PretrainedConfig
+
+        return set(config.to_dict()) - set(PretrainedConfig().to_dict()) - {"tie_last_hidden_states"}
+
+    def prove(self, model: FromTransformers, info: VisionEncoderInfo) -> None:
         """Run one image, since nothing but running shows whether a model fits this adapter.
 
         Raises:
@@ -67,7 +80,7 @@ class Generic(EncoderFamily):
         expected = (1, info.num_tokens(info.image_size, info.image_size), info.hidden_size)
         try:
             with torch.no_grad():
-                first, second = (self.last_hidden_state(model, pixels) for _ in range(2))
+                first, second = (_last_hidden_state(model, pixels) for _ in range(2))
         except Exception as error:  # any model of transformers may be here
             raise BackendError(
                 f"the generic adapter cannot run a {info.model_type}: {_first_line(error)}"
@@ -81,15 +94,38 @@ class Generic(EncoderFamily):
         if not torch.equal(first, second):
             raise BackendError(f"a {info.model_type} gives random features: two runs on one image differ")
 
-    def hidden_states(self, model: Any, pixel_values: Tensor, keep: frozenset[int]) -> dict[int, Tensor]:
-        """The hidden states in ``keep``, as transformers returns them."""
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
+        """Return hidden state 0; what the blocks are called with is the affair of transformers' forward."""
         output = model(pixel_values=pixel_values, output_hidden_states=True)
-        return {k: output.hidden_states[k] for k in keep}
+        return output.hidden_states[0], {}
 
-    def last_hidden_state(self, model: Any, pixel_values: Tensor) -> Tensor:
+    def run(
+        self, model: FromTransformers, batch: DenseBatch, layout: None, reads: Reads, run_block: RunBlock
+    ) -> dict[int, Tensor]:
+        """The hidden states as transformers' own forward returns them."""
+        if not reads:
+            return {}
+        states = model(pixel_values=batch.pixels, output_hidden_states=True).hidden_states
+        return {k: read(states[k]) for k, read in reads.items()}
+
+    def own_states(self, encoder: GenericEncoderConfig) -> tuple[int, ...]:
+        return ()
+
+    def own_output(
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        norm: Norm,
+        batch: DenseBatch,
+        layout: None,
+    ) -> list[Tensor]:
         """transformers' last_hidden_state, with whatever norm the model applies to it."""
-        features: Tensor = model(pixel_values=pixel_values).last_hidden_state
-        return features
+        return [_last_hidden_state(model, batch.pixels)]
+
+
+def _last_hidden_state(model: FromTransformers, pixels: Tensor) -> Tensor:
+    features: Tensor = model(pixel_values=pixels).last_hidden_state
+    return features
 
 
 def _first_line(error: Exception) -> str:

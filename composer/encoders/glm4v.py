@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from math import isqrt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
-from .base import Shapes, layer_norm, linear
-from .qwen_vl import QwenVL
+from .base import FromTransformers
+from .qwen_vl import QwenVL, pixel_bounds
+from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
+    from .packed import PackedBatch
 
 
-class GLM4V(QwenVL):
+class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
     """glm4v_vision. Frames of a clip do not attend to each other."""
 
     model_type = "glm4v_vision"
@@ -33,9 +35,11 @@ class GLM4V(QwenVL):
     min_pixels = 112 * 112
     max_pixels = 28 * 28 * 15000
 
-    def resize_rule(self, encoder: Any, processor: Any = None) -> ResizeRule:
+    def resize_rule(
+        self, encoder: Glm4vVisionEncoderConfig, processor: FromTransformers = None
+    ) -> ResizeRule:
         factor = encoder.patch_size * encoder.spatial_merge_size
-        bounds = self.pixel_bounds(processor)
+        bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
         return EnlargingPixelBudget(factor, *bounds, frames=encoder.temporal_patch_size)
 
     def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
@@ -74,7 +78,9 @@ class GLM4V(QwenVL):
             **linear("down_proj", encoder.intermediate_size, width, bias=False),
         }
 
-    def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
+    def shapes(
+        self, encoder: Glm4vVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+    ) -> Shapes | None:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head) or {}
         if head:
             merge = encoder.spatial_merge_size
@@ -87,7 +93,7 @@ class GLM4V(QwenVL):
         joined = encoder.width * encoder.spatial_merge_size**2
         return 2 * merged * width * (joined + width + 3 * encoder.intermediate_size)
 
-    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         grids = inputs["image_grid_thw"]
         frames = grids.repeat_interleave(grids[:, 0], dim=0)
         frames[:, 0] = 1  # transformers' class takes a clip as its frames
@@ -95,18 +101,21 @@ class GLM4V(QwenVL):
 
     # --- running --------------------------------------------------------------------------------------
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         from .layout import table_taps
 
+        grids = batch.grids
         side = isqrt(len(model.embeddings.position_embedding.weight))
         rows, weights = table_taps(grids, model.config.spatial_merge_size, side, cubic=True)
-        plain = super().layout(model, grids, device, dtype)
+        plain = super().layout(model, batch, device, dtype)
         return replace(plain, position_taps=(rows.to(device), weights.to(device)))
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
-        patches: Tensor = model.post_conv_layernorm(super().embed(model, pixels, layout))
+        patches: Tensor = model.post_conv_layernorm(super().stem(model, pixels, layout))
         if layout.position_taps is None:
             return patches
         rows, weights = layout.position_taps
@@ -114,7 +123,7 @@ class GLM4V(QwenVL):
         positions = embedding_bag(rows, table.float(), per_sample_weights=weights, mode="sum")
         return patches + positions.to(table.dtype)
 
-    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         merge = model.config.spatial_merge_size
         squares = hidden_states.view(-1, merge, merge, hidden_states.shape[-1]).permute(0, 3, 1, 2)
         merged: Tensor = model.merger(model.downsample(squares).flatten(1))

@@ -7,15 +7,18 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..schemas import EncoderConfig
+from ..images.resize import ResizeRule
 from ..schemas.encoders.got_ocr2 import GotOcr2VisionEncoderConfig
-from .base import EncoderFamily, Shapes, VisionEncoderInfo, conv_patches, layer_norm, linear
+from .base import BlockInputs, FromTransformers
+from .dense import DenseBatch, DenseFamily
+from .facts import VisionEncoderInfo
+from .shapes import Shapes, conv_patches, layer_norm, linear
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class GotOcr2(EncoderFamily):
+class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
     """got_ocr2_vision."""
 
     model_type = "got_ocr2_vision"
@@ -29,8 +32,10 @@ class GotOcr2(EncoderFamily):
     image_processor = "GotOcr2ImageProcessorPil"
     tiny: ClassVar = {"mlp_dim": 48, "output_channels": 24, "window_size": 3, "global_attn_indexes": [1]}
 
-    def info(self, encoder: Any) -> VisionEncoderInfo:
-        return replace(super().info(encoder), out_hidden_size=encoder.output_channels)
+    def info(
+        self, encoder: GotOcr2VisionEncoderConfig, resize: ResizeRule | None = None
+    ) -> VisionEncoderInfo:
+        return replace(super().info(encoder, resize), out_hidden_size=encoder.output_channels)
 
     def stem_shapes(self, encoder: GotOcr2VisionEncoderConfig) -> Shapes:
         shapes = conv_patches("patch_embed.projection", encoder)
@@ -50,7 +55,9 @@ class GotOcr2(EncoderFamily):
             **linear("mlp.lin2", encoder.mlp_dim, width),
         }
 
-    def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
+    def shapes(
+        self, encoder: GotOcr2VisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+    ) -> Shapes | None:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head) or {}
         for block in range(num_blocks if encoder.use_rel_pos else 0):
             positions = (2 * _reach(encoder, block) - 1, encoder.head_size)
@@ -71,12 +78,20 @@ class GotOcr2(EncoderFamily):
         return 2 * num_tokens * channels * (encoder.hidden_size + 9 * channels)
 
     def attention_pairs(
-        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+        self,
+        encoder: GotOcr2VisionEncoderConfig,
+        num_blocks: int,
+        info: VisionEncoderInfo,
+        size: tuple[int, int],
     ) -> int:
         return sum(_tokens(encoder, block) * _reach(encoder, block) ** 2 for block in range(num_blocks))
 
     def extra_flops(
-        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+        self,
+        encoder: GotOcr2VisionEncoderConfig,
+        num_blocks: int,
+        info: VisionEncoderInfo,
+        size: tuple[int, int],
     ) -> int:
         """The relative positions, and the projections of what pads the windows."""
         width, operations = info.hidden_size, 0
@@ -87,19 +102,23 @@ class GotOcr2(EncoderFamily):
                 operations += 2 * 2 * tokens * width * _reach(encoder, block)
         return operations
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: GotOcr2VisionEncoderConfig) -> dict[str, Any]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         patches = model.patch_embed(pixel_values)
         return patches if model.pos_embed is None else patches + model.pos_embed, {}
 
-    def as_tokens(self, hidden_states: Tensor) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: None) -> Tensor:
         return hidden_states.flatten(1, 2)
 
-    def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: None) -> Tensor:
         merged: Tensor = model.neck(hidden_states).flatten(2).transpose(1, 2)
         return merged
+
+    def reference_output(self, output: FromTransformers, batch: DenseBatch) -> Tensor:
+        last: Tensor = output.last_hidden_state  # (images, channels, rows, columns)
+        return last.flatten(2).transpose(1, 2).flatten(0, 1)
 
 
 def _reach(encoder: GotOcr2VisionEncoderConfig, block: int) -> int:

@@ -6,20 +6,22 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
-from ..schemas import EncoderConfig
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
-from .base import Shapes, VisionEncoderInfo, conv_patches, num_positions
+from .base import BlockInputs, FromTransformers
 from .clip import clip_block
-from .packed import PackedFamily, check_mask, check_pixels, embed_patches, refuse_unknown
+from .facts import Grid, VisionEncoderInfo
+from .inputs import check_mask, check_pixels, refuse_unknown
+from .packed import PackedBatch, PackedImagesFamily
+from .shapes import Shapes, conv_patches, num_positions
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
 
 
-class Idefics(PackedFamily):
+class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
     """The towers of Idefics2, Idefics3 and SmolVLM. Patches of an image stand in raster order."""
 
     post_norm = "post_layernorm"
@@ -37,13 +39,15 @@ class Idefics(PackedFamily):
     def block_shapes(self, encoder: IdeficsVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
-    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
         # One picture stays one image, and the mask says where it ends.
         return {"do_resize": True, "do_pad": True, "do_image_splitting": False}
 
     # --- running --------------------------------------------------------------------------------------
 
-    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+    ) -> PackedBatch:
         """``pixel_values`` (samples, images, channels, height, width), padded at the bottom and the right,
         and ``pixel_attention_mask`` (samples, images, height, width); or both without ``samples``. Instead
         of it, ``patch_attention_mask`` (..., rows, columns), which transformers' tower takes.
@@ -51,23 +55,13 @@ class Idefics(PackedFamily):
         Images of all samples count as one batch. Where they have the axis of samples, an image whose mask
         is empty fills up its sample and is left out. Without a mask no image has padding.
         """
-        images, _, kept, grids = self._images(info, inputs)
-        return images if len(kept) == len(images) else images[kept], grids
-
-    def take(
-        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
-    ) -> dict[str, Any]:
-        """Some images of a batch, not counting those that fill up samples, without the axis of samples."""
-        pixels, name, kept, _ = self._images(info, inputs)
-        chosen = [kept[i] for i in images]
-        mask = inputs.get(name)
-        rest = {} if mask is None else {name: mask.reshape(len(pixels), *mask.shape[-2:])[chosen]}
-        return {"pixel_values": pixels[chosen], **rest}
+        images, kept, grids = self._images(info, inputs)
+        return PackedBatch(images if len(kept) == len(images) else images[kept], grids)
 
     def _images(
         self, info: VisionEncoderInfo, inputs: Mapping[str, Any]
-    ) -> tuple[Tensor, str, list[int], tuple[Grid, ...]]:
-        """Pixels of all images, the mask's name, which images are real, and the grids of those."""
+    ) -> tuple[Tensor, list[int], tuple[Grid, ...]]:
+        """Pixels of all images, which of them are real, and the grids of those."""
         given = {name: value for name, value in inputs.items() if value is not None}
         refuse_unknown(
             info.model_type, given, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
@@ -95,7 +89,7 @@ class Idefics(PackedFamily):
                 raise InputError(f"{name} of image {i} marks no {whole}: nothing is in it")
             kept.append(i)
             grids.append((1, rows, columns))
-        return images, name, kept, tuple(grids)
+        return images, kept, tuple(grids)
 
     def _valid_patches(
         self, given: Mapping[str, Any], shape: tuple[int, ...], side: int
@@ -118,27 +112,30 @@ class Idefics(PackedFamily):
         valid = check_mask(name, given.get(name, everything), tuple(everything.shape)).flatten(0, -3)
         return name, valid, ~valid.flatten(1).any(dim=1)
 
-    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"pixel_values": inputs["pixel_values"].flatten(0, -4)}  # an image alone has no padding
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         from .layout import Layout, frame_segments
 
+        grids = batch.grids
         side = model.config.image_size // model.config.patch_size
         return Layout(
             grids, frames=frame_segments(grids, device), positions=(table_rows(grids, side).to(device),)
         )
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
         (rows,) = layout.positions
-        patches = embed_patches(model.embeddings.patch_embedding, pixels, layout.grids)
+        patches = self.patch_tokens(model.embeddings.patch_embedding, pixels, layout.grids)
         embedded: Tensor = (patches + model.embeddings.position_embedding(rows)).unsqueeze(0)
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         return {"attention_mask": layout.frames}
 
-    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         return hidden_states.squeeze(0)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..images.resize import EdgeBounds, FixedSize, ResizeRule
-from ..schemas import EncoderConfig
+from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
+from .base import FromTransformers
 from .idefics import Idefics
 
 
@@ -19,13 +20,15 @@ class Idefics2(Idefics):
     image_processor = "Idefics2ImageProcessorPil"
     whole_patches = True
 
-    def resize_rule(self, encoder: EncoderConfig, processor: Any = None) -> ResizeRule:
+    def resize_rule(
+        self, encoder: IdeficsVisionEncoderConfig, processor: FromTransformers = None
+    ) -> ResizeRule:
         size = self.image_processor_defaults(encoder)["size"] if processor is None else processor.size
         shortest, longest = size["shortest_edge"], size["longest_edge"]
         if shortest and longest:
             return EdgeBounds(shortest, longest, encoder.patch_size)
         return FixedSize(size["width"], size["height"], encoder.patch_size)
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
         longest = encoder.image_size
         return {"size": {"shortest_edge": min(378, longest), "longest_edge": longest}}

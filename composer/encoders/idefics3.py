@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..images.resize import FixedSize
-from ..schemas import EncoderConfig
+from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
+from .base import FromTransformers
 from .idefics import Idefics
 
 
@@ -18,13 +19,15 @@ class Idefics3(Idefics):
     image_processor = "Idefics3ImageProcessorPil"
     whole_patches = False
 
-    def resize_rule(self, encoder: EncoderConfig, processor: Any = None) -> FixedSize:
+    def resize_rule(
+        self, encoder: IdeficsVisionEncoderConfig, processor: FromTransformers = None
+    ) -> FixedSize:
         side = encoder.image_size if processor is None else processor.max_image_size["longest_edge"]
         return FixedSize(side, side, encoder.patch_size)
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
         side = encoder.image_size
         return {"size": {"longest_edge": 4 * side}, "max_image_size": {"longest_edge": side}}
 
-    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
         return super().image_processor_settings(encoder) | {"return_row_col_info": False}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..schemas import EncoderConfig
 from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
-from .base import IMAGENET_MEAN_STD, EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class InternVL(EncoderFamily):
+class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
     """internvl_vision."""
 
     model_type = "internvl_vision"
@@ -22,7 +23,7 @@ class InternVL(EncoderFamily):
     post_norm = "layernorm"
     image_processor = "GotOcr2ImageProcessorPil"
 
-    def any_size(self, encoder: EncoderConfig) -> bool:
+    def any_size(self, encoder: InternVLVisionEncoderConfig) -> bool:
         return True
 
     def stem_shapes(self, encoder: InternVLVisionEncoderConfig) -> Shapes:
@@ -53,12 +54,12 @@ class InternVL(EncoderFamily):
             **linear("mlp.fc2", mlp_width, width),
         }
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: InternVLVisionEncoderConfig) -> dict[str, Any]:
         size = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": size, **IMAGENET_MEAN_STD}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("embeddings.mask_token",)
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {}

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..images.resize import PaddedPatchBudget, ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
-from .base import Shapes, VisionEncoderInfo, layer_norm, linear
-from .qwen_vl import QwenVL
+from .base import FromTransformers
+from .facts import Grid, VisionEncoderInfo
+from .patch_rows import PatchRowsFamily
+from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
+    from .packed import PackedBatch
 
 
-class KimiK25(QwenVL):
+class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
     """kimi_k25_vision.
 
     Patches stand in raster order, frame after frame. A merged token is a square of merge_kernel_size²
@@ -33,16 +35,16 @@ class KimiK25(QwenVL):
     vlm = "kimi_k25"
     blocks = "layers"
     post_norm = "final_layernorm"
-    head = ""
     depth_field = "num_hidden_layers"
-    patch_bias = True
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info_with(self, encoder: KimiK25VisionEncoderConfig, resize: ResizeRule) -> VisionEncoderInfo:
+    def info(
+        self, encoder: KimiK25VisionEncoderConfig, resize: ResizeRule | None = None
+    ) -> VisionEncoderInfo:
         return replace(
-            super(QwenVL, self).info_with(encoder, resize),
+            super().info(encoder, resize),
             merge_size=encoder.merge_kernel_size,
             grid_multiple=encoder.merge_kernel_size,
             out_hidden_size=encoder.merged_width,
@@ -50,7 +52,9 @@ class KimiK25(QwenVL):
             attends_across_frames=True,
         )
 
-    def resize_rule(self, encoder: KimiK25VisionEncoderConfig, processor: Any = None) -> ResizeRule:
+    def resize_rule(
+        self, encoder: KimiK25VisionEncoderConfig, processor: FromTransformers = None
+    ) -> ResizeRule:
         most, side = (16384, 512) if processor is None else (processor.max_patches, processor.size.max_height)
         return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
 
@@ -59,7 +63,7 @@ class KimiK25(QwenVL):
 
         return KimiImageProcessor
 
-    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
         return {}
 
     def image_processor_settings(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
@@ -89,27 +93,21 @@ class KimiK25(QwenVL):
         shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
         return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
 
-    def head_shapes(self, encoder: KimiK25VisionEncoderConfig) -> Shapes:
-        return {}
-
-    def head_flops(self, encoder: KimiK25VisionEncoderConfig, num_tokens: int) -> int:
-        return 0
-
     def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
         kernel = (encoder.merge_kernel_size, encoder.merge_kernel_size)
         return super().transformers_fields(encoder) | {"merge_kernel_size": kernel}
-
-    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
     # --- running --------------------------------------------------------------------------------------
 
     def patch_shape(self, info: VisionEncoderInfo) -> tuple[int, ...]:
         return info.num_channels, info.patch_size, info.patch_size
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         from .layout import Layout, clip_segments, table_taps
 
+        grids = batch.grids
         config = model.config
         for frames, _, _ in grids:
             if frames > config.pos_emb_time:
@@ -128,7 +126,9 @@ class KimiK25(QwenVL):
             pooling=(places.to(device), shares.to(device)),
         )
 
-    def rope(self, model: Any, grids: tuple[Grid, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    def rope(
+        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
         from .layout import cosines_and_sines, patch_positions, rope_frequencies
 
         config = model.config
@@ -139,10 +139,10 @@ class KimiK25(QwenVL):
         cosines, sines = cosines_and_sines(angles)
         return cosines.to(device), sines.to(device)
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
-        patches = super().embed(model, pixels, layout)
+        patches = super().stem(model, pixels, layout)
         if layout.position_taps is None:
             return patches
         positions = model.patch_embed.pos_emb
@@ -153,7 +153,7 @@ class KimiK25(QwenVL):
         embedded: Tensor = patches + place.to(patches.dtype)
         return embedded
 
-    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         import torch
 
         if layout.pooling is None:
@@ -166,6 +166,10 @@ class KimiK25(QwenVL):
         pooled = pooled.index_add(0, places, hidden_states.float() * shares[:, None])
         square = model.config.merge_kernel_size[0] ** 2
         return pooled.to(hidden_states.dtype).view(patches // square, square * width)
+
+    def reference_output(self, output: FromTransformers, batch: PackedBatch) -> Tensor:
+        pooled: Tensor = output.pooler_output
+        return pooled.flatten(1)  # patches side by side
 
 
 def _frame_index(grids: tuple[Grid, ...]) -> Tensor:

@@ -8,15 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ConfigError, Problem
-from ..schemas import EncoderConfig
+from ..images.resize import ResizeRule
 from ..schemas.encoders.llama4 import Llama4VisionEncoderConfig
-from .base import EncoderFamily, Shapes, VisionEncoderInfo, layer_norm, linear, num_positions
+from .base import BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .facts import VisionEncoderInfo
+from .shapes import Shapes, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Llama4(EncoderFamily):
+class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
     """llama4_vision_model."""
 
     model_type = "llama4_vision_model"
@@ -30,9 +33,9 @@ class Llama4(EncoderFamily):
     image_processor = "ViTImageProcessorPil"
     tiny: ClassVar = {"intermediate_size": 128, "projector_input_dim": 24, "projector_output_dim": 24}
 
-    def info(self, encoder: Any) -> VisionEncoderInfo:
+    def info(self, encoder: Llama4VisionEncoderConfig, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         return replace(
-            super().info(encoder),
+            super().info(encoder, resize),
             merge_size=encoder.merge_size,
             out_hidden_size=encoder.projector_output_dim,
         )
@@ -74,10 +77,10 @@ class Llama4(EncoderFamily):
         inner, outer = encoder.projector_input_dim, encoder.projector_output_dim
         return 2 * merged * (encoder.intermediate_size * inner + outer * outer)
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Llama4VisionEncoderConfig) -> dict[str, Any]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         import torch
 
         patches = model.patch_embedding(pixel_values)
@@ -85,7 +88,7 @@ class Llama4(EncoderFamily):
         hidden_states = torch.cat([patches, class_token], dim=1) + model.positional_embedding_vlm
         return model.layernorm_pre(hidden_states), {"freqs_ci": model.rotary_embedding(pixel_values)}
 
-    def merge(self, model: Any, hidden_states: Tensor) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: None) -> Tensor:
         merged: Tensor = model.vision_adapter(hidden_states[:, :-1])
         return merged
 

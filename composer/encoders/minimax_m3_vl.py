@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..images.resize import ResizeRule
+from ..images.resize import PixelBudget, ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
-from .base import Shapes, VisionEncoderInfo, layer_norm, linear
-from .qwen_vl import QwenVL
+from .base import BlockInputs, FromTransformers
+from .facts import Grid, VisionEncoderInfo
+from .patch_rows import PatchRowsFamily
+from .qwen_vl import pixel_bounds
+from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
+    from .packed import PackedBatch
+
+_PIXEL_BOUNDS = (4 * 28 * 28, 451584)
+"""Bounds of an image's area where a checkpoint says nothing."""
 
 
-class MiniMaxM3VL(QwenVL):
+class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
     """minimax_m3_vl_vision. Patches stand as Qwen-VL's; merging them is the language model's part.
 
     Before transformers 5.18 its class had a rope over rows and columns only, and so other features.
@@ -31,22 +37,43 @@ class MiniMaxM3VL(QwenVL):
     config_class = "MiniMaxM3VLVisionConfig"
     vlm = "minimax_m3_vl"
     blocks = "layers"
-    head = ""
+    image_processor = "Qwen2VLImageProcessorPil"
     patch_projection = "embeddings.proj"
     depth_field = "num_hidden_layers"
-    min_pixels = 4 * 28 * 28
-    max_pixels = 451584
 
-    def info_with(self, encoder: MiniMaxM3VLVisionEncoderConfig, resize: ResizeRule) -> VisionEncoderInfo:
+    def info(
+        self, encoder: MiniMaxM3VLVisionEncoderConfig, resize: ResizeRule | None = None
+    ) -> VisionEncoderInfo:
         return replace(
-            super(QwenVL, self).info_with(encoder, resize),
+            super().info(encoder, resize),
             grid_multiple=encoder.spatial_merge_size,
             temporal_patch_size=encoder.temporal_patch_size,
             attends_across_frames=True,
         )
 
+    def resize_rule(
+        self, encoder: MiniMaxM3VLVisionEncoderConfig, processor: FromTransformers = None
+    ) -> ResizeRule:
+        factor = encoder.patch_size * encoder.spatial_merge_size
+        return PixelBudget(factor, *pixel_bounds(processor, _PIXEL_BOUNDS))
+
+    def image_processor_defaults(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, Any]:
+        return {"size": {"shortest_edge": _PIXEL_BOUNDS[0], "longest_edge": _PIXEL_BOUNDS[1]}}
+
+    def image_processor_settings(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, Any]:
+        return {
+            "do_resize": True,
+            "patch_size": encoder.patch_size,
+            "merge_size": encoder.spatial_merge_size,
+            "temporal_patch_size": encoder.temporal_patch_size,
+        }
+
     def stem_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
-        return super().stem_shapes(encoder) | layer_norm("pre_layrnorm", encoder.width)
+        patch = (encoder.temporal_patch_size, encoder.patch_size, encoder.patch_size)
+        return {
+            "embeddings.proj.weight": (encoder.width, encoder.num_channels, *patch),
+            **layer_norm("pre_layrnorm", encoder.width),
+        }
 
     def block_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
         width = encoder.width
@@ -56,18 +83,20 @@ class MiniMaxM3VL(QwenVL):
         shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
         return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
 
-    def reference_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
-
     # --- running --------------------------------------------------------------------------------------
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         from .layout import Layout, clip_segments
 
+        grids = batch.grids
         cosines, sines = self.rope(model, grids, device)
         return Layout(grids, frames=clip_segments(grids, device), rope=(cosines.to(dtype), sines.to(dtype)))
 
-    def rope(self, model: Any, grids: tuple[Grid, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    def rope(
+        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
         """Cosines and sines over a part of each head: thirds for frames, rows and columns."""
         import torch
 
@@ -82,13 +111,13 @@ class MiniMaxM3VL(QwenVL):
         cosines, sines = cosines_and_sines(angles)
         return cosines.to(device), sines.to(device)
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
-        embedded: Tensor = model.pre_layrnorm(super().embed(model, pixels, layout)).unsqueeze(0)
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+        embedded: Tensor = model.pre_layrnorm(super().stem(model, pixels, layout)).unsqueeze(0)
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         # Before 5.23 the blocks of transformers ask for a mask that they do not use.
         return super().block_inputs(block, layout) | {"attention_mask": None}
 
-    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         return hidden_states.squeeze(0)

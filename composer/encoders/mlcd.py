@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..schemas import EncoderConfig
 from ..schemas.encoders.mlcd import MLCDVisionEncoderConfig
-from .base import EncoderFamily, Shapes, conv_patches, layer_norm
+from .base import BlockInputs, FromTransformers
 from .clip import clip_block
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class MLCD(EncoderFamily):
+class MLCD(DenseFamily[MLCDVisionEncoderConfig]):
     """mlcd_vision_model."""
 
     model_type = "mlcd_vision_model"
@@ -21,7 +22,7 @@ class MLCD(EncoderFamily):
     config_class = "MLCDVisionConfig"
     norms_last_hidden_state = False
 
-    def any_size(self, encoder: EncoderConfig) -> bool:
+    def any_size(self, encoder: MLCDVisionEncoderConfig) -> bool:
         return True
 
     def stem_shapes(self, encoder: MLCDVisionEncoderConfig) -> Shapes:
@@ -37,7 +38,7 @@ class MLCD(EncoderFamily):
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
     def shapes(
-        self, encoder: EncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+        self, encoder: MLCDVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
     ) -> Shapes | None:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         return {name: shape for name, shape in (shapes or {}).items() if name not in self.unused(num_blocks)}
@@ -46,7 +47,7 @@ class MLCD(EncoderFamily):
         # The class token's rope angles act inside attention only.
         return () if num_blocks else ("class_pos_emb",)
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         import torch
 
         hidden_states = model.pre_layrnorm(model.embeddings(pixel_values))

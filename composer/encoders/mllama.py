@@ -6,43 +6,93 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..errors import ConfigError, InputError, Problem
-from ..images.resize import TileCanvas
-from ..schemas import EncoderConfig
+from ..images.resize import ResizeRule, TileCanvas
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
-from .base import EncoderFamily, Shapes, VisionEncoderInfo, conv_patches, layer_norm, linear, num_positions
-from .packed import check_pixels, refuse_unknown
+from .base import BlockInputs, EncoderFamily, FromTransformers, Norm
+from .batch import Batch, NumTokens
+from .facts import Grid, VisionEncoderInfo
+from .inputs import check_pixels, refuse_unknown
+from .reference import Sample, sample_of_size
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ..images.preprocess import ImagePreprocessor
+    from .reference import Preprocess
+
 _INPUTS = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask", "num_tiles")
 
 
 @dataclass(frozen=True, eq=False)
-class Tiles:
+class TileBatch(Batch):
     """The images of a batch, those aside that only pad it.
 
     Attributes:
         pixels: (images, tiles, channels, height, width).
         aspect_ratio_ids: (images, 1), int64: how the tiles of each lie.
         valid: (images, tiles) bool; the others are padding.
+        side: Patches along one side of a tile.
     """
 
     pixels: Tensor
     aspect_ratio_ids: Tensor
     valid: Tensor
+    side: int
 
-    def to(self, device: torch.device, dtype: torch.dtype) -> Tiles:
-        """The same on ``device``, pixels in ``dtype``."""
-        return Tiles(self.pixels.to(device, dtype), self.aspect_ratio_ids.to(device), self.valid.to(device))
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        return tuple((count, self.side, self.side) for count in self.valid.sum(1).tolist())
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        return replace(
+            self,
+            pixels=self.pixels.to(device, dtype),
+            aspect_ratio_ids=self.aspect_ratio_ids.to(device),
+            valid=self.valid.to(device),
+        )
+
+    def take(self, images: Sequence[int]) -> Self:
+        chosen = list(images)
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            aspect_ratio_ids=self.aspect_ratio_ids[chosen],
+            valid=self.valid[chosen],
+        )
+
+    def split(self, features: Tensor, num_tokens: NumTokens) -> tuple[Tensor, ...]:
+        by_tile = features.reshape(*self.valid.shape, *features.shape[1:])
+        return tuple(image[valid].flatten(0, 1) for image, valid in zip(by_tile, self.valid, strict=True))
+
+    def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> tuple[Tensor, ...]:
+        return ()
 
 
-class Mllama(EncoderFamily):
+@dataclass(frozen=True, eq=False)
+class TileLayout:
+    """What the blocks need to know of a batch.
+
+    Attributes:
+        mask: What is added to attention, (images, 1, tokens, tokens).
+        aspect_ratio_ids: As in :class:`TileBatch`.
+    """
+
+    mask: Tensor
+    aspect_ratio_ids: Tensor
+
+
+class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     """mllama_vision_model."""
 
     model_type = "mllama_vision_model"
@@ -62,16 +112,16 @@ class Mllama(EncoderFamily):
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info(self, encoder: Any) -> VisionEncoderInfo:
+    def info(self, encoder: MllamaVisionEncoderConfig, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         return replace(
-            super().info(encoder),
+            VisionEncoderInfo.of(encoder),
             out_hidden_size=encoder.hidden_size * (1 + len(encoder.inner_layers)),
-            resize=self.resize_rule(encoder),
+            resize=self._canvas(encoder),
             tiled=True,
         )
 
-    def resize_rule(self, encoder: Any, processor: Any = None) -> TileCanvas:
-        """How pictures are resized and cut; a checkpoint has no say in it."""
+    def _canvas(self, encoder: MllamaVisionEncoderConfig) -> TileCanvas:
+        """How images are resized and cut; a checkpoint has no say in it."""
         return TileCanvas(encoder.image_size, encoder.max_num_tiles)
 
     def stem_shapes(self, encoder: MllamaVisionEncoderConfig) -> Shapes:
@@ -105,7 +155,9 @@ class Mllama(EncoderFamily):
     def head_modules(self) -> tuple[str, ...]:
         return ("global_transformer", "post_tile_positional_embedding")
 
-    def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
+    def shapes(
+        self, encoder: MllamaVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+    ) -> Shapes | None:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=False) or {}
         if not head:
             return shapes
@@ -117,12 +169,20 @@ class Mllama(EncoderFamily):
         return shapes | _tile_embedding("post_tile_positional_embedding", encoder)
 
     def attention_pairs(
-        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+        self,
+        encoder: MllamaVisionEncoderConfig,
+        num_blocks: int,
+        info: VisionEncoderInfo,
+        size: tuple[int, int],
     ) -> int:
         return num_blocks * _length(encoder) ** 2
 
     def extra_flops(
-        self, encoder: Any, num_blocks: int, info: VisionEncoderInfo, size: tuple[int, int]
+        self,
+        encoder: MllamaVisionEncoderConfig,
+        num_blocks: int,
+        info: VisionEncoderInfo,
+        size: tuple[int, int],
     ) -> int:
         """What padding costs: every image is as many tiles as there can be."""
         tiles = encoder.max_num_tiles - info.num_tiles(*size)
@@ -140,12 +200,12 @@ class Mllama(EncoderFamily):
     def _matrices(self, encoder: MllamaVisionEncoderConfig) -> int:
         return sum(prod(shape) for shape in self.block_shapes(encoder).values() if len(shape) == 2)
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: MllamaVisionEncoderConfig) -> dict[str, Any]:
         # CLIP's, as the published checkpoints have them; transformers' class has others.
         mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
         return {"image_mean": mean, "image_std": std}
 
-    def image_processor_settings(self, encoder: Any) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: MllamaVisionEncoderConfig) -> dict[str, Any]:
         return {
             "size": {"height": encoder.image_size, "width": encoder.image_size},
             "max_image_tiles": encoder.max_num_tiles,
@@ -153,18 +213,29 @@ class Mllama(EncoderFamily):
             "do_pad": True,
         }
 
+    def preprocessor(self, encoder: MllamaVisionEncoderConfig, folder: Path | None) -> ImagePreprocessor:
+        from ..images.preprocess import RaggedPreprocessor
+        from ..images.processors import load_image_processor, try_ragged
+
+        canvas = self._canvas(encoder)
+        processor = load_image_processor(
+            self.image_processor_class(),
+            self.image_processor_defaults(encoder),
+            folder,
+            try_out=partial(try_ragged, resize_rule=lambda processor: canvas),
+            settings=self.image_processor_settings(encoder),
+        )
+        return RaggedPreprocessor(processor, canvas, num_channels=encoder.num_channels)
+
     # --- running --------------------------------------------------------------------------------------
 
-    def read(self, model: Any, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> Tiles:
-        """The images of a batch.
+    def read(self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> TileBatch:
+        """``pixel_values`` (batch, images, tiles, channels, height, width), floating point;
+        ``aspect_ratio_ids`` (batch, images) and ``aspect_ratio_mask`` (batch, images, tiles), whole numbers;
+        ``num_tiles`` is not read.
 
-        Args:
-            model: transformers' module.
-            info: The encoder's facts.
-            inputs: What the module was called with.
-
-        Raises:
-            InputError: Inputs that are missing, unknown, of another shape or dtype, or do not fit together.
+        An image that only pads the batch (id 0, or no tile in its mask) is left out. What lies in the padding
+        tiles of an image counts, as it does in transformers: they must be as the image processor makes them.
         """
         refuse_unknown(self.model_type, inputs, _INPUTS)
         pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
@@ -179,73 +250,100 @@ class Mllama(EncoderFamily):
         valid = _whole_numbers(inputs, "aspect_ratio_mask", (batch, images, tiles), 1).bool()
         real = _real(ids, valid)
         ids, valid = ids.flatten()[real, None], valid.flatten(0, 1)[real]
-        return Tiles(pixels.flatten(0, 1)[real.to(pixels.device)], ids, valid)
+        return TileBatch(pixels.flatten(0, 1)[real.to(pixels.device)], ids, valid, info.patch_grid_length)
 
-    def take(
-        self, info: VisionEncoderInfo, inputs: Mapping[str, Any], images: Sequence[int]
-    ) -> dict[str, Any]:
-        """Some images of a batch, not counting those that only pad it, one to a row."""
-        ids, mask = inputs["aspect_ratio_ids"], inputs["aspect_ratio_mask"]
-        chosen = _real(ids, mask.bool()).nonzero().flatten()[list(images)]
-        return {
-            name: inputs[name].flatten(0, 1)[chosen.to(inputs[name].device)][:, None] for name in _INPUTS[:3]
-        }
+    def blank(self, info: VisionEncoderInfo, device: torch.device) -> TileBatch:
+        import torch
 
-    def embed(self, model: Any, tiles: Tiles) -> Tensor:
-        """Hidden state 0, (images, tiles x padded tokens of a tile, hidden_size)."""
-        from torch.nn.functional import pad
+        if not isinstance(info.resize, TileCanvas):
+            raise TypeError(f"{self.model_type} is resized by a TileCanvas, not by {info.resize!r}")
+        tiles, side = info.resize.most, info.image_size
+        return TileBatch(
+            torch.zeros(1, tiles, info.num_channels, side, side, device=device),
+            torch.ones(1, 1, dtype=torch.int64, device=device),
+            torch.arange(tiles, device=device)[None] < 1,
+            info.patch_grid_length,
+        )
 
-        images, count = tiles.valid.shape
-        ids, width = tiles.aspect_ratio_ids, model.hidden_size
-        patches = model.patch_embedding(tiles.pixels.flatten(0, 1)).flatten(2).transpose(1, 2)
-        states = model.pre_tile_positional_embedding(patches.reshape(images, count, -1, width), ids)
-        states = model.apply_class_embedding(states.flatten(0, 1)).view(images, count, -1, width)
-        states = model.layernorm_pre(model.gated_positional_embedding(states, ids))
-        return pad(states, (0, 0, 0, -states.shape[2] % _MULTIPLE)).flatten(1, 2)
+    def layout(
+        self, model: FromTransformers, batch: TileBatch, device: torch.device, dtype: torch.dtype
+    ) -> TileLayout:
+        """The attention mask.
 
-    def attention_mask(self, model: Any, tiles: Tiles, hidden_states: Tensor) -> Tensor:
-        """What is added to attention, (images, 1, tokens, tokens).
-
-        As in transformers, it keeps padding from padding only: a picture's tokens attend to padding too, and
+        As in transformers, it keeps padding from padding only: an image's tokens attend to padding too, and
         the model was trained so.
         """
         import torch
 
-        images, count = tiles.valid.shape
-        length = hidden_states.shape[1] // count
-        padding = (~tiles.valid).to(hidden_states.dtype)[:, :, None].repeat(1, 1, length)
+        images, count = batch.valid.shape
+        length = -(-model.num_patches // _MULTIPLE) * _MULTIPLE
+        padding = (~batch.valid).to(dtype)[:, :, None].repeat(1, 1, length)
         padding[:, :, model.num_patches :] = 1
-        padding = padding.view(images, 1, -1)
-        return padding[..., None] * padding[:, :, None] * torch.finfo(hidden_states.dtype).min
+        padding = padding.view(images, 1, count * length)
+        mask = padding[..., None] * padding[:, :, None] * torch.finfo(dtype).min
+        return TileLayout(mask, batch.aspect_ratio_ids)
 
-    def tokens(self, model: Any, hidden_states: Tensor) -> Tensor:
-        """A hidden state without what pads a tile, (images, tiles, tokens, width)."""
-        images, _, width = hidden_states.shape
-        tiles = hidden_states.view(images, model.max_num_tiles, -1, width)
-        return tiles[:, :, : model.num_patches]
+    def embed(
+        self, model: FromTransformers, batch: TileBatch, layout: TileLayout
+    ) -> tuple[Tensor, BlockInputs]:
+        from torch.nn.functional import pad
+
+        images, count = batch.valid.shape
+        ids, width = batch.aspect_ratio_ids, model.hidden_size
+        patches = model.patch_embedding(batch.pixels.flatten(0, 1)).flatten(2).transpose(1, 2)
+        states = model.pre_tile_positional_embedding(patches.reshape(images, count, -1, width), ids)
+        states = model.apply_class_embedding(states.flatten(0, 1)).view(images, count, -1, width)
+        states = model.layernorm_pre(model.gated_positional_embedding(states, ids))
+        states = pad(states, (0, 0, 0, -states.shape[2] % _MULTIPLE)).flatten(1, 2)
+        return states, {"attention_mask": layout.mask}
+
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: TileLayout) -> Tensor:
+        """A hidden state without what pads a tile, (images x tiles, tokens, width)."""
+        tiles = hidden_states.reshape(len(hidden_states) * model.max_num_tiles, -1, hidden_states.shape[-1])
+        return tiles[:, : model.num_patches]
+
+    # --- the tower's own output -----------------------------------------------------------------------
+
+    def own_states(self, encoder: MllamaVisionEncoderConfig) -> tuple[int, ...]:
+        return (*encoder.inner_layers, encoder.num_hidden_layers)
 
     def own_output(
-        self, model: Any, tiles: Tiles, last: Tensor, inner: Sequence[Tensor], mask: Tensor
-    ) -> Tensor:
-        """The tower's own output, (images, tiles, tokens, width).
-
-        Args:
-            model: transformers' module.
-            tiles: The images.
-            last: The post-normed last hidden state of the first stack.
-            inner: Its hidden states that join the output.
-            mask: That of the first stack.
-        """
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        norm: Norm,
+        batch: TileBatch,
+        layout: TileLayout,
+    ) -> list[Tensor]:
+        """The second stack's output, and the inner hidden states of the first that join it."""
         import torch
 
-        images, count = tiles.valid.shape
-        states = last.view(images, count, -1, model.hidden_size)
-        states = model.post_tile_positional_embedding(states, tiles.aspect_ratio_ids).flatten(1, 2)
+        depth = max(states)
+        images, count = batch.valid.shape
+        last = norm(states[depth]).view(images, count, -1, model.hidden_size)
+        last = model.post_tile_positional_embedding(last, layout.aspect_ratio_ids).flatten(1, 2)
         for block in model.global_transformer.layers:
-            states = block(states, attention_mask=mask)
+            last = block(last, attention_mask=layout.mask)
+        inner = [k + 1 if k >= 0 else depth + k + 1 for k in model.config.intermediate_layers_indices]
         # Of the joined ones, all values of a feature stand together.
-        joined = torch.stack([self.tokens(model, state) for state in inner], dim=-1).flatten(3)
-        return torch.cat([self.tokens(model, states), joined], dim=-1)
+        joined = torch.stack([self.tokens(model, states[k], layout) for k in inner], dim=-1).flatten(2)
+        return [self.tokens(model, last, layout), joined]
+
+    # --- against transformers' own class --------------------------------------------------------------
+
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: tensor for name, tensor in inputs.items() if name != "num_tiles"}
+
+    def reference_output(self, output: FromTransformers, batch: TileBatch) -> Tensor:
+        import torch
+
+        tiles = output.last_hidden_state.flatten(0, 2)  # (images x tiles, tokens, width)
+        return torch.cat(batch.split(tiles, lambda grid: 0))
+
+    def samples(self, info: VisionEncoderInfo, preprocess: Preprocess) -> list[Sample]:
+        side = info.image_size
+        sizes = ((side, side), (side + 1, side), (side, 3 * side), (4 * side, side))
+        return [sample_of_size(preprocess, *size) for size in sizes]
 
 
 _MULTIPLE = 8

@@ -7,19 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..images.resize import LongestEdge
-from ..schemas import EncoderConfig
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
-from .base import Shapes, VisionEncoderInfo, conv_patches, linear
-from .packed import PackedFamily, check_pixels, embed_patches, refuse_unknown, rows_of_integers
+from .base import BlockInputs, FromTransformers
+from .facts import VisionEncoderInfo
+from .inputs import check_pixels, refuse_unknown, rows_of_integers
+from .packed import PackedBatch, PackedImagesFamily
+from .shapes import Shapes, conv_patches, linear
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
 
 
-class Pixtral(PackedFamily):
+class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
     """pixtral. Patches of an image stand in raster order."""
 
     model_type = "pixtral"
@@ -43,22 +45,26 @@ class Pixtral(PackedFamily):
             shapes |= linear(f"feed_forward.{projection}", width, mlp_width, bias=False)
         return shapes | linear("feed_forward.down_proj", mlp_width, width, bias=False)
 
-    def resize_rule(self, encoder: EncoderConfig, processor: Any = None) -> LongestEdge:
+    def resize_rule(
+        self, encoder: PixtralVisionEncoderConfig, processor: FromTransformers = None
+    ) -> LongestEdge:
         size = None if processor is None else processor.size
         edge = encoder.image_size if size is None else size.longest_edge
         width, height = (edge, edge) if edge or size is None else (size.width, size.height)
         return LongestEdge(width, height, encoder.patch_size)
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: PixtralVisionEncoderConfig) -> dict[str, Any]:
         return {"size": {"longest_edge": encoder.image_size}}
 
-    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: PixtralVisionEncoderConfig) -> dict[str, Any]:
         patch = {"height": encoder.patch_size, "width": encoder.patch_size}
         return {"do_resize": True, "do_center_crop": False, "patch_size": patch}
 
     # --- running --------------------------------------------------------------------------------------
 
-    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+    ) -> PackedBatch:
         """``pixel_values`` (images, channels, height, width), padded at the bottom and the right, and
         ``image_sizes`` (images, 2), heights and widths without the padding.
 
@@ -87,13 +93,16 @@ class Pixtral(PackedFamily):
                     f"image {i} of {width}x{height} pixels does not fit into pixel_values of "
                     f"{shape[3]}x{shape[2]}"
                 )
-        return pixels, tuple((1, height // patch, width // patch) for height, width in sizes)
+        return PackedBatch(pixels, tuple((1, height // patch, width // patch) for height, width in sizes))
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         import torch
 
         from .layout import Layout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 
+        grids = batch.grids
         config = model.config
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
         frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads, base)
@@ -106,13 +115,13 @@ class Pixtral(PackedFamily):
             frames=frame_segments(grids, device),
         )
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
-        embedded = embed_patches(model.patch_conv, pixels, layout.grids)
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+        embedded = self.patch_tokens(model.patch_conv, pixels, layout.grids)
         normed: Tensor = model.ln_pre(embedded.unsqueeze(0))
         return normed
 
-    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         return {"attention_mask": None, "position_embeddings": layout.rope, "segments": layout.frames}
 
-    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         return hidden_states.squeeze(0)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
-from .base import Shapes, VisionEncoderInfo, linear
+from .base import BlockInputs, FromTransformers
+from .facts import VisionEncoderInfo
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL
+from .shapes import Shapes, linear
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
+    from .packed import PackedBatch
 
 
-class Qwen25VL(QwenVL):
+class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
     """qwen2_5_vl_vision. Its blocks take patches window by window; what comes out is in input order."""
 
     model_type = "qwen2_5_vl_vision"
@@ -56,9 +59,13 @@ class Qwen25VL(QwenVL):
         wide = len({block for block in encoder.fullatt_block_indexes if block < num_blocks})
         return wide * whole + (num_blocks - wide) * windows
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
-        from .layout import Layout, Segments, frame_segments, window_order
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
+        from ..attention.segments import Segments
+        from .layout import Layout, frame_segments, window_order
 
+        grids = batch.grids
         config = model.config
         merge = config.spatial_merge_size
         window = config.window_size // merge // config.patch_size
@@ -75,17 +82,17 @@ class Qwen25VL(QwenVL):
             wide_blocks=frozenset(config.fullatt_block_indexes),
         )
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
-        return _by_square(super().embed(model, pixels, layout), layout.window_index, layout)
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+        return _by_square(super().stem(model, pixels, layout), layout.window_index, layout)
 
-    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         wide = block in layout.wide_blocks
         return super().block_inputs(block, layout) | {"segments": layout.frames if wide else layout.windows}
 
-    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         return _by_square(hidden_states, layout.window_inverse, layout)
 
-    def reference_tokens(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def reference_tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         import torch
         from transformers.vision_utils import get_vision_window_index
 
@@ -98,7 +105,7 @@ class Qwen25VL(QwenVL):
         )
         return _by_square(hidden_states, index.argsort(), layout)
 
-    def merged(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         merged: Tensor = model.merger(hidden_states)[layout.window_inverse]
         return merged
 

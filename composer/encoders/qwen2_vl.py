@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from ..schemas.encoders.qwen2_vl import Qwen2VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
-from .base import Shapes, layer_norm, linear
 from .qwen_vl import QwenVL
+from .shapes import Shapes, layer_norm, linear
 
 
-class Qwen2VL(QwenVL):
+class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig]):
     """qwen2_vl_vision."""
 
     model_type = "qwen2_vl_vision"

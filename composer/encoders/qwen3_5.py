@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isqrt
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
-from .base import Shapes, layer_norm, linear
+from .base import FromTransformers
 from .qwen_vl import QwenVL
+from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
+    from .packed import PackedBatch
 
 
-class Qwen35(QwenVL):
+P = TypeVar("P", bound=Qwen3_5VisionEncoderConfig)
+
+
+class Qwen35(QwenVL[P], Generic[P]):
     """qwen3_5_vision."""
 
     model_type = "qwen3_5_vision"
@@ -29,15 +34,15 @@ class Qwen35(QwenVL):
     min_pixels = 256 * 256
     max_pixels = 4096 * 4096
 
-    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: P) -> dict[str, Any]:
         half = [0.5, 0.5, 0.5]
         return super().image_processor_defaults(encoder) | {"image_mean": half, "image_std": half}
 
-    def stem_shapes(self, encoder: Any) -> Shapes:
+    def stem_shapes(self, encoder: P) -> Shapes:
         table: Shapes = {"pos_embed.weight": (encoder.num_position_embeddings, encoder.width)}
         return super().stem_shapes(encoder) | table
 
-    def block_shapes(self, encoder: Qwen3_5VisionEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: P) -> Shapes:
         width = encoder.width
         return {
             **layer_norm("norm1", width),
@@ -47,19 +52,22 @@ class Qwen35(QwenVL):
             **linear("mlp.linear_fc2", encoder.mlp_width, width),
         }
 
-    def head_shapes(self, encoder: Qwen3_5VisionEncoderConfig) -> Shapes:
+    def head_shapes(self, encoder: P) -> Shapes:
         return merger_shapes(encoder, norm_width=encoder.width)
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         from .layout import table_taps
 
+        grids = batch.grids
         side = isqrt(len(model.pos_embed.weight))
         rows, weights = table_taps(grids, model.config.spatial_merge_size, side)
-        plain = super().layout(model, grids, device, dtype)
+        plain = super().layout(model, batch, device, dtype)
         return replace(plain, position_taps=(rows.to(device), weights.to(device)))
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
-        patches = super().embed(model, pixels, layout)
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+        patches = super().stem(model, pixels, layout)
         if layout.position_taps is None:
             return patches
         rows, weights = layout.position_taps

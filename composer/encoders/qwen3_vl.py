@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.qwen3_vl import Qwen3VLVisionEncoderConfig
-from .base import Shapes
+from .base import FromTransformers, Norm
 from .qwen3_5 import Qwen35, merger_shapes
+from .shapes import Shapes
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .layout import Layout
+    from .packed import PackedBatch
 
-class Qwen3VL(Qwen35):
+
+class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     """qwen3_vl_vision."""
 
     model_type = "qwen3_vl_vision"
@@ -24,7 +29,9 @@ class Qwen3VL(Qwen35):
     def head_modules(self) -> tuple[str, ...]:
         return ("merger", "deepstack_merger_list")
 
-    def shapes(self, encoder: Any, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
+    def shapes(
+        self, encoder: Qwen3VLVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
+    ) -> Shapes | None:
         shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         return (shapes or {}) | self._deepstack_shapes(encoder)
 
@@ -36,7 +43,26 @@ class Qwen3VL(Qwen35):
             for name, shape in merger_shapes(encoder, norm_width=joined).items()
         }
 
-    def merged_level(self, model: Any, layer: int, hidden_states: Tensor) -> Tensor:
+    def own_states(self, encoder: Qwen3VLVisionEncoderConfig) -> tuple[int, ...]:
+        return (*(block + 1 for block in encoder.deepstack_layers), encoder.num_hidden_layers)
+
+    def own_state(self, model: FromTransformers, layer: int, hidden_states: Tensor, layout: Layout) -> Tensor:
+        """The merged DeepStack level of a hidden state."""
         level = list(model.config.deepstack_visual_indexes).index(layer - 1)
         merged: Tensor = model.deepstack_merger_list[level](hidden_states)
         return merged
+
+    def own_output(
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        norm: Norm,
+        batch: PackedBatch,
+        layout: Layout,
+    ) -> list[Tensor]:
+        """The merged last hidden state, then the levels from the shallowest to the deepest."""
+        last = max(states)
+        levels = [states[k] for k in sorted(states) if k != last]
+        if last - 1 in model.config.deepstack_visual_indexes:
+            levels.append(self.own_state(model, last, states[last], layout))
+        return [self.merged(model, norm(states[last]), layout), *levels]

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..schemas import EncoderConfig
 from ..schemas.encoders.radio import RadioEncoderConfig
-from .base import EncoderFamily, Shapes, layer_norm, linear
+from .base import BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,7 +18,7 @@ _CONDITIONER = "radio_model.input_conditioner"
 _MODEL = "radio_model.model"
 
 
-class Radio(EncoderFamily):
+class Radio(DenseFamily[RadioEncoderConfig]):
     """radio. Shapes are under the names of published checkpoints, which transformers changes on loading."""
 
     model_type = "radio"
@@ -29,7 +30,7 @@ class Radio(EncoderFamily):
     # Published models have no layer scale, and those inside a VLM no conditioner.
     optional = ("layer_scale", "input_conditioner")
 
-    def any_size(self, encoder: EncoderConfig) -> bool:
+    def any_size(self, encoder: RadioEncoderConfig) -> bool:
         return True
 
     def block_name(self, index: int) -> str:
@@ -62,17 +63,17 @@ class Radio(EncoderFamily):
             "layer_scale2.lambda1": (width,),
         }
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: RadioEncoderConfig) -> dict[str, Any]:
         size = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": size, "do_center_crop": False}
 
-    def image_processor_settings(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: RadioEncoderConfig) -> dict[str, Any]:
         return {"do_rescale": True, "do_normalize": False}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("summary_idxs", "embeddings.video_patch_projection")
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         patch = model.config.patch_size
         height, width = (side // patch * patch for side in pixel_values.shape[2:])
         whole = pixel_values[:, :, :height, :width]  # transformers' own refuses the rest of a patch

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..schemas import EncoderConfig
 from ..schemas.encoders.siglip import SiglipVisionEncoderConfig
-from .base import EncoderFamily, Shapes, conv_patches, layer_norm, linear, num_positions
+from .base import BlockInputs, FromTransformers
 from .clip import clip_block
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class SigLIP(EncoderFamily):
+class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
     """siglip_vision_model."""
 
     model_type = "siglip_vision_model"
@@ -38,10 +39,10 @@ class SigLIP(EncoderFamily):
     def head_flops(self, encoder: SiglipVisionEncoderConfig, num_tokens: int) -> int:
         return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: SiglipVisionEncoderConfig) -> dict[str, Any]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
-    def stem(self, model: Any, pixel_values: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {"attention_mask": None}
 
 

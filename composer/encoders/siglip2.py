@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InputError
 from ..images.resize import PatchBudget
 from ..schemas.encoders.siglip2 import Siglip2VisionEncoderConfig
-from .base import Shapes, VisionEncoderInfo, linear
+from .base import BlockInputs, FromTransformers
 from .clip import clip_block
-from .packed import PackedFamily, check_mask, check_pixels, refuse_unknown, rows_of_integers
+from .facts import Grid, VisionEncoderInfo
+from .inputs import check_mask, check_pixels, refuse_unknown, rows_of_integers
+from .packed import PackedBatch, PackedFamily
+from .shapes import Shapes, linear
 from .siglip import pooling_flops, pooling_shapes
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Grid, Layout
+    from .layout import Layout
 
 
-class SigLIP2(PackedFamily):
+class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
     """siglip2_vision_model. Patches of an image stand in raster order."""
 
     model_type = "siglip2_vision_model"
@@ -47,11 +50,13 @@ class SigLIP2(PackedFamily):
     def head_flops(self, encoder: Siglip2VisionEncoderConfig, num_tokens: int) -> int:
         return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
 
-    def resize_rule(self, encoder: Siglip2VisionEncoderConfig, processor: Any = None) -> PatchBudget:
+    def resize_rule(
+        self, encoder: Siglip2VisionEncoderConfig, processor: FromTransformers = None
+    ) -> PatchBudget:
         patches = encoder.num_patches if processor is None else processor.max_num_patches
         return PatchBudget(encoder.patch_size, patches)
 
-    def image_processor_defaults(self, encoder: Any) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, Any]:
         return {"max_num_patches": encoder.num_patches}
 
     def image_processor_settings(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, Any]:
@@ -59,7 +64,9 @@ class SigLIP2(PackedFamily):
 
     # --- running --------------------------------------------------------------------------------------
 
-    def read(self, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> tuple[Tensor, tuple[Grid, ...]]:
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+    ) -> PackedBatch:
         """``pixel_values`` (images, patches, height x width x channels of a patch), padded at the end,
         ``pixel_attention_mask`` (images, patches), and ``spatial_shapes`` (images, 2), rows and columns of
         patches.
@@ -93,11 +100,15 @@ class SigLIP2(PackedFamily):
                 f"pixel_attention_mask[{wrong[0]}] does not mark the first {rows * columns} patches, which "
                 f"spatial_shapes[{wrong[0]}] stands for"
             )
-        return pixels[filled.to(pixels.device)], tuple((1, rows, columns) for rows, columns in sizes)
+        grids = tuple((1, rows, columns) for rows, columns in sizes)
+        return PackedBatch(pixels[filled.to(pixels.device)], grids)
 
-    def layout(self, model: Any, grids: tuple[Grid, ...], device: torch.device, dtype: torch.dtype) -> Layout:
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
         from .layout import Layout, frame_segments
 
+        grids = batch.grids
         side = model.embeddings.position_embedding_size
         return Layout(
             grids,
@@ -105,7 +116,7 @@ class SigLIP2(PackedFamily):
             positions=tuple(part.to(device) for part in resized_table(grids, side)),
         )
 
-    def embed(self, model: Any, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
         rows, weights, offsets = layout.positions
@@ -115,13 +126,13 @@ class SigLIP2(PackedFamily):
         embedded: Tensor = (model.embeddings.patch_embedding(pixels) + positions.to(table.dtype)).unsqueeze(0)
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> dict[str, Any]:
+    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         return {"attention_mask": layout.frames}
 
-    def tokens(self, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         return hidden_states.squeeze(0)
 
-    def pooled(self, model: Any, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def pooled(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         import torch
 
         lengths = [rows * columns for _, rows, columns in layout.grids]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .._version import __version__
 from ..errors import ImageError, InputError, VisionComposerError
-from ..images.preprocess import iter_inputs
+from .reading import iter_inputs
 from .sinks import FeatureWriter, output_file
 from .sources import expand_sources
 
@@ -128,18 +128,13 @@ def _results(
         if isinstance(result, ImageError):
             yield name, result
             continue
-        if batch and (len(batch) == batch_size or not _share(encoder, batch[0], result)):
+        if batch and (len(batch) == batch_size or not encoder.preprocessor.share(batch[0], result)):
             yield from _forward(encoder, names, batch)
             names, batch = [], []
         names.append(name)
         batch.append(result)
     if batch:
         yield from _forward(encoder, names, batch)
-
-
-def _share(encoder: ComposedVisionEncoder, first: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Whether two pictures can go through one forward."""
-    return encoder.info.packed or first["pixel_values"].shape == other["pixel_values"].shape
 
 
 def _forward(

@@ -7,7 +7,7 @@ from .cost import CostModel, Measurement
 from .data import DataParallel, PendingFeatures
 from .gather import RowGather
 from .sharded import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
-from .startup import compose_on_ranks, join_group
+from .startup import Startup, join_group
 
 __all__ = [
     "CostModel",
@@ -15,7 +15,7 @@ __all__ = [
     "Measurement",
     "PendingFeatures",
     "RowGather",
-    "compose_on_ranks",
+    "Startup",
     "get_load_balance_assignment",
     "join_group",
     "run_dp_sharded_mrope_vision_model",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -152,11 +152,11 @@ def _identity(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _flops(plan: Plan, grid: Sequence[int]) -> tuple[int, int]:
+def _flops(plan: Plan, grid: tuple[int, int, int]) -> tuple[int, int]:
     """Linear and attention FLOPs of an image or clip."""
-    frames, rows, columns = grid
-    if plan.info.tiled:  # an image is run as as many tiles as there can be
-        frames = 1
+    _, rows, columns = grid
+    # Tiles are no frames: an image is run as as many tiles as there can be.
+    frames = grid[0] // plan.info.num_sequences(grid)
     size = (columns * plan.info.patch_size, rows * plan.info.patch_size)
     total = plan.flops(*size)
     if total is None:  # the generic adapter's images are all of one size

@@ -1,25 +1,28 @@
-"""Data parallelism of a composed tower: every rank encodes some of the images."""
+"""Data parallelism of a tower: every rank encodes some of the images."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import torch.distributed as dist
-from PIL import Image
 from torch import Tensor
+from torch.distributed import ProcessGroup
 
+from ..encoders.base import Batch, Grid
 from ..images.decode import ImageLike, size_of_image
+from ..images.preprocess import ImagePreprocessor
+from ..schemas import ParallelConfig
+from ..tower.module import Features, VisionTower
 from .balance import deal_by_cost, deal_by_size, deal_in_order
 from .cost import CostModel
 from .group import Report, together
 from .outputs import (
     Hands,
     OwnRows,
-    batch_in_order,
     check_counts,
     exchange_counts,
     images_in_order,
@@ -28,25 +31,15 @@ from .outputs import (
     without_images,
 )
 
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
-
-    from ..encoder import ComposedVisionEncoder
-    from ..encoders.layout import Grid
-    from ..schemas import ParallelConfig
-
-Features = Tensor | tuple[Tensor, ...]
-"""A batch (images, tokens, width), or a tensor for each image."""
-
 
 class DataParallel:
-    """Runs a tower's images on the ranks of a group; ``encoder.parallel``, made by ``compose``.
+    """Runs a tower's batches on the ranks of a group, and returns every image's features on each.
 
-    From then on the tower's forward is this one's: called on every rank, it returns every image's features
-    on each. Gradients flow, to be averaged over ranks as DDP and FSDP do: see ``docs/distributed.md``.
+    Gradients flow, to be averaged over ranks as DDP and FSDP do: see ``docs/distributed.md``.
 
     Args:
-        tower: Composed for one process.
+        tower: Runs a batch on this rank.
+        preprocessor: Makes inputs of images.
         group: The ranks.
         config: How images are dealt and gathered.
         cost: What an image costs.
@@ -55,7 +48,8 @@ class DataParallel:
 
     def __init__(
         self,
-        tower: ComposedVisionEncoder,
+        tower: VisionTower,
+        preprocessor: ImagePreprocessor,
         group: ProcessGroup,
         config: ParallelConfig,
         cost: CostModel,
@@ -63,47 +57,34 @@ class DataParallel:
     ) -> None:
         self.group, self.config, self.cost = group, config, cost
         self.rank, self.size = dist.get_rank(group), dist.get_world_size(group)
-        self._tower, self._fingerprint = tower, fingerprint
-        # Whatever class the tower is of, its own forward is what runs this rank's images.
-        self._encode: Callable[..., Features] = tower.forward
-        tower.forward = self.forward  # type: ignore[method-assign, assignment]  # meant, for this tower alone
+        self._tower, self._preprocessor, self._fingerprint = tower, preprocessor, fingerprint
 
-    def forward(self, pixel_values: Tensor | None = None, **inputs: Any) -> Features:
-        """Encode a batch; see the tower's own ``forward`` for what it takes and returns.
+    def start(self, **inputs: Any) -> PendingFeatures:
+        """Encode a batch, and return as soon as features are on their way.
+
+        Every rank must call ``wait()`` on what is returned: every image's features in input order, in memory
+        of their own; with ``inputs: sharded`` those of rank 0's images, then rank 1's, and so on; with
+        ``gather: none`` those of this rank's images.
 
         Args:
-            pixel_values: As the tower takes them.
-            **inputs: Its other inputs.
-
-        Returns:
-            Every image's features in input order, in memory of their own; with ``inputs: sharded`` those of
-            rank 0's images, then rank 1's, and so on; with ``gather: none`` those of this rank's images.
+            **inputs: As the encoder takes them.
 
         Raises:
             InputError: Anything that the tower cannot take.
             DistributedError: Another rank failed, is gone, or was called with something else.
         """
-        return self.start(**({} if pixel_values is None else {"pixel_values": pixel_values}), **inputs).wait()
+        read: list[Batch] = []
 
-    def start(self, **inputs: Any) -> PendingFeatures:
-        """Like :meth:`forward`, but returns as soon as features are on their way.
-
-        Every rank must call ``wait()`` on what is returned.
-        """
-        tower = self._tower
-
-        def take(own: Sequence[int]) -> Mapping[str, Any]:
-            return tower.family.take(tower.info, inputs, own)
-
-        def smallest(grids: Sequence[Grid]) -> Mapping[str, Any]:
-            return take([min(range(len(grids)), key=lambda i: prod(grids[i]))])
+        def grids() -> Sequence[Grid]:
+            read.append(self._tower.read(inputs))
+            return read[0].grids
 
         sharded = self.config.inputs == "sharded"
         return self._start(
-            lambda: tower.image_grids(inputs),
-            take,
-            nothing=lambda: self._encode(**inputs),
-            spare=self._made_up if sharded else smallest,
+            grids,
+            lambda images: read[0].take(images),
+            nothing=lambda: read[0].take([]),
+            spare=self._blank if sharded else lambda: read[0].take([_smallest(read[0].grids)]),
             sharded=sharded,
         )
 
@@ -114,43 +95,47 @@ class DataParallel:
 
         Args:
             grids: Frames, patch rows and patch columns of every image, the same on every rank.
-            load: Makes the tower's inputs for one image, as its preprocessor does; called for the images of
+            load: Makes the encoder's inputs for one image, as its preprocessor does; called for the images of
                 this rank, by their index.
             exact: Whether ``grids`` are those of the inputs; False: only about so, good for balancing.
 
         Returns:
-            As :meth:`forward`.
+            As ``wait()`` of :meth:`start`.
 
         Raises:
             DistributedError: Another rank failed, is gone, or was called with something else.
         """
 
-        def take(own: Sequence[int]) -> Mapping[str, Tensor]:
-            batches = []
-            for image in own:
+        def take(images: Sequence[int]) -> Batch:
+            loaded = []
+            for image in images:
                 try:
-                    batches.append(load(image))
+                    loaded.append(load(image))
                 except Exception as error:
                     error.add_note(f"image {image}")
                     raise
-            batch = self._tower.preprocessor.collate(batches)
-            return {name: tensor.to(self._tower.device) for name, tensor in batch.items()}
+            batch = self._preprocessor.collate(loaded)
+            device = self._tower.device
+            return self._tower.read({name: tensor.to(device) for name, tensor in batch.items()})
 
         return self._start(
-            lambda: grids, take, nothing=self._no_images, spare=self._made_up, exact=exact
+            lambda: grids,
+            take,
+            nothing=lambda: self._blank().take([]),
+            spare=self._blank,
+            exact=exact,
         ).wait()
 
-    def encode_images(self, pictures: Sequence[ImageLike], *, first: int = 0) -> Features:
-        """Encode pictures, each opened by the rank that encodes it; of the others only the size is read.
+    def encode_images(self, images: Sequence[ImageLike], *, first: int = 0) -> Features:
+        """Encode images, each opened by the rank that encodes it; of the others only the size is read.
 
         Args:
-            pictures: As for ``encoder.encode``, the same on every rank.
-            first: What the first picture without a path counts as in errors.
+            images: As for ``encoder.encode``, the same on every rank.
+            first: What the first image without a path counts as in errors.
         """
-        tower = self._tower
         return self.encode_owned(
-            [self._image_grid(picture) for picture in pictures],
-            lambda i: tower.preprocess([pictures[i]], first=first + i),
+            [self._image_grid(image) for image in images],
+            lambda i: self._preprocessor([images[i]], first=first + i),
             exact=False,
         )
 
@@ -165,14 +150,23 @@ class DataParallel:
     def _start(
         self,
         image_grids: Callable[[], Sequence[Grid]],
-        take: Callable[[list[int]], Mapping[str, Any]],
+        take: Callable[[Sequence[int]], Batch],
         *,
-        nothing: Callable[[], Features],
-        spare: Callable[[Sequence[Grid]], Mapping[str, Any]],
+        nothing: Callable[[], Batch],
+        spare: Callable[[], Batch],
         sharded: bool = False,
         exact: bool = True,
     ) -> PendingFeatures:
-        """The one way that all calls go: deal, encode, agree, gather."""
+        """The one way that all calls go: deal, encode, agree, gather.
+
+        Args:
+            image_grids: The grids of all images, or of this rank's own.
+            take: Some of the images, as a batch.
+            nothing: A batch without images.
+            spare: A batch of an image that a rank without images runs for its place in the graph.
+            sharded: Whether every rank has images of its own.
+            exact: Whether the grids are those of the inputs.
+        """
 
         def encode() -> tuple[tuple[OwnRows, Hands, list[int]], Report]:
             grids = list(image_grids())
@@ -188,7 +182,7 @@ class DataParallel:
             if mine:
                 own = self._own(mine, take)
             elif grids or sharded:
-                own = OwnRows(without_images(self._tower, lambda: self._rows(spare(grids))), [])
+                own = OwnRows(without_images(self._tower, lambda: self._rows(spare())), [])
             else:
                 own = OwnRows(None, [])
             if exact:
@@ -197,11 +191,10 @@ class DataParallel:
 
         (own, hands, planned), reports = together(self.group, encode, what="encode images")
         if not any(report.count for report in reports):
-            return PendingFeatures(nothing)
+            return PendingFeatures(lambda: self._tower(nothing()))
         if self.config.gather == "none":
             rows = own_rows(own, reports, self._tower.device)
-            here = [list(range(len(own.counts)))]
-            return PendingFeatures(lambda: self._unpacked([rows], here, [own.counts]))
+            return PendingFeatures(lambda: self._joined(torch.split(rows, own.counts), nothing))
         if sharded:
             hands = _one_after_the_other([report.count for report in reports])
         if sharded or not exact:
@@ -209,47 +202,39 @@ class DataParallel:
         else:
             counts = [[planned[i] for i in hand] for hand in hands]
         gather = start_gather(own, counts, reports, self.group, self._tower.device, async_op=True)
-        return PendingFeatures(lambda: self._unpacked(gather.wait(), hands, counts))
+        return PendingFeatures(lambda: self._joined(images_in_order(gather.wait(), hands, counts), nothing))
 
-    def _own(self, images: list[int], take: Callable[[list[int]], Mapping[str, Any]]) -> OwnRows:
+    def _own(self, images: list[int], take: Callable[[Sequence[int]], Batch]) -> OwnRows:
         """Features of this rank's images."""
-        inputs = take(images)
+        batch = take(images)
         try:
-            return _packed(self._encode(**inputs))
+            return _rows_of(self._tower(batch))
         except Exception as error:
             error.add_note(f"in a batch of images {', '.join(map(str, images))}")
             raise
 
-    def _rows(self, inputs: Mapping[str, Any]) -> Tensor:
-        rows = _packed(self._encode(**inputs)).rows
+    def _rows(self, batch: Batch) -> Tensor:
+        rows = _rows_of(self._tower(batch)).rows
         return torch.empty(0) if rows is None else rows
 
-    def _made_up(self, grids: Sequence[Grid] = ()) -> dict[str, Tensor]:
-        """Inputs of a small image that nobody sees."""
-        tower, info = self._tower, self._tower.info
-        if info.ragged:
-            return tower.preprocess([Image.new("RGB", (info.patch_size * info.merge_size,) * 2)])
-        side = info.image_size
-        return {"pixel_values": torch.zeros(1, info.num_channels, side, side, device=tower.device)}
+    def _blank(self) -> Batch:
+        """A small image that nobody sees."""
+        blank: Batch = self._tower.family.blank(self._tower.info, self._tower.device)
+        return blank
 
-    def _no_images(self) -> Features:
-        return () if self._tower.info.ragged else self._rows(self._made_up())[:0]
-
-    def _image_grid(self, picture: ImageLike) -> Grid:
-        info = self._tower.info
-        if not info.ragged:
-            return 1, info.patch_grid_length, info.patch_grid_length
-        size = size_of_image(picture)
+    def _image_grid(self, image: ImageLike) -> Grid:
+        size = size_of_image(image)
         try:
-            return info.grid(*size) if size else (1, 1, 1)
+            return self._tower.info.grid_of_image(*size) if size else (1, 1, 1)
         except ValueError:  # too thin: the rank that opens it will say so
             return 1, 1, 1
 
-    def _unpacked(self, parts: Sequence[Tensor], hands: Hands, counts: Sequence[Sequence[int]]) -> Features:
-        if not self._tower.info.ragged:
-            return batch_in_order(parts, hands)
-        images = images_in_order(parts, hands, counts)
-        return tuple(image.movedim(0, -2).contiguous() for image in images)
+    def _joined(self, images: Sequence[Tensor], nothing: Callable[[], Batch]) -> Features:
+        """Every image's rows as the tower returns its features."""
+        if not images:
+            features: Features = self._tower(nothing())
+            return features
+        return self._tower.join([rows.movedim(0, -2) for rows in images])
 
 
 class PendingFeatures:
@@ -260,18 +245,20 @@ class PendingFeatures:
         self._features: Features | None = None
 
     def wait(self) -> Features:
-        """The features, as :meth:`DataParallel.forward` returns them."""
+        """The features; see :meth:`DataParallel.start`."""
         if self._features is None:
             self._features = self._finish()
         return self._features
 
 
-def _packed(features: Features) -> OwnRows:
-    """A tower's output as rows: images of a batch, or tokens of images of different sizes."""
-    if isinstance(features, Tensor):
-        return OwnRows(features, [1] * len(features))
-    parts = [image.movedim(-2, 0) for image in features]
-    return OwnRows(torch.cat(parts) if parts else None, [len(part) for part in parts])
+def _rows_of(features: Features) -> OwnRows:
+    """A tower's features as rows, one for each token, image after image."""
+    images = [image.movedim(-2, 0) for image in features]
+    return OwnRows(torch.cat(images) if images else None, [len(image) for image in images])
+
+
+def _smallest(grids: Sequence[Grid]) -> int:
+    return min(range(len(grids)), key=lambda i: prod(grids[i]))
 
 
 def _one_after_the_other(counts: Sequence[int]) -> Hands:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
@@ -123,7 +122,7 @@ def exchange_counts(mine: Sequence[int], lengths: Sequence[int], group: ProcessG
 
 
 def images_in_order(parts: Sequence[Tensor], hands: Hands, counts: Sequence[Sequence[int]]) -> list[Tensor]:
-    """Every image's rows, in input order, each in memory of its own.
+    """Every image's rows, in input order, as parts of what the ranks sent.
 
     Args:
         parts: Rows of every rank, by rank, image after image.
@@ -132,16 +131,8 @@ def images_in_order(parts: Sequence[Tensor], hands: Hands, counts: Sequence[Sequ
     """
     images: dict[int, Tensor] = {}
     for part, hand, rows in zip(parts, hands, counts, strict=True):
-        images |= {
-            image: piece.clone() for image, piece in zip(hand, torch.split(part, list(rows)), strict=True)
-        }
+        images |= zip(hand, torch.split(part, list(rows)), strict=True)
     return [images[i] for i in range(len(images))]
-
-
-def batch_in_order(parts: Sequence[Tensor], hands: Hands) -> Tensor:
-    """A batch in input order, out of batches of every rank."""
-    places = torch.tensor(list(chain.from_iterable(hands)), device=parts[0].device).argsort()
-    return torch.cat(list(parts)).index_select(0, places)
 
 
 def check_counts(got: Sequence[int], images: Sequence[int], planned: Sequence[int]) -> None:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import torch.distributed as dist
+from torch.distributed import ProcessGroup
+from torch.distributed.device_mesh import DeviceMesh
 
 from .._version import __version__
+from ..images.preprocess import ImagePreprocessor
+from ..planning import Plan
+from ..schemas import ParallelConfig, TowerConfig
+from ..tower.module import VisionTower
 from .cost import CostModel
 from .data import DataParallel
 from .group import Report, lost_ranks_named, resolve_group, together
 
-if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup
-    from torch.distributed.device_mesh import DeviceMesh
-
-    from ..encoder import ComposedVisionEncoder
-    from ..schemas import ParallelConfig, TowerConfig, WeightsConfig
-
-    Build = Callable[[WeightsConfig], ComposedVisionEncoder]
+T = TypeVar("T")
 
 _WHAT = "compose the encoder"
 
@@ -35,78 +33,106 @@ def join_group(group: ProcessGroup | DeviceMesh | None) -> ProcessGroup | None:
     return resolve_group(group)
 
 
-def compose_on_ranks(
-    build: Build, config: TowerConfig, parallel: ParallelConfig, group: ProcessGroup
-) -> ComposedVisionEncoder:
-    """Build one tower on every rank, with the same weights, and make it data-parallel.
+class Startup:
+    """What the ranks of a group do together while each composes its tower.
 
     Weights are read by one process of every machine first, so that a hub's file is downloaded once and read
     from disk once; or by rank 0 alone, which sends them. Random weights are always sent.
 
     Args:
-        build: Builds it for one process, with weights from where it is told.
-        config: The config.
-        parallel: Its block.
         group: The ranks.
+        config: The config, the same on all of them.
+        parallel: Its block.
 
     Raises:
         DistributedError: Another rank failed, is gone, or has another config.
-        VisionComposerError: What ``build`` raised here, once the others know.
     """
-    sent = parallel.weights == "broadcast" or config.weights.source is None
-    fingerprint = _fingerprint(config, sent)
-    if sent:
-        tower = _sent_from_the_first(build, config.weights, group, fingerprint)
-    else:
-        tower = _read_in_turn(build, config.weights, group, fingerprint)
 
-    def attach() -> tuple[DataParallel, Report]:
-        cost = CostModel(tower.plan)
-        if parallel.cost_table is not None:
-            cost = CostModel.load(parallel.cost_table, tower.plan)
-        return DataParallel(tower, group, parallel, cost, fingerprint), Report({"costs": _costs(cost)})
+    def __init__(self, group: ProcessGroup, config: TowerConfig, parallel: ParallelConfig) -> None:
+        self._group, self._parallel = group, parallel
+        self.sends_weights = parallel.weights == "broadcast" or config.weights.source is None
+        self.reads_weights = dist.get_rank(group) == 0 or not self.sends_weights
+        """Whether this rank reads the checkpoint."""
+        self._fingerprint = _fingerprint(config, self.sends_weights)
+        self._facts = {
+            "config": self._fingerprint,
+            "source of weights": "rank 0" if self.sends_weights else "the checkpoint",
+        }
+        self.together(lambda: None)  # before ranks of different configs go different ways
 
-    tower.parallel, _ = together(group, attach, what=_WHAT)
-    return tower
+    def together(self, work: Callable[[], T]) -> T:
+        """What ``work`` returns on this rank, if it fails on none.
+
+        Raises:
+            DistributedError: Another rank failed, is gone, or has another config.
+        """
+        return together(self._group, lambda: (work(), Report(self._facts)), what=_WHAT)[0]
+
+    def preprocessor(self, load: Callable[[], ImagePreprocessor]) -> ImagePreprocessor:
+        """What ``load`` makes; of rank 0 where it sends the weights, since its values come with them.
+
+        Raises:
+            DistributedError: Another rank failed, is gone, or has another config.
+        """
+        if not self.sends_weights:
+            return self._in_turn(load)
+        mine = self.together(lambda: load() if self.reads_weights else None)
+        brought = [mine]
+        with lost_ranks_named(self._group, "send the image processor"):
+            dist.broadcast_object_list(brought, group=self._group, group_src=0)
+        (preprocessor,) = brought
+        if preprocessor is None:
+            raise TypeError("rank 0 sent no image processor")
+        return preprocessor
+
+    def tower(self, build: Callable[[], VisionTower]) -> VisionTower:
+        """What ``build`` makes, with the same weights on all ranks.
+
+        Raises:
+            DistributedError: Another rank failed, is gone, or has another config.
+        """
+        if not self.sends_weights:
+            return self._in_turn(build)
+        tower = self.together(build)
+        with lost_ranks_named(self._group, "send weights"):
+            for tensor in tower.state_dict().values():
+                dist.broadcast(tensor, group=self._group, group_src=0)
+        return tower
+
+    def spread(self, tower: VisionTower, preprocessor: ImagePreprocessor, plan: Plan) -> DataParallel:
+        """The tower on all ranks.
+
+        Raises:
+            DistributedError: Another rank failed, is gone, or has another table of costs.
+            InputError: The table of costs cannot be read, or is of another encoder.
+        """
+
+        def attach() -> tuple[DataParallel, Report]:
+            cost = CostModel(plan)
+            if self._parallel.cost_table is not None:
+                cost = CostModel.load(self._parallel.cost_table, plan)
+            spread = DataParallel(tower, preprocessor, self._group, self._parallel, cost, self._fingerprint)
+            return spread, Report({"costs": _costs(cost)})
+
+        return together(self._group, attach, what=_WHAT)[0]
+
+    def _in_turn(self, work: Callable[[], T]) -> T:
+        """``work`` on one process of every machine first, then on the others."""
+        hosts: list[str] = [""] * dist.get_world_size(self._group)
+        with lost_ranks_named(self._group, _WHAT):
+            dist.all_gather_object(hosts, socket.gethostname(), group=self._group)
+        rank = dist.get_rank(self._group)
+        is_first = hosts.index(hosts[rank]) == rank
+        first = self.together(work if is_first else _nothing)
+        second = self.together(_nothing if is_first else work)
+        done = first if is_first else second
+        if done is None:
+            raise TypeError(f"{work} returned nothing")
+        return done
 
 
-def _sent_from_the_first(
-    build: Build, weights: WeightsConfig, group: ProcessGroup, fingerprint: str
-) -> ComposedVisionEncoder:
-    rank = dist.get_rank(group)
-    random = weights.model_copy(update={"source": None, "revision": None})
-    tower, _ = together(
-        group, lambda: (build(weights if rank == 0 else random), Report({"config": fingerprint})), what=_WHAT
-    )
-    with lost_ranks_named(group, "send weights"):
-        for tensor in tower.state_dict().values():
-            dist.broadcast(tensor, group=group, group_src=0)
-        # How pictures are resized comes with the weights.
-        brought = [tower.preprocessor, tower.info]
-        dist.broadcast_object_list(brought, group=group, group_src=0)
-    tower.preprocessor, tower.info = brought  # type: ignore[assignment]  # a list's items share one type
-    tower.plan = replace(tower.plan, info=tower.info)
-    return tower
-
-
-def _read_in_turn(
-    build: Build, weights: WeightsConfig, group: ProcessGroup, fingerprint: str
-) -> ComposedVisionEncoder:
-    hosts: list[str] = [""] * dist.get_world_size(group)
-    with lost_ranks_named(group, _WHAT):
-        dist.all_gather_object(hosts, socket.gethostname(), group=group)
-    rank = dist.get_rank(group)
-    is_first = hosts.index(hosts[rank]) == rank
-    towers: list[ComposedVisionEncoder] = []
-    for turn in (True, False):
-
-        def build_in_turn(mine: bool = is_first is turn) -> tuple[None, Report]:
-            if mine:
-                towers.append(build(weights))
-            return None, Report({"config": fingerprint})
-
-        together(group, build_in_turn, what=_WHAT)
-    return towers[0]
+def _nothing() -> None:
+    """What a rank does while it is not its turn."""
 
 
 def _fingerprint(config: TowerConfig, sent: bool) -> str:

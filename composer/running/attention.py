@@ -1,10 +1,10 @@
-"""The attention backend of a planned tower: choosing it, and making transformers know it."""
+"""The attention backend of a planned tower."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..attention.backends import AttentionBackend, AttentionChoice, plugin_function, select_attn_backend
+from ..attention.backends import AttentionChoice, select_attn_backend
 from ..attention.limited import select_among
 from ..encoders import family_of
 
@@ -31,11 +31,7 @@ def plan_attention(planned: Plan, device: torch.device, *, training: bool = Fals
     family = family_of(planned.encoder)
     if family.attention_backends:
         return select_among(family.attention_backends, planned.info.model_type, planned.config.attn_backend)
-    model_class = None
-    if not planned.info.packed:  # packed towers are run by functions of ours, on any class
-        head = planned.config.head or planned.config.merges
-        fields = family.transformers_config(planned.encoder, planned.num_blocks, head=head)
-        model_class = family.transformers_class(fields)
+    fields = family.transformers_config(planned.encoder, planned.num_blocks, head=planned.readout.needs_head)
     return select_attn_backend(
         planned.info.head_size,
         getattr(torch, planned.dtype),
@@ -43,25 +39,5 @@ def plan_attention(planned: Plan, device: torch.device, *, training: bool = Fals
         override=planned.config.attn_backend,
         packed=planned.info.packed,
         training=training,
-        model_class=model_class,
+        model_class=family.transformers_class(fields),
     )
-
-
-def register_attention(choice: AttentionChoice, *, packed: bool) -> str:
-    """Make transformers know the chosen backend and return its name there.
-
-    Raises:
-        BackendError: Its package cannot be imported.
-        PluginError: The plugin that offers it cannot be used.
-    """
-    if packed:
-        from ..attention.packed import register_packed_attention
-
-        return register_packed_attention(choice.backend)
-    if not isinstance(choice.backend, AttentionBackend):
-        from transformers import AttentionInterface, AttentionMaskInterface
-        from transformers.masking_utils import sdpa_mask
-
-        AttentionInterface.register(choice.implementation, plugin_function(choice.backend))
-        AttentionMaskInterface.register(choice.implementation, sdpa_mask)
-    return choice.implementation

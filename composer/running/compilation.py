@@ -8,16 +8,13 @@ from dataclasses import dataclass, field
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
-from ..encoder import run_block
-from ..encoders.generic import Generic
 from ..errors import BackendError
 from ..schemas import CompileConfig, TowerConfig
 from ..text import did_you_mean
+from ..tower.module import VisionTower, run_block
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-    from ..encoder import ComposedVisionEncoder
 
 
 def should_torch_compile_mm_vit(config: TowerConfig) -> bool:
@@ -89,7 +86,7 @@ def _avx2() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
-def compile_tower(tower: ComposedVisionEncoder, config: CompileConfig) -> None:
+def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
     """Compile ``tower`` in place. Compilation itself happens at the first forward.
 
     Raises:
@@ -103,9 +100,9 @@ def compile_tower(tower: ComposedVisionEncoder, config: CompileConfig) -> None:
             f"torch.compile has no backend {config.backend!r}{did_you_mean(config.backend, backends)}; "
             f"known: {', '.join(backends)}"
         )
-    generic = isinstance(tower.family, Generic)
+    own_forward = tower.family.runs_own_forward
     settings = compile_settings(
-        config, tower.device.type, fixed_shapes=not (tower.info.packed or tower.info.any_size or generic)
+        config, tower.device.type, fixed_shapes=not (tower.info.any_size or own_forward)
     )
     if config.scope == "tower" and settings.cuda_graphs:
         raise BackendError(
@@ -114,7 +111,7 @@ def compile_tower(tower: ComposedVisionEncoder, config: CompileConfig) -> None:
         )
     if config.scope == "tower":
         tower.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
-    elif generic:  # its blocks are called by transformers' own forward, which may have graph breaks
+    elif own_forward:  # transformers' forward calls the blocks, and may have graph breaks
         for block in tower.blocks:
             block.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
     else:
@@ -206,7 +203,7 @@ def _identity(block: nn.Module) -> tuple[Any, ...]:
     return tuple((weight.data_ptr(), weight.is_inference() or weight._version) for weight in weights)
 
 
-def _keep_outputs(tower: ComposedVisionEncoder) -> None:
+def _keep_outputs(tower: VisionTower) -> None:
     """Let what a forward keeps and returns outlive the CUDA graphs' next run."""
     import torch
     from torch.utils._pytree import tree_map

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from ..errors import BackendError
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
     from ..schemas import TrainingConfig
+    from ..tower.module import VisionTower
 
 
-def prepare_training(tower: ComposedVisionEncoder, config: TrainingConfig) -> None:
+def prepare_training(tower: VisionTower, config: TrainingConfig) -> None:
     """Freeze what the config names, and switch gradient checkpointing on.
 
     Raises:
@@ -23,7 +23,7 @@ def prepare_training(tower: ComposedVisionEncoder, config: TrainingConfig) -> No
         enable_gradient_checkpointing(tower)
 
 
-def freeze(tower: ComposedVisionEncoder, config: TrainingConfig) -> None:
+def freeze(tower: VisionTower, config: TrainingConfig) -> None:
     """Take the named parts out of training: their parameters require no gradient."""
     if "all" in config.freeze:
         tower.requires_grad_(False)
@@ -38,7 +38,7 @@ def freeze(tower: ComposedVisionEncoder, config: TrainingConfig) -> None:
         block.requires_grad_(False)
 
 
-def enable_gradient_checkpointing(tower: ComposedVisionEncoder) -> None:
+def enable_gradient_checkpointing(tower: VisionTower) -> None:
     """Let blocks compute their activations again in the backward pass; in effect in training mode.
 
     Raises:

@@ -2,46 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..errors import CompiledDifferenceError, InputError
-
-if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
+from ..images.decode import ImageLike
+from ..tower.module import Features
 
 Size = tuple[int, int]
-"""Width and height of a picture in pixels."""
+"""Width and height of a image in pixels."""
 
 BatchOfSizes = int | Size | Sequence[Size]
-"""Pictures of one forward: a number of the encoder's own size, one size, or the size of each."""
+"""Images of one forward: a number of the encoder's own size, one size, or the size of each."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference of a token's features, relative to their norm, that rounding explains."""
 
 
-def warm_up(tower: ComposedVisionEncoder, batches: Iterable[BatchOfSizes]) -> float:
-    """Run random pictures of every batch through ``tower``; see its method ``warmup``."""
+def warm_up(
+    run: Callable[[Mapping[str, Tensor]], Features],
+    preprocess: Callable[[Sequence[ImageLike]], Mapping[str, Tensor]],
+    batches: Iterable[BatchOfSizes],
+    *,
+    image_size: int,
+    dtype: torch.dtype,
+) -> float:
+    """Run random images of every batch; see ``encoder.warmup``.
+
+    Args:
+        run: The forward, in evaluation mode.
+        preprocess: Makes its inputs of images.
+        batches: The batches to expect.
+        image_size: Side of the images of a batch that is given as a number of them.
+        dtype: dtype of the features.
+    """
     generator = np.random.default_rng(0)
     largest = 0.0
     for batch in batches:
-        sizes = _sizes(batch, tower.info.image_size)
+        sizes = _sizes(batch, image_size)
         shapes = [(height, width, 3) for width, height in sizes]
-        inputs = tower.preprocess([generator.integers(0, 256, shape, dtype=np.uint8) for shape in shapes])
-        with tower.evaluating():
-            features = tower(**inputs)
-            with torch.compiler.set_stance("force_eager"):
-                expected = tower(**inputs)
+        inputs = preprocess([generator.integers(0, 256, shape, dtype=np.uint8) for shape in shapes])
+        features = run(inputs)
+        with torch.compiler.set_stance("force_eager"):
+            expected = run(inputs)
         difference = largest_difference(features, expected)
-        tolerance = TOLERANCE[tower.dtype]
+        tolerance = TOLERANCE[dtype]
         if not difference <= tolerance:  # a NaN is not small
             raise CompiledDifferenceError(
-                f"compiled, the tower gives other features for pictures of {_text(sizes)}: they differ by "
-                f"{difference:.2g} of a token's norm, and {str(tower.dtype).removeprefix('torch.')} explains "
+                f"compiled, the tower gives other features for images of {_text(sizes)}: they differ by "
+                f"{difference:.2g} of a token's norm, and {str(dtype).removeprefix('torch.')} explains "
                 f"{tolerance:g}; compile: false computes the right ones"
             )
         largest = max(largest, difference)
@@ -72,12 +85,11 @@ def _tensors(output: Any) -> tuple[Tensor, ...]:
 def _sizes(batch: Any, side: int) -> list[Size]:
     if isinstance(batch, int) and not isinstance(batch, bool) and batch >= 1:
         return [(side, side)] * batch
-    pictures = [batch] if _is_size(batch) else batch
-    if isinstance(pictures, Sequence) and pictures and all(map(_is_size, pictures)):
-        return [(int(width), int(height)) for width, height in pictures]
+    images = [batch] if _is_size(batch) else batch
+    if isinstance(images, Sequence) and images and all(map(_is_size, images)):
+        return [(int(width), int(height)) for width, height in images]
     raise InputError(
-        "warmup takes batches, each a number of pictures, a (width, height), or a list of those; not "
-        f"{batch!r}"
+        f"warmup takes batches, each a number of images, a (width, height), or a list of those; not {batch!r}"
     )
 
 

@@ -20,11 +20,10 @@ import torch
 from pydantic import ValidationError
 
 from ..encoders import family_of
-from ..encoders.mllama import Mllama
-from ..encoders.packed import PackedFamily
 from ..errors import ConformanceError, InputError
 from ..schemas import EncoderConfig, GenericEncoderConfig, encoder_config
-from . import dense, packed, tiled
+from .properties import CHECKS
+from .subject import Subject
 
 _TINY = {
     "hidden_size": 32,
@@ -43,9 +42,8 @@ def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
     """Check that an encoder family keeps what the rest of the package relies on.
 
     ``hidden states``: each equals that of transformers' class, as does the encoder's own output, merged where
-    it merges, and the pooled output. Packed encoders are held against it image by image, clips too where
-    their grids have frames.
-    ``order``: packed encoders return the patches in the order of the input.
+    it merges, and the pooled output: image by image, clips too where grids have frames.
+    ``order``: patches come out in the order of the input.
     ``tokens``: as many come out as planned, for images of several sizes.
     ``truncation``: no block is built beyond the deepest selected, and fewer blocks change no features.
     ``gradients``: every parameter gets one.
@@ -66,13 +64,11 @@ def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
     """
     config = _config(encoder)
     family = family_of(config)
-    kind = packed if isinstance(family, PackedFamily) else tiled if isinstance(family, Mllama) else dense
-    subject_class, properties = kind.CHECKS
     with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        with _checking(config, next(iter(properties))):
-            subject = subject_class(config, family, Path(folder))
-        for name, check in properties.items():
+        with _checking(config, next(iter(CHECKS))):
+            subject = Subject(config, family, Path(folder))
+        for name, check in CHECKS.items():
             with _checking(config, name):
                 check(subject)
 

@@ -1,13 +1,86 @@
-"""The properties that are checked in the same way for encoders of every kind."""
+"""The properties that are checked of every encoder."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from math import prod
+from typing import Any
+
 import torch
 from safetensors import safe_open
+from torch import Tensor
 
 from ..composing import compose
+from ..encoders.base import Grid
 from ..errors import ConformanceError
-from .subject import Subject, check_equal, named, run
+from .compare import check_equal
+from .subject import Subject, named, run
+
+_PATCHES = 60
+"""Most patches of an image that are changed one by one."""
+
+
+def check_hidden_states(subject: Subject) -> None:
+    """Each is transformers' own, run on every image alone; so are the encoder's own and the pooled output."""
+    inputs = subject.batch()
+    states = subject.states(inputs)
+    outputs = {named(keys): run(subject.compose(**keys), inputs) for keys in subject.outputs()}
+    for i, sample in enumerate(subject.samples):
+        where = f"image {i} of {len(subject.samples)}"
+        theirs, own = subject.reference_features(sample.inputs)
+        for k, want in enumerate(theirs):
+            check_equal([states[k][i]], [want], f"hidden state {k}, of {subject.depth}, of {where}")
+        for name, want in own.items():
+            check_equal([outputs[name][i]], [want], f"the output of a tower with {name}, of {where}")
+
+
+def check_order(subject: Subject) -> None:
+    """Token i of hidden state 0 is made of patch i of the input, and of no other."""
+    encoder = subject.compose(select_layers=[0], feature_select_strategy="default")
+    for number, sample in enumerate(subject.samples):
+        batch = encoder.tower.read(sample.inputs)
+        with torch.no_grad():
+            before = encoder.tower(batch)[0]
+            for i in range(0, len(before), 1 + len(before) // _PATCHES):
+                moved = _moved(batch.pixels, i, batch.grids[0], encoder.info.patch_size)
+                after = encoder.tower(replace(batch, pixels=moved))[0]  # type: ignore[type-var]  # every batch is a dataclass
+                changed = (after != before).any(dim=-1).nonzero().flatten().tolist()
+                if changed != [i]:
+                    raise ConformanceError(
+                        f"pixels of patch {i} of image {number} change tokens {changed} of hidden state 0"
+                    )
+
+
+def _moved(pixels: Tensor, patch: int, grid: Grid, side: int) -> Tensor:
+    """The pixels of one image with another value in one patch."""
+    moved = pixels.clone()
+    if len(pixels) == prod(grid):  # a row a patch
+        moved[patch] += 1
+        return moved
+    _, rows, columns = grid
+    tile, place = divmod(patch, rows * columns)
+    row, column = (side * index for index in divmod(place, columns))
+    image = moved[0] if moved[0].dim() == 3 else moved[0][tile]
+    image[:, row : row + side, column : column + side] += 1
+    return moved
+
+
+def check_tokens(subject: Subject) -> None:
+    """As many come out as planned, for every image and clip."""
+    everything: dict[str, Any] = {"select_layers": [0]}
+    selections = [everything, everything | {"feature_select_strategy": "default"}]
+    for keys in (*selections, *subject.outputs()):
+        encoder = subject.compose(**keys)
+        for sample in (*subject.samples, *subject.family.samples_alone(encoder.info)):
+            width, height, frames = sample.size
+            got, planned = len(run(encoder, sample.inputs)[0]), encoder.num_tokens(*sample.size)
+            if got != planned:
+                what = "an image" if frames == 1 else f"a clip of {frames} frames"
+                raise ConformanceError(
+                    f"{what} of {width}x{height} pixels gives {got} tokens in a tower with {named(keys)}, "
+                    f"and {planned} are planned"
+                )
 
 
 def check_truncation(subject: Subject) -> None:
@@ -36,7 +109,7 @@ def check_gradients(subject: Subject) -> None:
 
 def check_independence(subject: Subject) -> None:
     """An image's features do not depend on the others of its batch, nor on where it stands there."""
-    image, other = subject.images[:2]
+    image, other = (sample.inputs for sample in subject.samples[:2])
     nan = {
         name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
         for name, value in other.items()
@@ -84,3 +157,16 @@ def check_saving(subject: Subject) -> None:
             if name not in ours or name not in theirs or not torch.equal(ours[name], theirs[name]):
                 raise ConformanceError(f"{name} is not the same in the state_dict {what}")
         check_equal(run(again, inputs), run(tower, inputs), f"the features {what}")
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    "hidden states": check_hidden_states,
+    "order": check_order,
+    "tokens": check_tokens,
+    "truncation": check_truncation,
+    "gradients": check_gradients,
+    "independence": check_independence,
+    "planned tensors": check_planned_tensors,
+    "saving": check_saving,
+}
+"""The properties by name, in the order in which they are checked."""

@@ -10,7 +10,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..encoders.layout import Grid
+    from ..encoders.facts import Grid
 
     _Span = tuple[Grid, Any]
     """Frames, rows and columns of patches, and how many temporal ids apart the frames are."""
@@ -150,7 +150,7 @@ def _prompts(mm_token_type_ids: Tensor, attention_mask: Tensor | None) -> tuple[
 
 def _grids(name: str, grid_thw: Tensor | None, spatial_merge_size: int) -> list[Grid]:
     """The grids as numbers."""
-    from ..encoders.packed import rows_of_integers
+    from ..encoders.inputs import rows_of_integers
 
     if spatial_merge_size < 1:
         raise InputError(f"spatial_merge_size is {spatial_merge_size}; it must be at least 1")

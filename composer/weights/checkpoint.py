@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from ..encoders import EncoderFamily, Shapes
+from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
-from ..schemas import EncoderConfig, GenericEncoderConfig
+from ..schemas import EncoderConfig
 from .files import TensorHeader, forget, read_tensor
 from .names import TensorNames, find_prefix
 from .own_config import check_own_config
@@ -27,7 +27,7 @@ _READABLE = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
 
 
 def load_model(
-    family: EncoderFamily,
+    family: AnyFamily,
     encoder: EncoderConfig,
     weights: WeightsConfig,
     *,
@@ -60,7 +60,7 @@ def load_model(
     unused = list(family.unused(num_blocks))
     if not head and not family.head_field:
         unused.extend(family.head_modules())  # transformers builds them always
-    if not post_norm and not isinstance(encoder, GenericEncoderConfig):
+    if not post_norm and family.post_norm:
         unused.append(family.post_norm)
 
     if weights.source is None:
@@ -109,7 +109,7 @@ def load_model(
 
 
 def _names(
-    family: EncoderFamily,
+    family: AnyFamily,
     model_class: Any,
     config: Any,
     unused: list[str],

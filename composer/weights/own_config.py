@@ -6,9 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..encoders import OTHER_NAMES, EncoderFamily
+from ..encoders import OTHER_NAMES, AnyFamily
 from ..errors import WeightsError
-from ..schemas import EncoderConfig, GenericEncoderConfig
+from ..schemas import EncoderConfig
 from .source import Checkpoint
 
 _TRAINING_ONLY = re.compile(
@@ -21,7 +21,7 @@ _CUT = {"num_hidden_layers", "depth", "deepstack_visual_indexes"}
 """Fields that say how much of an encoder there is: here, or in a saved tower, perhaps only what is used."""
 
 
-def check_own_config(checkpoint: Checkpoint, family: EncoderFamily, encoder: EncoderConfig) -> None:
+def check_own_config(checkpoint: Checkpoint, family: AnyFamily, encoder: EncoderConfig) -> None:
     """Refuse a checkpoint whose own config.json contradicts the encoder block.
 
     Raises:
@@ -35,7 +35,7 @@ def check_own_config(checkpoint: Checkpoint, family: EncoderFamily, encoder: Enc
         theirs = type(ours).from_dict({**own, "model_type": encoder.model_type})
     except Exception as error:  # values of any type reach transformers' code
         raise WeightsError(f"{checkpoint.label}: transformers refuses its config.json: {error}") from error
-    for key in _fields(encoder, ours):
+    for key in family.compared_fields(encoder, ours):
         if _TRAINING_ONLY.search(key) or not hasattr(ours, key):
             continue
         value, expected = _plain(getattr(theirs, key, None)), _plain(getattr(ours, key))
@@ -57,15 +57,6 @@ def _tower_config(own: Any, model_type: str) -> Mapping[str, Any] | None:
         name = nested.get("model_type", model_type)
         return nested if OTHER_NAMES.get(name, name) == model_type else None
     return None
-
-
-def _fields(encoder: EncoderConfig, config: Any) -> set[str]:
-    """The architecture's fields: the schema's, or for the generic adapter all that transformers adds."""
-    if not isinstance(encoder, GenericEncoderConfig):
-        return set(type(encoder).model_fields)
-    from transformers import PretrainedConfig
-
-    return set(config.to_dict()) - set(PretrainedConfig().to_dict()) - {"tie_last_hidden_states"}
 
 
 def _plain(value: Any) -> Any:

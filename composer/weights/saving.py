@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import WeightsError
+from ..schemas import TowerConfig
 from ..schemas.config import DType
 from ..schemas.yaml.dump import to_yaml
 from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-    from ..encoder import ComposedVisionEncoder
+    import torch
 
 
-def save_tower(tower: ComposedVisionEncoder, folder: Path) -> None:
+def save_tower(model: Any, processor: Any, config: TowerConfig, folder: Path, *, dtype: torch.dtype) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
     transformers writes the weights, so that they carry the names of its checkpoints.
+
+    Args:
+        model: transformers' module.
+        processor: transformers' image processor.
+        config: The config that the tower was composed from.
+        folder: Made if it does not exist.
+        dtype: dtype of the parameters.
+
+    Raises:
+        WeightsError: The folder cannot be written, or the dtype is not one that a config can name.
     """
-    dtype = str(tower.dtype).removeprefix("torch.")
-    if dtype not in get_args(DType):
+    name = str(dtype).removeprefix("torch.")
+    if name not in get_args(DType):
         raise WeightsError(
-            f"{folder}: a tower of {dtype} cannot be saved; cast it to one of {get_args(DType)}"
+            f"{folder}: a tower of {name} cannot be saved; cast it to one of {get_args(DType)}"
         )
     try:
-        _write(tower, folder, dtype)
+        folder.mkdir(parents=True, exist_ok=True)
+        with quiet_transformers():
+            model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+        keys = config.to_dict() | {"weights": {"source": "./model.safetensors", "dtype": name}}
+        (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written: {error.strerror or error}") from error
-
-
-def _write(tower: ComposedVisionEncoder, folder: Path, dtype: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    model: PreTrainedModel = tower.model  # type: ignore[assignment]  # an nn.Module to the tower itself
-    with quiet_transformers():
-        model.save_pretrained(folder)
-    tower.preprocessor.processor.save_pretrained(folder)
-    config = tower.config.to_dict()
-    config["weights"] = {"source": "./model.safetensors", "dtype": dtype}
-    (folder / "tower.yaml").write_text(to_yaml(config), encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ..encoders import EncoderFamily, Shapes
+from ..encoders import AnyFamily, Shapes
 from .source import Checkpoint
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ TOWER = "vision_tower"
 """Where the tower is, in the models that have such a mapping."""
 
 
-def class_in_vlm(family: EncoderFamily, model_class: Any) -> Any:
+def class_in_vlm(family: AnyFamily, model_class: Any) -> Any:
     """A subclass of ``model_class`` that transformers loads by the conversion mapping of ``family.vlm``.
 
     transformers finds a mapping by the name of the class it loads, and the VLM's is not that of its tower.

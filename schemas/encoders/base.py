@@ -127,6 +127,15 @@ class EncoderConfig(ConfigModel):
         return False
 
     @property
+    def deepstack_layers(self) -> tuple[int, ...]:
+        """Blocks whose outputs are merged beside the last one's, counted from 0."""
+        return ()
+
+    def without_deepstack(self) -> Self:
+        """The same encoder without the levels that its blocks add to the merged output."""
+        return self
+
+    @property
     def head_size(self) -> int:
         """Width of one attention head."""
         return self.width // self.num_attention_heads

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
@@ -27,6 +27,9 @@ class Qwen3VLVisionEncoderConfig(Qwen3_5VisionEncoderConfig):
     @property
     def deepstack_layers(self) -> tuple[int, ...]:
         return self.deepstack_visual_indexes
+
+    def without_deepstack(self) -> Self:
+        return self.model_copy(update={"deepstack_visual_indexes": ()})
 
     def _check(self) -> list[InitErrorDetails]:
         problems = super()._check()

@@ -65,11 +65,6 @@ class QwenVisionEncoderConfig(EncoderConfig):
         """Width of the MLP inside a block."""
 
     @property
-    def deepstack_layers(self) -> tuple[int, ...]:
-        """Blocks whose outputs are merged beside the last one's, counted from 0."""
-        return ()
-
-    @property
     def has_post_norm(self) -> bool:
         return False
 

@@ -1,0 +1,74 @@
+"""A batch of images as a tower takes it, read and checked once. Loads no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Self, TypeAlias
+
+from .facts import Grid
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+NumTokens: TypeAlias = "Callable[[Grid], int]"
+"""Tokens of the output for an image of a grid."""
+
+
+class Batch(ABC):
+    """Images as a family's blocks take them; made by the family's ``read`` from the inputs of a forward.
+
+    Attributes:
+        pixels: Floating-point pixels, of all images together; the axes are the family's.
+        grids: Frames (or tiles), patch rows and patch columns of every image.
+    """
+
+    if TYPE_CHECKING:  # at run time an abstract property would forbid a field of this name
+
+        @property
+        def pixels(self) -> Tensor: ...
+        @property
+        def grids(self) -> tuple[Grid, ...]: ...
+
+    @property
+    def layout_key(self) -> Hashable:
+        """What the family's layout follows from, if it is worth keeping; None: it is made anew each time."""
+        return None
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.grids)
+
+    @abstractmethod
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return the same batch on ``device``, its pixels in ``dtype``."""
+
+    @abstractmethod
+    def take(self, images: Sequence[int]) -> Self:
+        """Return some images, by their indices in ascending order, as a batch of their own."""
+
+    @abstractmethod
+    def split(self, features: Tensor, num_tokens: NumTokens) -> Tensor | tuple[Tensor, ...]:
+        """Return the features image by image, without padding and in memory of their own.
+
+        Args:
+            features: What the readout made: (images, tokens, width) of a dense batch, (..., tokens, width) of
+                a packed one, (images x tiles, tokens, width) of tiles.
+            num_tokens: Tokens of an image of a grid.
+
+        Returns:
+            The batch (images, tokens, width) where all images have as many tokens by nature; elsewhere one
+            (tokens, width) tensor for each image.
+        """
+
+    @abstractmethod
+    def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Return what :meth:`split` returns for this batch, which holds no image.
+
+        Args:
+            num_tokens: As for :meth:`split`.
+            width: Features of a token.
+            like: A tensor of the output's dtype and device.
+        """

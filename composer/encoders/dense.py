@@ -1,0 +1,166 @@
+"""Families whose images are a batch: all of one size, or all resized to one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Self
+
+from ..errors import InputError
+from ..images.resize import ResizeRule
+from .base import BlockInputs, C, EncoderFamily, FromTransformers
+from .batch import Batch, NumTokens
+from .facts import Grid, VisionEncoderInfo
+from .reference import Sample
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..images.preprocess import ImagePreprocessor
+    from .reference import Preprocess
+
+
+@dataclass(frozen=True, eq=False)
+class DenseBatch(Batch):
+    """Images of one size.
+
+    Attributes:
+        pixels: (images, channels, height, width).
+        patch_size: Side of a patch; what does not fill one is cut off.
+    """
+
+    pixels: Tensor
+    patch_size: int
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        return (self._grid,) * len(self.pixels)
+
+    @property
+    def _grid(self) -> Grid:
+        rows, columns = (side // self.patch_size for side in self.pixels.shape[2:])
+        return 1, rows, columns
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        if self.pixels.device != device:
+            raise InputError(f"pixel_values are on {self.pixels.device}, and the tower is on {device}")
+        return replace(self, pixels=self.pixels.to(dtype))
+
+    def take(self, images: Sequence[int]) -> Self:
+        return replace(self, pixels=self.pixels[list(images)])
+
+    def split(self, features: Tensor, num_tokens: NumTokens) -> Tensor:
+        return features.contiguous()
+
+    def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> Tensor:
+        return like.new_empty((0, num_tokens(self._grid), width))
+
+
+class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
+    """The adapter of one model_type that takes images of one size as a batch.
+
+    A family gives :meth:`stem`, beside its tensors.
+    """
+
+    def any_size(self, encoder: C) -> bool:
+        """Whether images of other sizes than ``image_size`` are encoded at their own size."""
+        return False
+
+    def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+        return VisionEncoderInfo.of(encoder, any_size=self.any_size(encoder))
+
+    def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
+        from ..images.preprocess import DensePreprocessor
+        from ..images.processors import load_image_processor, try_dense
+
+        processor = load_image_processor(
+            self.image_processor_class(),
+            self.image_processor_defaults(encoder),
+            folder,
+            try_out=try_dense,
+            settings=self.image_processor_settings(encoder),
+        )
+        info = self.info(encoder)
+        return DensePreprocessor(
+            processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size
+        )
+
+    # --- running --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
+        """Everything before the first block.
+
+        Args:
+            model: transformers' module.
+            pixel_values: (images, channels, height, width), in the dtype of the parameters.
+
+        Returns:
+            Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and the keyword
+            arguments of every block.
+        """
+
+    def read(self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> DenseBatch:
+        """``pixel_values`` (images, channels, height, width), floating point."""
+        import torch
+
+        if unexpected := sorted(set(inputs) - {"pixel_values"}):
+            raise InputError(
+                f"unexpected input {', '.join(unexpected)}: a {info.model_type} tower takes pixel_values"
+            )
+        pixels = inputs.get("pixel_values")
+        if not isinstance(pixels, torch.Tensor):
+            raise InputError(f"pixel_values must be a tensor, not {type(pixels).__name__}")
+        shape = tuple(pixels.shape)
+        if len(shape) != 4 or shape[1] != info.num_channels:
+            raise InputError(
+                f"pixel_values must be (images, {info.num_channels}, height, width), not {shape}"
+            )
+        if not pixels.is_floating_point():
+            raise InputError(
+                f"pixel_values are {pixels.dtype}: they must be normalised floats, "
+                "as encoder.preprocess(images) makes them"
+            )
+        side = info.image_size
+        if not info.any_size and shape[2:] != (side, side):
+            raise InputError(
+                f"pixel_values are {shape[3]}x{shape[2]} pixels and this encoder takes {side}x{side} only"
+            )
+        info.num_tokens(shape[3], shape[2])  # raises for less than one patch
+        return DenseBatch(pixels, info.patch_size)
+
+    def blank(self, info: VisionEncoderInfo, device: torch.device) -> DenseBatch:
+        import torch
+
+        side = info.image_size
+        return DenseBatch(torch.zeros(1, info.num_channels, side, side, device=device), info.patch_size)
+
+    def embed(self, model: FromTransformers, batch: DenseBatch, layout: None) -> tuple[Tensor, BlockInputs]:
+        return self.stem(model, batch.pixels)
+
+    def join(self, images: Sequence[Tensor]) -> Tensor:
+        import torch
+
+        return torch.stack(list(images))
+
+    def samples(self, info: VisionEncoderInfo, preprocess: Preprocess) -> list[Sample]:
+        return [_sample(info, info.image_size, info.image_size) for _ in range(2)]
+
+    def samples_alone(self, info: VisionEncoderInfo) -> list[Sample]:
+        if not info.any_size:
+            return []
+        side = info.patch_size
+        sizes = ((side, side), (3 * side, 2 * side), (2 * side + 1, 5 * side - 1))
+        return [_sample(info, *size) for size in sizes]
+
+
+def _sample(info: VisionEncoderInfo, width: int, height: int) -> Sample:
+    import torch
+
+    return Sample({"pixel_values": torch.randn(1, info.num_channels, height, width)}, (width, height, 1))

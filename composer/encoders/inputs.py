@@ -1,0 +1,81 @@
+"""Checks of the inputs that a tower is called with, which families of native resolution share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def check_pixels(name: str, value: Any) -> Tensor:
+    """``value`` as the tensor of floats that it must be.
+
+    Raises:
+        InputError: It is something else.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if not value.is_floating_point():
+        raise InputError(
+            f"{name} are {value.dtype}: they must be normalised floats, as encoder.preprocess(images) makes "
+            "them"
+        )
+    return value
+
+
+def check_integers(name: str, value: Any) -> Tensor:
+    """``value`` as the tensor of integers that it must be.
+
+    Raises:
+        InputError: It is something else.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if value.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
+        raise InputError(f"{name} is {value.dtype}; it must be integers")
+    return value.long()
+
+
+def rows_of_integers(name: str, value: Any, columns: int, meaning: str) -> list[tuple[int, ...]]:
+    """A (images, columns) tensor of integers as numbers.
+
+    Raises:
+        InputError: Something else.
+    """
+    rows = check_integers(name, value)
+    if rows.dim() != 2 or rows.shape[1] != columns:
+        raise InputError(f"{name} must be (images, {columns}), {meaning}, not {tuple(rows.shape)}")
+    return [tuple(row) for row in rows.tolist()]
+
+
+def check_mask(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
+    """A mask as booleans.
+
+    Raises:
+        InputError: It is no tensor of integers or booleans, or of another shape.
+    """
+    import torch
+
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if value.is_floating_point() or value.is_complex():
+        raise InputError(f"{name} is {value.dtype}; it must be booleans or integers")
+    if tuple(value.shape) != shape:
+        raise InputError(f"{name} must be {shape} to fit pixel_values, not {tuple(value.shape)}")
+    return value != 0
+
+
+def refuse_unknown(model_type: str, inputs: Mapping[str, Any], known: tuple[str, ...]) -> None:
+    """Refuse inputs of other names."""
+    if unexpected := sorted(set(inputs) - set(known)):
+        raise InputError(
+            f"unexpected input {', '.join(unexpected)}: a {model_type} tower takes {', '.join(known)}"
+        )

@@ -1,0 +1,103 @@
+"""Packed families whose images come as rows of patches, with a grid for each image or clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic
+
+from ..errors import InputError
+from .base import BlockInputs, C, FromTransformers
+from .facts import VisionEncoderInfo
+from .inputs import check_pixels, refuse_unknown, rows_of_integers
+from .packed import PackedBatch, PackedFamily
+from .reference import Sample
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .layout import Layout
+    from .reference import Preprocess
+
+_INPUTS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
+"""The patches' name in a batch -> that of their grids."""
+
+
+class PatchRowsFamily(PackedFamily[C], Generic[C]):
+    """The adapter of one model_type whose images come as rows of patches."""
+
+    blocks = "blocks"
+    patch_projection: ClassVar[str] = "patch_embed.proj"
+    """Path of the convolution over a patch."""
+    depth_field: ClassVar[str] = "depth"
+    """The config field that says how many blocks there are."""
+
+    # --- building -------------------------------------------------------------------------------------
+
+    def transformers_config(self, encoder: C, num_blocks: int, *, head: bool) -> FromTransformers:
+        fields = self.transformers_fields(encoder) | {self.depth_field: num_blocks}
+        return self._from_transformers(self.config_class)(**fields)
+
+    def transformers_fields(self, encoder: C) -> dict[str, Any]:
+        """The encoder block as arguments of transformers' config."""
+        fields: dict[str, Any] = encoder.model_dump(exclude={"model_type"}, exclude_none=True)
+        return fields
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+    ) -> PackedBatch:
+        """``pixel_values`` (patches, channels x frames x height x width of a patch), all images one after
+        the other, and ``image_grid_thw`` (images, 3), frames, rows and columns of patches; or
+        ``pixel_values_videos`` and ``video_grid_thw``.
+        """
+        videos = inputs.get("pixel_values_videos") is not None or inputs.get("video_grid_thw") is not None
+        name = "pixel_values_videos" if videos else "pixel_values"
+        given = {key: value for key, value in inputs.items() if value is not None}
+        refuse_unknown(info.model_type, given, (name, _INPUTS[name]))
+        pixels = check_pixels(name, given.get(name))
+        shape, patch = tuple(pixels.shape), self.patch_shape(info)
+        if shape[1:] != patch or not shape:
+            raise InputError(f"{name} must be (patches, {', '.join(map(str, patch))}), not {shape}")
+        grids = rows_of_integers(_INPUTS[name], given.get(_INPUTS[name]), 3, "frames, rows and columns")
+        for i, (frames, rows, columns) in enumerate(grids):
+            if min(frames, rows, columns) < 1:
+                raise InputError(f"{_INPUTS[name]}[{i}] is {frames, rows, columns}: nothing is in it")
+            if rows % info.grid_multiple or columns % info.grid_multiple:
+                raise InputError(
+                    f"{_INPUTS[name]}[{i}] is {frames, rows, columns}: rows and columns must be multiples of "
+                    f"{info.grid_multiple}, which are merged"
+                )
+        total = sum(t * h * w for t, h, w in grids)
+        if total != shape[0]:
+            raise InputError(f"{_INPUTS[name]} stands for {total} patches, and {name} has {shape[0]}")
+        return PackedBatch(pixels, tuple((t, h, w) for t, h, w in grids))
+
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+        from torch.nn.functional import linear
+
+        # A patch is a row of pixels: the convolution over the whole of it is a projection.
+        proj = model.get_submodule(self.patch_projection)
+        return linear(pixels.flatten(1), proj.weight.flatten(1), proj.bias)
+
+    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+        return {
+            "cu_seqlens": layout.whole,
+            "position_embeddings": layout.rope,
+            "segments": layout.frames,
+        }
+
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
+
+    def samples(self, info: VisionEncoderInfo, preprocess: Preprocess) -> list[Sample]:
+        import torch
+
+        images = super().samples(info, preprocess)
+        frame = images[1].inputs
+        clip = {
+            "pixel_values": torch.cat([frame["pixel_values"]] * 2),
+            "image_grid_thw": frame["image_grid_thw"] * torch.tensor([2, 1, 1]),
+        }
+        width, height, _ = images[1].size
+        return [*images, Sample(clip, (width, height, 2 * info.temporal_patch_size))]

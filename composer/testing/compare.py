@@ -1,0 +1,38 @@
+"""Comparing features with what they should be, on any CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ConformanceError
+
+_ROUNDINGS = 100
+"""Roundings of the largest value that separate two right results, at most.
+
+Batch sizes, kernels and instruction sets sum in other orders. Each of some ten matrix products between the
+pixels and the features of a small tower adds an error of a few roundings of its largest value; a wrong stage
+differs by thousands."""
+
+
+def check_equal(got: Sequence[Tensor], want: Sequence[Tensor], what: str) -> None:
+    """Compare features image by image, relative to the scale of the expected ones.
+
+    Raises:
+        ConformanceError: They differ by more than rounding; says how.
+    """
+    if len(got) != len(want):
+        raise ConformanceError(f"{what}: {len(got)} images come out of {len(want)}")
+    for ours, theirs in zip(got, want, strict=True):
+        if ours.shape != theirs.shape:
+            raise ConformanceError(f"{what} has shape {tuple(ours.shape)}, not {tuple(theirs.shape)}")
+        if not ours.isfinite().all():
+            raise ConformanceError(f"{what}: {int((~ours.isfinite()).sum())} values are not finite")
+        scale = theirs.abs().max().item() if theirs.numel() else 0.0
+        difference = (ours - theirs).abs().max().item() if theirs.numel() else 0.0
+        if not difference <= _ROUNDINGS * torch.finfo(theirs.dtype).eps * scale:
+            raise ConformanceError(
+                f"{what}: differs by up to {difference:.3g}, and the largest value is {scale:.3g}"
+            )

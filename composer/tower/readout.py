@@ -1,0 +1,296 @@
+"""What is read off a tower's blocks: hidden states, the pooling head's token, or the tower's own output.
+
+A readout answers what must be known before a weight is read (which states and modules it needs, how many
+tokens of which width come out) and makes the features afterwards. Loads no torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..encoders.base import AnyFamily, Batch, FromTransformers, Grid, Reads, VisionEncoderInfo
+from ..errors import InputError
+from ..schemas import EncoderConfig
+from .selection import (
+    VisionFeatureSelectStrategy,
+    get_num_selected_vision_tokens,
+    get_vision_feature_selector,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which tokens a feature_select_strategy keeps of outputs with some tokens that are no patches.
+
+    Attributes:
+        strategy: Its name, or a callable.
+        num_prefix_tokens: Non-patch tokens in front of the patches.
+        num_suffix_tokens: Those behind them.
+        width: Features of a token, at which a callable is probed for its number of tokens.
+    """
+
+    strategy: VisionFeatureSelectStrategy
+    num_prefix_tokens: int
+    num_suffix_tokens: int
+    width: int
+
+    @cached_property
+    def select(self) -> Callable[[Tensor], Tensor] | None:
+        """The strategy's function; None for one that keeps every token."""
+        others = self.num_prefix_tokens + self.num_suffix_tokens
+        if self.strategy == "full" or (self.strategy == "default" and not others):
+            return None
+        return get_vision_feature_selector(
+            self.strategy,
+            num_prefix_tokens=self.num_prefix_tokens,
+            num_suffix_tokens=self.num_suffix_tokens,
+        )
+
+    def __call__(self, tokens: Tensor) -> Tensor:
+        """Keep the tokens of (images, tokens, width).
+
+        Raises:
+            InputError: The strategy's function made something else of them.
+        """
+        if self.select is None:
+            return tokens
+        kept = self.select(tokens)
+        if kept.dim() != 3 or kept.shape[::2] != tokens.shape[::2]:
+            raise InputError(
+                f"feature_select_strategy {self.strategy!r} made {tuple(kept.shape)} of "
+                f"{tuple(tokens.shape)}; a selector keeps (images, tokens, width) and only takes tokens away"
+            )
+        return kept
+
+    def count(self, num_tokens: int) -> int:
+        """Tokens left of ``num_tokens``."""
+        return get_num_selected_vision_tokens(
+            num_tokens,
+            self.strategy,
+            num_prefix_tokens=self.num_prefix_tokens,
+            num_suffix_tokens=self.num_suffix_tokens,
+            hidden_size=self.width,
+        )
+
+
+@dataclass(frozen=True)
+class Readout(ABC):
+    """What is read off the blocks of one encoder.
+
+    Attributes:
+        family: The encoder's adapter.
+        encoder: The encoder's config block.
+        info: The encoder's facts.
+        norm_layers: Hidden states that go through the post-norm.
+    """
+
+    family: AnyFamily
+    encoder: EncoderConfig
+    info: VisionEncoderInfo
+    norm_layers: frozenset[int] = frozenset()
+
+    @property
+    @abstractmethod
+    def keep(self) -> frozenset[int]:
+        """Hidden states that are read, 0 to N: no block is built beyond the deepest."""
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks that are built."""
+        return max(self.keep, default=self.info.num_hidden_layers)
+
+    @property
+    def needs_head(self) -> bool:
+        """Whether the pooling head, or the merger, is built and its weights are read."""
+        return False
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Features of a token of the output."""
+
+    @property
+    @abstractmethod
+    def selection(self) -> Selection:
+        """Which tokens are kept of what is read."""
+
+    @abstractmethod
+    def num_tokens(self, grid: Grid) -> int:
+        """Tokens that an image of a grid has in the output."""
+
+    def flops(self, num_tokens: int) -> int:
+        """Floating-point operations behind the blocks, for an image of that many tokens in the blocks."""
+        return self.family.head_flops(self.encoder, num_tokens) if self.needs_head else 0
+
+    @abstractmethod
+    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+        """What is made of each state of :attr:`keep` as soon as it is there."""
+
+    @abstractmethod
+    def features(
+        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+    ) -> Tensor:
+        """The features of a batch, in the form that ``batch.split`` takes.
+
+        Args:
+            model: transformers' module.
+            states: What :meth:`reads` made.
+            batch: The images.
+            layout: What the family made of them.
+        """
+
+    def _normed(self, model: FromTransformers, layer: int, state: Tensor) -> Tensor:
+        if layer not in self.norm_layers:
+            return state
+        normed: Tensor = model.get_submodule(self.family.post_norm)(state)
+        return normed
+
+
+@dataclass(frozen=True)
+class HiddenStates(Readout):
+    """Chosen hidden states, side by side on the feature axis.
+
+    Attributes:
+        layers: The hidden states, 0 to N, in the order of the output.
+        strategy: Which of their tokens are kept.
+
+    Raises:
+        InputError: A hidden state that the encoder does not have, or none at all.
+    """
+
+    layers: tuple[int, ...] = ()
+    strategy: VisionFeatureSelectStrategy = "full"
+
+    def __post_init__(self) -> None:
+        depth = self.info.num_hidden_layers
+        if not self.layers or not all(0 <= k <= depth for k in self.layers):
+            raise InputError(f"select_layers must name hidden states 0 to {depth}, not {list(self.layers)}")
+
+    @property
+    def keep(self) -> frozenset[int]:
+        return frozenset(self.layers)
+
+    @property
+    def width(self) -> int:
+        return self.info.hidden_size * len(self.layers)
+
+    def num_tokens(self, grid: Grid) -> int:
+        sequences = self.info.num_sequences(grid)
+        return sequences * self.selection.count(self.info.num_block_tokens(grid) // sequences)
+
+    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+        return {k: partial(self._read, model, layout, k) for k in self.keep}
+
+    def _read(self, model: FromTransformers, layout: Any, layer: int, state: Tensor) -> Tensor:
+        return self.selection(self.family.tokens(model, self._normed(model, layer, state), layout))
+
+    def features(
+        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+    ) -> Tensor:
+        import torch
+
+        if len(self.layers) == 1:
+            return states[self.layers[0]]
+        return torch.cat([states[k] for k in self.layers], dim=-1)
+
+    @cached_property
+    def selection(self) -> Selection:
+        info = self.info
+        return Selection(self.strategy, info.num_prefix_tokens, info.num_suffix_tokens, info.hidden_size)
+
+
+@dataclass(frozen=True)
+class PooledHead(Readout):
+    """The pooling head's output for the post-normed last hidden state: one token for each image."""
+
+    @property
+    def keep(self) -> frozenset[int]:
+        return frozenset({self.info.num_hidden_layers})
+
+    @property
+    def needs_head(self) -> bool:
+        return True
+
+    @property
+    def width(self) -> int:
+        return self.info.hidden_size
+
+    @property
+    def selection(self) -> Selection:
+        return Selection("full", 0, 0, self.width)
+
+    def num_tokens(self, grid: Grid) -> int:
+        return 1
+
+    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+        return {k: partial(self._normed, model, k) for k in self.keep}
+
+    def features(
+        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+    ) -> Tensor:
+        (last,) = states.values()
+        return self.family.pooled(model, last, layout)
+
+
+@dataclass(frozen=True)
+class OwnOutput(Readout):
+    """What the tower itself returns: its merger's output, or its last hidden state.
+
+    Attributes:
+        strategy: Which of its tokens are kept.
+        deepstack: How the levels of a DeepStack encoder join: on the feature axis, or on one of their own.
+    """
+
+    strategy: VisionFeatureSelectStrategy = "full"
+    deepstack: Literal["concat", "separate", "none"] = "concat"
+
+    @property
+    def keep(self) -> frozenset[int]:
+        return frozenset(self.family.own_states(self.encoder))
+
+    @property
+    def needs_head(self) -> bool:
+        return self.encoder.merger
+
+    @property
+    def width(self) -> int:
+        levels = len(self.encoder.deepstack_layers) if self.deepstack == "concat" else 0
+        return self._token_width * (1 + levels)
+
+    def num_tokens(self, grid: Grid) -> int:
+        sequences = self.info.num_sequences(grid)
+        return sequences * self.selection.count(self.info.num_own_tokens(grid) // sequences)
+
+    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+        return {k: partial(self._read, model, layout, k) for k in self.keep}
+
+    def _read(self, model: FromTransformers, layout: Any, layer: int, state: Tensor) -> Tensor:
+        if layer == self.info.num_hidden_layers:
+            return state
+        return self.family.own_state(model, layer, state, layout)
+
+    def features(
+        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+    ) -> Tensor:
+        import torch
+
+        norm = partial(self._normed, model, self.info.num_hidden_layers)
+        parts = self.family.own_output(model, states, norm, batch, layout)
+        if len(parts) > 1 and self.deepstack == "separate" and self.encoder.deepstack_layers:
+            return torch.stack(parts)
+        return self.selection(torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0])
+
+    @property
+    def _token_width(self) -> int:
+        return self.info.out_hidden_size or self.info.hidden_size
+
+    @cached_property
+    def selection(self) -> Selection:
+        return Selection(self.strategy, *self.family.own_prefix_and_suffix(self.info), self._token_width)
