@@ -38,6 +38,8 @@ class ComposedVisionEncoder(nn.Module):
         parallel: Runs the images on several processes; None for one process.
     """
 
+    tower: VisionTower
+
     def __init__(
         self,
         plan: Plan,
@@ -49,7 +51,9 @@ class ComposedVisionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = plan
-        self.tower = tower
+        self.model = tower.model
+        # No submodule: parameters have one name, that of transformers' module.
+        self.__dict__["tower"] = tower
         self.preprocessor = preprocessor
         self.attention = attention
         self.parallel = parallel
@@ -69,11 +73,6 @@ class ComposedVisionEncoder(nn.Module):
     def family(self) -> AnyFamily:
         """The encoder's adapter."""
         return self.tower.family
-
-    @property
-    def model(self) -> nn.Module:
-        """transformers' module, cut to what is used."""
-        return self.tower.model
 
     @property
     def blocks(self) -> nn.ModuleList:
@@ -99,12 +98,13 @@ class ComposedVisionEncoder(nn.Module):
         """Tokens of one image of that size in pixels, or of a clip; see :meth:`Plan.num_tokens`."""
         return self.plan.num_tokens(width, height, frames)
 
-    def forward(self, **inputs: Any) -> Features:
+    def forward(self, pixel_values: Tensor | None = None, **inputs: Any) -> Features:
         """Encode a batch.
 
         Args:
-            **inputs: What the family's image processor returns, by the same names; see ``read`` of the
-                family. Pixels are floating point and cast to the parameters' dtype.
+            pixel_values: The pixels, as the family's image processor returns them.
+            **inputs: What else it returns, by the same names; see ``read`` of the family. Pixels are floating
+                point and cast to the parameters' dtype.
 
         Returns:
             Features in the parameters' dtype, contiguous.
@@ -121,6 +121,8 @@ class ComposedVisionEncoder(nn.Module):
             InputError: Anything that the encoder cannot take.
             DistributedError: Another rank failed, is gone, or was called with something else.
         """
+        if pixel_values is not None:
+            inputs["pixel_values"] = pixel_values
         if self.parallel is not None:
             return self.parallel.start(**inputs).wait()
         features: Features = self.tower(self.tower.read(inputs))

@@ -72,7 +72,7 @@ class TransformersTower(nn.Module):
         if config.head:
             features = output.pooler_output.unsqueeze(1)
         elif config.select_layers is None:
-            features = _rows(encoder.family.reference_output(output, batch), encoder, batch)
+            features = encoder.family.reference_output(output, batch)
             features = features if plan.info.ragged else readout.selection(features)
         else:
             norm = self.model.get_submodule(encoder.family.post_norm) if plan.norm_layers else nn.Identity()
@@ -82,11 +82,6 @@ class TransformersTower(nn.Module):
             ]
             features = torch.cat([readout.selection(state) for state in picked], dim=-1)
         return _apart(features, encoder, batch) if plan.info.ragged else features
-
-
-def _rows(rows: Tensor, encoder: ComposedVisionEncoder, batch: Batch) -> Tensor:
-    """Rows of all images as a batch, where the encoder returns one."""
-    return rows if encoder.info.ragged else rows.view(len(batch), -1, rows.shape[-1])
 
 
 def _apart(features: Tensor, encoder: ComposedVisionEncoder, batch: Batch) -> tuple[Tensor, ...]:

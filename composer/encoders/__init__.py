@@ -138,7 +138,14 @@ def family_of_plugin(model_type: str) -> AnyFamily:
         raise InputError(f"no encoder family is registered for model_type {model_type!r}")
     if reason := _not_a_family(plugin[1], model_type):
         raise PluginError(f"encoder {model_type!r} of {ENCODER_PLUGINS.origin(model_type)}: {reason}")
-    family: AnyFamily = plugin[1]()
+    family: AnyFamily = _whole(plugin[1])()
+    return family
+
+
+def _whole(family: type[AnyFamily]) -> type[AnyFamily]:
+    """``family`` itself, or as a dense one: plugins of version 0.1 say it by ``stem`` alone."""
+    if family.__abstractmethods__ and "stem" in vars(family):
+        return type(family.__name__, (family, DenseFamily), {"__module__": family.__module__})
     return family
 
 
@@ -148,6 +155,8 @@ def _not_a_family(family: Any, model_type: str) -> str:
         return f"{family!r} is not a subclass of vision_composer.encoders.EncoderFamily"
     if getattr(family, "model_type", None) != model_type:
         return f'{family.__name__} must declare model_type = "{model_type}"'
+    if missing := sorted(_whole(family).__abstractmethods__):
+        return f"{family.__name__} must give {', '.join(missing)}"
     return ""
 
 

@@ -77,13 +77,12 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
 
     def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
         from ..images.preprocess import DensePreprocessor
-        from ..images.processors import load_image_processor, try_dense
+        from ..images.processors import load_image_processor
 
         processor = load_image_processor(
             self.image_processor_class(),
             self.image_processor_defaults(encoder),
             folder,
-            try_out=try_dense,
             settings=self.image_processor_settings(encoder),
         )
         info = self.info(encoder)

@@ -118,7 +118,7 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
 
     def reference_output(self, output: FromTransformers, batch: DenseBatch) -> Tensor:
         last: Tensor = output.last_hidden_state  # (images, channels, rows, columns)
-        return last.flatten(2).transpose(1, 2).flatten(0, 1)
+        return last.flatten(2).transpose(1, 2)
 
 
 def _reach(encoder: GotOcr2VisionEncoderConfig, block: int) -> int:

@@ -50,14 +50,18 @@ class ReferenceFamily(ABC, Generic[B, L]):
         return self.tokens(model, hidden_states, layout)
 
     def reference_output(self, output: Any, batch: B) -> Tensor:
-        """The tower's own output in what transformers' class returned, (tokens of all images, width).
+        """The tower's own output in what transformers' class returned.
 
         Args:
             output: What the class returned.
-            batch: What it was called with. Padding may stand behind the tokens of the last image.
+            batch: What it was called with.
+
+        Returns:
+            (images, tokens, width), or (tokens of all images, width). Padding may stand behind the tokens of
+            an image.
         """
         last: Tensor = output.last_hidden_state
-        return last.flatten(0, -2)
+        return last
 
     def samples(self, info: VisionEncoderInfo, preprocess: Preprocess) -> list[Sample]:
         """Images that can share a batch, of random pixels; a clip too where grids have frames."""

@@ -26,68 +26,6 @@ Arrays: TypeAlias = dict[str, "np.ndarray[Any, Any]"]
 _CONFIG_FILES = ("processor_config.json", "preprocessor_config.json")
 
 
-def load_image_processor(
-    processor_class: type[PilBackend],
-    defaults: Mapping[str, Any],
-    source: Path | None,
-    *,
-    try_out: Callable[[PilBackend], None],
-    settings: Mapping[str, Any] | None = None,
-) -> PilBackend:
-    """The image processor of an encoder, of the family's own class, with the checkpoint's own values.
-
-    A vision-language model's config names a processor that cuts images into tiles; a tower takes an image
-    whole, so the class stays the family's and only the values that it knows are taken.
-
-    Args:
-        processor_class: A PIL image processor.
-        defaults: Its arguments where the checkpoint says nothing.
-        source: The checkpoint's folder; None when there is none.
-        try_out: Raises if the processor does not work.
-        settings: Arguments that hold whatever the checkpoint says.
-
-    Raises:
-        WeightsError: The folder's processor config is broken, or its values do not work.
-        MissingDependencyError: The installed transformers has the processor for another library only.
-    """
-    file, saved = _saved_values(source) if source is not None else (None, {})
-    try:
-        known = processor_class.valid_kwargs.__annotations__
-    except ImportError as error:  # transformers puts a stand-in where it misses a library
-        raise MissingDependencyError(" ".join(str(error).split())) from error
-    values = dict(defaults)
-    values |= {key: value for key, value in saved.items() if key in known and value is not None}
-    for tiling in {"do_pad", "crop_to_patches"} & known.keys():
-        values[tiling] = False
-    values |= settings or {}
-    try:
-        processor = processor_class(**values)
-        try_out(processor)
-    except Exception as error:  # values of any type reach transformers' code
-        where = file if file is not None else processor_class.__name__
-        raise WeightsError(f"{where}: not a usable image processor config: {error}") from error
-    return processor
-
-
-def _saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
-    """The image processor's part of a checkpoint's processor config and the file it stands in, if any."""
-    for file in (folder / name for name in _CONFIG_FILES):
-        if not file.is_file():
-            continue
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise WeightsError(f"{file}: not readable as JSON: {error}") from error
-        if file.name == "processor_config.json":  # newer transformers nests the image processor's values
-            values = values.get("image_processor") if isinstance(values, dict) else values
-            if values is None:
-                continue
-        if not isinstance(values, dict):
-            raise WeightsError(f"{file}: expected the image processor's values as a JSON object")
-        return file, values
-    return None, {}
-
-
 def process_dense(processor: Any, image: Image.Image, num_channels: int) -> Arrays:
     """Return an RGB image as ``pixel_values`` (1, channels, height, width), float32.
 
@@ -177,3 +115,65 @@ def _check_area(height: int, width: int) -> None:
         raise ValueError(
             f"it would be resized to {max(height, width)}x{min(height, width)} pixels, more than the limit"
         )
+
+
+def load_image_processor(
+    processor_class: type[PilBackend],
+    defaults: Mapping[str, Any],
+    source: Path | None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    try_out: Callable[[Any], None] = try_dense,
+) -> PilBackend:
+    """The image processor of an encoder, of the family's own class, with the checkpoint's own values.
+
+    A vision-language model's config names a processor that cuts images into tiles; a tower takes an image
+    whole, so the class stays the family's and only the values that it knows are taken.
+
+    Args:
+        processor_class: A PIL image processor.
+        defaults: Its arguments where the checkpoint says nothing.
+        source: The checkpoint's folder; None when there is none.
+        settings: Arguments that hold whatever the checkpoint says.
+        try_out: Raises if the processor does not work.
+
+    Raises:
+        WeightsError: The folder's processor config is broken, or its values do not work.
+        MissingDependencyError: The installed transformers has the processor for another library only.
+    """
+    file, saved = _saved_values(source) if source is not None else (None, {})
+    try:
+        known = processor_class.valid_kwargs.__annotations__
+    except ImportError as error:  # transformers puts a stand-in where it misses a library
+        raise MissingDependencyError(" ".join(str(error).split())) from error
+    values = dict(defaults)
+    values |= {key: value for key, value in saved.items() if key in known and value is not None}
+    for tiling in {"do_pad", "crop_to_patches"} & known.keys():
+        values[tiling] = False
+    values |= settings or {}
+    try:
+        processor = processor_class(**values)
+        try_out(processor)
+    except Exception as error:  # values of any type reach transformers' code
+        where = file if file is not None else processor_class.__name__
+        raise WeightsError(f"{where}: not a usable image processor config: {error}") from error
+    return processor
+
+
+def _saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+    """The image processor's part of a checkpoint's processor config and the file it stands in, if any."""
+    for file in (folder / name for name in _CONFIG_FILES):
+        if not file.is_file():
+            continue
+        try:
+            values = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise WeightsError(f"{file}: not readable as JSON: {error}") from error
+        if file.name == "processor_config.json":  # newer transformers nests the image processor's values
+            values = values.get("image_processor") if isinstance(values, dict) else values
+            if values is None:
+                continue
+        if not isinstance(values, dict):
+            raise WeightsError(f"{file}: expected the image processor's values as a JSON object")
+        return file, values
+    return None, {}

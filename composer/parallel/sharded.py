@@ -135,7 +135,7 @@ def run_dp_sharded_mrope_vision_model(
         return ()
     counts = exchange_counts(own.counts, [len(hand) for hand in hands], group)
     gather = start_gather(own, counts, reports, group, pixel_values.device)
-    return tuple(images_in_order(gather.wait(), hands, counts))
+    return tuple(rows.clone() for rows in images_in_order(gather.wait(), hands, counts))
 
 
 class _RowCountError(InputError):

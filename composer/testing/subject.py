@@ -143,7 +143,7 @@ class Subject:
         tower = self.compose()
         batch = tower.tower.read(inputs)
         (count,) = tower.tower.rows_per_image(batch.grids)
-        own = self.family.reference_output(output, batch)
+        own = self.family.reference_output(output, batch).flatten(0, -2)
         outputs = {named({}): own[:count]}
         if self.encoder.has_post_norm:
             normed = self.reference.get_submodule(self.family.post_norm)(states[-1])

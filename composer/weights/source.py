@@ -105,6 +105,8 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     path = Path(source).expanduser()
     if path.exists():
         return path if path.is_dir() else path.parent
+    if _looks_like_path(source):
+        return None  # what is missing is said where weights are read
     fetch = _hub_fetch(source, revision)
     found = [fetch(name) for name in _SMALL[2:]]
     return next((file.parent for file in found if file is not None), None)

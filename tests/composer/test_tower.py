@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from support.compare import assert_close
 
 from vision_composer import ComposedVisionEncoder, compose
 from vision_composer.errors import ImageError, InputError, WeightsError
+from vision_composer.tower.module import VisionTower
+from vision_composer.tower.readout import HiddenStates
 
 CLIP = tiny.ENCODERS["clip_vision_model"]
 DINO = tiny.ENCODERS["dinov2"]
@@ -52,7 +55,7 @@ def test_inputs_it_cannot_take(inputs: dict[str, Any], message: str) -> None:
 def test_hidden_states_that_are_not_there(layers: list[int]) -> None:
     good = tower()
     with pytest.raises(InputError, match="must name hidden states 0 to 4"):
-        ComposedVisionEncoder(good.model, good.family, good.info, select_layers=layers)
+        HiddenStates(good.family, good.plan.encoder, good.info, layers=tuple(layers))
 
 
 def test_images_smaller_than_a_patch() -> None:
@@ -150,10 +153,11 @@ def test_towers_can_be_pickled_and_copied(strategy: str) -> None:
 
 
 def test_a_selector_may_only_take_tokens_away() -> None:
-    encoder = tower(select_layers=[-2, -1])
-    encoder.select_tokens = lambda features: features.mean(1)
+    good = tower(select_layers=[-2, -1])
+    readout = replace(good.plan.readout, strategy=lambda features: features.mean(1))
+    broken = VisionTower(good.model, good.family, good.info, readout)
     with pytest.raises(InputError, match="only takes tokens away"):
-        encoder(pixel_values=tiny.pixels(CLIP))
+        broken(broken.read({"pixel_values": tiny.pixels(CLIP)}))
 
 
 def test_saving_where_or_what_cannot_be(tmp_path: Path) -> None:

@@ -201,7 +201,7 @@ MODULE = """\
 from typing import Literal
 
 from vision_composer import register_attention_backend, register_encoder, register_feature_selector
-from vision_composer.encoders import EncoderFamily
+from vision_composer.encoders import DenseFamily
 from vision_composer.schemas import DenseEncoderConfig
 
 
@@ -210,7 +210,7 @@ class Tiles(DenseEncoderConfig):
     tile_size: int = 7
 
 
-class TilesFamily(EncoderFamily):
+class TilesFamily(DenseFamily):
     model_type = "tiles"
 
     def stem_shapes(self, encoder):
@@ -218,6 +218,9 @@ class TilesFamily(EncoderFamily):
 
     def block_shapes(self, encoder):
         return {"block": (encoder.hidden_size,)}
+
+    def stem(self, model, pixel_values):
+        return model.embeddings(pixel_values), {}
 
 
 register_encoder(Tiles, TilesFamily)

@@ -84,9 +84,9 @@ def failing_loader() -> None:
     grids = [(1, 4, 4), (1, 6, 6)]
 
     def load(image: int) -> Any:
-        return {}["pixels"] if image == 1 else alone.family.take(alone.info, good, [image])
+        return {}["pixels"] if image == 1 else patches(alone, [(1, 2, 2)])
 
-    with next_call_works() as (alone, spread, good):
+    with next_call_works() as (alone, spread, _):
         dealt = spread.parallel.assign(grids)
         owner = [1 in images for images in dealt].index(True)
         with pytest.raises(KeyError if dist.get_rank() == owner else DistributedError) as caught:
@@ -97,10 +97,10 @@ def failing_loader() -> None:
 
 def rows_that_were_not_planned() -> None:
     with (
-        next_call_works() as (alone, spread, good),
+        next_call_works() as (alone, spread, _),
         pytest.raises((InputError, DistributedError), match="image 0 gave 4 rows, where 6 were planned"),
     ):
-        spread.parallel.encode_owned([(1, 4, 6)], lambda _: alone.family.take(alone.info, good, [0]))
+        spread.parallel.encode_owned([(1, 4, 6)], lambda _: patches(alone, [(1, 2, 2)]))
 
 
 FAILURES: dict[str, Callable[..., None]] = {

@@ -147,8 +147,8 @@ def opened_once(encoder: dict[str, Any], folder: str) -> int:
     """How many images this rank opens of those that all ranks encode."""
     paths = _image_files(folder)
     alone, spread = pair(encoder)
-    real = type(spread).preprocess
-    with patch.object(type(spread), "preprocess", autospec=True, side_effect=real) as spy:
+    made = type(spread.preprocessor)
+    with patch.object(made, "__call__", autospec=True, side_effect=made.__call__) as spy:
         got = tuple(spread.encode(paths))
     assert_same(got, tuple(alone.encode(paths)))
     return len(spy.call_args_list)

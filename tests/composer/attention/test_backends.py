@@ -14,10 +14,11 @@ from torch import nn
 from torch.nn import attention as torch_attention
 
 from vision_composer import AttentionBackend, compose, get_vit_attn_backend, plan
-from vision_composer.attention import plan_attention, requirements, select_attn_backend
+from vision_composer.attention import requirements, select_attn_backend
 from vision_composer.attention.backends import REQUIREMENTS
 from vision_composer.encoders import FAMILIES
 from vision_composer.errors import BackendError
+from vision_composer.running.attention import plan_attention
 from vision_composer.schemas import ATTN_BACKENDS
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")

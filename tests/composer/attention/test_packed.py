@@ -14,7 +14,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from vision_composer.attention.packed import packed_attention, register_packed_attention
-from vision_composer.encoders.layout import Segments
+from vision_composer.attention.segments import Segments
 from vision_composer.errors import InputError
 
 lengths_of_segments = st.lists(st.integers(1, 6), min_size=1, max_size=9)

@@ -19,7 +19,7 @@ from vision_composer import AttentionBackend, compose, register_attention_backen
 from vision_composer.attention import packed_kernels, requirements
 from vision_composer.attention.packed import register_packed_attention
 from vision_composer.attention.packed_kernels import packed_kernel
-from vision_composer.encoders.layout import Segments
+from vision_composer.attention.segments import Segments
 from vision_composer.errors import BackendError
 from vision_composer.schemas import ATTENTION_BACKEND_PLUGINS
 

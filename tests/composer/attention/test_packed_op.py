@@ -22,7 +22,7 @@ from vision_composer.attention.packed_op import (
     packed_attention_backward_op,
     packed_attention_op,
 )
-from vision_composer.encoders.layout import Segments
+from vision_composer.attention.segments import Segments
 
 SCALE = 0.3
 LENGTHS = [[3, 5, 3], [4, 4], [2, 7], [1], [1, 1, 6, 1]]

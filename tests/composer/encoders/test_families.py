@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from support import tiny
 
-from vision_composer import ComposedVisionEncoder, compose, plan
+from vision_composer import compose, plan
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info
 from vision_composer.errors import ConfigError, InputError
 from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
+from vision_composer.tower.module import VisionTower
 
 DEPTH = 4
 LAYERS = [None, [-2], [0], [-1], [DEPTH], [3, 1], [-5, 4, 2, 2, -1], [1, -1, 1]]
@@ -208,19 +210,13 @@ def test_a_merged_output_holds_patches_only(name: str, folders: dict[str, Path])
     pixel_values = tiny.pixels(tiny.ENCODERS[name])
     outputs = {}
     for strategy in ("full", "default", lambda tokens: tokens[:, ::3]):
-        tower = compose(config(name, folders))
-        tower = ComposedVisionEncoder(
-            tower.model,
-            tower.family,
-            tower.info,
-            select_layers=tower.select_layers,
-            norm_layers=tower.norm_layers,
-            feature_select_strategy=strategy,
-            merge=True,
-        )
+        encoder = compose(config(name, folders))
+        readout = replace(encoder.plan.readout, strategy=strategy)
+        tower = VisionTower(encoder.model, encoder.family, encoder.info, readout)
+        batch = tower.read({"pixel_values": pixel_values})
         with torch.no_grad():
-            outputs[strategy] = tower(pixel_values=pixel_values)
-        assert tower(pixel_values=pixel_values[:0]).shape[1:] == outputs[strategy].shape[1:]
+            outputs[strategy] = tower(batch)
+        assert tower(batch.take([])).shape[1:] == outputs[strategy].shape[1:]
     full, default, every_third = outputs.values()
     assert torch.equal(default, full)
     assert torch.equal(every_third, full[:, ::3])

@@ -14,6 +14,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from vision_composer import compose, load_config, should_torch_compile_mm_vit
 from vision_composer.encoder import ComposedVisionEncoder
+from vision_composer.encoders.dense import DenseBatch
 from vision_composer.errors import BackendError, ConfigError
 from vision_composer.running.compilation import (
     CompiledBlocks,
@@ -43,7 +44,7 @@ def _counted(tower: ComposedVisionEncoder, **settings: Any) -> CompileCounterWit
     counter = CompileCounterWithBackend("aot_eager")
     chosen = {"dynamic": True, "freeze": False, "cuda_graphs": False, **settings}
     kind = FrozenBlocks if chosen["freeze"] else CompiledBlocks
-    tower.run_block = kind(CompileSettings(backend=counter, **chosen))
+    tower.tower.run_block = kind(CompileSettings(backend=counter, **chosen))
     return counter
 
 
@@ -59,8 +60,8 @@ def test_compiled_features_equal_eager_ones(scope: str) -> None:
     pixel_values = tiny.pixels(ENCODER)
     with torch.no_grad():
         assert_close(compiled(pixel_values=pixel_values), eager(pixel_values=pixel_values))
-    assert isinstance(compiled.run_block, CompiledBlocks) is (scope == "blocks")
-    assert (compiled._compiled_call_impl is not None) is (scope == "tower")
+    assert isinstance(compiled.tower.run_block, CompiledBlocks) is (scope == "blocks")
+    assert (compiled.tower._compiled_call_impl is not None) is (scope == "tower")
 
 
 @pytest.mark.parametrize(  # blocks that differ in what they are called with
@@ -129,7 +130,7 @@ def test_a_copy_is_not_compiled() -> None:
         assert torch.equal(twin(pixel_values=pixel_values), tower(pixel_values=pixel_values))
         next(twin.parameters()).add_(1)
         assert not torch.equal(twin(pixel_values=pixel_values), tower(pixel_values=pixel_values))
-    assert not isinstance(twin.run_block, CompiledBlocks)
+    assert not isinstance(twin.tower.run_block, CompiledBlocks)
 
 
 # --- frozen weights -----------------------------------------------------------------------------------
@@ -177,7 +178,7 @@ def test_inductor_freezes_weights() -> None:
     encoder = {**ENCODER, "num_hidden_layers": 2}
     eager, frozen = _tower(encoder), _tower(encoder)
     settings = CompileSettings("inductor", dynamic=False, freeze=True, cuda_graphs=False)
-    frozen.run_block = FrozenBlocks(settings)
+    frozen.tower.run_block = FrozenBlocks(settings)
     pixel_values = tiny.pixels(encoder)
     with torch.no_grad():
         assert_close(frozen(pixel_values=pixel_values), eager(pixel_values=pixel_values))
@@ -243,7 +244,7 @@ def test_products_are_tuned_where_that_can_pay(
 
 def test_max_performance_freezes_a_dense_tower_on_cpu() -> None:
     tower = _tower(ENCODER, "compile={mode: max-performance}")
-    assert isinstance(tower.run_block, FrozenBlocks)
+    assert isinstance(tower.tower.run_block, FrozenBlocks)
 
 
 def test_outputs_of_cuda_graphs_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,10 +254,10 @@ def test_outputs_of_cuda_graphs_are_copied(monkeypatch: pytest.MonkeyPatch) -> N
     graphs = CompileSettings("aot_eager", dynamic=True, freeze=False, cuda_graphs=True)
     monkeypatch.setattr(compilation, "compile_settings", lambda *_, **__: graphs)
     with pytest.raises(BackendError, match=r"compile\.scope"):
-        compile_tower(tower, CompileConfig(mode="reduce-overhead", scope="tower"))
-    compile_tower(tower, CompileConfig(mode="reduce-overhead"))
+        compile_tower(tower.tower, CompileConfig(mode="reduce-overhead", scope="tower"))
+    compile_tower(tower.tower, CompileConfig(mode="reduce-overhead"))
     static = torch.empty(2, 16, 32)
-    monkeypatch.setattr(tower, "_features", lambda pixels: [static])
+    monkeypatch.setattr(DenseBatch, "split", lambda *_: static)
     assert tower(pixel_values=tiny.pixels(ENCODER)).data_ptr() != static.data_ptr()
 
 

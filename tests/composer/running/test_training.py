@@ -79,7 +79,7 @@ def test_checkpointing_changes_nothing_but_memory(name: str) -> None:
 def test_blocks_that_cannot_be_checkpointed() -> None:
     encoder = tower("clip_vision_model")
     with (
-        patch.object(encoder, "model", nn.Linear(1, 1)),
+        patch.object(encoder.tower, "model", nn.Linear(1, 1)),
         pytest.raises(BackendError, match="none of transformers' GradientCheckpointingLayer"),
     ):
-        enable_gradient_checkpointing(encoder)
+        enable_gradient_checkpointing(encoder.tower)

@@ -115,13 +115,17 @@ def _unregister() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("config_class", "family", "message"),
     [
-        (BrokenConfig, NoPreNorm, r"hidden states: hidden state 0, of 3: differs by up to \d"),
-        (BrokenConfig, NormsItsLastState, r"hidden states: last_hidden_state: differs by up to \d"),
+        (BrokenConfig, NoPreNorm, r"hidden states: hidden state 0, of 3, of image 0 of 2: differs by up"),
+        (
+            BrokenConfig,
+            NormsItsLastState,
+            "hidden states: the output of a tower with select_layers: null, of",
+        ),
         (BrokenConfig, Raises, "hidden states: AttributeError was raised: .*no_such_stage"),
-        (NoClassTokenConfig, Broken, "tokens: an image of 32x32 pixels gives 17 tokens, and 16 are planned"),
+        (NoClassTokenConfig, Broken, r"hidden states: the output of .* has shape \(17, 32\), not \(16, 32\)"),
         (BrokenConfig, Uncut, "truncation: 3 blocks are built for hidden state 0"),
         (BrokenConfig, Detached, "gradients: model.embeddings.class_embedding gets none in a tower with"),
-        (BrokenConfig, Leaks, r"independence: .* beside another image: differs by up to \d"),
+        (BrokenConfig, Leaks, "hidden states: hidden state 0, of 3, of image 0 of 2: differs by up to"),
         (BrokenConfig, LeaksNaN, "independence: .* beside an image of NaN: 544 values are not finite"),
         (BrokenConfig, ForgetsABias, "planned tensors: .*fc2.bias is planned as nothing and saved as"),
         (BrokenConfig, ForgetsTheNorm, "planned tensors: .*post_layernorm.bias is planned as nothing and"),

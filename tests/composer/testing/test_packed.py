@@ -12,8 +12,10 @@ import torch
 from transformers.models.qwen2_5_vl import modeling_qwen2_5_vl
 
 from vision_composer import register_encoder
+from vision_composer.attention.segments import Segments
 from vision_composer.encoders import EncoderFamily
-from vision_composer.encoders.layout import Layout, Segments
+from vision_composer.encoders.layout import Layout
+from vision_composer.encoders.packed import PackedBatch
 from vision_composer.encoders.qwen2_5_vl import Qwen25VL
 from vision_composer.errors import ConformanceError
 from vision_composer.images.resize import PixelBudget
@@ -36,9 +38,9 @@ class ForgetsTheWindows(Broken):
 
 
 class SeesTheWholeBatch(Broken):
-    def layout(self, model: Any, grids: Any, device: torch.device, dtype: torch.dtype) -> Layout:
-        plain = super().layout(model, grids, device, dtype)
-        return replace(plain, frames=Segments([sum(t * h * w for t, h, w in grids)], device))
+    def layout(self, model: Any, batch: PackedBatch, device: torch.device, dtype: torch.dtype) -> Layout:
+        plain = super().layout(model, batch, device, dtype)
+        return replace(plain, frames=Segments([sum(t * h * w for t, h, w in batch.grids)], device))
 
 
 class SkipsTheMergersNorm(Broken):
@@ -52,13 +54,13 @@ class CallsByOtherNames(Broken):
 
 
 class KeepsTheOrderOfWindows(Broken):
-    def tokens(self, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def tokens(self, model: Any, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
         return hidden_states
 
 
 class TurnsImagesRound(Broken):
-    def tokens(self, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
-        images = super().tokens(hidden_states, layout).split([prod(grid) for grid in layout.grids])
+    def tokens(self, model: Any, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
+        images = super().tokens(model, hidden_states, layout).split([prod(grid) for grid in layout.grids])
         return torch.cat([image.flip(0) for image in images])
 
     def reference_tokens(self, model: Any, hidden_states: torch.Tensor, layout: Layout) -> torch.Tensor:
@@ -76,13 +78,13 @@ class Uncut(Broken):
 
 
 class Detached(Broken):
-    def embed(self, model: Any, pixels: torch.Tensor, layout: Layout) -> torch.Tensor:
-        return super().embed(model, pixels, layout).detach()
+    def stem(self, model: Any, pixels: torch.Tensor, layout: Layout) -> torch.Tensor:
+        return super().stem(model, pixels, layout).detach()
 
 
 class LeaksNaN(Broken):
-    def embed(self, model: Any, pixels: torch.Tensor, layout: Layout) -> torch.Tensor:
-        return super().embed(model, pixels, layout) + 0 * pixels.mean()
+    def stem(self, model: Any, pixels: torch.Tensor, layout: Layout) -> torch.Tensor:
+        return super().stem(model, pixels, layout) + 0 * pixels.mean()
 
 
 class ForgetsABias(Broken):
@@ -116,7 +118,10 @@ def _unregister() -> Iterator[None]:
     [
         (ForgetsTheWindows, r"hidden states: hidden state 1, of 3, of image 0 of 4: differs by up to \d"),
         (SeesTheWholeBatch, r"hidden states: hidden state 2, of 3, of image 0 of 4: differs by up to \d"),
-        (SkipsTheMergersNorm, r"hidden states: the encoder's own output, of image 0 of 4: differs by"),
+        (
+            SkipsTheMergersNorm,
+            r"hidden states: the output of a tower with select_layers: null, of image 0 of 4: differs by",
+        ),
         (CallsByOtherNames, "hidden states: TypeError was raised: "),
         (KeepsTheOrderOfWindows, r"hidden states: hidden state 0, of 3, of image \d of 4: differs by up to"),
         (TurnsImagesRound, r"order: pixels of patch \d+ of image 0 change tokens \[\d+\] of hidden"),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from vision_composer.encoders import EncoderFamily, Shapes
-from vision_composer.encoders.base import conv_patches, layer_norm, linear, num_positions
+from vision_composer.encoders import DenseFamily, Shapes
+from vision_composer.encoders.shapes import conv_patches, layer_norm, linear, num_positions
 from vision_composer.schemas import DenseEncoderConfig
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class ChineseCLIPConfig(DenseEncoderConfig):
         return 1  # the class token
 
 
-class ChineseCLIP(EncoderFamily):
+class ChineseCLIP(DenseFamily[ChineseCLIPConfig]):
     """Where the stages are in transformers' class, and which tensors they have in a checkpoint."""
 
     model_type = "chinese_clip_vision_model"
