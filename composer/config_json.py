@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from .encoders import encoder_from_transformers
+from .encoders import FAMILIES, Reading, encoder_from_transformers
 from .errors import ConfigError, InputError, Problem
 from .text import did_you_mean
 
@@ -17,65 +16,12 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
-@dataclass(frozen=True)
-class _Reading:
-    """How a model reads its vision tower.
-
-    Attributes:
-        tower: The model_type of a vision_config that does not say its own.
-        layer: Default of vision_feature_layer; None for a model that reads the tower's own output.
-        strategy: Default of vision_feature_select_strategy; or, without a layer, what the model always does.
-        chooses: Whether its config can choose another strategy.
-        last_is_normed: Whether its layer -1 means last_hidden_state.
-    """
-
-    tower: str
-    layer: int | list[int] | None = None
-    strategy: Literal["default", "full"] = "full"
-    chooses: bool = True
-    last_is_normed: bool = False
-
-
-_CLIP, _SIGLIP = "clip_vision_model", "siglip_vision_model"
-_READINGS = {
-    **{
-        name: _Reading(_CLIP, -2, "default")
-        for name in ("llava", "llava_next", "llava_next_video", "video_llava")
-    },
-    "vipllava": _Reading(_CLIP, [-2, -5, -8, -11, 6], "default", chooses=False),
-    "llava_onevision": _Reading(_SIGLIP, -1),
-    "aya_vision": _Reading(_SIGLIP, -1),
-    "internvl": _Reading("internvl_vision", -1, "default", last_is_normed=True),
-    **{
-        name: _Reading(_SIGLIP)
-        for name in ("paligemma", "gemma3", "shieldgemma2", "cohere2_vision", "siglip", "deepseek_vl")
-    },
-    **{
-        name: _Reading(f"{name}_vision")
-        for name in ("glm4v", "kimi_k25", "minimax_m3_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5")
-    },
-    "glm4v_moe": _Reading("glm4v_vision"),
-    "glm46v": _Reading("glm4v_vision"),
-    "qwen3_vl_moe": _Reading("qwen3_vl_vision"),
-    "qwen3_5_moe": _Reading("qwen3_5_vision"),
-    "mistral3": _Reading("pixtral", -1, chooses=False),
-    "lighton_ocr": _Reading("pixtral"),
-    "clip": _Reading(_CLIP),
-    "metaclip_2": _Reading("metaclip_2_vision_model"),
-    "aimv2": _Reading("aimv2_vision_model"),
-    "blip-2": _Reading("blip_2_vision_model"),
-    "got_ocr2": _Reading("got_ocr2_vision"),
-    "mllama": _Reading("mllama_vision_model"),
-    "nemotron_h_omni": _Reading("radio", strategy="default"),
-    "llama4": _Reading("llama4_vision_model"),
-    **{name: _Reading("siglip2_vision_model") for name in ("siglip2", "lfm2_vl")},
-    "idefics2": _Reading("idefics2_vision"),
-    "idefics3": _Reading("idefics3_vision"),
-    "aria": _Reading("idefics3_vision", -1, chooses=False),
-    "smolvlm": _Reading("smolvlm_vision"),
-    "gemma4": _Reading("gemma4_vision"),
+_READERS = {
+    name: (family.model_type, reading)
+    for family in FAMILIES.values()
+    for name, reading in family.read_by.items()
 }
-"""model_type of a model with a vision_config -> how it reads it."""
+"""model_type of a model with a vision_config -> that of its tower if it does not say, and how it reads it."""
 
 
 def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,18 +39,16 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(vision, Mapping):
         raise _error("vision_config", "expected an object")
     model_type = str(fields.get("model_type"))
-    if model_type not in _READINGS:
-        known = ", ".join(sorted(_READINGS))
-        hint = did_you_mean(model_type, _READINGS)
+    if model_type not in _READERS:
         message = (
-            f"how {model_type!r} reads its tower is not known{hint}; known: {known}. "
-            "For the encoder alone, save the vision_config as a file of its own"
+            f"how {model_type!r} reads its tower is not known{did_you_mean(model_type, _READERS)}; "
+            "for the encoder alone, save the vision_config as a file of its own"
         )
         raise _error("model_type", message)
-    reading = _READINGS[model_type]
+    tower, reading = _READERS[model_type]
     # On the hub some name the whole model here, and the oldest transformers leaves it empty.
     if vision.get("model_type") in (model_type, "", None):
-        vision = {**vision, "model_type": reading.tower}
+        vision = {**vision, "model_type": tower}
     encoder = _encoder(vision)
     selection = _selection(fields, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
@@ -153,11 +97,11 @@ def _dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"weights": {"dtype": dtype}} if dtype in _DTYPES else {}
 
 
-def _selection(fields: Mapping[str, Any], reading: _Reading) -> dict[str, Any]:
+def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     if reading.layer is None:
         return {} if reading.strategy == "full" else {"feature_select_strategy": reading.strategy}
     layer = fields.get("vision_feature_layer", reading.layer)
-    layers = layer if isinstance(layer, list) else [layer]
+    layers = [*layer] if isinstance(layer, (list, tuple)) else [layer]
     strategy = reading.strategy
     if reading.chooses:
         strategy = fields.get("vision_feature_select_strategy", strategy)

@@ -53,7 +53,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
         PluginError: A plugin that offers an encoder cannot be used.
     """
     added = _plugin_families() if plugins else {}
-    encoders: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
+    blocks: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
+    encoders = list(dict.fromkeys(blocks))
     references, definitions = _definitions([TowerConfig, *encoders])
     for encoder in encoders:
         _describe_fields(definitions[_name(references[encoder])])
@@ -163,8 +164,10 @@ def _describe_fields(definition: _Json) -> None:
 
 
 def _exemplify_fields(definition: _Json) -> None:
-    """A field that names no examples has its default for one, or the only value it takes."""
+    """A field that names no examples has its default for one, or the only values it takes."""
     for field in definition["properties"].values():
         for only in ("default", "const"):
             if only in field:
                 field.setdefault("examples", [field[only]])
+        if "enum" in field:
+            field.setdefault("examples", field["enum"])

@@ -1,8 +1,13 @@
-"""The encoder families: facts and stages, one file each. Loads no torch."""
+"""The encoder families: facts and stages, one file each. Loads no torch.
+
+A family is two files of one name: its config block in ``vision_composer.schemas.encoders``, and here a
+subclass of ``EncoderFamily`` with a ``model_type`` of its own. Both are found by looking.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib import import_module
 from typing import Any, Protocol, runtime_checkable
 
 from pydantic import ValidationError
@@ -15,84 +20,42 @@ from ..schemas import (
     GenericEncoderConfig,
     encoder_config,
 )
-from .aimv2 import AIMv2
+from ..text import did_you_mean
 from .base import AnyFamily, EncoderFamily, Grid, Shapes, VisionEncoderInfo
-from .blip_2 import Blip2
-from .clip import CLIP
 from .dense import DenseFamily
-from .dinov2 import DINOv2
-from .dinov2_with_registers import DINOv2WithRegisters
-from .dinov3_vit import DINOv3
-from .gemma4 import Gemma4
 from .generic import GenericFamily
-from .glm4v import GLM4V
-from .got_ocr2 import GotOcr2
-from .idefics2 import Idefics2
-from .idefics3 import Idefics3
-from .internvl import InternVL
-from .kimi_k25 import KimiK25
-from .llama4 import Llama4
-from .metaclip_2 import MetaClip2
-from .minimax_m3_vl import MiniMaxM3VL
-from .mlcd import MLCD
-from .mllama import Mllama
-from .pixtral import Pixtral
-from .qwen2_5_vl import Qwen25VL
-from .qwen2_vl import Qwen2VL
-from .qwen3_5 import Qwen35
-from .qwen3_vl import Qwen3VL
-from .radio import Radio
-from .siglip import SigLIP
-from .siglip2 import SigLIP2
-from .smolvlm import SmolVLM
+from .reading import Reading
 
-_ALL: tuple[AnyFamily, ...] = (
-    AIMv2(),
-    Blip2(),
-    CLIP(),
-    DINOv2(),
-    DINOv2WithRegisters(),
-    DINOv3(),
-    GLM4V(),
-    Gemma4(),
-    GotOcr2(),
-    Idefics2(),
-    Idefics3(),
-    InternVL(),
-    KimiK25(),
-    Llama4(),
-    MetaClip2(),
-    MiniMaxM3VL(),
-    MLCD(),
-    Mllama(),
-    Pixtral(),
-    Qwen25VL(),
-    Qwen2VL(),
-    Qwen35(),
-    Qwen3VL(),
-    Radio(),
-    SigLIP2(),
-    SigLIP(),
-    SmolVLM(),
-)
 
-FAMILIES: dict[str, AnyFamily] = {family.model_type: family for family in _ALL}
-"""model_type -> family."""
+def _families() -> dict[str, AnyFamily]:
+    """The family of every config block, which lies here in a module of the same name as the block's."""
+    found: dict[str, AnyFamily] = {}
+    for block in dict.fromkeys(ENCODER_CONFIGS.values()):
+        module = import_module(f".{block.__module__.rpartition('.')[2]}", __name__)
+        families = [
+            thing
+            for thing in vars(module).values()
+            if isinstance(thing, type)
+            and issubclass(thing, EncoderFamily)
+            and thing.__module__ == module.__name__  # not imported from another family's file
+            and vars(thing).get("model_type") in block.model_types()  # nor what several families share
+        ]
+        if len(families) != 1:
+            names = " or ".join(map(repr, block.model_types()))
+            raise TypeError(f"{module.__name__} needs one EncoderFamily of model_type {names}")
+        found |= dict.fromkeys(block.model_types(), families[0]())
+    return {name: found[name] for name in ENCODER_CONFIGS}
 
-OTHER_NAMES = {
-    "glm4v": "glm4v_vision",
-    "glm4v_moe": "glm4v_vision",
-    "glm4v_moe_vision": "glm4v_vision",
-    "qwen2_5_vl": "qwen2_5_vl_vision",
-    "qwen2_vl": "qwen2_vl_vision",
-    "qwen3_5": "qwen3_5_vision",
-    "qwen3_5_moe": "qwen3_5_vision",
-    "qwen3_5_moe_vision": "qwen3_5_vision",
-    "qwen3_vl": "qwen3_vl_vision",
-    "qwen3_vl_moe": "qwen3_vl_vision",
-    "qwen3_vl_moe_vision": "qwen3_vl_vision",
+
+FAMILIES = _families()
+"""model_type -> family; the variants of a family are one object."""
+
+_OWN_NAMES = {
+    name: family.model_type
+    for family in FAMILIES.values()
+    for name in (*ENCODER_CONFIGS[family.model_type].model_types(), *family.other_names)
 }
-"""model_type that some config.json has for a tower -> that of the family, whose modules are the same."""
+"""Every name that a config.json has for a tower -> its family's own."""
 
 _GENERIC = GenericFamily()
 
@@ -181,13 +144,16 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
     fields = _fields(vision)
     fields = _fields(fields.get("vision_config", fields))
     model_type = str(fields.get("model_type") or _by_class(type(vision).__name__))
-    model_type = OTHER_NAMES.get(model_type, model_type)
+    model_type = _OWN_NAMES.get(model_type, model_type)
     config_class = ENCODER_CONFIGS.get(model_type)
     if config_class is None and (plugin := ENCODER_PLUGINS.get(model_type)):
         config_class = plugin[0]
     if config_class is None:
-        families = ", ".join([*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()])
-        raise ConfigError(Problem("VC105", f"no family for model_type {model_type!r}; there are: {families}"))
+        hint = did_you_mean(model_type, [*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()])
+        message = (
+            f"no family for model_type {model_type!r}{hint}; `vision-composer plugins` lists the encoders"
+        )
+        raise ConfigError(Problem("VC105", message))
     known = config_class.model_fields
     try:
         known_fields = {key: value for key, value in fields.items() if key in known}
@@ -232,11 +198,11 @@ def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEnco
 
 __all__ = [
     "FAMILIES",
-    "OTHER_NAMES",
     "AnyFamily",
     "DenseFamily",
     "EncoderFamily",
     "Grid",
+    "Reading",
     "Shapes",
     "VisionEncoderInfo",
     "VisionLanguageConfig",

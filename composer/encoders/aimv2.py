@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.aimv2 import Aimv2VisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .dense import DenseFamily
+from .reading import Reading
 from .shapes import Shapes, conv_patches, linear, num_positions
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class AIMv2(DenseFamily[Aimv2VisionEncoderConfig]):
     model_type = "aimv2_vision_model"
     model_class = "Aimv2VisionModel"
     config_class = "Aimv2VisionConfig"
+    read_by: ClassVar = {"aimv2": Reading()}
     post_norm = "rms_norm"
     head = "head"
     head_field = "use_head"

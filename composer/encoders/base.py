@@ -93,6 +93,8 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
     vlm: ClassVar[str] = ""
     """model_type of the vision-language model in whose checkpoints the tower's tensors have other names,
     which only that model's conversion mapping in transformers knows."""
+    other_names: ClassVar[tuple[str, ...]] = ()
+    """Names that some config.json has for the tower's model_type in its vision_config: the whole model's."""
     read_by: ClassVar[Mapping[str, Reading]] = MappingProxyType({})
     """model_type of a model that has this tower if its vision_config names none -> how it reads it."""
 

@@ -4,11 +4,12 @@ BLIP-2 itself reads last_hidden_state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .dense import DenseFamily
+from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
     model_type = "blip_2_vision_model"
     model_class = "Blip2VisionModel"
     config_class = "Blip2VisionConfig"
+    read_by: ClassVar = {"blip-2": Reading()}
     image_processor = "BlipImageProcessorPil"
 
     def stem_shapes(self, encoder: Blip2VisionEncoderConfig) -> Shapes:

@@ -4,11 +4,12 @@ only ever touches the pooled class token.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.clip import CLIPVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .dense import DenseFamily
+from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ class CLIP(DenseFamily[CLIPVisionEncoderConfig]):
     model_type = "clip_vision_model"
     model_class = "CLIPVisionModel"
     config_class = "CLIPVisionConfig"
+    read_by: ClassVar = {
+        **dict.fromkeys(("llava", "llava_next", "llava_next_video", "video_llava"), Reading(-2, "default")),
+        "vipllava": Reading((-2, -5, -8, -11, 6), "default", chooses=False),
+        "clip": Reading(),
+    }
     norms_last_hidden_state = False
 
     def stem_shapes(self, encoder: CLIPVisionEncoderConfig) -> Shapes:

@@ -13,6 +13,7 @@ from .base import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_integers, check_pixels, refuse_unknown
 from .packed import PackedBatch, PackedFamily
+from .reading import Reading
 from .shapes import Shapes, linear
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
     model_type = "gemma4_vision"
     model_class = "Gemma4VisionModel"
     config_class = "Gemma4VisionConfig"
+    read_by: ClassVar = {"gemma4": Reading()}
     buffers = frozenset({"input_min", "input_max", "output_min", "output_max", "std_bias", "std_scale"})
     image_processor = "Gemma4ImageProcessorPil"
     tiny: ClassVar = {"num_key_value_heads": 4, "head_dim": 8, "patch_size": 2, "pooling_kernel_size": 2}

@@ -11,6 +11,7 @@ from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
 from .qwen_vl import QwenVL, pixel_bounds
+from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
     module = "transformers.models.glm4v.modeling_glm4v"
     model_class = "Glm4vVisionModel"
     config_class = "Glm4vVisionConfig"
+    other_names = ("glm4v", "glm4v_moe")
+    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v"), Reading())
     post_norm = "post_layernorm"
     patch_bias = True
     tiny: ClassVar = {"out_hidden_size": 24}

@@ -12,6 +12,7 @@ from ..schemas.encoders.got_ocr2 import GotOcr2VisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .dense import DenseBatch, DenseFamily
 from .facts import VisionEncoderInfo
+from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
     module = "transformers.models.got_ocr2.modeling_got_ocr2"
     model_class = "GotOcr2VisionEncoder"
     config_class = "GotOcr2VisionConfig"
+    read_by: ClassVar = {"got_ocr2": Reading()}
     blocks = "layers"
     post_norm = ""
     head = "neck"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..images.resize import EdgeBounds, FixedSize, ResizeRule
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
 from .base import FromTransformers
 from .idefics import Idefics
+from .reading import Reading
 
 
 class Idefics2(Idefics):
@@ -17,6 +18,7 @@ class Idefics2(Idefics):
     module = "transformers.models.idefics2.modeling_idefics2"
     model_class = "Idefics2VisionTransformer"
     config_class = "Idefics2VisionConfig"
+    read_by: ClassVar = {"idefics2": Reading()}
     image_processor = "Idefics2ImageProcessorPil"
     whole_patches = True
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..images.resize import FixedSize
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
 from .base import FromTransformers
 from .idefics import Idefics
+from .reading import Reading
 
 
 class Idefics3(Idefics):
@@ -16,6 +17,7 @@ class Idefics3(Idefics):
     model_type = "idefics3_vision"
     model_class = "Idefics3VisionTransformer"
     config_class = "Idefics3VisionConfig"
+    read_by: ClassVar = {"idefics3": Reading(), "aria": Reading(-1, chooses=False)}
     image_processor = "Idefics3ImageProcessorPil"
     whole_patches = False
 

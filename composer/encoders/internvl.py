@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
 from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
 from .dense import DenseFamily
+from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
     model_type = "internvl_vision"
     model_class = "InternVLVisionModel"
     config_class = "InternVLVisionConfig"
+    read_by: ClassVar = {"internvl": Reading(-1, "default", last_is_normed=True)}
     blocks = "encoder.layer"
     post_norm = "layernorm"
     image_processor = "GotOcr2ImageProcessorPil"

@@ -11,6 +11,7 @@ from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .base import FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
+from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
     module = "transformers.models.kimi_k25.modeling_kimi_k25"
     model_class = "Kimi_K25VisionModel"
     config_class = "Kimi_K25VisionConfig"
+    read_by: ClassVar = {"kimi_k25": Reading()}
     vlm = "kimi_k25"
     blocks = "layers"
     post_norm = "final_layernorm"

@@ -13,6 +13,7 @@ from ..schemas.encoders.llama4 import Llama4VisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .facts import VisionEncoderInfo
+from .reading import Reading
 from .shapes import Shapes, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
     model_type = "llama4_vision_model"
     model_class = "Llama4VisionModel"
     config_class = "Llama4VisionConfig"
+    read_by: ClassVar = {"llama4": Reading()}
     blocks = "model.layers"
     post_norm = "layernorm_post"
     head = "vision_adapter"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from ..schemas import EncoderConfig
 from .clip import CLIP
+from .reading import Reading
 
 
 class MetaClip2(CLIP):
@@ -14,6 +15,7 @@ class MetaClip2(CLIP):
     model_type = "metaclip_2_vision_model"
     model_class = "MetaClip2VisionModel"
     config_class = "MetaClip2VisionConfig"
+    read_by: ClassVar = {"metaclip_2": Reading()}
 
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
         # Unlike CLIP, the picture is squeezed into the square, not cropped.

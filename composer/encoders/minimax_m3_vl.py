@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..images.resize import PixelBudget, ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
@@ -11,6 +11,7 @@ from .base import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
 from .qwen_vl import pixel_bounds
+from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
     module = "transformers.models.minimax_m3_vl.modeling_minimax_m3_vl"
     model_class = "MiniMaxM3VLVisionModel"
     config_class = "MiniMaxM3VLVisionConfig"
+    read_by: ClassVar = {"minimax_m3_vl": Reading()}
     vlm = "minimax_m3_vl"
     blocks = "layers"
     image_processor = "Qwen2VLImageProcessorPil"

@@ -18,6 +18,7 @@ from .base import BlockInputs, EncoderFamily, FromTransformers, Norm
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
+from .reading import Reading
 from .reference import Sample, sample_of_size
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
@@ -99,6 +100,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     module = "transformers.models.mllama.modeling_mllama"
     model_class = "MllamaVisionModel"
     config_class = "MllamaVisionConfig"
+    read_by: ClassVar = {"mllama": Reading()}
     blocks = "transformer.layers"
     post_norm = "layernorm_post"
     attention_backends: ClassVar = ("sdpa", "eager")  # the others take no mask of numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..images.resize import LongestEdge
@@ -12,6 +12,7 @@ from .base import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedImagesFamily
+from .reading import Reading
 from .shapes import Shapes, conv_patches, linear
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
     model_type = "pixtral"
     model_class = "PixtralVisionModel"
     config_class = "PixtralVisionConfig"
+    read_by: ClassVar = {"mistral3": Reading(-1, chooses=False), "lighton_ocr": Reading()}
     blocks = "transformer.layers"
     image_processor = "PixtralImageProcessorPil"
 

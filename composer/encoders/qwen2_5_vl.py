@@ -9,6 +9,7 @@ from .base import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL
+from .reading import Reading
 from .shapes import Shapes, linear
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
     module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
     model_class = "Qwen2_5_VisionTransformerPretrainedModel"
     config_class = "Qwen2_5_VLVisionConfig"
+    other_names = ("qwen2_5_vl",)
+    read_by: ClassVar = {"qwen2_5_vl": Reading()}
     tiny: ClassVar = {"out_hidden_size": 24, "window_size": 32, "fullatt_block_indexes": [1]}
 
     def block_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:

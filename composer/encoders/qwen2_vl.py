@@ -7,6 +7,7 @@ from typing import ClassVar
 from ..schemas.encoders.qwen2_vl import Qwen2VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .qwen_vl import QwenVL
+from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
 
@@ -17,6 +18,8 @@ class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig]):
     module = "transformers.models.qwen2_vl.modeling_qwen2_vl"
     model_class = "Qwen2VisionTransformerPretrainedModel"
     config_class = "Qwen2VLVisionConfig"
+    other_names = ("qwen2_vl",)
+    read_by: ClassVar = {"qwen2_vl": Reading()}
     tiny: ClassVar = {"embed_dim": 32, "hidden_size": 24}
 
     def block_shapes(self, encoder: Qwen2VLVisionEncoderConfig) -> Shapes:

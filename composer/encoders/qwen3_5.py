@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
 from .base import FromTransformers
 from .qwen_vl import QwenVL
+from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class Qwen35(QwenVL[P], Generic[P]):
     module = "transformers.models.qwen3_5.modeling_qwen3_5"
     model_class = "Qwen3_5VisionModel"
     config_class = "Qwen3_5VisionConfig"
+    other_names = ("qwen3_5", "qwen3_5_moe")
+    read_by: ClassVar = {"qwen3_5": Reading(), "qwen3_5_moe": Reading()}
     tiny: ClassVar = {"out_hidden_size": 24, "num_position_embeddings": 25, "patch_size": 32}
     patch_bias = True
     min_pixels = 256 * 256

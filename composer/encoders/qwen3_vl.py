@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..schemas.encoders.qwen3_vl import Qwen3VLVisionEncoderConfig
 from .base import FromTransformers, Norm
 from .qwen3_5 import Qwen35, merger_shapes
+from .reading import Reading
 from .shapes import Shapes
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     module = "transformers.models.qwen3_vl.modeling_qwen3_vl"
     model_class = "Qwen3VLVisionModel"
     config_class = "Qwen3VLVisionConfig"
+    other_names = ("qwen3_vl", "qwen3_vl_moe")
+    read_by: ClassVar = {"qwen3_vl": Reading(), "qwen3_vl_moe": Reading()}
     tiny: ClassVar = {**Qwen35.tiny, "deepstack_visual_indexes": [0, 1]}
 
     def head_modules(self) -> tuple[str, ...]:

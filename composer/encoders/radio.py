@@ -4,11 +4,12 @@ come as values from 0 to 1, and the encoder normalises them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.radio import RadioEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .dense import DenseFamily
+from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Radio(DenseFamily[RadioEncoderConfig]):
     model_type = "radio"
     model_class = "RadioModel"
     config_class = "RadioConfig"
+    read_by: ClassVar = {"nemotron_h_omni": Reading(strategy="default")}
     blocks = "encoder.layer"
     post_norm = ""
     buffers = frozenset({"norm_mean", "norm_std"})

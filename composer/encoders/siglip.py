@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..schemas.encoders.siglip import SiglipVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .clip import clip_block
 from .dense import DenseFamily
+from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
@@ -20,6 +21,12 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
     model_type = "siglip_vision_model"
     model_class = "SiglipVisionModel"
     config_class = "SiglipVisionConfig"
+    read_by: ClassVar = {
+        **dict.fromkeys(("llava_onevision", "aya_vision"), Reading(-1)),
+        **dict.fromkeys(
+            ("paligemma", "gemma3", "shieldgemma2", "cohere2_vision", "siglip", "deepseek_vl"), Reading()
+        ),
+    }
     head = "head"
     head_field = "vision_use_head"
     image_processor = "SiglipImageProcessorPil"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import InputError
 from ..images.resize import PatchBudget
@@ -13,6 +13,7 @@ from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedFamily
+from .reading import Reading
 from .shapes import Shapes, linear
 from .siglip import pooling_flops, pooling_shapes
 
@@ -29,6 +30,7 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
     model_type = "siglip2_vision_model"
     model_class = "Siglip2VisionModel"
     config_class = "Siglip2VisionConfig"
+    read_by: ClassVar = {"siglip2": Reading(), "lfm2_vl": Reading()}
     post_norm = "post_layernorm"
     head = "head"
     head_field = "vision_use_head"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from .idefics3 import Idefics3
+from .reading import Reading
 
 
 class SmolVLM(Idefics3):
@@ -11,4 +14,5 @@ class SmolVLM(Idefics3):
     model_type = "smolvlm_vision"
     model_class = "SmolVLMVisionTransformer"
     config_class = "SmolVLMVisionConfig"
+    read_by: ClassVar = {"smolvlm": Reading()}
     image_processor = "SmolVLMImageProcessorPil"

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..encoders import OTHER_NAMES, AnyFamily
+from ..encoders import AnyFamily
 from ..errors import WeightsError
 from ..schemas import EncoderConfig
 from .source import Checkpoint
-
-_TRAINING_ONLY = re.compile(
-    r"dropout|drop_path|initializer|^pos_embed_|^layer_?scale|^projection_dim$|mask_token|head$|"
-    r"^vision_output_dim$|^vision_feature_|^multi_modal_"
-)
-"""Fields of an encoder block that do not change what an inference of the tower computes."""
-
-_CUT = {"num_hidden_layers", "depth", "deepstack_visual_indexes"}
-"""Fields that say how much of an encoder there is: here, or in a saved tower, perhaps only what is used."""
 
 
 def check_own_config(checkpoint: Checkpoint, family: AnyFamily, encoder: EncoderConfig) -> None:
@@ -27,35 +17,36 @@ def check_own_config(checkpoint: Checkpoint, family: AnyFamily, encoder: Encoder
     Raises:
         WeightsError: It does; names the field and both values.
     """
-    own = _tower_config(checkpoint.config(), encoder.model_type)
+    own = _tower_config(checkpoint.config(), family, encoder)
     if own is None:
         return
     ours = family.transformers_config(encoder, encoder.num_hidden_layers, head=encoder.has_head)
     try:
-        theirs = type(ours).from_dict({**own, "model_type": encoder.model_type})
+        theirs = type(ours).from_dict({**own, "model_type": ours.model_type})
     except Exception as error:  # values of any type reach transformers' code
         raise WeightsError(f"{checkpoint.label}: transformers refuses its config.json: {error}") from error
-    for key in family.compared_fields(encoder, ours):
-        if _TRAINING_ONLY.search(key) or not hasattr(ours, key):
+    for key in sorted(family.compared_fields(encoder, ours)):
+        if encoder.is_inert(key) or not hasattr(ours, key):
             continue
         value, expected = _plain(getattr(theirs, key, None)), _plain(getattr(ours, key))
-        if value != expected and not (key in _CUT and (not expected or checkpoint.is_saved_tower)):
+        cut = key in encoder.depth_fields and (not expected or checkpoint.is_saved_tower)
+        if value != expected and not cut:
             raise WeightsError(
                 f"{checkpoint.label}: its config.json means {key}: {value!r}, and this config says "
                 f"encoder.{key}: {expected!r}"
             )
 
 
-def _tower_config(own: Any, model_type: str) -> Mapping[str, Any] | None:
+def _tower_config(own: Any, family: AnyFamily, encoder: EncoderConfig) -> Mapping[str, Any] | None:
     """The tower's part of a config.json, which may be a vision-language model's; None if there is none."""
     if not isinstance(own, Mapping):
         return None
-    if own.get("model_type") == model_type:
+    names = encoder.model_types() or (encoder.model_type,)
+    if own.get("model_type") in names:
         return own
     nested = own.get("vision_config")
-    if isinstance(nested, Mapping):
-        name = nested.get("model_type", model_type)
-        return nested if OTHER_NAMES.get(name, name) == model_type else None
+    if isinstance(nested, Mapping) and nested.get("model_type", names[0]) in (*names, *family.other_names):
+        return nested
     return None
 
 

@@ -1,74 +1,44 @@
-"""The encoder families' config blocks, and the dispatch on ``model_type`` between them."""
+"""The encoder families' config blocks, one file each, and the dispatch on ``model_type`` between them.
+
+A block is found by its file: a subclass of ``EncoderConfig`` whose ``model_type`` is a ``Literal`` of the
+names that it takes. The family of the same name lies in ``vision_composer.encoders``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, get_args
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 from ...registry import Registry
 from ...text import did_you_mean
 from ..base import invalid, problem
-from .aimv2 import Aimv2VisionEncoderConfig
 from .base import DenseEncoderConfig, EncoderConfig, RopeType
-from .blip_2 import Blip2VisionEncoderConfig
-from .clip import CLIPVisionEncoderConfig
-from .dinov2 import Dinov2EncoderConfig
-from .dinov2_with_registers import Dinov2WithRegistersEncoderConfig
-from .dinov3_vit import DINOv3ViTEncoderConfig
-from .gemma4 import Gemma4VisionEncoderConfig
 from .generic import GenericEncoderConfig
-from .glm4v import Glm4vVisionEncoderConfig
-from .got_ocr2 import GotOcr2VisionEncoderConfig
-from .idefics2 import Idefics2VisionEncoderConfig
-from .idefics3 import Idefics3VisionEncoderConfig
-from .internvl import InternVLVisionEncoderConfig
-from .kimi_k25 import KimiK25VisionEncoderConfig
-from .llama4 import Llama4VisionEncoderConfig
-from .metaclip_2 import MetaClip2VisionEncoderConfig
-from .minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
-from .mlcd import MLCDVisionEncoderConfig
-from .mllama import MllamaVisionEncoderConfig
-from .pixtral import PixtralVisionEncoderConfig
-from .qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
-from .qwen2_vl import Qwen2VLVisionEncoderConfig
-from .qwen3_5 import Qwen3_5VisionEncoderConfig
-from .qwen3_vl import Qwen3VLVisionEncoderConfig
-from .radio import RadioEncoderConfig
-from .siglip import SiglipVisionEncoderConfig
-from .siglip2 import Siglip2VisionEncoderConfig
-from .smolvlm import SmolVLMVisionEncoderConfig
 
-ENCODER_CONFIGS: dict[str, type[EncoderConfig]] = {
-    "aimv2_vision_model": Aimv2VisionEncoderConfig,
-    "blip_2_vision_model": Blip2VisionEncoderConfig,
-    "clip_vision_model": CLIPVisionEncoderConfig,
-    "dinov2": Dinov2EncoderConfig,
-    "dinov2_with_registers": Dinov2WithRegistersEncoderConfig,
-    "dinov3_vit": DINOv3ViTEncoderConfig,
-    "gemma4_vision": Gemma4VisionEncoderConfig,
-    "glm4v_vision": Glm4vVisionEncoderConfig,
-    "got_ocr2_vision": GotOcr2VisionEncoderConfig,
-    "idefics2_vision": Idefics2VisionEncoderConfig,
-    "idefics3_vision": Idefics3VisionEncoderConfig,
-    "internvl_vision": InternVLVisionEncoderConfig,
-    "kimi_k25_vision": KimiK25VisionEncoderConfig,
-    "llama4_vision_model": Llama4VisionEncoderConfig,
-    "metaclip_2_vision_model": MetaClip2VisionEncoderConfig,
-    "minimax_m3_vl_vision": MiniMaxM3VLVisionEncoderConfig,
-    "mlcd_vision_model": MLCDVisionEncoderConfig,
-    "mllama_vision_model": MllamaVisionEncoderConfig,
-    "pixtral": PixtralVisionEncoderConfig,
-    "qwen2_5_vl_vision": Qwen2_5_VLVisionEncoderConfig,
-    "qwen2_vl_vision": Qwen2VLVisionEncoderConfig,
-    "qwen3_5_vision": Qwen3_5VisionEncoderConfig,
-    "qwen3_vl_vision": Qwen3VLVisionEncoderConfig,
-    "radio": RadioEncoderConfig,
-    "siglip2_vision_model": Siglip2VisionEncoderConfig,
-    "siglip_vision_model": SiglipVisionEncoderConfig,
-    "smolvlm_vision": SmolVLMVisionEncoderConfig,
-}
+
+def _config_blocks() -> dict[str, type[EncoderConfig]]:
+    """The config blocks of the modules beside this one, under every model_type that they take."""
+    found: dict[str, type[EncoderConfig]] = {}
+    for beside in iter_modules(__path__):
+        module = import_module(f"{__name__}.{beside.name}")
+        for block in vars(module).values():
+            if not (isinstance(block, type) and issubclass(block, EncoderConfig)):
+                continue
+            if block.__module__ != module.__name__:  # imported from another family's file
+                continue
+            for model_type in block.model_types():
+                if model_type in found:
+                    both = f"{found[model_type].__module__} and {block.__module__}"
+                    raise TypeError(f"{both} both claim the model_type {model_type!r}")
+                found[model_type] = block
+    return dict(sorted(found.items()))
+
+
+ENCODER_CONFIGS = _config_blocks()
 """model_type -> its config block. The families; anything else goes through the generic adapter."""
 
 EncoderPlugin = tuple[type[EncoderConfig], type]
@@ -86,7 +56,7 @@ def _check_plugin(name: str, plugin: Any) -> EncoderPlugin:
         raise TypeError(f"{config_class.__name__} is not a subclass of vision_composer.schemas.EncoderConfig")
     if issubclass(config_class, GenericEncoderConfig):
         raise TypeError(f"{config_class.__name__} is a config of the generic adapter, which takes no family")
-    if get_args(config_class.model_fields["model_type"].annotation) != (name,):
+    if config_class.model_types() != (name,):
         raise TypeError(f'{config_class.__name__} must declare model_type: Literal["{name}"]')
     return config_class, family
 
@@ -95,6 +65,7 @@ ENCODER_PLUGINS = Registry[EncoderPlugin]("encoder", "encoders", ENCODER_CONFIGS
 """model_type -> family, of those that plugins add."""
 
 _ENCODER = "encoder"
+_LISTED = "`vision-composer plugins` lists the encoders"
 
 
 def encoder_config(data: Any) -> EncoderConfig:
@@ -116,8 +87,7 @@ def encoder_config(data: Any) -> EncoderConfig:
             message += "; a preset is named by extends, weights by weights.source"
         raise invalid(_ENCODER, problem("VC103", message, value=data))
     if "model_type" not in data:
-        families = ", ".join([*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()])
-        message = f"missing key; one of: {families}"
+        message = f"missing key: the encoder's name in transformers, such as clip_vision_model; {_LISTED}"
         raise invalid(_ENCODER, problem("VC102", message, "model_type", value=data))
     model_type = data["model_type"]
     if isinstance(model_type, str) and model_type in ENCODER_CONFIGS:
@@ -128,12 +98,10 @@ def encoder_config(data: Any) -> EncoderConfig:
         return plugin[0].model_validate(data)
     if not isinstance(model_type, str):
         raise invalid(_ENCODER, problem("string_type", "expected a string", "model_type", value=model_type))
-    known = [*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()]
-    hint = did_you_mean(model_type, known)
+    hint = did_you_mean(model_type, [*ENCODER_CONFIGS, *ENCODER_PLUGINS.names()])
     message = (
-        f"unknown model_type {model_type!r}{hint}; families: {', '.join(known)}. Another vision "
-        "encoder of transformers runs through the generic adapter once prefix_tokens says how many tokens "
-        "stand in front of its patches"
+        f"unknown model_type {model_type!r}{hint}; {_LISTED}. Another vision encoder of transformers runs "
+        "through the generic adapter once prefix_tokens says how many tokens stand in front of its patches"
     )
     raise invalid(_ENCODER, problem("VC105", message, "model_type", value=model_type))
 

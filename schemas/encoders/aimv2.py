@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
 
@@ -12,6 +12,8 @@ from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, S
 
 class Aimv2VisionEncoderConfig(DenseEncoderConfig):
     """AIMv2 ViT: no prefix tokens, RMSNorm, a gated MLP, an attention-pooling head."""
+
+    inert_fields: ClassVar[frozenset[str]] = DenseEncoderConfig.inert_fields | {"use_head"}
 
     model_type: Literal["aimv2_vision_model"]
     hidden_size: Count = 1024

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -61,7 +61,8 @@ class EncoderConfig(ConfigModel):
     """The facts about an encoder that the cross-field rules need; families of packed inputs start here.
 
     A family is a subclass with ``model_type: Literal["..."]``, its own fields under transformers' names,
-    and the facts below: as fields where transformers names them so, as properties where it does not.
+    and the facts below: as fields where transformers names them so, as properties where it does not. A
+    variant, another model_type with the same tower, is one more name in the ``Literal``.
     """
 
     rope_type: ClassVar[RopeType] = "none"
@@ -77,6 +78,23 @@ class EncoderConfig(ConfigModel):
     """The field that holds the width of a token inside the encoder."""
     heads_key: ClassVar[str] = "num_attention_heads"
     """The field that holds the attention heads per block."""
+    depth_fields: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers"})
+    """Fields that say how much of the encoder there is: a saved tower may hold less than the checkpoint."""
+    inert_fields: ClassVar[frozenset[str]] = frozenset(
+        {
+            "attention_dropout",
+            "attention_probs_dropout_prob",
+            "drop_path_rate",
+            "hidden_dropout_prob",
+            "initializer_factor",
+            "initializer_range",
+            "layer_scale_init_value",
+            "layerscale_value",
+            "projection_dim",
+            "use_mask_token",
+        }
+    )
+    """Fields that do not change what the tower computes in inference; families add theirs."""
 
     model_type: str
     """The encoder's model_type in transformers; decides which other keys this block takes."""
@@ -95,6 +113,17 @@ class EncoderConfig(ConfigModel):
         def image_size(self) -> int: ...
         @property
         def patch_size(self) -> int: ...
+
+    @classmethod
+    def model_types(cls) -> tuple[str, ...]:
+        """The names that ``model_type`` takes, the family's own first; none where it takes any string."""
+        annotation = cls.model_fields["model_type"].annotation
+        return get_args(annotation) if get_origin(annotation) is Literal else ()
+
+    @classmethod
+    def is_inert(cls, field: str) -> bool:
+        """Whether ``field`` does not change what the tower computes in inference."""
+        return field in cls.inert_fields
 
     @property
     def width(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
@@ -12,6 +12,12 @@ from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, c
 
 class DINOv3ViTEncoderConfig(DenseEncoderConfig):
     """DINOv3 ViT: a class token, registers, axial rope over the patches of an image of any size."""
+
+    inert_fields: ClassVar[frozenset[str]] = DenseEncoderConfig.inert_fields | {
+        "pos_embed_jitter",
+        "pos_embed_rescale",
+        "pos_embed_shift",
+    }
 
     model_type: Literal["dinov3_vit"]
     hidden_size: Count = 384

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
 from .base import DenseEncoderConfig
+
+_INERT = re.compile(
+    r"dropout|drop_path|initializer|mask_token|head$|^layer_?scale|^pos_embed_|^projection_dim$"
+)
 
 
 class GenericEncoderConfig(DenseEncoderConfig):
@@ -18,10 +23,17 @@ class GenericEncoderConfig(DenseEncoderConfig):
 
     model_config = ConfigDict(extra="allow")
 
+    depth_fields: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers", "depth"})
+
     model_type: Annotated[str, Field(examples=["vit"])]
     """The encoder's model_type in transformers."""
     prefix_tokens: Annotated[int, Field(ge=0, examples=[1])]
     """Tokens in front of the patches (class token, registers, distillation token)."""
+
+    @classmethod
+    def is_inert(cls, field: str) -> bool:
+        # The fields are those of any config of transformers: what they are for is read off their names.
+        return _INERT.search(field) is not None
 
     @property
     def num_prefix_tokens(self) -> int:

@@ -11,7 +11,7 @@ from .qwen_vl import QwenVisionEncoderConfig
 class Glm4vVisionEncoderConfig(QwenVisionEncoderConfig):
     """GLM-4V ViT: RMSNorm, a gated MLP, a position table and rope, a convolution before the merger."""
 
-    model_type: Literal["glm4v_vision"]
+    model_type: Literal["glm4v_vision", "glm4v_moe_vision"]
     depth: Count = 24
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     hidden_size: Count = 1536

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
 class InternVLVisionEncoderConfig(DenseEncoderConfig):
     """InternViT: a class token, learned positions interpolated to any size, layer scale."""
+
+    inert_fields: ClassVar[frozenset[str]] = DenseEncoderConfig.inert_fields | {"projection_dropout"}
 
     model_type: Literal["internvl_vision"]
     hidden_size: Count = 1024

@@ -17,6 +17,13 @@ class Llama4VisionEncoderConfig(DenseEncoderConfig):
 
     merger: ClassVar[bool] = True
 
+    inert_fields: ClassVar[frozenset[str]] = DenseEncoderConfig.inert_fields | {
+        "multi_modal_projector_bias",
+        "projector_dropout",
+        "vision_feature_select_strategy",
+        "vision_output_dim",
+    }
+
     model_type: Literal["llama4_vision_model"]
     hidden_act: Activation = "gelu"
     """Not used: the activation is always gelu."""

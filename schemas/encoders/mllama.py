@@ -22,6 +22,8 @@ class MllamaVisionEncoderConfig(EncoderConfig):
     tiled: ClassVar[bool] = True
     heads_key: ClassVar[str] = "attention_heads"
 
+    inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {"vision_output_dim"}
+
     model_type: Literal["mllama_vision_model"]
     hidden_size: Count = 1280
     """Width of a token inside the encoder."""

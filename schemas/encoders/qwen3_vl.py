@@ -15,8 +15,9 @@ class Qwen3VLVisionEncoderConfig(Qwen3_5VisionEncoderConfig):
     """Qwen3-VL ViT: Qwen3.5's, and DeepStack: outputs of inner blocks, each with a merger of its own."""
 
     deepstack: ClassVar[bool] = True
+    depth_fields: ClassVar[frozenset[str]] = frozenset({"depth", "deepstack_visual_indexes"})
 
-    model_type: Literal["qwen3_vl_vision"]  # type: ignore[assignment]
+    model_type: Literal["qwen3_vl_vision", "qwen3_vl_moe_vision"]  # type: ignore[assignment]
     deepstack_visual_indexes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] = (
         8,
         16,

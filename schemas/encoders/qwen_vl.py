@@ -18,6 +18,7 @@ class QwenVisionEncoderConfig(EncoderConfig):
     packed: ClassVar[bool] = True
     merger: ClassVar[bool] = True
     heads_key: ClassVar[str] = "num_heads"
+    depth_fields: ClassVar[frozenset[str]] = frozenset({"depth"})
 
     depth: Count = 32
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""

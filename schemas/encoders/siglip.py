@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability
 
 
 class SiglipVisionEncoderConfig(DenseEncoderConfig):
     """SigLIP ViT: no prefix tokens, learned positions, an attention-pooling head."""
+
+    inert_fields: ClassVar[frozenset[str]] = DenseEncoderConfig.inert_fields | {"vision_use_head"}
 
     model_type: Literal["siglip_vision_model"]
     intermediate_size: Count = 3072

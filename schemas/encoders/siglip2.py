@@ -16,6 +16,8 @@ class Siglip2VisionEncoderConfig(EncoderConfig):
 
     packed: ClassVar[bool] = True
 
+    inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {"vision_use_head"}
+
     model_type: Literal["siglip2_vision_model"]
     hidden_size: Count = 768
     """Width of a token inside the encoder."""
