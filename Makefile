@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-hydra lint check format schema clean FORCE
+.PHONY: demo test test-hydra lint check format generate clean FORCE
 
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
@@ -25,9 +25,8 @@ format: .venv/installed  ## rewrite the files as lint wants them
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 
-schema: .venv/installed  ## write the JSON Schema anew
-	@$(BIN)/vision-composer schema --built-in > build/schema.json
-	@mv build/schema.json schemas/json/vision-composer-1.json
+generate: .venv/installed  ## write the JSON Schema and the README's table anew
+	@$(BIN)/python scripts/generate.py
 
 clean:  ## remove all that the targets above made
 	rm -rf .venv .venv-hydra build dist demo-output *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \

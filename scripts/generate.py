@@ -1,0 +1,83 @@
+"""Write the files that are made from the code: the JSON Schema, and the table of families in the README.
+
+`make generate` runs it, and a test compares each file with what it would write.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from vision_composer import plan
+from vision_composer.encoders import FAMILIES, VisionEncoderInfo
+from vision_composer.presets import preset_names, preset_path
+from vision_composer.schemas import ENCODER_CONFIGS, EncoderConfig
+from vision_composer.schemas.json_schema import json_schema_text
+
+ROOT = Path(__file__).resolve().parent.parent
+BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
+
+
+def readme() -> str:
+    """The README with a fresh table between its markers."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{families_table()}\n{END}{after}"
+
+
+def families_table() -> str:
+    """The table as Markdown: a family a row, how it takes images, what it has, and its presets."""
+    presets = defaultdict(list)
+    for name in preset_names():
+        presets[ENCODER_CONFIGS[plan(name).info.model_type]].append(name)
+    columns = ("`model_type`", "image sizes", "prefix tokens", "merger", "pooling head", "presets")
+    rows = [_row(columns), _row(["---"] * len(columns))]
+    rows += [_family_row(block, presets[block]) for block in dict.fromkeys(ENCODER_CONFIGS.values())]
+    return "\n".join(rows)
+
+
+def _family_row(block: type[EncoderConfig], presets: list[str]) -> str:
+    names = block.model_types()
+    family = FAMILIES[names[0]]
+    infos = [plan(name).info for name in presets]
+    infos = infos or [family.info(block.model_validate({"model_type": names[0]}))]
+    sizes = ", ".join(dict.fromkeys(map(_sizes, infos)))
+    prefixes = ", ".join(map(str, sorted({info.num_prefix_tokens for info in infos})))
+    merger, head = (
+        "yes" if any(facts) else "no"
+        for facts in ([info.out_hidden_size for info in infos], [info.has_head for info in infos])
+    )
+    since = f" (transformers {family.since} or newer)" if family.since else ""
+    called = ", ".join(f"`{name}`" for name in names)
+    return _row([f"{called}{since}", sizes, prefixes, merger, head, _by_folder(presets)])
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _sizes(info: VisionEncoderInfo) -> str:
+    if info.ragged:
+        return "tiles" if info.tiled else "native"
+    return "any" if info.any_size else "fixed"
+
+
+def _by_folder(names: list[str]) -> str:
+    stems = defaultdict(list)
+    for name in names:
+        path = preset_path(name)
+        stems[path.parent.name].append(path.stem)
+    return "; ".join(f"**{folder}**: {', '.join(listed)}" for folder, listed in stems.items())
+
+
+GENERATED: dict[str, Callable[[], str]] = {
+    "README.md": readme,
+    "schemas/json/vision-composer-1.json": json_schema_text,
+}
+"""Every generated file, by its path from the root -> what it should hold."""
+
+if __name__ == "__main__":
+    for name, content in GENERATED.items():
+        (ROOT / name).write_text(content(), encoding="utf-8")
