@@ -261,7 +261,10 @@ class TowerConfig(ConfigModel):
         if strategy not in FEATURE_SELECT_STRATEGIES and strategy not in FEATURE_SELECTOR_PLUGINS:
             known = [*FEATURE_SELECT_STRATEGIES, *FEATURE_SELECTOR_PLUGINS.names()]
             hint = did_you_mean(_LLAVA_STRATEGIES.get(strategy, strategy), known)
-            message = f"unknown strategy {strategy!r}{hint}; known: {', '.join(known)}"
+            message = (
+                f"unknown strategy {strategy!r}{hint}; take {', '.join(FEATURE_SELECT_STRATEGIES)}, "
+                "or one that `vision-composer plugins` lists"
+            )
             return [problem("VC206", message, "feature_select_strategy", value=strategy)]
         if strategy == "class" and not self.encoder.has_class_token:
             message = f"{self.encoder.model_type} has no class token; use default or full"
@@ -333,7 +336,7 @@ class TowerConfig(ConfigModel):
         if backend not in built_in and backend not in ATTENTION_BACKEND_PLUGINS:
             known = [*built_in, *ATTENTION_BACKEND_PLUGINS.names()]
             hint = did_you_mean(backend, known)
-            message = f"unknown backend {backend!r}{hint}; known: {', '.join(known)}"
+            message = f"unknown backend {backend!r}{hint}; `vision-composer backends` lists them"
             problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
         return problems
 

@@ -99,7 +99,7 @@ def test_built_in_configs_never_list_entry_points() -> None:
 
 def test_an_unknown_name_is_compared_with_what_plugins_offer(site: Site) -> None:
     site.add("acme", selector("acme.first", "plug_a:first"))
-    with pytest.raises(ConfigError, match=r"did you mean 'acme\.first'.*known: .*full, acme\.first"):
+    with pytest.raises(ConfigError, match=r"did you mean 'acme\.first'"):
         with_strategy("acme.frist")
 
 
