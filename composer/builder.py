@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class VisionEncoderBuilder:
     """Makes a :class:`TowerConfig` step by step. Immutable: every step returns a new builder.
 
+    Every key of a config has a step of its name; ``schema`` is set from the start.
+
     Nothing is checked before :meth:`to_config` or :meth:`build`, as nothing is checked in half a YAML file.
 
     Example::
@@ -87,9 +89,17 @@ class VisionEncoderBuilder:
         """Set which hidden states are normed: ``auto``, ``none``, ``last`` or ``each``."""
         return self._with("post_norm", policy)
 
+    def deepstack(self, levels: str) -> Self:
+        """Set what becomes of DeepStack's levels: ``concat``, ``separate`` or ``none``."""
+        return self._with("deepstack", levels)
+
     def head(self, use: bool = True) -> Self:
         """Return the pooling head's output instead of features per patch."""
         return self._with("head", use)
+
+    def rope_type(self, rope_type: str | None) -> Self:
+        """Say how packed inputs are read, which must be the encoder's own way; None takes that."""
+        return self._with("rope_type", rope_type)
 
     def attn_backend(self, name: str) -> Self:
         """Set the attention backend: ``auto``, or the one to insist on."""
@@ -115,7 +125,19 @@ class VisionEncoderBuilder:
     def name(self, name: str, *, summary: str | None = None) -> Self:
         """Set the config's name, and its one-line summary."""
         named = self._with("name", name)
-        return named if summary is None else named._with("summary", summary)
+        return named if summary is None else named.summary(summary)
+
+    def summary(self, summary: str) -> Self:
+        """Set the one line on what the config is."""
+        return self._with("summary", summary)
+
+    def source(self, source: str) -> Self:
+        """Say where the config's values were taken from; the weights' place is a key of :meth:`weights`."""
+        return self._with("source", source)
+
+    def license(self, license: str) -> Self:
+        """Set the licence of the weights: an SPDX identifier, or the licence's own name."""
+        return self._with("license", license)
 
     def to_config(self) -> TowerConfig:
         """The config.

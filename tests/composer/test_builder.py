@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from support.offenders import offenders
 from vision_composer import VisionEncoderBuilder, load_config
 from vision_composer.errors import ConfigError
 from vision_composer.presets import preset_names
-from vision_composer.schemas import TowerConfig
+from vision_composer.schemas import TowerConfig, json_schema
 
 ENCODER = tiny.ENCODERS["clip_vision_model"]
+KEYS = [field.alias or name for name, field in TowerConfig.model_fields.items()]
+GUIDE = (Path(__file__).parents[2] / "docs/config.md").read_text(encoding="utf-8")
 
 
 def from_yaml(tmp_path: Path, keys: dict[str, Any]) -> TowerConfig:
@@ -29,11 +32,16 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
     built = (
         VisionEncoderBuilder()
         .name("mine", summary="A tower.")
+        .source("the paper")
+        .license("MIT")
         .encoder(ENCODER["model_type"], **fields)
         .weights("someone/clip", revision="main", dtype="bfloat16", prefix="vision_model")
         .select_layers(-2, -4)
         .feature_select_strategy("default")
         .post_norm("last")
+        .deepstack("none")
+        .head(False)
+        .rope_type("none")
         .attn_backend("sdpa")
         .compile(mode="max-autotune", dynamic=True)
         .parallel(balance="patches", gather="none")
@@ -46,6 +54,8 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "schema": 1,
             "name": "mine",
             "summary": "A tower.",
+            "source": "the paper",
+            "license": "MIT",
             "encoder": ENCODER,
             "weights": {
                 "source": "someone/clip",
@@ -56,6 +66,9 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "select_layers": [-2, -4],
             "feature_select_strategy": "default",
             "post_norm": "last",
+            "deepstack": "none",
+            "head": False,
+            "rope_type": "none",
             "attn_backend": "sdpa",
             "compile": {"mode": "max-autotune", "dynamic": True},
             "parallel": {"mode": "data", "balance": "patches", "gather": "none"},
@@ -64,6 +77,17 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
     )
     assert built == written
     assert built.to_dict() == written.to_dict()
+    assert set(built.to_dict()) == set(KEYS)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_has_a_step_a_row_in_the_guide_and_a_property_in_the_schema(key: str) -> None:
+    step = getattr(VisionEncoderBuilder, key, None)
+    assert callable(step) or key in VisionEncoderBuilder().keys, "give VisionEncoderBuilder a step for it"
+    rows = re.findall(r"^\| (`.*?) \|", GUIDE, flags=re.MULTILINE)
+    named = {name.partition(".")[0] for row in rows for name in re.findall(r"`([\w.]+)`", row)}
+    assert key in named, "give it a row in docs/config.md"
+    assert key in json_schema()["properties"]
 
 
 def test_from_preset_is_the_preset_and_survives_yaml(tmp_path: Path) -> None:
