@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from ..text import did_you_mean
 
 
-def problem(code: str, message: str, *loc: str | int, value: Any = None) -> InitErrorDetails:
+def problem(code: str, message: str, *loc: str | int, value: object = None) -> InitErrorDetails:
     """One line of a pydantic error: ``code`` becomes its type, ``message`` stays as written."""
     error = PydanticCustomError(code, message)
     return InitErrorDetails(type=error, loc=loc, input=value)
@@ -22,7 +22,7 @@ def invalid(title: str, *problems: InitErrorDetails) -> ValidationError:
     return ValidationError.from_exception_data(title, list(problems))
 
 
-def whole_number(value: Any) -> Any:
+def whole_number(value: object) -> object:
     """Before a Literal of integers, which pydantic compares by ``==``: refuses true and 1.0."""
     if isinstance(value, (bool, float)):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
@@ -43,7 +43,7 @@ class ConfigModel(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _explain(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _explain(cls, data: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
         try:
             return handler(data)
         except ValidationError as error:
@@ -51,7 +51,7 @@ class ConfigModel(BaseModel):
         raise ValidationError.from_exception_data(cls.__name__, lines)
 
     @classmethod
-    def _explain_line(cls, line: Any) -> InitErrorDetails:
+    def _explain_line(cls, line: ErrorDetails) -> InitErrorDetails:
         loc = line["loc"]
         if line["type"] == "extra_forbidden" and len(loc) == 1:
             keys = [field.alias or name for name, field in cls.model_fields.items()]

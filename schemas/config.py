@@ -40,14 +40,13 @@ ATTN_BACKENDS: tuple[str, ...] = (
 """Names that attn_backend takes besides ``auto``; plugins add to them."""
 
 
-def _check_function(name: str, function: Any) -> Callable[..., Any]:
+def _check_function(name: str, function: object) -> Callable[..., Any]:
     if not callable(function):
         raise TypeError(f"expected a function, not {function!r}")
-    checked: Callable[..., Any] = function
-    return checked
+    return function
 
 
-def _check_attention(name: str, function: Any) -> Callable[..., Any]:
+def _check_attention(name: str, function: object) -> Callable[..., Any]:
     # transformers takes a name with a slash for a kernel to download, and one with "flash" for flash-attn.
     if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or "flash" in name:
         raise TypeError('a backend\'s name is letters, digits and _ . -, without "flash" in it')
@@ -70,7 +69,7 @@ def newer_schema(version: int) -> str:
     return f"version {version} is newer than this vision-composer, which reads {SCHEMA_VERSION}; upgrade it"
 
 
-def _known_version(value: Any) -> Any:
+def _known_version(value: object) -> object:
     value = whole_number(value)
     if isinstance(value, int) and value > SCHEMA_VERSION:
         raise PydanticCustomError("VC104", newer_schema(value))
@@ -189,7 +188,7 @@ class TowerConfig(ConfigModel):
 
     @field_validator("name", mode="before")
     @classmethod
-    def _plain_name(cls, value: Any) -> Any:
+    def _plain_name(cls, value: object) -> object:
         if isinstance(value, str) and not re.fullmatch(_NAME, value):
             message = f"must be letters, digits and . _ - alone, the first a letter or a digit, got {value!r}"
             raise invalid("name", problem("VC104", message, value=value))
@@ -197,7 +196,7 @@ class TowerConfig(ConfigModel):
 
     @field_validator("select_layers", mode="before")
     @classmethod
-    def _list_of_layers(cls, value: Any) -> Any:
+    def _list_of_layers(cls, value: object) -> object:
         if value is None or (isinstance(value, (list, tuple)) and value):
             return value
         if value in ([], ()):
@@ -212,13 +211,13 @@ class TowerConfig(ConfigModel):
 
     @field_validator("compile", mode="before")
     @classmethod
-    def _compile_block(cls, value: Any) -> Any:
+    def _compile_block(cls, value: object) -> object:
         # Validated here, so that an error's location is a YAML path without the union's branch names.
         return CompileConfig.model_validate(value) if isinstance(value, Mapping) else value
 
     @field_validator("parallel", mode="before")
     @classmethod
-    def _parallel_block(cls, value: Any) -> Any:
+    def _parallel_block(cls, value: object) -> object:
         if value == "none" or isinstance(value, ParallelConfig):
             return value
         if not isinstance(value, Mapping):

@@ -36,10 +36,10 @@ _Json = dict[str, Any]
 
 
 class _Generator(GenerateJsonSchema):
-    def field_title_should_be_set(self, schema: Any) -> bool:
+    def field_title_should_be_set(self, schema: object) -> bool:
         return False  # "Hidden Size" says nothing that "hidden_size" does not
 
-    def function_plain_schema(self, schema: Any) -> _Json:
+    def function_plain_schema(self, schema: object) -> _Json:
         return {}  # the encoder, filled in below; older versions of pydantic raise here
 
 

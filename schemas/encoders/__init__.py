@@ -45,7 +45,7 @@ EncoderPlugin = tuple[type[EncoderConfig], type]
 """A family that a plugin adds: its config class, and its subclass of ``EncoderFamily``."""
 
 
-def _check_plugin(name: str, plugin: Any) -> EncoderPlugin:
+def _check_plugin(name: str, plugin: object) -> EncoderPlugin:
     """The half that can be checked without the families: a pair, and its config class."""
     if not (isinstance(plugin, tuple) and len(plugin) == 2 and all(isinstance(c, type) for c in plugin)):
         raise TypeError(
@@ -68,7 +68,7 @@ _ENCODER = "encoder"
 _LISTED = "`vision-composer plugins` lists the encoders"
 
 
-def encoder_config(data: Any) -> EncoderConfig:
+def encoder_config(data: object) -> EncoderConfig:
     """The config block of the family that ``data["model_type"]`` names.
 
     Dispatching here rather than through a pydantic Union keeps error locations equal to YAML paths.

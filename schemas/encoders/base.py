@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -36,7 +36,7 @@ Activation = Literal[
 """The stateless activations of ``transformers.activations.ACT2FN``."""
 
 
-def _square(value: Any) -> Any:
+def _square(value: object) -> object:
     """Transformers saves some square sizes as pairs; ``[448, 448]`` means 448."""
     if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
         return value[0]
