@@ -12,7 +12,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ..registry import Registry
 from ..text import did_you_mean
 from .base import ConfigModel, invalid, problem, whole_number
-from .encoders import AnyEncoderConfig, GenericEncoderConfig, RopeType
+from .encoders import AnyEncoderConfig, RopeType
 from .paths import source_fault
 from .running import ParallelConfig, TrainingConfig
 
@@ -279,7 +279,7 @@ class TowerConfig(ConfigModel):
         return []
 
     def _norm_rules(self) -> list[InitErrorDetails]:
-        if isinstance(self.encoder, GenericEncoderConfig) and self.post_norm != "auto":
+        if self.encoder.generic and self.post_norm != "auto":
             message = "the generic adapter returns transformers' hidden states as they are; use auto"
             return [problem("VC205", message, "post_norm", value=self.post_norm)]
         if self.post_norm in ("last", "each") and not self.encoder.has_post_norm:
@@ -341,7 +341,7 @@ class TowerConfig(ConfigModel):
 
     def _training_rules(self) -> list[InitErrorDetails]:
         problems = []
-        depth, generic = self.encoder.num_hidden_layers, isinstance(self.encoder, GenericEncoderConfig)
+        depth, generic = self.encoder.num_hidden_layers, self.encoder.generic
         if self.training.frozen_blocks > depth:
             message = f"an encoder of {depth} layers has no {self.training.frozen_blocks} blocks to freeze"
             problems.append(problem("VC201", message, "training", "freeze", value=list(self.training.freeze)))

@@ -7,7 +7,7 @@ Importing a family loads no torch. The methods that build or run something impor
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 from ..errors import BackendError
 from ..images.resize import ResizeRule
 from ..schemas import EncoderConfig
+from .aliases import BlockInputs, FromTransformers, Norm, Reads, RunBlock
 from .batch import Batch
 from .facts import Grid, VisionEncoderInfo
 from .reading import Reading
@@ -27,21 +28,6 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..images.preprocess import ImagePreprocessor
-
-FromTransformers: TypeAlias = Any
-"""A module, a class, a config or an output of transformers, whose attributes have no types."""
-
-BlockInputs: TypeAlias = dict[str, Any]
-"""Keyword arguments of a block of transformers."""
-
-RunBlock: TypeAlias = "Callable[..., Tensor]"
-"""Runs one block: called with the block, the hidden states, and the block's keyword arguments."""
-
-Reads: TypeAlias = "Mapping[int, Callable[[Tensor], Tensor]]"
-"""Hidden state -> what is made of it as soon as it is there."""
-
-Norm: TypeAlias = "Callable[[Tensor], Tensor]"
-"""A post-norm, or what stands in its place."""
 
 C = TypeVar("C", bound=EncoderConfig)
 
@@ -88,7 +74,7 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
     """Names of the only attention backends that run the blocks, the best first; empty: all do."""
     image_processor: ClassVar[str] = "CLIPImageProcessorPil"
     """Class of the image processor in ``transformers``."""
-    tiny: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    tiny: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """Fields of a small encoder that ``vision_composer.testing`` builds, where its own do not fit."""
     vlm: ClassVar[str] = ""
     """model_type of the vision-language model in whose checkpoints the tower's tensors have other names,
@@ -211,12 +197,12 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
         """Class of the image processor, on Pillow."""
         return getattr(import_module("transformers"), self.image_processor)
 
-    def image_processor_defaults(self, encoder: C) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: C) -> dict[str, object]:
         """Arguments of the image processor for a checkpoint that brings no processor config of its own."""
         square = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
 
-    def image_processor_settings(self, encoder: C) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: C) -> dict[str, object]:
         """Arguments of the image processor that follow from the encoder, whatever a checkpoint says."""
         return {}
 
@@ -236,7 +222,7 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
     # --- running --------------------------------------------------------------------------------------
 
     @abstractmethod
-    def read(self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> B:
+    def read(self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]) -> B:
         """The batch that the tower was called with.
 
         Args:

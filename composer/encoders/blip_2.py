@@ -4,7 +4,7 @@ BLIP-2 itself reads last_hidden_state.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig
 from .base import BlockInputs, FromTransformers
@@ -44,7 +44,7 @@ class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
             **layer_norm("layer_norm2", width),
         }
 
-    def image_processor_defaults(self, encoder: Blip2VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Blip2VisionEncoderConfig) -> dict[str, object]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Self
+from typing import TYPE_CHECKING, Generic, Self
 
 from ..errors import InputError
 from ..images.resize import ResizeRule
@@ -105,7 +105,9 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
             arguments of every block.
         """
 
-    def read(self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> DenseBatch:
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
+    ) -> DenseBatch:
         """``pixel_values`` (images, channels, height, width), floating point."""
         import torch
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..schemas.encoders.dinov2 import Dinov2Fields
 from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
@@ -57,7 +57,7 @@ class DINOv2(DenseFamily[Dinov2Fields]):
             "layer_scale2.lambda1": (width,),
         }
 
-    def image_processor_defaults(self, encoder: Dinov2Fields) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Dinov2Fields) -> dict[str, object]:
         return super().image_processor_defaults(encoder) | IMAGENET_MEAN_STD
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:

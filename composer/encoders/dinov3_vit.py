@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..schemas.encoders.dinov3_vit import DINOv3ViTEncoderConfig
 from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
@@ -64,7 +64,7 @@ class DINOv3(DenseFamily[DINOv3ViTEncoderConfig]):
             "layer_scale2.lambda1": (width,),
         }
 
-    def image_processor_defaults(self, encoder: DINOv3ViTEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: DINOv3ViTEncoderConfig) -> dict[str, object]:
         size = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": size, "resample": 2, **IMAGENET_MEAN_STD}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..images.resize import ResizeRule, TokenBudget
@@ -93,10 +93,10 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
         tokens = _MAX_SOFT_TOKENS if processor is None else processor.max_soft_tokens
         return TokenBudget(encoder.patch_size * encoder.pooling_kernel_size, tokens)
 
-    def image_processor_defaults(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, object]:
         return {"max_soft_tokens": _MAX_SOFT_TOKENS}
 
-    def image_processor_settings(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, object]:
         return {
             "do_resize": True,
             "patch_size": encoder.patch_size,
@@ -106,7 +106,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
     # --- running --------------------------------------------------------------------------------------
 
     def read(
-        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
         """``pixel_values`` (images, patches, height x width x 3 of a patch), from 0 to 1 and padded at the
         end, and ``image_position_ids`` (images, patches, 2), columns and rows, -1 for padding; or

@@ -5,7 +5,7 @@ the neck's, as tokens in raster order.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.got_ocr2 import GotOcr2VisionEncoderConfig
@@ -104,7 +104,7 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
                 operations += 2 * 2 * tokens * width * _reach(encoder, block)
         return operations
 
-    def image_processor_defaults(self, encoder: GotOcr2VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: GotOcr2VisionEncoderConfig) -> dict[str, object]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
@@ -39,14 +39,14 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
     def block_shapes(self, encoder: IdeficsVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
-    def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, object]:
         # One picture stays one image, and the mask says where it ends.
         return {"do_resize": True, "do_pad": True, "do_image_splitting": False}
 
     # --- running --------------------------------------------------------------------------------------
 
     def read(
-        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
         """``pixel_values`` (samples, images, channels, height, width), padded at the bottom and the right,
         and ``pixel_attention_mask`` (samples, images, height, width); or both without ``samples``. Instead
@@ -59,7 +59,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         return PackedBatch(images if len(kept) == len(images) else images[kept], grids)
 
     def _images(
-        self, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+        self, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> tuple[Tensor, list[int], tuple[Grid, ...]]:
         """Pixels of all images, which of them are real, and the grids of those."""
         given = {name: value for name, value in inputs.items() if value is not None}
@@ -92,7 +92,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         return images, kept, tuple(grids)
 
     def _valid_patches(
-        self, given: Mapping[str, Any], shape: tuple[int, ...], side: int
+        self, given: Mapping[str, object], shape: tuple[int, ...], side: int
     ) -> tuple[str, Tensor, Tensor]:
         """The mask's name, its valid patches as (images, rows, columns), and which images it leaves out."""
         import torch
@@ -160,11 +160,11 @@ def table_rows(grids: Sequence[Grid], side: int) -> Tensor:
     """
     import torch
 
-    boundaries = torch.arange(1 / side, 1.0, 1 / side)
+    boundaries = torch.arange(1 / side, 1.0, 1 / side, dtype=torch.float32)
 
     def spread(length: int) -> Tensor:
         # In float32 and in this order: another rounding would put patches on a boundary into another row.
-        places = torch.arange(length, dtype=torch.float32) * (1.0 / torch.tensor(length))
+        places = torch.arange(length, dtype=torch.float32) * (1.0 / torch.tensor(length, dtype=torch.float32))
         return torch.bucketize(places.clamp(max=1.0 - 1e-6), boundaries, right=True)
 
     return torch.cat(

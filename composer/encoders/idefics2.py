@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..images.resize import EdgeBounds, FixedSize, ResizeRule
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
@@ -25,12 +25,17 @@ class Idefics2(Idefics):
     def resize_rule(
         self, encoder: IdeficsVisionEncoderConfig, processor: FromTransformers = None
     ) -> ResizeRule:
-        size = self.image_processor_defaults(encoder)["size"] if processor is None else processor.size
+        size = _edges(encoder) if processor is None else processor.size
         shortest, longest = size["shortest_edge"], size["longest_edge"]
         if shortest and longest:
             return EdgeBounds(shortest, longest, encoder.patch_size)
         return FixedSize(size["width"], size["height"], encoder.patch_size)
 
-    def image_processor_defaults(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
-        longest = encoder.image_size
-        return {"size": {"shortest_edge": min(378, longest), "longest_edge": longest}}
+    def image_processor_defaults(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, object]:
+        return {"size": _edges(encoder)}
+
+
+def _edges(encoder: IdeficsVisionEncoderConfig) -> dict[str, int]:
+    """The bounds of an image's edges where a checkpoint says nothing."""
+    longest = encoder.image_size
+    return {"shortest_edge": min(378, longest), "longest_edge": longest}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..images.resize import FixedSize
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
@@ -27,9 +27,9 @@ class Idefics3(Idefics):
         side = encoder.image_size if processor is None else processor.max_image_size["longest_edge"]
         return FixedSize(side, side, encoder.patch_size)
 
-    def image_processor_defaults(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, object]:
         side = encoder.image_size
         return {"size": {"longest_edge": 4 * side}, "max_image_size": {"longest_edge": side}}
 
-    def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, object]:
         return super().image_processor_settings(encoder) | {"return_row_col_info": False}

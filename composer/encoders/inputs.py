@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_pixels(name: str, value: Any) -> Tensor:
+def check_pixels(name: str, value: object) -> Tensor:
     """``value`` as the tensor of floats that it must be.
 
     Raises:
@@ -29,7 +29,7 @@ def check_pixels(name: str, value: Any) -> Tensor:
     return value
 
 
-def check_integers(name: str, value: Any) -> Tensor:
+def check_integers(name: str, value: object) -> Tensor:
     """``value`` as the tensor of integers that it must be.
 
     Raises:
@@ -44,7 +44,7 @@ def check_integers(name: str, value: Any) -> Tensor:
     return value.long()
 
 
-def rows_of_integers(name: str, value: Any, columns: int, meaning: str) -> list[tuple[int, ...]]:
+def rows_of_integers(name: str, value: object, columns: int, meaning: str) -> list[tuple[int, ...]]:
     """A (images, columns) tensor of integers as numbers.
 
     Raises:
@@ -56,7 +56,7 @@ def rows_of_integers(name: str, value: Any, columns: int, meaning: str) -> list[
     return [tuple(row) for row in rows.tolist()]
 
 
-def check_mask(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
+def check_mask(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
     """A mask as booleans.
 
     Raises:
@@ -73,7 +73,7 @@ def check_mask(name: str, value: Any, shape: tuple[int, ...]) -> Tensor:
     return value != 0
 
 
-def refuse_unknown(model_type: str, inputs: Mapping[str, Any], known: tuple[str, ...]) -> None:
+def refuse_unknown(model_type: str, inputs: Mapping[str, object], known: tuple[str, ...]) -> None:
     """Refuse inputs of other names."""
     if unexpected := sorted(set(inputs) - set(known)):
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
 from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
@@ -56,7 +56,7 @@ class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
             **linear("mlp.fc2", mlp_width, width),
         }
 
-    def image_processor_defaults(self, encoder: InternVLVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: InternVLVisionEncoderConfig) -> dict[str, object]:
         size = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": size, **IMAGENET_MEAN_STD}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..images.resize import PaddedPatchBudget, ResizeRule
@@ -60,15 +60,15 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
         most, side = (16384, 512) if processor is None else (processor.max_patches, processor.size.max_height)
         return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
 
-    def image_processor_class(self) -> Any:
+    def image_processor_class(self) -> FromTransformers:
         from ..images.kimi import KimiImageProcessor
 
         return KimiImageProcessor
 
-    def image_processor_defaults(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
         return {}
 
-    def image_processor_settings(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
         return {
             "do_resize": True,
             "patch_size": encoder.patch_size,
@@ -95,7 +95,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
         shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
         return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
 
-    def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, Any]:
+    def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
         kernel = (encoder.merge_kernel_size, encoder.merge_kernel_size)
         return super().transformers_fields(encoder) | {"merge_kernel_size": kernel}
 
@@ -193,6 +193,6 @@ def _pooling(grids: tuple[Grid, ...], merge_size: int) -> tuple[Tensor, Tensor]:
         place = torch.empty(rows * columns, dtype=torch.long)
         place[by_square[:, 0] * columns + by_square[:, 1]] = torch.arange(rows * columns)
         places.append((place + start).repeat(frames))
-        shares.append(torch.full((frames * rows * columns,), 1.0 / frames))
+        shares.append(torch.full((frames * rows * columns,), 1.0 / frames, dtype=torch.float32))
         start += rows * columns
     return torch.cat(places), torch.cat(shares)

@@ -5,7 +5,7 @@ adapter's, where squares of patches are one token and the class token is gone.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ConfigError, Problem
 from ..images.resize import ResizeRule
@@ -79,7 +79,7 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
         inner, outer = encoder.projector_input_dim, encoder.projector_output_dim
         return 2 * merged * (encoder.intermediate_size * inner + outer * outer)
 
-    def image_processor_defaults(self, encoder: Llama4VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Llama4VisionEncoderConfig) -> dict[str, object]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:

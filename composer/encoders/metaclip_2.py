@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ..schemas import EncoderConfig
 from .clip import CLIP
@@ -17,7 +17,7 @@ class MetaClip2(CLIP):
     config_class = "MetaClip2VisionConfig"
     read_by: ClassVar = {"metaclip_2": Reading()}
 
-    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, object]:
         # Unlike CLIP, the picture is squeezed into the square, not cropped.
         square = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": square, "crop_size": square}

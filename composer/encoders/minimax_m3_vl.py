@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import PixelBudget, ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
@@ -59,10 +59,10 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
         factor = encoder.patch_size * encoder.spatial_merge_size
         return PixelBudget(factor, *pixel_bounds(processor, _PIXEL_BOUNDS))
 
-    def image_processor_defaults(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, object]:
         return {"size": {"shortest_edge": _PIXEL_BOUNDS[0], "longest_edge": _PIXEL_BOUNDS[1]}}
 
-    def image_processor_settings(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, object]:
         return {
             "do_resize": True,
             "patch_size": encoder.patch_size,
@@ -114,8 +114,10 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
         return cosines.to(device), sines.to(device)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        embedded: Tensor = model.pre_layrnorm(super().stem(model, pixels, layout)).unsqueeze(0)
-        return embedded
+        norm = model.pre_layrnorm
+        # Under autocast too the residual stream has the norm's dtype, as in transformers.
+        embedded: Tensor = norm(super().stem(model, pixels, layout).to(norm.weight.dtype))
+        return embedded.unsqueeze(0)
 
     def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         # Before 5.23 the blocks of transformers ask for a mask that they do not use.

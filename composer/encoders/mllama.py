@@ -1,26 +1,26 @@
-"""Llama 3.2 Vision's tower (``MllamaVisionModel``). A picture is a row of tiles, padded to the most there can
+"""Llama 3.2 Vision's tower (``MllamaVisionModel``). An image is a row of tiles, padded to the most there can
 be; its own output is that of a second stack of blocks, joined by hidden states of the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
 from .base import BlockInputs, EncoderFamily, FromTransformers, Norm
-from .batch import Batch, NumTokens
-from .facts import Grid, VisionEncoderInfo
+from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
 from .reading import Reading
 from .reference import Sample, sample_of_size
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .tiled import TileBatch, TileLayout, real_images, whole_numbers
 
 if TYPE_CHECKING:
     import torch
@@ -30,67 +30,6 @@ if TYPE_CHECKING:
     from .reference import Preprocess
 
 _INPUTS = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask", "num_tiles")
-
-
-@dataclass(frozen=True, eq=False)
-class TileBatch(Batch):
-    """The images of a batch, those aside that only pad it.
-
-    Attributes:
-        pixels: (images, tiles, channels, height, width).
-        aspect_ratio_ids: (images, 1), int64: how the tiles of each lie.
-        valid: (images, tiles) bool; the others are padding.
-        side: Patches along one side of a tile.
-    """
-
-    pixels: Tensor
-    aspect_ratio_ids: Tensor
-    valid: Tensor
-    side: int
-
-    @property
-    def grids(self) -> tuple[Grid, ...]:
-        return tuple((count, self.side, self.side) for count in self.valid.sum(1).tolist())
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        return replace(
-            self,
-            pixels=self.pixels.to(device, dtype),
-            aspect_ratio_ids=self.aspect_ratio_ids.to(device),
-            valid=self.valid.to(device),
-        )
-
-    def take(self, images: Sequence[int]) -> Self:
-        chosen = list(images)
-        return replace(
-            self,
-            pixels=self.pixels[chosen],
-            aspect_ratio_ids=self.aspect_ratio_ids[chosen],
-            valid=self.valid[chosen],
-        )
-
-    def split(self, features: Tensor, num_tokens: NumTokens) -> tuple[Tensor, ...]:
-        by_tile = features.reshape(*self.valid.shape, *features.shape[1:])
-        return tuple(image[valid].flatten(0, 1) for image, valid in zip(by_tile, self.valid, strict=True))
-
-    def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> tuple[Tensor, ...]:
-        return ()
-
-
-@dataclass(frozen=True, eq=False)
-class TileLayout:
-    """What the blocks need to know of a batch.
-
-    Attributes:
-        mask: What is added to attention, (images, 1, tokens, tokens).
-        aspect_ratio_ids: As in :class:`TileBatch`.
-    """
-
-    mask: Tensor
-    aspect_ratio_ids: Tensor
 
 
 class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
@@ -202,12 +141,12 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     def _matrices(self, encoder: MllamaVisionEncoderConfig) -> int:
         return sum(prod(shape) for shape in self.block_shapes(encoder).values() if len(shape) == 2)
 
-    def image_processor_defaults(self, encoder: MllamaVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: MllamaVisionEncoderConfig) -> dict[str, object]:
         # CLIP's, as the published checkpoints have them; transformers' class has others.
         mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
         return {"image_mean": mean, "image_std": std}
 
-    def image_processor_settings(self, encoder: MllamaVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: MllamaVisionEncoderConfig) -> dict[str, object]:
         return {
             "size": {"height": encoder.image_size, "width": encoder.image_size},
             "max_image_tiles": encoder.max_num_tiles,
@@ -231,7 +170,9 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
 
     # --- running --------------------------------------------------------------------------------------
 
-    def read(self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]) -> TileBatch:
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
+    ) -> TileBatch:
         """``pixel_values`` (batch, images, tiles, channels, height, width), floating point;
         ``aspect_ratio_ids`` (batch, images) and ``aspect_ratio_mask`` (batch, images, tiles), whole numbers;
         ``num_tiles`` is not read.
@@ -248,9 +189,9 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
                 f"{tile}, not {tuple(pixels.shape)}"
             )
         batch, images, tiles = pixels.shape[:3]
-        ids = _whole_numbers(inputs, "aspect_ratio_ids", (batch, images), model.config.max_aspect_ratio_id)
-        valid = _whole_numbers(inputs, "aspect_ratio_mask", (batch, images, tiles), 1).bool()
-        real = _real(ids, valid)
+        ids = whole_numbers(inputs, "aspect_ratio_ids", (batch, images), model.config.max_aspect_ratio_id)
+        valid = whole_numbers(inputs, "aspect_ratio_mask", (batch, images, tiles), 1).bool()
+        real = real_images(ids, valid)
         ids, valid = ids.flatten()[real, None], valid.flatten(0, 1)[real]
         return TileBatch(pixels.flatten(0, 1)[real.to(pixels.device)], ids, valid, info.patch_grid_length)
 
@@ -352,11 +293,6 @@ _MULTIPLE = 8
 """What transformers pads a tile's tokens to a multiple of."""
 
 
-def _real(ids: Tensor, valid: Tensor) -> Tensor:
-    """Which images do not only pad the batch, (batch x images,)."""
-    return ((ids > 0) & valid.any(-1)).flatten()
-
-
 def _length(encoder: MllamaVisionEncoderConfig) -> int:
     """Tokens of an image in the blocks, padding included."""
     return encoder.max_num_tiles * (-(-(1 + num_positions(encoder)) // _MULTIPLE) * _MULTIPLE)
@@ -379,22 +315,3 @@ def _check_inner_layers(encoder: MllamaVisionEncoderConfig) -> None:
         blocks = [layer - 1 for layer in encoder.inner_layers]
         message = f"{blocks} must name blocks 0 to {encoder.num_hidden_layers - 1}"
         raise ConfigError(Problem("VC208", message, "encoder.intermediate_layers_indices"))
-
-
-def _whole_numbers(inputs: Mapping[str, Any], name: str, shape: tuple[int, ...], most: int) -> Tensor:
-    """Input ``name`` as int64 of ``shape``, each 0 to ``most``.
-
-    Raises:
-        InputError: It is something else.
-    """
-    import torch
-
-    value = inputs.get(name)
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
-    if tuple(value.shape) != shape:
-        raise InputError(f"{name} must be {shape}, not {tuple(value.shape)}")
-    numbers = value.long()
-    if not bool(((numbers == value) & (numbers >= 0) & (numbers <= most)).all()):
-        raise InputError(f"{name} must be whole numbers from 0 to {most}")
-    return numbers

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic
+from typing import TYPE_CHECKING, ClassVar, Generic
 
 from ..errors import InputError
 from .base import BlockInputs, C, FromTransformers
@@ -37,15 +37,15 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
         fields = self.transformers_fields(encoder) | {self.depth_field: num_blocks}
         return self._from_transformers(self.config_class)(**fields)
 
-    def transformers_fields(self, encoder: C) -> dict[str, Any]:
+    def transformers_fields(self, encoder: C) -> dict[str, object]:
         """The encoder block as arguments of transformers' config."""
-        fields: dict[str, Any] = encoder.model_dump(exclude={"model_type"}, exclude_none=True)
+        fields: dict[str, object] = encoder.model_dump(exclude={"model_type"}, exclude_none=True)
         return fields
 
     # --- running --------------------------------------------------------------------------------------
 
     def read(
-        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
         """``pixel_values`` (patches, channels x frames x height x width of a patch), all images one after
         the other, and ``image_grid_thw`` (images, 3), frames, rows and columns of patches; or

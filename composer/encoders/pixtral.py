@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..images.resize import LongestEdge
@@ -55,17 +55,17 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
         width, height = (edge, edge) if edge or size is None else (size.width, size.height)
         return LongestEdge(width, height, encoder.patch_size)
 
-    def image_processor_defaults(self, encoder: PixtralVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: PixtralVisionEncoderConfig) -> dict[str, object]:
         return {"size": {"longest_edge": encoder.image_size}}
 
-    def image_processor_settings(self, encoder: PixtralVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: PixtralVisionEncoderConfig) -> dict[str, object]:
         patch = {"height": encoder.patch_size, "width": encoder.patch_size}
         return {"do_resize": True, "do_center_crop": False, "patch_size": patch}
 
     # --- running --------------------------------------------------------------------------------------
 
     def read(
-        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
         """``pixel_values`` (images, channels, height, width), padded at the bottom and the right, and
         ``image_sizes`` (images, 2), heights and widths without the padding.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from math import isqrt
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
 from .base import FromTransformers
@@ -37,7 +37,7 @@ class Qwen35(QwenVL[P], Generic[P]):
     min_pixels = 256 * 256
     max_pixels = 4096 * 4096
 
-    def image_processor_defaults(self, encoder: P) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: P) -> dict[str, object]:
         half = [0.5, 0.5, 0.5]
         return super().image_processor_defaults(encoder) | {"image_mean": half, "image_std": half}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..images.resize import PixelBudget, ResizeRule
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
@@ -54,10 +54,10 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
         bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
         return PixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
 
-    def image_processor_defaults(self, encoder: Q) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Q) -> dict[str, object]:
         return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
 
-    def image_processor_settings(self, encoder: Q) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: Q) -> dict[str, object]:
         return {
             "do_resize": True,
             "patch_size": encoder.patch_size,

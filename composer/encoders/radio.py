@@ -4,7 +4,7 @@ come as values from 0 to 1, and the encoder normalises them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.radio import RadioEncoderConfig
 from .base import BlockInputs, FromTransformers
@@ -65,11 +65,11 @@ class Radio(DenseFamily[RadioEncoderConfig]):
             "layer_scale2.lambda1": (width,),
         }
 
-    def image_processor_defaults(self, encoder: RadioEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: RadioEncoderConfig) -> dict[str, object]:
         size = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": size, "do_center_crop": False}
 
-    def image_processor_settings(self, encoder: RadioEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: RadioEncoderConfig) -> dict[str, object]:
         return {"do_rescale": True, "do_normalize": False}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:

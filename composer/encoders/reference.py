@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
+from .aliases import FromTransformers
 from .batch import Batch
 from .facts import VisionEncoderInfo
 
@@ -38,18 +39,18 @@ class ReferenceFamily(ABC, Generic[B, L]):
     """What a family says of transformers' own class, beside how it runs it itself."""
 
     @abstractmethod
-    def tokens(self, model: Any, hidden_states: Tensor, layout: L) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: L) -> Tensor:
         """A hidden state as (..., tokens, hidden_size); see ``EncoderFamily``."""
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Inputs as transformers' class takes them."""
         return dict(inputs)
 
-    def reference_tokens(self, model: Any, hidden_states: Tensor, layout: L) -> Tensor:
+    def reference_tokens(self, model: FromTransformers, hidden_states: Tensor, layout: L) -> Tensor:
         """:meth:`tokens` of a hidden state of transformers' class."""
         return self.tokens(model, hidden_states, layout)
 
-    def reference_output(self, output: Any, batch: B) -> Tensor:
+    def reference_output(self, output: FromTransformers, batch: B) -> Tensor:
         """The tower's own output in what transformers' class returned.
 
         Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.siglip import SiglipVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
@@ -46,7 +46,7 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
     def head_flops(self, encoder: SiglipVisionEncoderConfig, num_tokens: int) -> int:
         return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
 
-    def image_processor_defaults(self, encoder: SiglipVisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: SiglipVisionEncoderConfig) -> dict[str, object]:
         return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:

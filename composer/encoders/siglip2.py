@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..images.resize import PatchBudget
@@ -58,16 +58,16 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
         patches = encoder.num_patches if processor is None else processor.max_num_patches
         return PatchBudget(encoder.patch_size, patches)
 
-    def image_processor_defaults(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_defaults(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, object]:
         return {"max_num_patches": encoder.num_patches}
 
-    def image_processor_settings(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, Any]:
+    def image_processor_settings(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, object]:
         return {"do_resize": True, "patch_size": encoder.patch_size}
 
     # --- running --------------------------------------------------------------------------------------
 
     def read(
-        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, Any]
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
         """``pixel_values`` (images, patches, height x width x channels of a patch), padded at the end,
         ``pixel_attention_mask`` (images, patches), and ``spatial_shapes`` (images, 2), rows and columns of
@@ -176,7 +176,7 @@ def _filter(length: int, side: int) -> Tensor:
     import torch
 
     scale = torch.tensor(side, dtype=torch.float32) / length
-    centers = (torch.arange(length) + 0.5) * scale - 0.5
+    centers = (torch.arange(length, dtype=torch.float32) + 0.5) * scale - 0.5
     distances = (torch.arange(side) - centers[:, None]).abs()
     weights = (1 - distances / scale.clamp(min=1)).clamp(min=0)
     return weights / weights.sum(dim=1, keepdim=True)

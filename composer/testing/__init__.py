@@ -85,7 +85,7 @@ def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
             f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors(include_url=False)
         )
         raise InputError(f"not a valid encoder block: {reasons}") from None
-    if isinstance(config, GenericEncoderConfig):
+    if config.generic:
         raise InputError("the generic adapter makes none of the promises that check_encoder checks")
     return config
 

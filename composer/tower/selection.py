@@ -138,7 +138,8 @@ def resolve_visual_encoder_outputs(
     ``post_layer_norm``, whichever way and however often it was selected.
 
     Args:
-        encoder_outputs: The last hidden state (images, tokens, width); or, with ``select_layers``, all
+        encoder_outputs: The last hidden state (images, tokens, width), or a tensor of any shape where
+            ``feature_select_strategy`` is None; or, with ``select_layers``, all
             hidden states that were computed, from the input of block 0 on.
         post_layer_norm: Norm for hidden state N, or None.
         select_layers: Hidden states to return, concatenated in this order on the feature axis.
@@ -162,11 +163,16 @@ def resolve_visual_encoder_outputs(
         processed = hidden_state if last_hs_proc is None else last_hs_proc(hidden_state)
         return processed if post_layer_norm is None else post_layer_norm(processed)
 
-    select = get_vision_feature_selector(
-        "full" if feature_select_strategy is None else feature_select_strategy,
-        num_prefix_tokens=num_prefix_tokens,
-        num_suffix_tokens=num_suffix_tokens,
-    )
+    def select(features: Tensor) -> Tensor:
+        if feature_select_strategy is None:  # tensors of any shape are left alone
+            return features
+        selector = get_vision_feature_selector(
+            feature_select_strategy,
+            num_prefix_tokens=num_prefix_tokens,
+            num_suffix_tokens=num_suffix_tokens,
+        )
+        return selector(features)
+
     if select_layers is None:
         if not isinstance(encoder_outputs, torch.Tensor):
             raise InputError(

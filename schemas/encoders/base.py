@@ -66,6 +66,8 @@ class EncoderConfig(ConfigModel):
     """
 
     rope_type: ClassVar[RopeType] = "none"
+    generic: ClassVar[bool] = False
+    """Whether the generic adapter runs the encoder: transformers' own forward, whatever it does."""
     packed: ClassVar[bool] = False
     """Whether images of any size share one sequence, at their own resolution."""
     deepstack: ClassVar[bool] = False

@@ -22,6 +22,7 @@ class GenericEncoderConfig(DenseEncoderConfig):
     """
 
     model_config = ConfigDict(extra="allow")
+    generic: ClassVar[bool] = True
 
     depth_fields: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers", "depth"})
 

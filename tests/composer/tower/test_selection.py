@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -128,3 +130,14 @@ def test_registered_selectors() -> None:
         FEATURE_SELECTOR_PLUGINS.unregister("every_other")
     with pytest.raises(InputError, match="already registered"):
         register_feature_selector("full", lambda features: features)
+
+
+def test_a_strategy_of_none_leaves_tensors_of_any_shape_alone() -> None:
+    for shape in [(), (4,), (2, 3), (2, 3, 4), (1, 2, 3, 4)]:
+        last = torch.arange(math.prod(shape), dtype=torch.float32).view(shape)
+        assert torch.equal(resolve_visual_encoder_outputs(last, None), last)
+        doubled = resolve_visual_encoder_outputs(last, None, last_hs_proc=lambda state: 2 * state)
+        assert torch.equal(doubled, 2 * last)
+    states = [torch.full((4,), float(k)) for k in range(3)]
+    got = resolve_visual_encoder_outputs(states, None, select_layers=[0, -1], max_possible_layers=2)
+    assert got.tolist() == [0.0] * 4 + [2.0] * 4

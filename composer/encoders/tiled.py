@@ -1,0 +1,100 @@
+"""Batches of images that are cut into tiles, padded to the most tiles there can be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+from ..errors import InputError
+from .batch import Batch, NumTokens
+from .facts import Grid
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class TileBatch(Batch):
+    """The images of a batch, those aside that only pad it.
+
+    Attributes:
+        pixels: (images, tiles, channels, height, width).
+        aspect_ratio_ids: (images, 1), int64: how the tiles of each lie.
+        valid: (images, tiles) bool; the others are padding.
+        side: Patches along one side of a tile.
+    """
+
+    pixels: Tensor
+    aspect_ratio_ids: Tensor
+    valid: Tensor
+    side: int
+
+    @property
+    def grids(self) -> tuple[Grid, ...]:
+        return tuple((count, self.side, self.side) for count in self.valid.sum(1).tolist())
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        return replace(
+            self,
+            pixels=self.pixels.to(device, dtype),
+            aspect_ratio_ids=self.aspect_ratio_ids.to(device),
+            valid=self.valid.to(device),
+        )
+
+    def take(self, images: Sequence[int]) -> Self:
+        chosen = list(images)
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            aspect_ratio_ids=self.aspect_ratio_ids[chosen],
+            valid=self.valid[chosen],
+        )
+
+    def split(self, features: Tensor, num_tokens: NumTokens) -> tuple[Tensor, ...]:
+        by_tile = features.reshape(*self.valid.shape, *features.shape[1:])
+        return tuple(image[valid].flatten(0, 1) for image, valid in zip(by_tile, self.valid, strict=True))
+
+    def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> tuple[Tensor, ...]:
+        return ()
+
+
+@dataclass(frozen=True, eq=False)
+class TileLayout:
+    """What the blocks need to know of a batch.
+
+    Attributes:
+        mask: What is added to attention, (images, 1, tokens, tokens).
+        aspect_ratio_ids: As in :class:`TileBatch`.
+    """
+
+    mask: Tensor
+    aspect_ratio_ids: Tensor
+
+
+def real_images(ids: Tensor, valid: Tensor) -> Tensor:
+    """Which images do not only pad the batch, (batch x images,)."""
+    return ((ids > 0) & valid.any(-1)).flatten()
+
+
+def whole_numbers(inputs: Mapping[str, object], name: str, shape: tuple[int, ...], most: int) -> Tensor:
+    """Input ``name`` as int64 of ``shape``, each 0 to ``most``.
+
+    Raises:
+        InputError: It is something else.
+    """
+    import torch
+
+    value = inputs.get(name)
+    if not isinstance(value, torch.Tensor):
+        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    if tuple(value.shape) != shape:
+        raise InputError(f"{name} must be {shape}, not {tuple(value.shape)}")
+    numbers = value.long()
+    if not bool(((numbers == value) & (numbers >= 0) & (numbers <= most)).all()):
+        raise InputError(f"{name} must be whole numbers from 0 to {most}")
+    return numbers

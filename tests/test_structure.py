@@ -1,0 +1,65 @@
+"""The order of the house: who may ask what, one block loop, small files."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = [path for folder in ("composer", "schemas", "presets") for path in (ROOT / folder).rglob("*.py")]
+OUTSIDE = [
+    path for path in SOURCES if path.parent not in (ROOT / "composer/encoders", ROOT / "composer/images")
+]
+
+
+def lines(paths: list[Path], pattern: str) -> list[str]:
+    """Places whose line matches, as ``file:line: text``."""
+    return [
+        f"{path.relative_to(ROOT)}:{number}: {text.strip()}"
+        for path in paths
+        for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1)
+        if re.search(pattern, text)
+    ]
+
+
+def test_nobody_outside_asks_which_family_it_holds() -> None:
+    assert lines(OUTSIDE, r"isinstance\(\s*[\w.]*\b(family|encoder)\b") == []
+
+
+def test_nobody_outside_branches_on_packed_or_tiled() -> None:
+    # attention/ is told whether images share a sequence; the schemas' rules are about what a config may say.
+    asked = [
+        path for path in OUTSIDE if path.parent != ROOT / "composer/attention" and "composer" in path.parts
+    ]
+    assert lines(asked, r"\b(if|elif|while|and|or|not)\b.*\.(packed|tiled)\b") == []
+
+
+def test_there_is_one_loop_over_the_blocks() -> None:
+    loops = lines(SOURCES, r"for .*\bin\b.*(\.blocks\b|block_list\()")
+    running = [line for line in loops if "enumerate(self.block_list(model), start=1)" in line]
+    assert [line.partition(":")[0] for line in running] == ["composer/encoders/base.py"]
+    others = {line.partition(":")[0] for line in loops} - {"composer/encoders/base.py"}
+    # Freezing, compiling and hooking touch blocks and run none.
+    assert others <= {
+        "composer/running/training.py",
+        "composer/running/compilation.py",
+        "composer/testing/subject.py",
+    }
+
+
+def test_families_type_with_any_only_what_transformers_leaves_untyped() -> None:
+    families = [
+        path for path in (ROOT / "composer/encoders").glob("*.py") if path.stem not in ("__init__", "aliases")
+    ]
+    # ndarray's two parameters, and the family of whatever block, batch and layout.
+    allowed = r"ndarray\[Any, Any\]|EncoderFamily\[Any, Any, Any\]|^.*import .*Any"
+    assert [
+        line for line in lines(families, r"\bAny\b") if not re.search(allowed, line.partition(": ")[2])
+    ] == []
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_is_read_in_one_sitting(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
