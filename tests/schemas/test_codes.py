@@ -2,8 +2,6 @@ import re
 from importlib import resources
 from pathlib import Path
 
-from support.loading import golden
-
 from vision_composer.schemas import CODES
 
 CODE = re.compile(r"VC\d{3}")
@@ -35,11 +33,12 @@ def test_the_documented_examples_are_tested_ones():
     """Every message shown is one that a config among the bad ones gives."""
     text = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
     shown = re.findall(r"^.+:\d+:\d+: .*\[VC\d{3}\]$", text, flags=re.MULTILINE)
+    shown = [re.sub(r"\w+(, \w+){20,}", "{families}", line) for line in shown]  # whichever there were
     given = {
         line
         for folder in (BAD, WARNED)
         for file in folder.glob("*.txt")
-        for line in golden(file).splitlines()
+        for line in file.read_text(encoding="utf-8").splitlines()
     }
     assert len(shown) >= len(CODES) - 1  # VC010 has no position
     assert set(shown) <= given
