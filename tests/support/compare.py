@@ -16,8 +16,8 @@ Kernels of another instruction set, batch size or order add up in another order.
 of n terms grow like the square root of n. The products of a tiny encoder have 30 to 200 terms, each about
 ten roundings of half a unit, and what four blocks add to the residual stream makes some ten units more if the
 errors fell on the largest feature. The largest difference of any parity test is 9 units, with AVX2 as with
-AVX-512. In float32 the bound is 4e-6 of the largest feature. Features exceed it when a norm's weights are left
-out, whichever norm, and when a single weight is off by 0.001, in nine of ten matrices.
+AVX-512. In float32 the bound is 4e-6 of the largest feature. Features exceed it when the weights of any norm
+are left out, and when a single weight is off by 0.001, in nine of ten matrices.
 """
 
 HALF_ULPS = 4

@@ -19,7 +19,10 @@ from vision_composer.encoder import ComposedVisionEncoder
 QWEN, QWEN3, PIXTRAL = (tiny.PACKED[name] for name in ("qwen2_5_vl_vision", "qwen3_vl_vision", "pixtral"))
 CLIP, DINO = tiny.ENCODERS["clip_vision_model"], tiny.ENCODERS["dinov2"]
 ALL = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}
-TAKES_RGB = [name for name, encoder in ALL.items() if encoder.get("num_channels", 3) == 3]
+NAMES = [
+    name for name, encoder in ALL.items() if name in tiny.ENCODERS or encoder.get("num_channels", 3) == 3
+]
+"""Those that take pixels as they are, or images of three channels."""
 
 BATCHES = [
     [(1, 2, 3), (1, 5, 7), (1, 1, 4), (1, 2, 3), (1, 9, 2)],

@@ -32,12 +32,12 @@ def test_plain_modules(world: int, behaviour: str) -> None:
 # --- what comes out -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", rank_towers.TAKES_RGB)
+@pytest.mark.parametrize("name", rank_towers.NAMES)
 def test_every_family_on_two_ranks(name: str) -> None:
     on_ranks(2, rank_outputs.family, name)
 
 
-@pytest.mark.parametrize("name", [name for name in rank_towers.TAKES_RGB if "/" not in name])
+@pytest.mark.parametrize("name", [name for name in rank_towers.NAMES if "/" not in name])
 def test_every_family_on_three_ranks(name: str) -> None:
     on_ranks(3, rank_outputs.family, name)
 
