@@ -151,11 +151,7 @@ class Graphs:
     ("name", "backend"),
     [
         *((name, "sdpa") for name in ("pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision")),
-        *(
-            (name, other)
-            for name in ("pixtral", "qwen2_5_vl_vision")
-            for other in ("eager", "flex_attention")
-        ),
+        *(("qwen2_5_vl_vision", other) for other in ("eager", "flex_attention")),
     ],
 )
 def test_a_block_traces_whole_and_once_for_all_layouts(name: str, backend: str) -> None:
@@ -177,10 +173,10 @@ def test_a_block_traces_whole_and_once_for_all_layouts(name: str, backend: str) 
     assert graphs.count <= kinds * (2 if backend == "flex_attention" else 1)
 
 
-@pytest.mark.parametrize("name", ["pixtral", "qwen2_5_vl_vision"])
-def test_compiled_blocks_train_alike(name: str) -> None:
+def test_compiled_blocks_train_alike() -> None:
     torch._dynamo.reset()
-    plain = compose({"schema": 1, "encoder": tiny.PACKED[name], "select_layers": [1]}).train()
+    encoder = tiny.PACKED["qwen2_5_vl_vision"]
+    plain = compose({"schema": 1, "encoder": encoder, "select_layers": [1]}).train()
     compiled = copy.deepcopy(plain)
     for block in compiled.blocks:
         block.compile(fullgraph=True, dynamic=True, backend="aot_eager")
