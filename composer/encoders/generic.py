@@ -1,4 +1,4 @@
-"""Any other vision encoder of transformers: its own forward, asked for the selected hidden states."""
+"""Every other vision encoder of transformers: its own forward, asked for the selected hidden states."""
 
 from __future__ import annotations
 

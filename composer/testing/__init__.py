@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from ..encoders import family_of
 from ..errors import ConformanceError, InputError
-from ..schemas import EncoderConfig, GenericEncoderConfig, encoder_config
+from ..schemas import EncoderConfig, encoder_config
 from .properties import CHECKS
 from .subject import Subject
 
