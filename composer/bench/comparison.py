@@ -18,8 +18,8 @@ from ..presets import load_config
 from ..running.compilation import compile_tower
 from ..running.warmup import TOLERANCE, largest_difference
 from ..schemas import CompileConfig, TowerConfig
-from .measure import compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
-from .peers import PEERS, Inputs, known_peers
+from .measure import Inputs, compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
+from .peers import PEERS, known_peers
 from .result import OURS, BenchResult, Row
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from typing import Any
 import torch
 
 from ..errors import InputError
+
+Inputs = Mapping[str, torch.Tensor]
+"""What an encoder is called with, by name."""
 
 Run = Callable[[], Any]
 """One forward; returns the features."""

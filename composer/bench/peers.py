@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,12 @@ from ..errors import InputError, MissingDependencyError
 from ..schemas import WeightsConfig
 from ..text import did_you_mean
 from ..weights import load_model
+from .measure import Inputs, Run
 from .timm_peer import run_timm
 
 if TYPE_CHECKING:
     from ..encoder import ComposedVisionEncoder
     from ..encoders.base import Batch
-    from .measure import Run
-
-Inputs = Mapping[str, Tensor]
 
 
 class TransformersTower(nn.Module):

@@ -14,8 +14,7 @@ from ..errors import InputError
 
 if TYPE_CHECKING:
     from ..encoder import ComposedVisionEncoder
-    from .measure import Run
-    from .peers import Inputs
+    from .measure import Inputs, Run
 
 _PREFIX_TOKENS = {"clip_vision_model": 1, "siglip_vision_model": 0}
 """Encoders whose architecture timm's class has -> their tokens in front of the patches."""
