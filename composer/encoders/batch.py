@@ -41,6 +41,11 @@ class Batch(ABC):
         """Return the number of images."""
         return len(self.grids)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no image."""
+        return not self.grids
+
     @abstractmethod
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         """Return the same batch on ``device``, its pixels in ``dtype``."""

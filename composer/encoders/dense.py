@@ -47,6 +47,11 @@ class DenseBatch(Batch):
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def is_empty(self) -> bool:
+        # Not by len(): it would fix the number of images where torch.export traces this.
+        return self.pixels.shape[0] == 0
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         if self.pixels.device != device:
             raise InputError(f"pixel_values are on {self.pixels.device}, and the tower is on {device}")

@@ -38,6 +38,10 @@ class TileBatch(Batch):
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @property
+    def is_empty(self) -> bool:
+        return self.pixels.shape[0] == 0
+
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         return replace(
             self,

@@ -51,6 +51,7 @@ class VisionTower(nn.Module):
         self.family = family
         self.info = info
         self.readout = readout
+        _ = readout.selection.select  # found once, since torch.compile cannot trace the search
         self.run_block: Callable[..., Tensor] = run_block
         self._block_masks = block_masks
         self._layouts: OrderedDict[Hashable, Any] = OrderedDict()
@@ -91,7 +92,7 @@ class VisionTower(nn.Module):
             not have as many tokens one (tokens, width) tensor for each; with DeepStack levels apart
             (levels, tokens, width).
         """
-        if not len(batch):
+        if batch.is_empty:
             return batch.without_images(
                 self.readout.num_tokens, self.readout.width, next(self.parameters()).detach()
             )

@@ -272,3 +272,25 @@ def test_unknown_backends_are_refused() -> None:
 def test_should_torch_compile_answers_from_the_config(value: str, answer: bool) -> None:
     config = load_config({"schema": 1, "encoder": ENCODER}, overrides=[f"compile={value}"])
     assert should_torch_compile_mm_vit(config) is answer
+
+
+@torch.no_grad()
+def test_a_whole_encoder_is_traced_without_a_break() -> None:
+    encoder = _tower()
+    compiled = torch.compile(encoder, backend="eager", fullgraph=True)
+    for images in (1, 3):
+        pixel_values = tiny.pixels(ENCODER, images=images)
+        assert torch.equal(compiled(pixel_values=pixel_values), encoder(pixel_values=pixel_values))
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_exported_encoder_takes_any_number_of_images(strict: bool) -> None:
+    encoder = _tower()
+    pixel_values = tiny.pixels(ENCODER, images=3)
+    dynamic = {"pixel_values": {0: torch.export.Dim("images", min=1)}}
+    exported = torch.export.export(
+        encoder, (), {"pixel_values": pixel_values}, dynamic_shapes=dynamic, strict=strict
+    ).module()
+    for images in (1, 5):
+        other = tiny.pixels(ENCODER, images=images, seed=images)
+        assert_close(exported(pixel_values=other), encoder(pixel_values=other))
