@@ -1,7 +1,8 @@
-"""A YAML file in, the vision encoder of a vision-language model out.
+"""Build the vision encoder of a vision-language model from a YAML file.
 
-The public names are imported on first use, so that ``import vision_composer`` costs nothing and the
-torch-free half (``schemas``, ``presets``, ``plan``) never loads torch.
+Start with :func:`compose`, which builds an encoder, or :func:`plan`, which tells its facts without weights.
+Public names are imported on first use: ``import vision_composer`` is fast, and ``load_config`` and ``plan``
+never load torch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""compose(): a config in, a running vision encoder out."""
+"""Build a vision encoder that runs from a config: the function ``compose``."""
 
 from __future__ import annotations
 
@@ -36,32 +36,38 @@ def compose(
     dtype: torch.dtype | None = None,
     process_group: ProcessGroup | DeviceMesh | None = None,
 ) -> ComposedVisionEncoder:
-    """Build the vision encoder that a config describes.
+    """Build the vision encoder that a config describes, with its weights.
+
+    The config is checked first. Only the tensors that the selected layers need are then read from the
+    checkpoint. With ``weights: {source: null}`` the weights are random.
 
     Args:
-        source: A preset's name, a YAML file, the folder of a saved tower, a mapping (an OmegaConf
-            DictConfig too), or a validated config.
-        overrides: ``key=value`` strings laid over it, such as ``select_layers=[-2,-9]``; ``~key`` deletes.
-        device: Where the tower goes; default: torch's default device.
-        dtype: Takes the place of ``weights.dtype``.
-        process_group: The ranks to spread images over with ``parallel: {mode: data}``, which it stands for
-            where the config says ``none``: a group, or a device mesh of one dimension. Default: all
-            processes. Every rank must call this.
+        source: The name of a preset, the path of a YAML file or of a saved tower's folder, a mapping (also
+            OmegaConf's DictConfig), or a TowerConfig.
+        overrides: Strings that change the config: ``key=value`` sets a value, as in
+            ``select_layers=[-2,-9]``, and ``~key`` deletes a key.
+        device: Where to put the tower. Default: torch's default device.
+        dtype: The dtype of the parameters, in place of the config's ``weights.dtype``.
+        process_group: The processes that share the images: a group, or a device mesh of one dimension. A
+            config with ``parallel: none`` then runs as with ``parallel: {mode: data}``. Default: all
+            processes, if the config asks for data parallelism. Every process must call ``compose``.
 
     Returns:
-        The encoder in evaluation mode, with ``plan``, ``config``, ``info``, ``encode``, ``save``.
+        The encoder, in evaluation mode.
 
     Raises:
-        ConfigError: The config cannot be read or cannot work; says where.
-        WeightsError: The checkpoint is missing, broken, or not of this encoder; names file and tensor.
-        BackendError: The attention or compile backend asked for cannot work here.
-        DistributedError: Another rank failed, is gone, or has another config.
+        ConfigError: If the config cannot be read or its values do not work together; the message says where.
+        InputError: If the device cannot be used, or the dtype is not float32, float16 or bfloat16.
+        WeightsError: If the checkpoint is missing, is broken, or belongs to another encoder; the message
+            names the file and the tensor.
+        BackendError: If the attention or compile backend that the config names cannot work here.
+        DistributedError: If another process fails, is gone, or has another config.
     """
     given = [overrides] if isinstance(overrides, str) else overrides
     config = load_config(source, overrides=[*given, *_dtype_override(dtype)])
     if process_group is not None and config.parallel == "none":
         config = load_config(config, overrides=["parallel={mode: data}"])
-    plan_config(config)  # before anything is read or downloaded
+    plan_config(config)  # fails on a config that cannot work before anything is read or downloaded
     where = _usable(device)
     group = None if config.parallel == "none" else join_group(process_group)
     if config.parallel == "none" or group is None:
@@ -90,7 +96,7 @@ def _planned(
 def _tower(
     plan: Plan, weights: WeightsConfig, attention: AttentionChoice, where: torch.device
 ) -> VisionTower:
-    """The tower on this process, with weights from where ``weights`` says."""
+    """Build this process's tower, with the weights that ``weights`` names."""
     family = family_of(plan.encoder)
     parameter_dtype: torch.dtype = getattr(torch, plan.dtype)
     model = load_model(

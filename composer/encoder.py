@@ -1,4 +1,4 @@
-"""The composed encoder: images in, features out."""
+"""The encoder that ``compose`` returns: it turns images into features."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from .weights import save_tower
 
 
 class ComposedVisionEncoder(nn.Module):
-    """A vision encoder that returns the features that were selected.
+    """A vision encoder that returns the features that its config selects.
 
-    :func:`vision_composer.compose` makes one from a config. Its parameters are those of transformers' own
-    module, ``encoder.model``; blocks, norms and heads that the selection does not need are not there.
+    :func:`vision_composer.compose` builds one from a config. Give :meth:`encode` images, or call the encoder
+    with the tensors that :meth:`preprocess` makes of them. Its parameters are those of transformers' own
+    module, ``encoder.model``; blocks, norms and heads that the selection does not need are not built.
 
     Args:
-        plan: What the config amounts to.
-        tower: Runs a batch.
-        preprocessor: Makes batches of images.
+        plan: The config, and every fact that follows from it without weights.
+        tower: The module that runs a batch: transformers' blocks and what is read off them.
+        preprocessor: What turns images into the tower's inputs.
         attention: Which attention backend runs the blocks, and why.
-        parallel: Runs the images on several processes; None for one process.
+        parallel: What spreads images over several processes; None if there is one process.
     """
 
     tower: VisionTower
@@ -52,7 +53,7 @@ class ComposedVisionEncoder(nn.Module):
         super().__init__()
         self.plan = plan
         self.model = tower.model
-        # No submodule: parameters have one name, that of transformers' module.
+        # Not a submodule, which would give every parameter a second name beside that of transformers' module.
         self.__dict__["tower"] = tower
         self.preprocessor = preprocessor
         self.attention = attention
@@ -61,17 +62,17 @@ class ComposedVisionEncoder(nn.Module):
 
     @property
     def config(self) -> TowerConfig:
-        """The config this encoder was composed from."""
+        """The config that this encoder was composed from."""
         return self.plan.config
 
     @property
     def info(self) -> VisionEncoderInfo:
-        """The encoder's facts."""
+        """Facts about the encoder that hold without its weights, such as sizes and widths."""
         return self.plan.info
 
     @property
     def family(self) -> AnyFamily:
-        """The encoder's adapter."""
+        """The encoder's family: how its stages run in transformers' module."""
         return self.tower.family
 
     @property
@@ -81,45 +82,56 @@ class ComposedVisionEncoder(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device that the parameters are on."""
         return self.tower.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """dtype of the parameters, and of the output."""
+        """The dtype of the parameters and of the output."""
         return self.tower.dtype
 
     @property
     def output_width(self) -> int:
-        """Features of a token."""
+        """How many features an output token has."""
         return self.plan.output_width
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens of one image of that size in pixels, or of a clip; see :meth:`Plan.num_tokens`."""
+        """Count the output tokens of one image or clip of that size in pixels.
+
+        For most encoders that is the size of the image itself: how it is resized is counted in. Dense
+        encoders of any size (``info.any_size`` without ``info.packed``: InternVL, DINOv2, DINOv3, MLCD,
+        RADIO, native AIMv2) count the size of ``pixel_values``, and :meth:`encode` resizes images before
+        that; :meth:`preprocess` shows to which size.
+
+        Raises:
+            InputError: If the image is empty, or too small or too thin for the encoder.
+        """
         return self.plan.num_tokens(width, height, frames)
 
     def forward(self, pixel_values: Tensor | None = None, **inputs: Any) -> Features:
         """Encode a batch.
 
         Args:
-            pixel_values: The pixels, as the family's image processor returns them.
-            **inputs: What else it returns, by the same names; see ``read`` of the family. Pixels are floating
-                point and cast to the parameters' dtype.
+            pixel_values: The pixels, as :meth:`preprocess` or the family's image processor in transformers
+                returns them: floating point, in any floating dtype.
+            **inputs: The image processor's other tensors under their own names, such as ``image_grid_thw``;
+                the family's ``read`` documents them.
 
         Returns:
             Features in the parameters' dtype, contiguous.
 
-            - Where all images have as many tokens by nature: (images, tokens, width).
-            - Elsewhere one (tokens, width) tensor per image or clip, in input order: merged tokens in raster
-              order, or with ``select_layers`` the patches in the order of the input (Pixtral: raster order;
-              Qwen: by squares that are merged, see ``QwenVL``; Llama 3.2: tile after tile, without padding).
-            - With ``deepstack: separate``, (1 + levels, tokens, width): the main features first, then the
-              levels from the shallowest to the deepest.
-            - With ``head`` one token each.
+            - Of a dense encoder, whose images all have the same number of tokens: (images, tokens, width).
+            - Of any other encoder: a tuple with one (tokens, width) tensor per image or clip, in input order.
+              The encoder's own output is merged tokens in raster order. Selected hidden states have one token
+              per patch, in the order of the input patches: raster order for Pixtral, square by square for
+              Qwen (see ``QwenVL``), tile after tile without padding for Llama 3.2.
+            - With ``deepstack: separate``: (1 + levels, tokens, width) per image, the main features first,
+              then the levels from the shallowest to the deepest.
+            - With ``head: true``: one token per image.
 
         Raises:
-            InputError: Anything that the encoder cannot take.
-            DistributedError: Another rank failed, is gone, or was called with something else.
+            InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.
+            DistributedError: If another process fails, is gone, or is called with other inputs.
         """
         if pixel_values is not None:
             inputs["pixel_values"] = pixel_values
@@ -129,10 +141,13 @@ class ComposedVisionEncoder(nn.Module):
         return features
 
     def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
-        """Frames (or tiles), patch rows and patch columns of every image in a batch.
+        """Return the frames (or tiles), patch rows and patch columns of every image in a batch.
+
+        Args:
+            inputs: What :meth:`preprocess` returns.
 
         Raises:
-            InputError: As :meth:`forward`.
+            InputError: If :meth:`forward` would refuse the inputs.
         """
         return self.tower.read(inputs).grids
 
@@ -141,27 +156,31 @@ class ComposedVisionEncoder(nn.Module):
 
         Args:
             images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
-            first: What the first image without a path counts as in errors.
+            first: Number of the first image, for errors that name images without a path.
+
+        Returns:
+            The inputs of :meth:`forward`, by name.
 
         Raises:
-            ImageError: An image that cannot be read; names it.
+            ImageError: If an image cannot be read; the message names it.
         """
         batch = self.preprocessor(images, first=first)
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 8) -> list[Tensor]:
-        """Encode images, without gradients and without dropout.
+        """Encode images in evaluation mode: without gradients and without dropout.
 
         Args:
-            images: Paths, PIL images, or uint8 arrays (height, width[, channels]); one or many.
-            batch_size: Images per forward, and process where there are several.
+            images: One image or several: paths, PIL images, or uint8 arrays (height, width[, channels]).
+            batch_size: Images per forward and process.
 
         Returns:
-            One (tokens, width) tensor per image, in order, each owning its memory.
+            One (tokens, width) tensor per image, in order, each in memory of its own.
 
         Raises:
-            ImageError: An image that cannot be read; names it.
-            InputError: A batch size below 1.
+            ImageError: If an image cannot be read; the message names it.
+            InputError: If ``batch_size`` is below 1.
+            DistributedError: If another process fails, is gone, or is given other images.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
@@ -179,21 +198,21 @@ class ComposedVisionEncoder(nn.Module):
         return features
 
     def warmup(self, batches: Iterable[BatchOfSizes]) -> float:
-        """Run random images, so that what is compiled or cached on first use is there, and check it.
+        """Run random images, so that compilation and first use are over before real images come.
 
-        A compiled tower runs every batch uncompiled too, and the features are compared.
+        Every batch also runs uncompiled, and the features are compared.
 
         Args:
             batches: The batches to expect. Each is a number of images of the encoder's own size, one
-                ``(width, height)`` in pixels, or a list of them for images that come together.
+                ``(width, height)`` in pixels, or a list of such sizes for images of one batch.
 
         Returns:
-            The largest difference of a token's features, relative to their norm; 0.0 for a tower that is not
-            compiled.
+            The largest difference between a token's compiled and uncompiled features, relative to their norm;
+            0.0 if the tower is not compiled.
 
         Raises:
-            CompiledDifferenceError: The difference is larger than rounding explains.
-            InputError: A batch is neither a number, a size, nor a list of sizes.
+            CompiledDifferenceError: If the difference is larger than rounding explains.
+            InputError: If a batch is neither a number, a size, nor a list of sizes.
         """
         with self.evaluating():
             return warm_up(
@@ -205,23 +224,26 @@ class ComposedVisionEncoder(nn.Module):
             )
 
     def evaluating(self) -> AbstractContextManager[None]:
-        """Evaluation mode without gradients; afterwards every module is in the mode it was in.
+        """Return a context that puts the encoder into evaluation mode without gradients.
 
-        Several threads may be in it at once: the last one to leave restores the modes.
+        Afterwards every module is in the mode it was in before. Several threads may be inside at once: the
+        last one to leave restores the modes.
         """
         return self._evaluation(self)
 
     def save(self, folder: str | Path) -> None:
-        """Write the tower as ``tower.yaml``, ``model.safetensors`` and the image processor's config.
+        """Write the tower into a folder that ``compose(folder)`` reads back.
 
-        ``compose(folder)`` reads it back. Tensors keep the names that transformers' own class saves under.
-        Of several processes the first one writes; nobody waits for it.
+        The folder gets ``tower.yaml``, ``model.safetensors`` and the image processor's config. Tensors keep
+        the names under which transformers' own class saves them. Of several processes the first one writes,
+        and the others do not wait for it.
 
         Args:
-            folder: Made if it does not exist.
+            folder: Where to write; it is made if it does not exist.
 
         Raises:
-            WeightsError: It cannot be written, or the tower's dtype is not one that a config can name.
+            WeightsError: If the folder cannot be written, or the tower's dtype is not float32, float16 or
+                bfloat16.
         """
         if self.parallel is None or self.parallel.rank == 0:
             save_tower(

@@ -1,4 +1,4 @@
-"""Everything that configs can name, built in and of plugins, and where each comes from."""
+"""List the encoders, feature selectors and attention backends that configs can name, with their origin."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Registered:
     Attributes:
         kind: ``encoder``, ``feature selector`` or ``attention backend``.
         name: The name in configs.
-        source: The distribution, or ``built in``, ``--plugin module``, ``Python call``.
-        version: The distribution's version; None without one.
-        file: The file of the module that defines it; None where there is none to name.
+        source: The distribution that brings it, or ``built in``, ``--plugin MODULE`` or ``Python call``.
+        version: The distribution's version; None if it has none.
+        file: The file of the module that defines it; None if the module has no file.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Registered:
 
 
 def registered() -> tuple[list[Registered], list[PluginError]]:
-    """All that is registered, by kind, what is built in first; and why plugins cannot be used."""
+    """Return all names, by kind, built-in ones first, and an error for every plugin that cannot be used."""
     found: list[Registered] = []
     errors: list[PluginError] = []
     for registry, built_in in _KINDS:

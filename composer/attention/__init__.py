@@ -1,4 +1,4 @@
-"""Attention backends: the choice between them, and their kernels. Knows no encoder family."""
+"""Attention backends: how one is chosen, and the kernels that run it. Nothing here knows encoder families."""
 
 from __future__ import annotations
 

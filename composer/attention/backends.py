@@ -1,4 +1,4 @@
-"""Which attention implementation runs the blocks, and why."""
+"""Choose the attention backend that runs a tower's blocks, and tell why."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class AttentionBackend(Enum):
     FLASH_ATTENTION_4 = "flash_attention_4"
 
 
-# In order of preference: the first that can work is chosen. All compute the same; the order is one of speed.
-# Kernels written for the GPU at hand come first. varlen takes all images of a batch in one launch, where sdpa
-# needs one for each size. The package flash-attn holds kernels that torch has built in, and reaches them
-# through more Python. So it stands behind sdpa, which always works, with those that run only when asked for.
+# In order of preference, fastest first; the first that can work is chosen. All compute the same. Kernels that
+# are written for the GPU at hand come first. varlen runs all images of a batch in one launch; sdpa needs one
+# launch for each size. The kernels of the package flash-attn are built into torch, and the package calls them
+# through more Python: so it comes after sdpa, which always works, among those that run only when asked for.
 REQUIREMENTS: dict[AttentionBackend, Requirements] = {
     AttentionBackend.FLASH_ATTENTION_3: Requirements(
         merit="its kernels are written for this GPU",
@@ -78,19 +78,19 @@ REQUIREMENTS: dict[AttentionBackend, Requirements] = {
 }
 
 _ASSUMED_CAPABILITY = (8, 0)
-"""Of a GPU that is not in this machine: the oldest for which torch has flash kernels."""
+"""Compute capability assumed of a GPU that is not in this machine: the oldest with flash kernels in torch."""
 
 
 @dataclass(frozen=True)
 class AttentionChoice:
-    """A backend, and the reasons.
+    """The backend that was chosen, and why.
 
     Attributes:
-        backend: The one that was chosen; one that a plugin registered by its name.
-        reason: Why.
-        passed_over: Every other built-in one, and why not.
-        working: The built-in ones that could run here, in order of preference.
-        note: What was assumed about a device that is not in this machine; empty for one that is.
+        backend: The chosen backend; the name of a plugin's backend.
+        reason: Why it was chosen.
+        passed_over: Every other built-in backend, and why it was not chosen.
+        working: The built-in backends that could run here, in order of preference.
+        note: What was assumed about a device that is not in this machine; else empty.
     """
 
     backend: AttentionBackend | str
@@ -101,7 +101,7 @@ class AttentionChoice:
 
     @property
     def implementation(self) -> str:
-        """The backend's name in configs, which for a batch of one size is its name in transformers."""
+        """The backend's name in configs, and in transformers too unless images are packed."""
         return self.backend.value if isinstance(self.backend, AttentionBackend) else self.backend
 
 
@@ -111,14 +111,15 @@ def register_attention_backend(name: str, function: Callable[..., Any]) -> None:
     Args:
         name: The name to use in configs.
         function: An attention function of transformers: ``function(module, query, key, value,
-            attention_mask, scaling=..., dropout=..., **kwargs)``, with query, key and value (images, heads,
-            tokens, head size), returns the output (images, tokens, heads, head size) and the attention
-            weights or None. A mask, where there is one, is sdpa's. A function with an attribute ``packed``
-            that is true runs packed images too: it is then given one sequence, (1, heads, tokens, head size),
-            with ``cu_seqlens`` (int32, images + 1, on the device) and ``max_seqlen``, an int.
+            attention_mask, scaling=..., dropout=..., **kwargs)``. query, key and value are (images, heads,
+            tokens, head size); it returns the output (images, tokens, heads, head size), and the attention
+            weights or None. A mask has the form of sdpa's. If the function has a true attribute ``packed``,
+            it runs packed images too: it is then given one sequence, (1, heads, tokens, head size), with
+            ``cu_seqlens`` (images + 1, int32, on the device: where each image begins, and the end) and
+            ``max_seqlen``, an int.
 
     Raises:
-        InputError: The name is taken or malformed, or ``function`` is not callable.
+        InputError: If the name is taken or malformed, or ``function`` is not callable.
     """
     ATTENTION_BACKEND_PLUGINS.register(name, function)
 
@@ -133,22 +134,23 @@ def select_attn_backend(
     training: bool = False,
     model_class: type | None = None,
 ) -> AttentionChoice:
-    """Choose the backend for a tower.
+    """Choose the attention backend of a tower.
 
     Args:
         head_size: Width of one attention head.
-        dtype: dtype of the parameters.
-        device: Where the tower will run. A CUDA device that is not in this machine is taken for one of
-            compute capability 8.0, and the choice says so; the packages looked for are those of this machine.
-        override: The backend to insist on, a registered one too; None or ``"auto"`` takes
-            the first that works.
+        dtype: The dtype of the parameters.
+        device: Where the tower will run. A CUDA device that is not in this machine is assumed to have compute
+            capability 8.0 and the packages of this machine; the choice's note says so.
+        override: The backend to use, which may be a registered one; None or ``"auto"`` takes the first that
+            works.
         packed: Whether images of different sizes share one sequence.
         training: Whether gradients are needed.
-        model_class: transformers' class of a dense tower: whether it supports a backend counts, too.
+        model_class: transformers' class of a dense tower, which must support the backend too.
 
     Raises:
-        BackendError: The override is unknown or cannot work here; says why, and which ones would.
-        PluginError: The plugin that offers the override cannot be used.
+        BackendError: If the override is unknown or cannot work here; the message says why, and which
+            backends work.
+        PluginError: If the plugin that offers the override cannot be used.
     """
     capability, note = _capability(device)
     situation = Situation(
@@ -171,10 +173,10 @@ def select_attn_backend(
 
 
 def plugin_obstacle(name: str, *, packed: bool) -> str | None:
-    """Why the backend that a plugin registered as ``name`` cannot run; None if it can.
+    """Return why the backend that a plugin registered as ``name`` cannot run; None if it can.
 
     Raises:
-        PluginError: The plugin cannot be used.
+        PluginError: If the plugin cannot be used.
     """
     if packed and not getattr(plugin_function(name), "packed", False):
         return "does not run packed images: its function has no attribute packed = True"
@@ -182,15 +184,17 @@ def plugin_obstacle(name: str, *, packed: bool) -> str | None:
 
 
 def plugin_function(name: str) -> Callable[..., Any]:
-    """The attention function that a plugin registered.
+    """Return the attention function that a plugin registered.
 
     Raises:
-        BackendError: There is none of that name.
-        PluginError: The plugin cannot be used.
+        BackendError: If no plugin registered that name.
+        PluginError: If the plugin cannot be used.
     """
     function = ATTENTION_BACKEND_PLUGINS.get(name)
     if function is None:
-        raise BackendError(f"no attention backend {name!r} is registered")
+        raise BackendError(
+            f"no attention backend {name!r} is registered; `vision-composer plugins` lists those that are"
+        )
     return function
 
 
@@ -220,7 +224,7 @@ def _named(name: AttentionBackend | str) -> AttentionBackend:
 
 
 def _capability(device: torch.device) -> tuple[tuple[int, int], str]:
-    """Compute capability of a CUDA device, and what was assumed of one that is not here."""
+    """Return the compute capability of a CUDA device, and what was assumed of one that is not here."""
     import torch
 
     if device.type != "cuda":
@@ -228,7 +232,10 @@ def _capability(device: torch.device) -> tuple[tuple[int, int], str]:
     if (device.index or 0) < torch.cuda.device_count():
         return torch.cuda.get_device_capability(device), ""
     assumed = ".".join(map(str, _ASSUMED_CAPABILITY))
-    note = f"{device} is not in this machine: assumed is compute capability {assumed}, and the packages here"
+    note = (
+        f"{device} is not in this machine; compute capability {assumed} and this machine's packages are "
+        "assumed"
+    )
     return _ASSUMED_CAPABILITY, note
 
 
@@ -239,16 +246,16 @@ def get_vit_attn_backend(
     attn_backend_override: AttentionBackend | None = None,
     device: torch.device | str | None = None,
 ) -> AttentionBackend:
-    """The attention backend for a vision transformer whose images are a batch of one size.
+    """Choose the attention backend for a vision transformer that takes images of one size as a batch.
 
     Args:
         head_size: Width of one attention head.
-        dtype: dtype of the parameters.
-        attn_backend_override: The backend to insist on.
-        device: Where it will run; default: torch's default device.
+        dtype: The dtype of the parameters.
+        attn_backend_override: The backend to use; None takes the first that works.
+        device: Where it will run. Default: torch's default device.
 
     Raises:
-        BackendError: The override cannot work here.
+        BackendError: If the override cannot work here.
     """
     import torch
 
@@ -256,6 +263,6 @@ def get_vit_attn_backend(
     backend = select_attn_backend(head_size, dtype, where, override=attn_backend_override).backend
     if not isinstance(backend, AttentionBackend):
         raise BackendError(
-            f"attention backend {backend} is a plugin's: ask for it in a config's attn_backend"
+            f"attention backend {backend} belongs to a plugin; name it in a config's attn_backend instead"
         )
     return backend

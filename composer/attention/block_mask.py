@@ -1,4 +1,4 @@
-"""The mask of flex_attention for segments of a sequence."""
+"""Make flex_attention's mask for the segments of a packed sequence."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ _BLOCK = 128
 
 
 def segment_block_mask(cu_seqlens: Tensor, tokens: int) -> BlockMask:
-    """Each token attends to its own segment; made from the segments' ends, never from (tokens, tokens).
+    """Make the mask by which each token attends to its own segment, without a (tokens, tokens) tensor.
 
     Args:
-        cu_seqlens: (segments + 1,) int32, first token of each segment and the end.
-        tokens: The end.
+        cu_seqlens: (segments + 1,) int32, the first token of each segment and the end.
+        tokens: The length of the sequence.
     """
     places = torch.arange(tokens, device=cu_seqlens.device, dtype=torch.int32)
     owner = torch.searchsorted(cu_seqlens, places, right=True)
@@ -42,7 +42,7 @@ def segment_block_mask(cu_seqlens: Tensor, tokens: int) -> BlockMask:
 
 
 def _listed(blocks: Tensor) -> tuple[Tensor, Tensor]:
-    """How many blocks of each row are true, and the columns of those in front of the others'."""
+    """Return how many blocks of each row are true, and each row's columns, the true ones first."""
     counts = blocks.sum(-1, dtype=torch.int32)
     columns = blocks.int().argsort(dim=-1, descending=True, stable=True).int()
     return counts[None, None], columns[None, None]

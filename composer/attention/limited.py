@@ -1,4 +1,4 @@
-"""The choice for families that only some backends run."""
+"""Choose the attention backend of a family that runs on some backends only."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from .backends import AttentionBackend, AttentionChoice
 
 
 def select_among(backends: Sequence[str], model_type: str, override: str) -> AttentionChoice:
-    """Choose for a family that names its backends.
+    """Choose the backend of a family that names the backends it runs on.
 
     Args:
-        backends: Their names, the best first; all of them work everywhere.
-        model_type: The family.
-        override: ``attn_backend`` of the config.
+        backends: The names of these backends, the best first; all of them work everywhere.
+        model_type: The family's model_type.
+        override: The config's ``attn_backend``.
 
     Raises:
-        BackendError: It is another backend.
+        BackendError: If the config names another backend.
     """
     reason = f"{model_type} runs on {' and '.join(backends)} only"
     chosen = AttentionBackend(backends[0])
     if override != "auto":
         if override not in backends:
-            raise BackendError(f"attention backend {override} cannot be used: {reason}")
+            raise BackendError(f"attention backend {override} cannot be used, because {reason}")
         chosen = AttentionBackend(override)
     passed_over = {
         backend: f"{chosen.value} is preferred" if backend.value in backends else reason

@@ -1,4 +1,4 @@
-"""Attention over a packed sequence, as attention functions of transformers: one per backend."""
+"""Register attention over packed sequences with transformers, one attention function per backend."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .packed_kernels import PackedKernel, packed_kernel
 from .packed_op import attend_in_groups
 from .segments import Segments
 
-# Without "flash", "sdpa" or "flex_attention" in them: transformers would take them for its own, look for a
-# kernel, or refuse a class that does not declare support.
+# None contains "flash", "sdpa" or "flex_attention": transformers would take it for a backend of its own, look
+# for a kernel, or refuse a class that does not declare support.
 _NAMES = {
     AttentionBackend.SDPA: "vc_packed",
     AttentionBackend.EAGER: "vc_packed_eager",
@@ -28,17 +28,17 @@ _NAMES = {
 
 
 def register_packed_attention(backend: AttentionBackend | str = AttentionBackend.SDPA) -> str:
-    """Make transformers know :func:`packed_attention` on ``backend``.
+    """Register :func:`packed_attention` on ``backend`` with transformers.
 
     Args:
         backend: A built-in backend, or the name of a registered one that runs packed images.
 
     Returns:
-        Its name in transformers.
+        The name under which transformers knows it.
 
     Raises:
-        BackendError: The package with its kernels cannot be imported.
-        PluginError: The plugin that offers it cannot be used.
+        BackendError: If the package with the backend's kernels cannot be imported.
+        PluginError: If the plugin that offers the backend cannot be used.
     """
     from transformers import AttentionInterface, AttentionMaskInterface
     from transformers.masking_utils import sdpa_mask
@@ -47,10 +47,10 @@ def register_packed_attention(backend: AttentionBackend | str = AttentionBackend
         name = _NAMES[backend]
         function: Callable[..., Any] = partial(packed_attention, kernel=packed_kernel(backend))
     else:
-        name = f"vc_packed_{backend.encode().hex()}"  # so that no name brings those words back
+        name = f"vc_packed_{backend.encode().hex()}"  # in hex, so that no plugin's name has those words in it
         function = partial(_plugin_attention, plugin_function(backend))
     AttentionInterface.register(name, function)
-    # A name without a mask function would have encoders that do pass a mask attend to everything.
+    # Without a mask function for the name, encoders that pass a mask would attend to everything.
     AttentionMaskInterface.register(name, sdpa_mask)
     return name
 
@@ -68,25 +68,25 @@ def packed_attention(
     kernel: PackedKernel = attend_in_groups,
     **_: Any,
 ) -> tuple[Tensor, None]:
-    """Attention inside each segment of a packed sequence; never a (tokens, tokens) mask.
+    """Attend inside each segment of a packed sequence, without a (tokens, tokens) mask.
 
     Args:
         module: The attention module; not used.
         query: (1, heads, tokens, head_size).
-        key: Like ``query``; with fewer heads, each serves several of the query's.
-        value: Like ``key``. Its dtype is that of the output: a float32 rope may have raised the others'.
-        attention_mask: The segments, from modules that hand on nothing else.
+        key: Like ``query``; if it has fewer heads, each of them serves several heads of the query.
+        value: Like ``key``. The output has its dtype: a float32 rope may have raised that of query and key.
+        attention_mask: The segments, from modules that pass on no other argument.
         segments: Which tokens attend to each other.
         scaling: Factor on the products of queries and keys; None: 1 / sqrt(head_size).
-        dropout: On attention weights.
-        kernel: What runs it.
+        dropout: Probability with which attention weights are dropped.
+        kernel: The function that computes attention.
 
     Returns:
-        (1, tokens, heads, head_size), and no weights.
+        (1, tokens, heads, head_size), and None in place of attention weights.
 
     Raises:
-        InputError: The segments are missing.
-        BackendError: Dropout, and the backend has none.
+        InputError: If the segments are missing.
+        BackendError: If dropout is asked for and the backend has none.
     """
     key, value = (_with_heads(tensor, query.shape[1]) for tensor in (key, value))
     q, k, v = (tensor[0].transpose(0, 1).to(value.dtype) for tensor in (query, key, value))
@@ -115,7 +115,7 @@ def _found(segments: Segments | None, attention_mask: object) -> Segments:
     found = attention_mask if segments is None else segments
     if not isinstance(found, Segments):
         raise InputError(
-            "attention over a packed sequence needs its Segments, as `segments` or as `attention_mask`, not "
+            "attention over a packed sequence needs its Segments as `segments` or `attention_mask`, but got "
             f"{type(found).__name__}"
         )
     return found

@@ -1,4 +1,4 @@
-"""What runs attention over a packed sequence: one function per backend, all of one signature."""
+"""The functions that compute attention over a packed sequence: one per backend, all of one signature."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ PackedKernel = Callable[..., Tensor]
 
 
 def packed_kernel(backend: AttentionBackend) -> PackedKernel:
-    """The function that runs ``backend``.
+    """Return the function that runs ``backend``.
 
     Raises:
-        BackendError: The package with its kernels cannot be imported.
+        BackendError: If the package with the backend's kernels cannot be imported.
     """
     kernels: dict[AttentionBackend, PackedKernel] = {
         AttentionBackend.SDPA: attend_in_groups,
@@ -44,7 +44,7 @@ def _varlen(
     _refuse_dropout("varlen", dropout)
     ends, longest = segments.cu_seqlens, segments.max_length
     output = varlen_attn(query, key, value, ends, ends, longest, longest, scale=scale)
-    return cast(Tensor, output)  # a tuple only where more is asked for
+    return cast(Tensor, output)  # it is a tuple only if more is asked for
 
 
 def _flash(backend: AttentionBackend) -> PackedKernel:
@@ -52,11 +52,14 @@ def _flash(backend: AttentionBackend) -> PackedKernel:
     if package is None:
         raise BackendError(f"attention backend {backend.value} has no package")
     if package.active:
-        return _varlen  # which then runs these kernels, and as an operator of torch traces whole
+        return _varlen  # runs the same kernels then, and torch.compile traces it whole
     try:
         function = import_module(package.module).flash_attn_varlen_func
     except (ImportError, AttributeError) as error:
-        raise BackendError(f"attention backend {backend.value} cannot be imported: {error}") from error
+        raise BackendError(
+            f"attention backend {backend.value} cannot be imported: {error}; reinstall "
+            f"{package.distribution}, or use another attn_backend"
+        ) from error
     return partial(_flash_package, function, backend)
 
 
@@ -86,7 +89,7 @@ def _flash_package(
         max_seqlen_k=segments.max_length,
         **options,
     )
-    # Some versions return the softmax's normaliser beside it.
+    # Some versions return the normaliser of the softmax as well.
     tokens: Tensor = output[0] if isinstance(output, tuple) else output
     return tokens
 
@@ -96,7 +99,7 @@ def _flex(
 ) -> Tensor:
     _refuse_dropout("flex_attention", dropout)
     q, k, v = (tensor.transpose(0, 1).unsqueeze(0) for tensor in (query, key, value))
-    # Compiled it never holds all products of queries and keys. The CPU has it as a reference only.
+    # Compiled, it never holds all products of queries and keys. On the CPU there is only a reference.
     plain = query.device.type == "cpu" or torch.compiler.is_compiling()
     attend = cast(Callable[..., Tensor], flex_attention) if plain else _compiled_flex()
     output = attend(q, k, v, block_mask=segments.block_mask, scale=scale)
@@ -112,6 +115,6 @@ def _compiled_flex() -> Callable[..., Tensor]:
 def _refuse_dropout(name: str, dropout: float) -> None:
     if dropout:
         raise BackendError(
-            f"attention backend {name} has no dropout, which training with attention_dropout {dropout} asks "
-            "for; sdpa and eager have"
+            f"attention backend {name} has no dropout, and attention_dropout is {dropout}; to train, set it "
+            "to 0, or use sdpa or eager"
         )

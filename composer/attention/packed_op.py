@@ -1,7 +1,7 @@
-"""Attention over a packed sequence as one operator of torch, whole to torch.compile.
+"""Attention over a packed sequence as one operator of torch, so that torch.compile traces blocks whole.
 
-A block that calls it is traced without a look at the lengths of the segments: they reach the operator as a
-small tensor on the CPU and are read when it runs, so neither does the graph hang on them nor the device wait.
+The lengths of the segments reach the operator as a small tensor on the CPU, which is read when it runs. So
+the compiled graph does not depend on them, and the device does not wait.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .segments import Segments
 
 _MOST_WEIGHTS = 2**26
-"""Attention weights held at once where they are held at all, unless one segment alone has more."""
+"""Most attention weights to hold in memory at once; one segment alone may have more."""
 
 
 def attend_in_groups(
@@ -33,7 +33,7 @@ def attend_in_groups(
     dropout: float = 0.0,
     eager: bool = False,
 ) -> Tensor:
-    """Attention inside each segment, one call per distinct length; never a (tokens, tokens) mask.
+    """Attend inside each segment, with one call per distinct length and without a (tokens, tokens) mask.
 
     Args:
         query: (tokens, heads, head_size).
@@ -41,18 +41,18 @@ def attend_in_groups(
         value: Like ``query``.
         segments: Which tokens attend to each other.
         scale: Factor on the products of queries and keys.
-        dropout: On attention weights.
-        eager: Two matrix products with a float32 softmax between them, as transformers' eager attention, in
-            place of sdpa.
+        dropout: Probability with which attention weights are dropped.
+        eager: Whether to compute two matrix products with a float32 softmax between them, as transformers'
+            eager attention does, instead of calling sdpa.
 
     Returns:
         (tokens, heads, head_size), contiguous.
     """
     tables = (segments.groups, segments.order, segments.inverse)
     if not torch.compiler.is_compiling():
-        # Without the operator autograd keeps what the operator's backward pass computes anew.
+        # Without the operator, autograd keeps what the operator's backward pass computes again.
         return _attend(query, key, value, *tables, scale, dropout, eager)
-    # Drawn here, so that the backward pass drops the same weights.
+    # The seed is drawn here, so that the backward pass drops the same weights.
     seed = torch.randint(2**62, (), device="cpu") if dropout else None
     output: Tensor = packed_attention_op(query, key, value, *tables, scale, dropout, seed, eager)
     return output
@@ -71,9 +71,9 @@ def packed_attention_op(
     seed: Tensor | None,
     eager: bool,
 ) -> Tensor:
-    """:func:`attend_in_groups` with the tables of ``Segments``, and a seed (int64, CPU) where it drops."""
+    """Run :func:`attend_in_groups` with the tables of ``Segments``, and a seed (int64, CPU) for dropout."""
     with _seeded(seed, query.device):
-        # sdpa's kernels draw in their own ways, which the backward pass could not repeat.
+        # The backward pass could not repeat how sdpa's kernels draw their dropout.
         return _attend(query, key, value, groups, order, inverse, scale, dropout, eager or dropout > 0)
 
 
@@ -91,7 +91,7 @@ def packed_attention_backward_op(
     seed: Tensor | None,
     eager: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of query, key and value."""
+    """Compute the gradients of query, key and value."""
     kernel = query.device.type == "cpu" and not eager and not dropout
     grads: list[list[Tensor]] = []
     with _seeded(seed, query.device):
@@ -152,9 +152,10 @@ def _attend(
 def _batches(
     tensors: tuple[Tensor, ...], groups: Tensor, order: Tensor, *, split: bool
 ) -> Iterator[tuple[Tensor, ...]]:
-    """(tokens, heads, head_size) tensors by segments of one length, (segments, heads, length, head_size).
+    """Yield (tokens, heads, head_size) tensors as batches of segments of one length.
 
-    With ``split`` not more of them at once than ``_MOST_WEIGHTS`` allows.
+    A batch is (segments, heads, length, head_size).
+    With ``split``, a batch has no more segments than ``_MOST_WEIGHTS`` allows.
     """
     (in_order, _), *sizes = groups.tolist()
     if not in_order:
@@ -171,7 +172,7 @@ def _batches(
 
 
 def _joined(parts: list[Tensor], groups: Tensor, inverse: Tensor) -> Tensor:
-    """What was computed batch after batch, in the order of the sequence."""
+    """Join the results of the batches in the order of the sequence."""
     tokens = parts[0] if len(parts) == 1 else torch.cat(parts)
     return tokens.contiguous() if groups[0, 0] else tokens.index_select(0, inverse)
 
@@ -181,7 +182,7 @@ def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
 
 
 def _kernel_gradients(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Any:
-    """By the kernels that sdpa runs on the CPU."""
+    """Compute gradients with the kernels that sdpa runs on the CPU."""
     aten = torch.ops.aten
     output, logsumexp = aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, scale=scale)
     return aten._scaled_dot_product_flash_attention_for_cpu_backward(
@@ -192,7 +193,7 @@ def _kernel_gradients(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, s
 def _gradients(
     grad: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """By the rules for matrix products and softmax, on any device."""
+    """Compute gradients by the rules for matrix products and softmax, on any device."""
     weights = _weights(query, key, scale)
     kept = drop(torch.ones_like(weights), dropout)
     value_grad = (weights * kept).transpose(-1, -2) @ grad
@@ -204,7 +205,7 @@ def _gradients(
 
 @contextmanager
 def _seeded(seed: Tensor | None, device: torch.device) -> Iterator[None]:
-    """Draw from ``seed`` inside, and afterwards go on as if nothing had been drawn."""
+    """Draw random numbers from ``seed`` inside; afterwards torch's random state is as it was before."""
     if seed is None:
         yield
         return

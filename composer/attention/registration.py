@@ -1,4 +1,4 @@
-"""Making transformers know the attention backend that was chosen."""
+"""Register the chosen attention backend with transformers."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from .backends import AttentionBackend, AttentionChoice, plugin_function
 
 
 def register_attention(choice: AttentionChoice, *, packed: bool) -> str:
-    """Make transformers know the chosen backend and return its name there.
+    """Register the chosen backend with transformers and return its name there.
 
     Raises:
-        BackendError: Its package cannot be imported.
-        PluginError: The plugin that offers it cannot be used.
+        BackendError: If the backend's package cannot be imported.
+        PluginError: If the plugin that offers the backend cannot be used.
     """
     if packed:
         from .packed import register_packed_attention

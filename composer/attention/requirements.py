@@ -1,4 +1,4 @@
-"""What a backend needs in order to run, as data, and why a given place does not have it."""
+"""What each attention backend needs in order to run, and which of it is missing in a given situation."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Situation:
-    """Where, and for what, attention is to run.
+    """Where and for what attention is to run.
 
     Attributes:
         device_type: ``cpu``, ``cuda``, ...
         capability: Compute capability of a CUDA device; (0, 0) elsewhere.
-        dtype: dtype of the parameters.
+        dtype: The dtype of the parameters.
         head_size: Width of one attention head.
         packed: Whether images of different sizes share one sequence.
         training: Whether gradients are needed.
-        model_class: transformers' class of a dense tower; None when it is not known.
+        model_class: transformers' class of a dense tower; None if it is not known.
     """
 
     device_type: str
@@ -39,9 +39,9 @@ class FlashPackage:
     """A package with flash-attention kernels.
 
     Attributes:
-        distribution: Its name for pip: two of them share the module ``flash_attn``.
-        module: Where its ``flash_attn_varlen_func`` is.
-        torch_name: What ``torch.nn.attention.activate_flash_attention_impl`` calls it; empty: not at all.
+        distribution: Its name for pip; two distributions share the module ``flash_attn``.
+        module: The module that has its ``flash_attn_varlen_func``.
+        torch_name: Its name in ``torch.nn.attention.activate_flash_attention_impl``; empty if it has none.
     """
 
     distribution: str
@@ -50,7 +50,7 @@ class FlashPackage:
 
     @property
     def installed(self) -> bool:
-        """Whether it can be imported, as far as can be told without importing it."""
+        """Return whether it is installed, without importing it."""
         try:
             version(self.distribution)
         except PackageNotFoundError:
@@ -59,7 +59,7 @@ class FlashPackage:
 
     @property
     def active(self) -> bool:
-        """Whether torch's switch is set to it, so that torch's own attention runs its kernels."""
+        """Return whether torch's own attention is switched to its kernels."""
         from torch.nn.attention import current_flash_attention_impl
 
         return bool(self.torch_name) and current_flash_attention_impl() == self.torch_name
@@ -67,20 +67,20 @@ class FlashPackage:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a backend needs. What is left at its default does not matter to it.
+    """What a backend needs. A field at its default needs nothing.
 
     Attributes:
-        merit: Why it is preferred to those behind it.
-        cuda_only: Whether it runs on nothing else.
-        cpu_reference: Whether other devices than CUDA have only a slow reference of it, for packed images
-            and without gradients.
-        packed_only: Whether it is for packed images alone.
-        half_only: Whether it takes float16 and bfloat16 alone.
-        capabilities: Major compute capabilities of CUDA devices; None for the second: all that come after.
-        head_sizes: Smallest and largest head size; None for the second: no largest one.
-        head_multiple: What the head size must be a multiple of.
+        merit: Why it is preferred to the backends after it.
+        cuda_only: Whether it runs on CUDA only.
+        cpu_reference: Whether it has only a slow reference on other devices than CUDA, for packed images and
+            without gradients.
+        packed_only: Whether it runs packed images only.
+        half_only: Whether it takes float16 and bfloat16 only.
+        capabilities: Smallest and largest major compute capability of CUDA devices; None: no largest.
+        head_sizes: Smallest and largest head size; None: no largest.
+        head_multiple: The head size must be a multiple of this.
         package: The package with its kernels.
-        declared: Attribute by which a class of transformers declares support.
+        declared: The attribute by which a class of transformers declares support.
     """
 
     merit: str = ""
@@ -95,7 +95,7 @@ class Requirements:
     declared: str = ""
 
     def obstacle(self, situation: Situation) -> str | None:
-        """Why the backend cannot run there, as the rest of a sentence about it; None if it can."""
+        """Return why the backend cannot run there, as the rest of a sentence about it; None if it can."""
         return self._place(situation) or self._values(situation) or self._code(situation)
 
     def _place(self, situation: Situation) -> str | None:
@@ -119,7 +119,7 @@ class Requirements:
         dtype, size = str(situation.dtype).removeprefix("torch."), situation.head_size
         if self.half_only and dtype not in ("float16", "bfloat16"):
             return f"needs float16 or bfloat16, not {dtype}"
-        # What is not compiled has no bounds.
+        # Only compiled code has these bounds.
         if not _within(size, self.head_sizes) and situation.device_type == "cuda":
             return f"needs a head size of {_range(self.head_sizes)}, not {size}"
         if size % self.head_multiple:

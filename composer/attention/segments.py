@@ -1,4 +1,4 @@
-"""Consecutive pieces of a sequence, each of which attends to itself only."""
+"""Segments: the consecutive pieces of a packed sequence, each of which attends to itself only."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
 _WORTH_A_CALL = 256
-"""Tokens from which on one more call of attention costs less than moving them would."""
+"""From this many tokens on, one more call of attention costs less than moving the tokens."""
 
 
 class Segments:
     """Consecutive pieces of a sequence, each of which attends to itself only.
 
-    Attention runs once per group of pieces of one length and not once per piece: neighbours are a group, or,
-    where those are few tokens, all pieces of that length, for which tokens are moved.
+    Attention runs once per group of pieces of one length, not once per piece. Neighbours of one length are a
+    group; if they are few tokens, all pieces of that length are one, and tokens are moved for it.
 
     Args:
         lengths: Tokens of each piece, in order; all at least 1.
-        device: Where the indices go.
+        device: The device of the indices.
 
     Attributes:
-        groups: (1 + groups, 2) int64 on the CPU: whether the groups' order of tokens is the sequence's, and
-            tokens in all; then for each group the length and the number of its pieces.
-        order: (tokens,) int64 on the device, tokens in the order of the groups.
-        inverse: (tokens,) int64 on the device, the way back.
-        cu_seqlens: (pieces + 1,) int32 on the device, first token of each piece and the end.
-        max_length: Longest piece.
+        groups: (1 + groups, 2) int64 on the CPU. The first row says whether the groups have the tokens in the
+            order of the sequence, and how many tokens there are; the others say, for each group, the length
+            and the number of its pieces.
+        order: (tokens,) int64 on the device: the tokens in the order of the groups.
+        inverse: (tokens,) int64 on the device: the permutation back.
+        cu_seqlens: (pieces + 1,) int32 on the device: the first token of each piece, and the end.
+        max_length: Length of the longest piece.
     """
 
     def __init__(self, lengths: Sequence[int], device: torch.device | str = "cpu") -> None:
@@ -55,7 +56,7 @@ class Segments:
 
     @cached_property
     def block_mask(self) -> BlockMask:
-        """flex_attention's mask of the segments, on the device."""
+        """flex_attention's mask of the segments, on the device; made on first use."""
         from ..attention.block_mask import segment_block_mask
 
         return segment_block_mask(self.cu_seqlens, len(self.order))

@@ -1,7 +1,8 @@
-"""The encoder families: facts and stages, one file each. Loads no torch.
+"""The encoder families: what each encoder's facts are and how its stages run, one file each. Loads no torch.
 
 A family is two files of one name: its config block in ``vision_composer.schemas.encoders``, and here a
-subclass of ``EncoderFamily`` with a ``model_type`` of its own. Both are found by looking.
+subclass of ``DenseFamily`` or ``PackedFamily`` with a ``model_type`` of its own. Nothing lists the files:
+they are found by their names.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from .reading import Reading
 
 
 def _families() -> dict[str, AnyFamily]:
-    """The family of every config block, which lies here in a module of the same name as the block's."""
+    """Find the family of every config block, in the module here that has the name of the block's module."""
     found: dict[str, AnyFamily] = {}
     for block in dict.fromkeys(ENCODER_CONFIGS.values()):
         module = import_module(f".{block.__module__.rpartition('.')[2]}", __name__)
@@ -37,34 +38,36 @@ def _families() -> dict[str, AnyFamily]:
             for thing in vars(module).values()
             if isinstance(thing, type)
             and issubclass(thing, EncoderFamily)
-            and thing.__module__ == module.__name__  # not imported from another family's file
-            and vars(thing).get("model_type") in block.model_types()  # nor what several families share
+            and thing.__module__ == module.__name__  # leaves out what is imported from another family's file
+            and vars(thing).get("model_type") in block.model_types()  # and what several families share
         ]
         if len(families) != 1:
             names = " or ".join(map(repr, block.model_types()))
-            raise TypeError(f"{module.__name__} needs one EncoderFamily of model_type {names}")
+            raise TypeError(
+                f"{module.__name__} must define one EncoderFamily of model_type {names}, not {len(families)}"
+            )
         found |= dict.fromkeys(block.model_types(), families[0]())
     return {name: found[name] for name in ENCODER_CONFIGS}
 
 
 FAMILIES = _families()
-"""model_type -> family; the variants of a family are one object."""
+"""model_type -> family. The variants of a family share one object."""
 
 _OWN_NAMES = {
     name: family.model_type
     for family in FAMILIES.values()
     for name in (*ENCODER_CONFIGS[family.model_type].model_types(), *family.other_names)
 }
-"""Every name that a config.json has for a tower -> its family's own."""
+"""Every name that a config.json can use for a tower -> the model_type of its family."""
 
 _GENERIC = GenericFamily()
 
 
 def family_of(encoder: EncoderConfig) -> AnyFamily:
-    """The adapter that builds and runs ``encoder``.
+    """Return the family that builds and runs ``encoder``.
 
     Raises:
-        PluginError: The plugin that offers its model_type cannot be used.
+        PluginError: If the plugin that offers its model_type cannot be used.
     """
     if isinstance(encoder, GenericEncoderConfig):
         return _GENERIC
@@ -72,33 +75,36 @@ def family_of(encoder: EncoderConfig) -> AnyFamily:
 
 
 def register_encoder(config_class: type[EncoderConfig], family: type[AnyFamily]) -> None:
-    """Make ``encoder.model_type`` take a family of your own, in YAML too.
+    """Register an encoder family of your own, so that configs can name its model_type.
 
     Args:
-        config_class: Its config block, with ``model_type: Literal["..."]``.
-        family: Its facts and stages.
+        config_class: The config block, with ``model_type: Literal["..."]``.
+        family: The facts and stages: a subclass of ``DenseFamily``, ``PackedFamily`` or ``EncoderFamily``.
 
     Raises:
-        InputError: The model_type is taken, or a class is not what it must be.
+        InputError: If the model_type is taken, or one of the classes is not of the right kind.
     """
     model_type = getattr(family, "model_type", None)
     if not isinstance(model_type, str):
-        raise InputError(f"{family!r} has no model_type")
+        raise InputError(f'{family!r} has no model_type; declare one: model_type = "..."')
     if reason := _not_a_family(family, model_type):
         raise InputError(f"encoder {model_type!r}: {reason}")
     ENCODER_PLUGINS.register(model_type, (config_class, family))
 
 
 def family_of_plugin(model_type: str) -> AnyFamily:
-    """The family that a plugin registered for ``model_type``.
+    """Return the family that a plugin registered for ``model_type``.
 
     Raises:
-        InputError: There is none.
-        PluginError: The plugin cannot be used.
+        InputError: If no plugin registered one.
+        PluginError: If the plugin cannot be used.
     """
     plugin = ENCODER_PLUGINS.get(model_type)
     if plugin is None:
-        raise InputError(f"no encoder family is registered for model_type {model_type!r}")
+        raise InputError(
+            f"no encoder family is registered for model_type {model_type!r}; `vision-composer plugins` lists "
+            "the encoders"
+        )
     if reason := _not_a_family(plugin[1], model_type):
         raise PluginError(f"encoder {model_type!r} of {ENCODER_PLUGINS.origin(model_type)}: {reason}")
     family: AnyFamily = _whole(plugin[1])()
@@ -106,39 +112,39 @@ def family_of_plugin(model_type: str) -> AnyFamily:
 
 
 def _whole(family: type[AnyFamily]) -> type[AnyFamily]:
-    """``family`` itself, or as a dense one: plugins of version 0.1 say it by ``stem`` alone."""
+    """Return ``family``, made a DenseFamily if it only gives ``stem``, as plugins of version 0.1 do."""
     if family.__abstractmethods__ and "stem" in vars(family):
         return type(family.__name__, (family, DenseFamily), {"__module__": family.__module__})
     return family
 
 
 def _not_a_family(family: Any, model_type: str) -> str:
-    """Why a class cannot be the family of ``model_type``; empty if it can."""
+    """Return why a class cannot be the family of ``model_type``; empty if it can."""
     if not (isinstance(family, type) and issubclass(family, EncoderFamily)):
         return f"{family!r} is not a subclass of vision_composer.encoders.EncoderFamily"
     if getattr(family, "model_type", None) != model_type:
         return f'{family.__name__} must declare model_type = "{model_type}"'
     if missing := sorted(_whole(family).__abstractmethods__):
-        return f"{family.__name__} must give {', '.join(missing)}"
+        return f"{family.__name__} must define {', '.join(missing)}"
     return ""
 
 
 @runtime_checkable
 class VisionLanguageConfig(Protocol):
-    """The config of a vision-language model: anything with a ``vision_config``."""
+    """The config of a vision-language model: any object with a ``vision_config``."""
 
     vision_config: Any
 
 
 def encoder_from_transformers(config: Any) -> EncoderConfig:
-    """The encoder block of a transformers config.
+    """Turn a transformers config into an encoder block.
 
     Args:
-        config: A VLM's config (its ``vision_config`` is taken) or a vision config: an object with
-            ``to_dict()`` or a mapping as in ``config.json``.
+        config: A VLM's config, whose ``vision_config`` is taken, or a vision config: an object with
+            ``to_dict()``, or a mapping as in ``config.json``.
 
     Raises:
-        ConfigError: No family for the model_type, or values that the family refuses.
+        ConfigError: If there is no family for the model_type, or the family refuses a value.
     """
     vision = getattr(config, "vision_config", config)
     fields = _fields(vision)
@@ -168,7 +174,7 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
 
 
 def _by_class(name: str) -> str | None:
-    """The family of a transformers config class; the oldest ones do not all say their model_type."""
+    """Return the model_type of a transformers config class; some of the oldest do not carry it."""
     return next((key for key, family in FAMILIES.items() if family.config_class == name), None)
 
 
@@ -179,18 +185,19 @@ def _fields(config: Any) -> Mapping[str, Any]:
         fields: Mapping[str, Any] = config.to_dict()
         return fields
     raise ConfigError(
-        Problem("VC103", f"expected a transformers config, or a mapping as in config.json, not {config!r}")
+        Problem("VC103", f"expected a transformers config or a mapping as in config.json, not {config!r}")
     )
 
 
 def get_vision_encoder_info(hf_config: VisionLanguageConfig | Any) -> VisionEncoderInfo:
-    """Facts of the vision encoder that a transformers config describes.
+    """Return facts about the vision encoder that a transformers config describes.
 
     Args:
-        hf_config: A VLM's config with a ``vision_config``, a vision config, or one of our encoder blocks.
+        hf_config: A VLM's config with a ``vision_config``, a vision config, or an encoder block of this
+            package.
 
     Raises:
-        ConfigError: No family for the model_type, or values that the family refuses.
+        ConfigError: If there is no family for the model_type, or the family refuses a value.
     """
     encoder = hf_config if isinstance(hf_config, EncoderConfig) else encoder_from_transformers(hf_config)
     return family_of(encoder).info(encoder)

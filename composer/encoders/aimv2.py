@@ -1,4 +1,4 @@
-"""AIMv2 (``Aimv2VisionModel``): RMSNorm, gated MLP; the native-resolution variant takes any size."""
+"""AIMv2 (``Aimv2VisionModel``): RMSNorm and a gated MLP; the native-resolution variant takes any size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AIMv2(DenseFamily[Aimv2VisionEncoderConfig]):
-    """aimv2_vision_model."""
+    """The family of aimv2_vision_model."""
 
     model_type = "aimv2_vision_model"
     model_class = "Aimv2VisionModel"
@@ -57,7 +57,7 @@ class AIMv2(DenseFamily[Aimv2VisionEncoderConfig]):
         }
 
     def head_flops(self, encoder: Aimv2VisionEncoderConfig, num_tokens: int) -> int:
-        # One query token, used without projection, attends to all tokens.
+        # One query token, which is not projected, attends to all tokens.
         width = encoder.hidden_size
         return 2 * (num_tokens * (2 * width * width + 2 * width) + width * width)
 

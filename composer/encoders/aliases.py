@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FromTransformers: TypeAlias = Any
-"""A module, a class, a config or an output of transformers, whose attributes have no types."""
+"""A module, class, config or output of transformers, whose attributes have no types."""
 
 BlockInputs: TypeAlias = dict[str, Any]
 """Keyword arguments of a block of transformers."""
@@ -18,7 +18,7 @@ RunBlock: TypeAlias = "Callable[..., Tensor]"
 """Runs one block: called with the block, the hidden states, and the block's keyword arguments."""
 
 Reads: TypeAlias = "Mapping[int, Callable[[Tensor], Tensor]]"
-"""Hidden state -> what is made of it as soon as it is there."""
+"""Hidden state -> the function that is applied to it as soon as it is computed."""
 
 Norm: TypeAlias = "Callable[[Tensor], Tensor]"
-"""A post-norm, or what stands in its place."""
+"""A post-norm, or the function that replaces it."""

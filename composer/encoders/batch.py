@@ -1,4 +1,4 @@
-"""A batch of images as a tower takes it, read and checked once. Loads no torch."""
+"""The batch of images that a tower runs, made of checked inputs. Loads no torch."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
 
 NumTokens: TypeAlias = "Callable[[Grid], int]"
-"""Tokens of the output for an image of a grid."""
+"""Counts the output tokens of an image with this grid."""
 
 
 class Batch(ABC):
-    """Images as a family's blocks take them; made by the family's ``read`` from the inputs of a forward.
+    """Images in the form that a family runs; its ``read`` makes it from the inputs of a forward.
 
     Attributes:
-        pixels: Floating-point pixels, of all images together; the axes are the family's.
+        pixels: Floating-point pixels of all images; each family has axes of its own.
         grids: Frames (or tiles), patch rows and patch columns of every image.
     """
 
-    if TYPE_CHECKING:  # at run time an abstract property would forbid a field of this name
+    if TYPE_CHECKING:  # at run time, an abstract property would forbid a dataclass field of the same name
 
         @property
         def pixels(self) -> Tensor: ...
@@ -34,7 +34,7 @@ class Batch(ABC):
 
     @property
     def layout_key(self) -> Hashable:
-        """What the family's layout follows from, if it is worth keeping; None: it is made anew each time."""
+        """The key under which the family's layout is kept; None if a layout is made for every batch."""
         return None
 
     def __len__(self) -> int:
@@ -61,19 +61,18 @@ class Batch(ABC):
         Args:
             features: What the readout made: (images, tokens, width) of a dense batch, (..., tokens, width) of
                 a packed one, (images x tiles, tokens, width) of tiles.
-            num_tokens: Tokens of an image of a grid.
+            num_tokens: Counts the output tokens of an image with a grid.
 
         Returns:
-            The batch (images, tokens, width) where all images have as many tokens by nature; elsewhere one
-            (tokens, width) tensor for each image.
+            (images, tokens, width) for a dense batch; otherwise one (tokens, width) tensor per image.
         """
 
     @abstractmethod
     def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return what :meth:`split` returns for this batch, which holds no image.
+        """Return what :meth:`split` returns for this batch if it has no images.
 
         Args:
             num_tokens: As for :meth:`split`.
             width: Features of a token.
-            like: A tensor of the output's dtype and device.
+            like: A tensor with the output's dtype and device.
         """

@@ -1,5 +1,5 @@
-"""BLIP-2's vision tower (``Blip2VisionModel``). Its pooled output, the class token normed twice, is no head:
-BLIP-2 itself reads last_hidden_state.
+"""BLIP-2's vision tower (``Blip2VisionModel``). BLIP-2 reads last_hidden_state, so the pooled output, the
+class token normed twice, is not offered as a head.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
-    """blip_2_vision_model."""
+    """The family of blip_2_vision_model."""
 
     model_type = "blip_2_vision_model"
     model_class = "Blip2VisionModel"

@@ -1,5 +1,5 @@
-"""CLIP (``CLIPVisionModel``). transformers' last_hidden_state is the last block's output: its post-norm
-only ever touches the pooled class token.
+"""CLIP (``CLIPVisionModel``). transformers applies the post-norm to the pooled class token only, so its
+last_hidden_state is the last block's output.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class CLIP(DenseFamily[CLIPVisionEncoderConfig]):
-    """clip_vision_model."""
+    """The family of clip_vision_model."""
 
     model_type = "clip_vision_model"
     model_class = "CLIPVisionModel"
@@ -46,7 +46,7 @@ class CLIP(DenseFamily[CLIPVisionEncoderConfig]):
 
 
 def clip_block(width: int, mlp_width: int) -> Shapes:
-    """The pre-norm block that CLIP, MetaCLIP 2, SigLIP and MLCD share."""
+    """Return the tensors of the pre-norm block that CLIP, MetaCLIP 2, SigLIP, MLCD and others share."""
     shapes: Shapes = {}
     for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
         shapes |= linear(f"self_attn.{projection}", width, width)

@@ -1,4 +1,4 @@
-"""Families whose images are a batch: all of one size, or all resized to one."""
+"""The base class of dense families, which take images of one size as a batch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DenseBatch(Batch):
 
     Attributes:
         pixels: (images, channels, height, width).
-        patch_size: Side of a patch; what does not fill one is cut off.
+        patch_size: Side of a patch; pixels that do not fill one are cut off.
     """
 
     pixels: Tensor
@@ -54,7 +54,9 @@ class DenseBatch(Batch):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         if self.pixels.device != device:
-            raise InputError(f"pixel_values are on {self.pixels.device}, and the tower is on {device}")
+            raise InputError(
+                f"pixel_values are on {self.pixels.device}, but the tower is on {device}; move them there"
+            )
         return replace(self, pixels=self.pixels.to(dtype))
 
     def take(self, images: Sequence[int]) -> Self:
@@ -68,13 +70,13 @@ class DenseBatch(Batch):
 
 
 class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
-    """The adapter of one model_type that takes images of one size as a batch.
+    """A family that takes images of one size as a batch.
 
-    A family gives :meth:`stem`, beside its tensors.
+    A subclass defines :meth:`stem_shapes`, :meth:`block_shapes` and :meth:`stem`.
     """
 
     def any_size(self, encoder: C) -> bool:
-        """Whether images of other sizes than ``image_size`` are encoded at their own size."""
+        """Return whether the encoder takes ``pixel_values`` of other sizes than ``image_size``."""
         return False
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
@@ -99,21 +101,21 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
 
     @abstractmethod
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
-        """Everything before the first block.
+        """Run everything before the first block.
 
         Args:
             model: transformers' module.
             pixel_values: (images, channels, height, width), in the dtype of the parameters.
 
         Returns:
-            Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and the keyword
-            arguments of every block.
+            Hidden state 0 as the blocks take it, usually (images, tokens, hidden_size), and keyword arguments
+            that are the same for all blocks.
         """
 
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> DenseBatch:
-        """``pixel_values`` (images, channels, height, width), floating point."""
+        """Read ``pixel_values`` (images, channels, height, width), floating point."""
         import torch
 
         if unexpected := sorted(set(inputs) - {"pixel_values"}):
@@ -130,15 +132,16 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
             )
         if not pixels.is_floating_point():
             raise InputError(
-                f"pixel_values are {pixels.dtype}: they must be normalised floats, "
-                "as encoder.preprocess(images) makes them"
+                f"pixel_values are {pixels.dtype}; they must be normalised floats, as "
+                "encoder.preprocess(images) makes them"
             )
         side = info.image_size
         if not info.any_size and shape[2:] != (side, side):
             raise InputError(
-                f"pixel_values are {shape[3]}x{shape[2]} pixels and this encoder takes {side}x{side} only"
+                f"pixel_values are {shape[3]}x{shape[2]} pixels, but this encoder takes {side}x{side} only; "
+                "encoder.preprocess(images) resizes them"
             )
-        info.num_tokens(shape[3], shape[2])  # raises for less than one patch
+        info.num_tokens(shape[3], shape[2])  # raises if the pixels do not fill a patch
         return DenseBatch(pixels, info.patch_size)
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> DenseBatch:

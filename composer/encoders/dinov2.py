@@ -1,4 +1,4 @@
-"""DINOv2 (``Dinov2Model``). Positions are interpolated to the image at hand, so any size goes."""
+"""DINOv2 (``Dinov2Model``). Positions are interpolated to the image, so it takes any size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DINOv2(DenseFamily[Dinov2Fields]):
-    """dinov2."""
+    """The family of dinov2."""
 
     model_type = "dinov2"
     model_class = "Dinov2Model"

@@ -1,4 +1,4 @@
-"""DINOv2 with registers (``Dinov2WithRegistersModel``): registers stand between class token and patches."""
+"""DINOv2 with registers (``Dinov2WithRegistersModel``), which come between class token and patches."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .shapes import Shapes
 
 
 class DINOv2WithRegisters(DINOv2):
-    """dinov2_with_registers."""
+    """The family of dinov2_with_registers."""
 
     model_type = "dinov2_with_registers"
     model_class = "Dinov2WithRegistersModel"

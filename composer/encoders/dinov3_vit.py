@@ -1,4 +1,4 @@
-"""DINOv3 ViT (``DINOv3ViTModel``): axial rope on the patches, so any size goes."""
+"""DINOv3 ViT (``DINOv3ViTModel``). It has an axial rope on the patches, so it takes any size."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ if TYPE_CHECKING:
 
 
 class DINOv3(DenseFamily[DINOv3ViTEncoderConfig]):
-    """dinov3_vit."""
+    """The family of dinov3_vit."""
 
     model_type = "dinov3_vit"
     model_class = "DINOv3ViTModel"
     config_class = "DINOv3ViTConfig"
     blocks = "model.layer"
     post_norm = "norm"
-    # DINOv3's own processor exists for torchvision only; this one resamples 8-bit pixels instead of floats,
-    # which moves a pixel by at most one grey level.
+    # transformers has DINOv3's own processor for torchvision only. This one resamples 8-bit pixels instead of
+    # floats, which changes a pixel by at most one grey level.
     image_processor = "ViTImageProcessorPil"
 
     def any_size(self, encoder: DINOv3ViTEncoderConfig) -> bool:
         return True
 
     def block_name(self, index: int) -> str:
-        # Published checkpoints keep the blocks at the top; transformers moves them below `model` on loading.
+        # Published checkpoints have the blocks at the top; transformers moves them below `model` on loading.
         return f"layer.{index}"
 
     def stem_shapes(self, encoder: DINOv3ViTEncoderConfig) -> Shapes:

@@ -1,4 +1,4 @@
-"""Facts of an encoder that hold without its weights. Loads no torch."""
+"""Facts about an encoder that need no weights: sizes, widths and token counts. Loads no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Grid = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class VisionEncoderInfo:
-    """Facts about an encoder that hold without its weights. Sizes are in pixels, widths in features.
+    """Facts about an encoder that need no weights. Sizes are in pixels, widths in features.
 
     Attributes:
         model_type: transformers' name of the family.
@@ -25,23 +25,24 @@ class VisionEncoderInfo:
         num_attention_heads: Attention heads of a block.
         head_size: Width of one head.
         num_channels: Colour channels of the input.
-        image_size: Side of the square image the encoder was trained on.
+        image_size: Side of the square image that the encoder was trained on; for a packed encoder, the
+            longest side that its resize rule gives.
         patch_size: Side of a square patch.
         num_prefix_tokens: Non-patch tokens in front of the patches.
-        has_class_token: Whether the first prefix token, or else the last suffix token, is a class token.
-        has_post_norm: Whether a norm stands behind the last block.
-        has_head: Whether the checkpoint carries a pooling head.
+        has_class_token: Whether there is a class token: the first prefix token, or the last suffix token.
+        has_post_norm: Whether a norm follows the last block.
+        has_head: Whether the checkpoint has a pooling head.
         rope_type: How packed inputs are read; ``none`` for a dense encoder.
-        any_size: Whether images of other sizes than ``image_size`` are encoded at their own size.
+        any_size: Whether the encoder takes ``pixel_values`` of other sizes than ``image_size``.
         packed: Whether images of different sizes share one sequence instead of a batch.
-        merge_size: Patches along one side of the square that the merger makes one token of; 1: no merger.
+        merge_size: Patches along one side of the square that is merged into one token; 1 without a merger.
         temporal_patch_size: Frames in a patch.
         out_hidden_size: Width of a merged token; 0 without a merger.
-        pools_frames: Whether the merger makes one frame of all of a clip's.
+        pools_frames: Whether the merger joins all frames of a clip into one.
         attends_across_frames: Whether the frames of a clip attend to each other.
-        grid_multiple: What rows and columns of a packed image's patches must be multiples of.
-        resize: How the image processor sizes an image that is packed; None for a dense encoder.
-        num_suffix_tokens: Non-patch tokens behind the patches.
+        grid_multiple: Rows and columns of a packed image's patches must be multiples of this.
+        resize: How the image processor resizes an image; None for a dense encoder.
+        num_suffix_tokens: Non-patch tokens after the patches.
         tiled: Whether an image is cut into tiles of ``image_size``, each with prefix tokens of its own,
             which the encoder's own output keeps.
     """
@@ -73,7 +74,7 @@ class VisionEncoderInfo:
 
     @classmethod
     def of(cls, encoder: EncoderConfig, *, any_size: bool = False) -> Self:
-        """The facts that a config block has itself, of an encoder that is neither packed nor tiled."""
+        """Make the facts of an encoder that is neither packed nor tiled from its config block."""
         return cls(
             model_type=encoder.model_type,
             hidden_size=encoder.width,
@@ -94,20 +95,24 @@ class VisionEncoderInfo:
 
     @property
     def ragged(self) -> bool:
-        """Whether images come out apart, a tensor each, since they need not have as many tokens."""
+        """Whether the output is one tensor per image, because the number of tokens can differ."""
         return self.packed or self.tiled
 
     @property
     def patch_grid_length(self) -> int:
-        """Patches along one side of an image of ``image_size``; what does not fill a patch is cut off."""
+        """Whole patches along one side of an image of ``image_size``; the rest is cut off."""
         return self.image_size // self.patch_size
 
     def grid(self, width: int, height: int, frames: int = 1) -> Grid:
-        """Frames (or tiles), rows and columns of an image's patches, by the rule of :meth:`num_tokens`."""
+        """Return frames (or tiles), rows and columns of an image's patches; sizes as in :meth:`num_tokens`.
+
+        Raises:
+            InputError: If the image is empty, or smaller than a patch, or its resize rule refuses it.
+        """
         if width < 1 or height < 1:
-            raise InputError(f"an image of {width}x{height} pixels is empty")
+            raise InputError(f"an image of {width}x{height} pixels is empty; both sides must be at least 1")
         if frames < 1:
-            raise InputError(f"a clip of {frames} frames is empty")
+            raise InputError(f"a clip of {frames} frames is empty; it must have at least 1")
         if self.resize is not None:
             width, height = self.resize(width, height)
             if self.tiled:
@@ -128,65 +133,65 @@ class VisionEncoderInfo:
     def grid_of_image(self, width: int, height: int) -> Grid:
         """Return the grid that preprocessing makes of an image.
 
-        Without a resize rule that is the grid of ``image_size``, to which every image is resized.
+        Without a resize rule that is the grid of ``image_size``, to which preprocessing resizes images.
 
         Raises:
-            InputError: The resize rule refuses such an image.
+            InputError: If the resize rule refuses the image.
         """
         if self.resize is None:
             return 1, self.patch_grid_length, self.patch_grid_length
         return self.grid(width, height)
 
     def num_patches(self, width: int, height: int, frames: int = 1) -> int:
-        """Patches of an image, by the rule of :meth:`num_tokens`; frames count in temporal patches."""
+        """Count the patches of an image; sizes as in :meth:`num_tokens`, frames in temporal patches."""
         return prod(self.grid(width, height, frames))
 
     def num_tiles(self, width: int, height: int) -> int:
-        """Tiles that an image is cut into; 1 for an encoder that cuts none."""
+        """Count the tiles that an image is cut into; 1 if the encoder cuts none."""
         return self.num_sequences(self.grid(width, height))
 
     def num_sequences(self, grid: Grid) -> int:
-        """Return how often the prefix tokens stand in an image of that grid: once a tile, or once."""
+        """Count how often the prefix tokens occur in an image with this grid: once, or once per tile."""
         return grid[0] if self.tiled else 1
 
     def num_merged_tokens(self, grid: Grid) -> int:
-        """Tokens that the merger makes of patches in (frames, rows, columns)."""
+        """Count the merged tokens of an image with this grid."""
         frames, rows, columns = grid
         return (1 if self.pools_frames else frames) * rows * columns // self.merge_size**2
 
     def num_block_tokens(self, grid: Grid) -> int:
-        """Return the tokens of an image of that grid in the blocks: patches, prefix and suffix tokens."""
+        """Count the tokens in the blocks of an image with this grid: patches, prefix and suffix tokens."""
         other = self.num_prefix_tokens + self.num_suffix_tokens
         return self.num_sequences(grid) * other + prod(grid)
 
     def sequence_length(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens of one image in the blocks: its patches, prefix and suffix tokens."""
+        """Count the tokens in the blocks of one image: its patches, prefix and suffix tokens."""
         return self.num_block_tokens(self.grid(width, height, frames))
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens that the encoder makes of one image: all of them, or as many as its merger leaves.
+        """Count the tokens of the encoder's own output for one image, after merging if it merges.
 
-        A packed encoder takes the image's own size and resizes by :attr:`resize`. A dense encoder of any
-        size floors ``width`` and ``height``, those of its ``pixel_values``, to whole patches. The others
-        get every image resized to ``image_size``, so their count does not vary, or cut into tiles of that
-        size, of which the padding tiles do not count.
+        A packed or tiled encoder resizes an image of this size by :attr:`resize`; padding tiles do not count.
+        A dense encoder of any size takes this size as that of its ``pixel_values``, and cuts off what does
+        not fill a patch; :meth:`grid_of_image` tells the patches after preprocessing. Other encoders resize
+        every image to ``image_size``, so their count is always the same.
 
         Args:
-            width: Image width in pixels, at least 1.
-            height: Image height in pixels, at least 1.
-            frames: Frames of a clip, at least 1; only packed encoders with a temporal patch tell them apart.
+            width: Width in pixels, at least 1.
+            height: Height in pixels, at least 1.
+            frames: Frames of a clip, at least 1; they count only for packed encoders with a temporal patch.
 
         Raises:
-            InputError: An empty image, or one smaller than a patch where the size matters.
+            InputError: If the image is empty, or smaller than a patch, or its resize rule refuses it.
         """
         grid = self.grid(width, height, frames)
         return self.num_merged_tokens(grid) if self.packed else self.num_own_tokens(grid)
 
     @property
     def merges(self) -> bool:
-        """Whether the encoder's own output is of merged tokens, none of them a prefix or suffix token."""
+        """Whether the encoder's own output is merged tokens, without prefix and suffix tokens."""
         return self.out_hidden_size > 0 and not self.tiled
 
     def num_own_tokens(self, grid: Grid) -> int:
-        """Return the tokens of the encoder's own output for an image of that grid."""
+        """Count the tokens of the encoder's own output for an image with this grid."""
         return self.num_merged_tokens(grid) if self.merges else self.num_block_tokens(grid)

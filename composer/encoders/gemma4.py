@@ -1,4 +1,4 @@
-"""Gemma 4 (``Gemma4VisionModel``): rope over columns and rows, tokens pooled over squares of patches."""
+"""Gemma 4 (``Gemma4VisionModel``): a rope over columns and rows, tokens pooled over squares of patches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_SOFT_TOKENS = 280
 
 
 class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
-    """gemma4_vision. Patches of an image stand in raster order, and so do pooled tokens."""
+    """The family of gemma4_vision. Patches of an image are in raster order, and so are pooled tokens."""
 
     model_type = "gemma4_vision"
     model_class = "Gemma4VisionModel"
@@ -108,9 +108,11 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
-        """``pixel_values`` (images, patches, height x width x 3 of a patch), from 0 to 1 and padded at the
-        end, and ``image_position_ids`` (images, patches, 2), columns and rows, -1 for padding; or
-        ``pixel_position_ids``, as transformers' tower calls them. ``num_soft_tokens_per_image`` (images,)
+        """Read ``pixel_values`` and ``image_position_ids``.
+
+        ``pixel_values`` are (images, patches, height x width x 3 of a patch), from 0 to 1, padded at the end.
+        ``image_position_ids`` are (images, patches, 2), columns and rows, -1 for padding; transformers' tower
+        calls them ``pixel_position_ids``, and that name works too. ``num_soft_tokens_per_image`` (images,)
         follows from them and may be left out.
         """
         given = {name: value for name, value in inputs.items() if value is not None}
@@ -125,17 +127,17 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
         if tuple(ids.shape) != (*shape[:2], 2):
             raise InputError(f"{name} must be {(*shape[:2], 2)} to fit pixel_values, not {tuple(ids.shape)}")
         if shape[0] and not shape[1]:
-            raise InputError(f"pixel_values are {shape}: nothing is in them")
+            raise InputError(f"pixel_values are {shape}; every image must have at least one patch")
         grids = _grids(name, ids, info.grid_multiple) if shape[0] else ()
         if "num_soft_tokens_per_image" in given:
             counts = check_integers("num_soft_tokens_per_image", given["num_soft_tokens_per_image"]).tolist()
             expected = [info.num_merged_tokens(grid) for grid in grids]
             if counts != expected:
                 raise InputError(
-                    f"num_soft_tokens_per_image is {counts}, and {name} stands for {expected} tokens"
+                    f"num_soft_tokens_per_image is {counts}, but {name} stands for {expected} tokens"
                 )
         filled = (ids[..., 0] >= 0).to(pixels.device)
-        # Before a cast to the parameters' dtype, as in transformers: small values of bfloat16 are finer.
+        # As in transformers, shifted before the cast to the parameters' dtype: bfloat16 is finer near zero.
         return PackedBatch(2 * (pixels[filled] - 0.5), grids)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -156,8 +158,8 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
         for i, (_, rows, columns) in enumerate(grids):
             if max(rows, columns) > config.position_embedding_size:
                 raise InputError(
-                    f"image {i} has {rows}x{columns} patches, and position_embedding_size is "
-                    f"{config.position_embedding_size}"
+                    f"image {i} has {rows}x{columns} patches, but the encoder has positions for "
+                    f"{config.position_embedding_size} rows and columns only (position_embedding_size)"
                 )
         frequencies = rope_frequencies(config.head_dim // 2, config.rope_parameters["rope_theta"])
         ids = patch_positions(grids).flip(1)  # columns first
@@ -197,14 +199,14 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         squares = hidden_states.squeeze(0)[layout.positions[1]]
         pooled = squares.float().mean(dim=1).to(hidden_states.dtype)
-        scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # can leave the range of float16
+        scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # float16 may overflow
         if model.config.standardize:
             scaled = (scaled - model.std_bias.float()) * model.std_scale.float()
         return scaled.to(hidden_states.dtype)
 
 
 def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
-    """The grids whose patches stand at ``ids`` in raster order, at the front of each row."""
+    """Return the grids whose patches are at ``ids``, in raster order, with padding after them."""
     import torch
 
     sizes = ids.amax(dim=1) + 1
@@ -217,7 +219,7 @@ def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
     grids = torch.stack([rows[:, 0], columns[:, 0], fits], dim=1).tolist()
     for i, (row_count, column_count, is_raster) in enumerate(grids):
         if is_raster and not row_count:
-            raise InputError(f"{name}[{i}] is all -1: nothing is in it")
+            raise InputError(f"{name}[{i}] is all -1; every image must have at least one patch")
         if not is_raster:
             raise InputError(
                 f"{name}[{i}] must be the columns and rows of a rectangle of patches in raster order, from "
@@ -225,14 +227,14 @@ def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
             )
         if row_count % multiple or column_count % multiple:
             raise InputError(
-                f"{name}[{i}] stands for {row_count}x{column_count} patches: rows and columns must be "
-                f"multiples of {multiple}, which are pooled"
+                f"{name}[{i}] stands for {row_count}x{column_count} patches; rows and columns must be "
+                f"multiples of {multiple}, the side of the squares that are pooled"
             )
     return tuple((1, row_count, column_count) for row_count, column_count, _ in grids)
 
 
 def squares_of_patches(grids: Sequence[Grid], side: int) -> Tensor:
-    """The patches of every pooled token, (pooled tokens, side * side), images and squares in raster order."""
+    """Return the patches of every pooled token, (pooled tokens, side * side), squares in raster order."""
     import torch
 
     from .layout import patch_positions

@@ -1,4 +1,4 @@
-"""Every other vision encoder of transformers: its own forward, asked for the selected hidden states."""
+"""The generic adapter: runs vision encoders without a family of their own by transformers' own forward."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class GenericFamily(DenseFamily[GenericEncoderConfig]):
-    """Every model_type without a family file. Depth is cut through the config; nothing else is taken out."""
+    """The family of every other model_type: it cuts the depth through the config and removes nothing else."""
 
     model_type = "generic"
     post_norm = ""
@@ -43,10 +43,11 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
             config = AutoConfig.for_model(**fields)
         except Exception as error:  # values of any type reach transformers' code
             raise BackendError(
-                f"transformers makes no config of model_type {encoder.model_type!r}: {_first_line(error)}"
+                f"transformers cannot make a config of model_type {encoder.model_type!r}: "
+                f"{_first_line(error)}"
             ) from error
-        # Hidden state N means the last block's output here; by default transformers would put the
-        # normed last_hidden_state in its place.
+        # Hidden state N is the last block's output here. By default, transformers would return the normed
+        # last_hidden_state instead.
         config.tie_last_hidden_states = False
         return config
 
@@ -57,22 +58,22 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
             return MODEL_MAPPING[type(config)]
         except KeyError as error:
             raise BackendError(
-                f"transformers' AutoModel does not cover model_type {config.model_type!r}, so the generic "
-                "adapter cannot build it"
+                f"the generic adapter cannot build model_type {config.model_type!r}, because transformers' "
+                "AutoModel does not know it"
             ) from error
 
     def compared_fields(self, encoder: GenericEncoderConfig, config: FromTransformers) -> set[str]:
-        """All that the encoder's config adds to that of any model."""
+        """Return the fields that the encoder's config adds to those of any model."""
         from transformers import PretrainedConfig
 
         return set(config.to_dict()) - set(PretrainedConfig().to_dict()) - {"tie_last_hidden_states"}
 
     def prove(self, model: FromTransformers, info: VisionEncoderInfo) -> None:
-        """Run one image, since nothing but running shows whether a model fits this adapter.
+        """Run one image, because only a run shows whether a model fits this adapter.
 
         Raises:
-            BackendError: It does not: not an encoder of patches, not of that many prefix tokens, or one whose
-                output is random.
+            BackendError: If the model is no encoder of patches, has another number of prefix tokens, or gives
+                random output.
         """
         import torch
 
@@ -88,21 +89,24 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
         if tuple(first.shape) != expected:
             raise BackendError(
                 f"the generic adapter cannot run this {info.model_type}: one image gives "
-                f"{tuple(first.shape)}, and {info.num_prefix_tokens} prefix tokens before its patches would "
-                f"give {expected}"
+                f"{tuple(first.shape)}, but its patches and {info.num_prefix_tokens} prefix tokens would give "
+                f"{expected}; correct encoder.prefix_tokens if it is wrong"
             )
         if not torch.equal(first, second):
-            raise BackendError(f"a {info.model_type} gives random features: two runs on one image differ")
+            raise BackendError(
+                f"the generic adapter cannot run a {info.model_type}, because its features are random: two "
+                "runs on one image differ"
+            )
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
-        """Return hidden state 0; what the blocks are called with is the affair of transformers' forward."""
+        """Return hidden state 0; transformers' own forward decides what the blocks are called with."""
         output = model(pixel_values=pixel_values, output_hidden_states=True)
         return output.hidden_states[0], {}
 
     def run(
         self, model: FromTransformers, batch: DenseBatch, layout: None, reads: Reads, run_block: RunBlock
     ) -> dict[int, Tensor]:
-        """The hidden states as transformers' own forward returns them."""
+        """Return the hidden states as transformers' own forward returns them."""
         if not reads:
             return {}
         states = model(pixel_values=batch.pixels, output_hidden_states=True).hidden_states
@@ -119,7 +123,7 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
         batch: DenseBatch,
         layout: None,
     ) -> list[Tensor]:
-        """transformers' last_hidden_state, with whatever norm the model applies to it."""
+        """Return transformers' last_hidden_state, with any norm that the model applies to it."""
         return [_last_hidden_state(model, batch.pixels)]
 
 

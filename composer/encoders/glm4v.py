@@ -1,4 +1,4 @@
-"""GLM-4V (``Glm4vVisionModel``): a position table beside the rope, a convolution before the merger."""
+"""GLM-4V (``Glm4vVisionModel``): a position table and a rope, and a convolution before the merger."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
-    """glm4v_vision. Frames of a clip do not attend to each other."""
+    """The family of glm4v_vision. Frames of a clip do not attend to each other."""
 
     model_type = "glm4v_vision"
     module = "transformers.models.glm4v.modeling_glm4v"
@@ -99,7 +99,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         grids = inputs["image_grid_thw"]
         frames = grids.repeat_interleave(grids[:, 0], dim=0)
-        frames[:, 0] = 1  # transformers' class takes a clip as its frames
+        frames[:, 0] = 1  # transformers' class takes a clip as single frames
         return {"hidden_states": inputs["pixel_values"], "grid_thw": frames}
 
     # --- running --------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
-"""GOT-OCR 2's vision tower (``GotOcr2VisionEncoder``). Blocks keep their tokens as a grid; its own output is
-the neck's, as tokens in raster order.
+"""GOT-OCR 2's vision tower (``GotOcr2VisionEncoder``). Its blocks keep tokens as a grid. Its own output is
+that of its neck, as tokens in raster order.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
-    """got_ocr2_vision."""
+    """The family of got_ocr2_vision."""
 
     model_type = "got_ocr2_vision"
     module = "transformers.models.got_ocr2.modeling_got_ocr2"
@@ -95,7 +95,7 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
         info: VisionEncoderInfo,
         size: tuple[int, int],
     ) -> int:
-        """The relative positions, and the projections of what pads the windows."""
+        """Count the operations of relative positions, and of the projections of tokens that pad windows."""
         width, operations = info.hidden_size, 0
         for block in range(num_blocks):
             tokens = _tokens(encoder, block)
@@ -124,11 +124,11 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
 
 
 def _reach(encoder: GotOcr2VisionEncoderConfig, block: int) -> int:
-    """Patches along one side of the square inside which ``block`` attends."""
+    """Return how many patches one side of the square has inside which ``block`` attends."""
     return encoder.window(block) or encoder.image_size // encoder.patch_size
 
 
 def _tokens(encoder: GotOcr2VisionEncoderConfig, block: int) -> int:
-    """Tokens that ``block`` attends over: windows that the image does not fill are padded."""
+    """Count the tokens of ``block``, with those that pad windows which the image does not fill."""
     side, reach = encoder.image_size // encoder.patch_size, _reach(encoder, block)
     return (-(-side // reach) * reach) ** 2

@@ -1,4 +1,4 @@
-"""What the vision towers of Idefics2, Idefics3 and SmolVLM have in common: inputs, positions and blocks."""
+"""The base class of the vision towers of Idefics2, Idefics3 and SmolVLM: inputs, positions and blocks."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
-    """The towers of Idefics2, Idefics3 and SmolVLM. Patches of an image stand in raster order."""
+    """The towers of Idefics2, Idefics3 and SmolVLM. Patches of an image are in raster order."""
 
     post_norm = "post_layernorm"
     whole_patches: ClassVar[bool]
-    """Whether the model leaves out a patch that is padding in part."""
+    """Whether the model leaves out patches that are partly padding."""
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
     def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, object]:
-        # One picture stays one image, and the mask says where it ends.
+        # An image is not split, and the mask says where it ends.
         return {"do_resize": True, "do_pad": True, "do_image_splitting": False}
 
     # --- running --------------------------------------------------------------------------------------
@@ -48,12 +48,15 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
-        """``pixel_values`` (samples, images, channels, height, width), padded at the bottom and the right,
-        and ``pixel_attention_mask`` (samples, images, height, width); or both without ``samples``. Instead
-        of it, ``patch_attention_mask`` (..., rows, columns), which transformers' tower takes.
+        """Read ``pixel_values`` and a mask.
 
-        Images of all samples count as one batch. Where they have the axis of samples, an image whose mask
-        is empty fills up its sample and is left out. Without a mask no image has padding.
+        ``pixel_values`` are (samples, images, channels, height, width), padded at the bottom and the right.
+        The mask is ``pixel_attention_mask`` (samples, images, height, width), or ``patch_attention_mask``
+        (samples, images, rows, columns), which transformers' tower takes; without a mask no image has
+        padding. All may lack the axis of samples.
+
+        The images of all samples are one batch. With an axis of samples, an image with an empty mask only
+        fills up its sample and is left out.
         """
         images, kept, grids = self._images(info, inputs)
         return PackedBatch(images if len(kept) == len(images) else images[kept], grids)
@@ -61,7 +64,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
     def _images(
         self, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> tuple[Tensor, list[int], tuple[Grid, ...]]:
-        """Pixels of all images, which of them are real, and the grids of those."""
+        """Return the pixels of all images, the indices of the real ones, and the grids of those."""
         given = {name: value for name, value in inputs.items() if value is not None}
         refuse_unknown(
             info.model_type, given, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
@@ -83,10 +86,10 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
             if is_empty and len(shape) == 5:
                 continue
             if not is_rectangle:
-                raise InputError(f"{name} of image {i} marks no rectangle of patches at the upper left")
+                raise InputError(f"{name} of image {i} must mark a rectangle of patches at the upper left")
             if not rows:
                 whole = f"whole patch of {side}x{side}" if self.whole_patches else "patch"
-                raise InputError(f"{name} of image {i} marks no {whole}: nothing is in it")
+                raise InputError(f"{name} of image {i} must mark at least one {whole}")
             kept.append(i)
             grids.append((1, rows, columns))
         return images, kept, tuple(grids)
@@ -94,7 +97,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
     def _valid_patches(
         self, given: Mapping[str, object], shape: tuple[int, ...], side: int
     ) -> tuple[str, Tensor, Tensor]:
-        """The mask's name, its valid patches as (images, rows, columns), and which images it leaves out."""
+        """Return the mask's name, the valid patches (images, rows, columns), and which images are empty."""
         import torch
 
         batch, rows, columns = shape[:-3], shape[-2] // side, shape[-1] // side
@@ -113,7 +116,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         return name, valid, ~valid.flatten(1).any(dim=1)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"pixel_values": inputs["pixel_values"].flatten(0, -4)}  # an image alone has no padding
+        return {"pixel_values": inputs["pixel_values"].flatten(0, -4)}  # a single image has no padding
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
@@ -140,7 +143,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
 
 
 def _rectangles(valid: Tensor, empty: Tensor) -> list[list[int]]:
-    """Rows and columns of each image's valid patches, whether they are all the valid ones, and ``empty``."""
+    """Return each image's rows and columns of valid patches, whether they form a rectangle, and ``empty``."""
     import torch
 
     rows, columns = valid[:, :, 0].sum(dim=1), valid[:, 0].sum(dim=1)
@@ -154,16 +157,16 @@ def _rectangles(valid: Tensor, empty: Tensor) -> list[list[int]]:
 
 
 def table_rows(grids: Sequence[Grid], side: int) -> Tensor:
-    """The row of a ``side`` x ``side`` position table for every patch, (tokens,) int64.
+    """Return every patch's row in a ``side`` x ``side`` position table, (tokens,) int64.
 
-    Patches are spread evenly over the table, whatever their number.
+    The patches of an image are spread evenly over the whole table.
     """
     import torch
 
     boundaries = torch.arange(1 / side, 1.0, 1 / side, dtype=torch.float32)
 
     def spread(length: int) -> Tensor:
-        # In float32 and in this order: another rounding would put patches on a boundary into another row.
+        # In float32 and in this order: other rounding would give patches on a boundary another row.
         places = torch.arange(length, dtype=torch.float32) * (1.0 / torch.tensor(length, dtype=torch.float32))
         return torch.bucketize(places.clamp(max=1.0 - 1e-6), boundaries, right=True)
 

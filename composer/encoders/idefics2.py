@@ -1,4 +1,4 @@
-"""Idefics2 (``Idefics2VisionTransformer``): pictures at their own aspect ratio."""
+"""Idefics2 (``Idefics2VisionTransformer``): images at their own aspect ratio."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .reading import Reading
 
 
 class Idefics2(Idefics):
-    """idefics2_vision. What does not fill a patch is cut off."""
+    """The family of idefics2_vision. Pixels that do not fill a patch are cut off."""
 
     model_type = "idefics2_vision"
     module = "transformers.models.idefics2.modeling_idefics2"
@@ -36,6 +36,6 @@ class Idefics2(Idefics):
 
 
 def _edges(encoder: IdeficsVisionEncoderConfig) -> dict[str, int]:
-    """The bounds of an image's edges where a checkpoint says nothing."""
+    """Return the bounds of an image's edges, for a checkpoint that does not name them."""
     longest = encoder.image_size
     return {"shortest_edge": min(378, longest), "longest_edge": longest}

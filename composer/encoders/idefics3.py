@@ -1,4 +1,4 @@
-"""Idefics3 (``Idefics3VisionTransformer``): pictures, or tiles of them, as squares. Aria's tower too."""
+"""Idefics3 (``Idefics3VisionTransformer``), which reads images or tiles as squares. Aria's tower too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .reading import Reading
 
 
 class Idefics3(Idefics):
-    """idefics3_vision. A picture is not cut into tiles: all of it is resized to the square of one."""
+    """The family of idefics3_vision. Images are not cut into tiles, but resized to the square of one."""
 
     model_type = "idefics3_vision"
     model_class = "Idefics3VisionTransformer"

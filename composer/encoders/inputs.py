@@ -1,4 +1,4 @@
-"""Checks of the inputs that a tower is called with, which families of native resolution share."""
+"""Check the inputs that a tower is called with; shared by the families that take more than pixels."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def check_pixels(name: str, value: object) -> Tensor:
-    """``value`` as the tensor of floats that it must be.
+    """Return ``value``, which must be a tensor of floats.
 
     Raises:
-        InputError: It is something else.
+        InputError: If it is not.
     """
     import torch
 
@@ -23,17 +23,17 @@ def check_pixels(name: str, value: object) -> Tensor:
         raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
     if not value.is_floating_point():
         raise InputError(
-            f"{name} are {value.dtype}: they must be normalised floats, as encoder.preprocess(images) makes "
+            f"{name} are {value.dtype}; they must be normalised floats, as encoder.preprocess(images) makes "
             "them"
         )
     return value
 
 
 def check_integers(name: str, value: object) -> Tensor:
-    """``value`` as the tensor of integers that it must be.
+    """Return ``value``, which must be a tensor of integers, as int64.
 
     Raises:
-        InputError: It is something else.
+        InputError: If it is not.
     """
     import torch
 
@@ -45,10 +45,10 @@ def check_integers(name: str, value: object) -> Tensor:
 
 
 def rows_of_integers(name: str, value: object, columns: int, meaning: str) -> list[tuple[int, ...]]:
-    """A (images, columns) tensor of integers as numbers.
+    """Return the rows of an (images, columns) tensor of integers as numbers.
 
     Raises:
-        InputError: Something else.
+        InputError: If it is not a tensor of integers, or has another shape.
     """
     rows = check_integers(name, value)
     if rows.dim() != 2 or rows.shape[1] != columns:
@@ -57,10 +57,10 @@ def rows_of_integers(name: str, value: object, columns: int, meaning: str) -> li
 
 
 def check_mask(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
-    """A mask as booleans.
+    """Return a mask as booleans.
 
     Raises:
-        InputError: It is no tensor of integers or booleans, or of another shape.
+        InputError: If it is not a tensor of integers or booleans, or has another shape.
     """
     import torch
 
@@ -74,7 +74,7 @@ def check_mask(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
 
 
 def refuse_unknown(model_type: str, inputs: Mapping[str, object], known: tuple[str, ...]) -> None:
-    """Refuse inputs of other names."""
+    """Raise InputError for inputs with names that are not known."""
     if unexpected := sorted(set(inputs) - set(known)):
         raise InputError(
             f"unexpected input {', '.join(unexpected)}: a {model_type} tower takes {', '.join(known)}"

@@ -1,4 +1,4 @@
-"""InternViT as InternVL carries it (``InternVLVisionModel``); without post-norm if mean-pooled."""
+"""InternVL's tower, InternViT (``InternVLVisionModel``). It has no post-norm if it pools by the mean."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
-    """internvl_vision."""
+    """The family of internvl_vision."""
 
     model_type = "internvl_vision"
     model_class = "InternVLVisionModel"

@@ -1,4 +1,6 @@
-"""Kimi K2.5 (``Kimi_K25VisionModel``), MoonViT-3d: clips attend as a whole and end as one frame."""
+"""Kimi K2.5's tower, MoonViT-3d (``Kimi_K25VisionModel``): frames of a clip attend to each other, and are
+averaged into one at the end.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
 
 
 class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
-    """kimi_k25_vision.
+    """The family of kimi_k25_vision.
 
-    Patches stand in raster order, frame after frame. A merged token is a square of merge_kernel_size²
-    patches side by side on the feature axis, in raster order, each averaged over the frames.
+    Patches are in raster order, frame after frame. A merged token is a square of merge_kernel_size² patches,
+    each averaged over the frames, concatenated on the feature axis in raster order.
     """
 
     model_type = "kimi_k25_vision"
@@ -115,7 +117,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
             if frames > config.pos_emb_time:
                 raise InputError(
                     f"a clip of {frames} frames is longer than the {config.pos_emb_time} that this encoder "
-                    "has positions for; cut it"
+                    "has positions for; split the clip"
                 )
         rows, weights = table_taps(grids, 1, config.pos_emb_height, cubic=True)
         places, shares = _pooling(grids, config.merge_kernel_size[0])
@@ -163,7 +165,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
         places, shares = layout.pooling
         width = hidden_states.shape[-1]
         patches = sum(h * w for _, h, w in layout.grids)
-        # Averaged in float32 as in transformers.
+        # Averaged in float32, as in transformers.
         pooled = hidden_states.new_zeros(patches, width, dtype=torch.float32)
         pooled = pooled.index_add(0, places, hidden_states.float() * shares[:, None])
         square = model.config.merge_kernel_size[0] ** 2
@@ -175,14 +177,14 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
 
 
 def _frame_index(grids: tuple[Grid, ...]) -> Tensor:
-    """Row of each patch's frame in the table of frames, whose row 0 is that of a single image."""
+    """Return the row of each patch's frame in the table of frames; row 0 is for single images."""
     import torch
 
     return torch.cat([(torch.arange(t) + int(t > 1)).repeat_interleave(h * w) for t, h, w in grids])
 
 
 def _pooling(grids: tuple[Grid, ...], merge_size: int) -> tuple[Tensor, Tensor]:
-    """Where each patch goes among one frame's patches by squares, and its share in the average."""
+    """Return each patch's place in a frame, grouped by squares, and its share in the average."""
     import torch
 
     from .layout import patch_positions

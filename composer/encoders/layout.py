@@ -1,4 +1,4 @@
-"""How images lie in a packed sequence: which tokens attend to each other, and where each of them is."""
+"""The layout of a packed sequence: which tokens attend to each other, and the position of each token."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ class Layout:
 
     Attributes:
         grids: Frames, rows and columns of every image, in order.
-        frames: Attention over whole frames, or whole clips where the family's blocks see them.
+        frames: The segments for attention over frames, or over whole clips if the family attends across them.
         rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens;
-            None for an encoder without.
-        windows: Attention inside windows; None for an encoder without.
-        window_index: Merged token of the input at each place of the blocks' sequence; None: as they come.
-        window_inverse: The way back.
-        wide_blocks: Blocks that attend to whole frames where others attend inside windows.
-        position_taps: Rows of a position table to interpolate between, if there is one, and their weights,
-            (tokens, taps) each.
-        frame_index: Each token's row in a table of frames, if there is one.
-        pooling: Where the merger puts each token, and the weight it has there, if it pools; (tokens,) each.
-        positions: What else the family's stem needs to look its position table up.
+            None without a rope.
+        windows: The segments for attention inside windows; None without windows.
+        window_index: The input's merged token at each place in the blocks' sequence; None for input order.
+        window_inverse: The permutation back to input order.
+        wide_blocks: The blocks that attend to whole frames while others attend inside windows.
+        position_taps: Rows of the position table to interpolate between, and their weights, (tokens, taps)
+            each; None without such a table.
+        frame_index: Each token's row in a table of frames; None without such a table.
+        pooling: The place where the merger puts each token, and the weight of the token there, (tokens,)
+            each; None without pooling.
+        positions: Further indices that the family's stem needs for its position table.
     """
 
     grids: tuple[Grid, ...]
@@ -44,11 +45,11 @@ class Layout:
     pooling: tuple[Tensor, Tensor] | None = None
     positions: tuple[Tensor, ...] = ()
     whole: Tensor = field(init=False)
-    """[0, tokens], int32 on the CPU: what a block of transformers is given for a single segment, so that
-    it calls attention once and reads nothing back from the device."""
+    """[0, tokens], int32 on the CPU. transformers' blocks get it as one segment, so that they call attention
+    once and read nothing back from the device."""
 
     def make_block_masks(self) -> None:
-        """Make flex_attention's masks, which torch.compile cannot trace the making of."""
+        """Make flex_attention's masks now, because torch.compile cannot trace how they are made."""
         for segments in (self.frames, self.windows):
             if segments is not None:
                 _ = segments.block_mask
@@ -59,20 +60,20 @@ class Layout:
 
 
 def frame_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
-    """Each frame of each image attends to itself."""
+    """Return the segments by which each frame of each image attends to itself."""
     return Segments([h * w for t, h, w in grids for _ in range(t)], device)
 
 
 def clip_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
-    """Each image or clip attends to itself, all its frames together."""
+    """Return the segments by which each image or clip attends to itself, with all its frames."""
     return Segments([t * h * w for t, h, w in grids], device)
 
 
 def patch_positions(grids: Sequence[Grid], merge_size: int = 1) -> Tensor:
-    """Row and column of every patch, (tokens, 2), frame after frame.
+    """Return row and column of every patch, (tokens, 2), frame after frame.
 
-    Patches stand in raster order with ``merge_size`` 1, otherwise by squares of that side: squares in
-    raster order, and patches in raster order inside each.
+    With ``merge_size`` 1, patches are in raster order. Otherwise they are grouped by squares of that side:
+    the squares in raster order, and the patches in raster order inside each square.
     """
     parts = []
     for frames, rows, columns in grids:
@@ -83,10 +84,13 @@ def patch_positions(grids: Sequence[Grid], merge_size: int = 1) -> Tensor:
 
 
 def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[Tensor, list[int]]:
-    """Merged tokens sorted into windows of ``window`` x ``window``, and the patches in each window.
+    """Sort merged tokens into windows of ``window`` x ``window``.
 
-    A window at the lower or right edge is as small as what is left for it. In each frame windows of one size
-    follow each other, so that attention takes them together without moving a token.
+    Windows at the lower and right edge are smaller if the frame does not fill them. In each frame, windows of
+    one size follow each other, so that attention runs them together without moving a token.
+
+    Returns:
+        The merged tokens, window by window, and the number of patches in each window.
     """
     index: list[Tensor] = []
     lengths: list[int] = []
@@ -106,17 +110,18 @@ def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[T
 def table_taps(
     grids: Sequence[Grid], merge_size: int, side: int, *, cubic: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Rows of a ``side`` x ``side`` position table around every patch, and their weights.
+    """Return the rows of a ``side`` x ``side`` position table around every patch, and their weights.
 
     Args:
         grids: Frames, rows and columns of every image.
-        merge_size: Side of the squares by which patches stand; 1 for raster order.
+        merge_size: Side of the squares that patches are grouped by; 1 for raster order.
         side: Rows and columns of the table.
-        cubic: Bicubic, with the table's edges on the image's edges, instead of bilinear, with the table's
-            corners on the corner patches. Both as torch.nn.functional.interpolate has them.
+        cubic: Whether to interpolate bicubically, with the table's edges on the image's edges, instead of
+            bilinearly, with the table's corners on the corner patches. Both are as in
+            torch.nn.functional.interpolate.
 
     Returns:
-        (tokens, 4) int64 and float32; (tokens, 16) if cubic.
+        Rows, int64, and weights, float32, (tokens, 4) each; (tokens, 16) if cubic.
     """
     places = patch_positions(grids, merge_size).float()
     sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
@@ -135,7 +140,7 @@ def table_taps(
 
 
 def _cubic_weights(distances: Tensor) -> Tensor:
-    """Keys' convolution kernel with a = -0.75, as torch's bicubic interpolation has it."""
+    """Evaluate Keys' convolution kernel with a = -0.75, as torch's bicubic interpolation does."""
     a = -0.75
     near = ((a + 2) * distances - (a + 3)) * distances * distances + 1
     far = ((a * distances - 5 * a) * distances + 8 * a) * distances - 4 * a
@@ -143,11 +148,11 @@ def _cubic_weights(distances: Tensor) -> Tensor:
 
 
 def rope_frequencies(size: int, base: float) -> Tensor:
-    """``size`` / 2 rope frequencies over ``size`` features, float32."""
+    """Return the ``size`` / 2 rope frequencies of ``size`` features, float32."""
     return 1.0 / (base ** (torch.arange(0, size, 2, dtype=torch.float) / size))
 
 
 def cosines_and_sines(angles: Tensor) -> tuple[Tensor, Tensor]:
-    """(tokens, size / 2) angles -> cosines and sines, (tokens, size), for a rope that rotates halves."""
+    """Return cosines and sines, (tokens, size), of angles, (tokens, size / 2), for a rope on halves."""
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()

@@ -1,5 +1,5 @@
-"""Llama 4's vision tower (``Llama4VisionModel``). Its class token stands last; its own output is the
-adapter's, where squares of patches are one token and the class token is gone.
+"""Llama 4's vision tower (``Llama4VisionModel``). Its class token comes last. Its own output is that of its
+adapter, which merges squares of patches into one token each and drops the class token.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
-    """llama4_vision_model."""
+    """The family of llama4_vision_model."""
 
     model_type = "llama4_vision_model"
     model_class = "Llama4VisionModel"
@@ -30,8 +30,8 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
     blocks = "model.layers"
     post_norm = "layernorm_post"
     head = "vision_adapter"
-    # Llama 4's own processor exists for torchvision only, and cuts pictures into tiles; this one resamples
-    # a picture whole, as that one does a tile.
+    # transformers has Llama 4's own processor for torchvision only, and it cuts images into tiles. This one
+    # resamples a whole image as that one does a tile.
     image_processor = "ViTImageProcessorPil"
     tiny: ClassVar = {"intermediate_size": 128, "projector_input_dim": 24, "projector_output_dim": 24}
 
@@ -98,29 +98,30 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
 def _check_adapter(encoder: Llama4VisionEncoderConfig) -> None:
     """Refuse an adapter that cannot run.
 
-    Not a rule of the config block: transformers' own defaults break it, and selected hidden states do
-    without the adapter.
+    The config block does not check this: transformers' own defaults would fail, and selected hidden states
+    do not need the adapter.
 
     Raises:
-        ConfigError: With every reason.
+        ConfigError: If the adapter cannot run; it names every reason.
     """
     ratio, merge, width = encoder.pixel_shuffle_ratio, encoder.merge_size, encoder.hidden_size
     side = encoder.image_size // encoder.patch_size
     problems = []
-    # As transformers computes it, which cuts off what floating point leaves below a whole number.
+    # Computed as in transformers, which truncates: floating point can end just below a whole number.
     squares = (int(side * ratio), int(width / ratio), int(width / ratio**2))
     if side % merge or squares != (side // merge, width * merge, width * merge**2):
-        message = f"{ratio} makes no whole squares of a grid of {side}x{side} patches of width {width}"
+        message = f"{ratio} does not cut a grid of {side}x{side} patches of width {width} into whole squares"
         problems.append(Problem("VC208", message, "encoder.pixel_shuffle_ratio"))
     if encoder.intermediate_size != width * merge**2:
         message = (
-            f"must be {width * merge**2}, not {encoder.intermediate_size}: the adapter takes tokens merged "
-            f"of {merge}x{merge} patches of width {width}"
+            f"must be {width * merge**2}, not {encoder.intermediate_size}: the adapter merges "
+            f"{merge}x{merge} patches of width {width} into a token"
         )
         problems.append(Problem("VC208", message, "encoder.intermediate_size"))
     if encoder.projector_input_dim != encoder.projector_output_dim:
         message = (
-            f"must be projector_output_dim {encoder.projector_output_dim}, not {encoder.projector_input_dim}"
+            f"must equal projector_output_dim, {encoder.projector_output_dim}, and not be "
+            f"{encoder.projector_input_dim}"
         )
         problems.append(Problem("VC208", message, "encoder.projector_input_dim"))
     if problems:

@@ -1,4 +1,4 @@
-"""MetaCLIP 2 (``MetaClip2VisionModel``): CLIP in all but name."""
+"""MetaCLIP 2 (``MetaClip2VisionModel``): CLIP's tower under another name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .reading import Reading
 
 
 class MetaClip2(CLIP):
-    """metaclip_2_vision_model."""
+    """The family of metaclip_2_vision_model."""
 
     model_type = "metaclip_2_vision_model"
     model_class = "MetaClip2VisionModel"
@@ -18,6 +18,6 @@ class MetaClip2(CLIP):
     read_by: ClassVar = {"metaclip_2": Reading()}
 
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, object]:
-        # Unlike CLIP, the picture is squeezed into the square, not cropped.
+        # Unlike CLIP's, an image is squeezed into the square, not cropped.
         square = {"height": encoder.image_size, "width": encoder.image_size}
         return {"size": square, "crop_size": square}

@@ -1,4 +1,6 @@
-"""MiniMax-M3-VL (``MiniMaxM3VLVisionModel``): clips attend as a whole, rope over frames, rows and columns."""
+"""MiniMax-M3-VL (``MiniMaxM3VLVisionModel``): frames of a clip attend to each other, and the rope is over
+frames, rows and columns.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +24,13 @@ if TYPE_CHECKING:
     from .packed import PackedBatch
 
 _PIXEL_BOUNDS = (4 * 28 * 28, 451584)
-"""Bounds of an image's area where a checkpoint says nothing."""
+"""Bounds of an image's area in pixels, for a checkpoint that does not name them."""
 
 
 class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
-    """minimax_m3_vl_vision. Patches stand as Qwen-VL's; merging them is the language model's part.
+    """The family of minimax_m3_vl_vision. Patches are in Qwen-VL's order; the language model merges them.
 
-    Before transformers 5.18 its class had a rope over rows and columns only, and so other features.
+    Before transformers 5.18 its class had a rope over rows and columns only, and gave other features.
     """
 
     model_type = "minimax_m3_vl_vision"
@@ -99,7 +101,7 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """Cosines and sines over a part of each head: thirds for frames, rows and columns."""
+        """Compute cosines and sines for a part of each head: a third each for frames, rows and columns."""
         import torch
 
         from .layout import cosines_and_sines, patch_positions, rope_frequencies
@@ -115,12 +117,12 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
         norm = model.pre_layrnorm
-        # Under autocast too the residual stream has the norm's dtype, as in transformers.
+        # As in transformers, the residual stream has the norm's dtype, under autocast too.
         embedded: Tensor = norm(super().stem(model, pixels, layout).to(norm.weight.dtype))
         return embedded.unsqueeze(0)
 
     def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
-        # Before 5.23 the blocks of transformers ask for a mask that they do not use.
+        # Before 5.23, transformers' blocks require a mask that they do not use.
         return super().block_inputs(block, layout) | {"attention_mask": None}
 
     def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:

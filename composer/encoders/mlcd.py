@@ -1,4 +1,4 @@
-"""MLCD (``MLCDVisionModel``): CLIP's layout with axial rope instead of a position table."""
+"""MLCD (``MLCDVisionModel``): CLIP's tower with an axial rope instead of a position table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class MLCD(DenseFamily[MLCDVisionEncoderConfig]):
-    """mlcd_vision_model."""
+    """The family of mlcd_vision_model."""
 
     model_type = "mlcd_vision_model"
     model_class = "MLCDVisionModel"
@@ -44,7 +44,7 @@ class MLCD(DenseFamily[MLCDVisionEncoderConfig]):
         return {name: shape for name, shape in (shapes or {}).items() if name not in self.unused(num_blocks)}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
-        # The class token's rope angles act inside attention only.
+        # The class token's rope angles are used inside attention only.
         return () if num_blocks else ("class_pos_emb",)
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:

@@ -1,5 +1,5 @@
-"""Llama 3.2 Vision's tower (``MllamaVisionModel``). An image is a row of tiles, padded to the most there can
-be; its own output is that of a second stack of blocks, joined by hidden states of the first.
+"""Llama 3.2 Vision's tower (``MllamaVisionModel``). An image is cut into tiles and padded to the most tiles.
+Its own output is that of a second stack of blocks, with hidden states of the first stack beside it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _INPUTS = ("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask", "num_tiles")
 
 
 class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
-    """mllama_vision_model."""
+    """The family of mllama_vision_model."""
 
     model_type = "mllama_vision_model"
     module = "transformers.models.mllama.modeling_mllama"
@@ -62,7 +62,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         )
 
     def _canvas(self, encoder: MllamaVisionEncoderConfig) -> TileCanvas:
-        """How images are resized and cut; a checkpoint has no say in it."""
+        """Return how images are resized and cut, which no checkpoint changes."""
         return TileCanvas(encoder.image_size, encoder.max_num_tiles)
 
     def stem_shapes(self, encoder: MllamaVisionEncoderConfig) -> Shapes:
@@ -125,7 +125,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         info: VisionEncoderInfo,
         size: tuple[int, int],
     ) -> int:
-        """What padding costs: every image is as many tiles as there can be."""
+        """Count the operations of padding: every image is padded to the largest number of tiles."""
         tiles = encoder.max_num_tiles - info.num_tiles(*size)
         patch = encoder.num_channels * encoder.patch_size**2
         stem: int = 2 * tiles * num_positions(encoder) * encoder.hidden_size * patch
@@ -142,7 +142,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         return sum(prod(shape) for shape in self.block_shapes(encoder).values() if len(shape) == 2)
 
     def image_processor_defaults(self, encoder: MllamaVisionEncoderConfig) -> dict[str, object]:
-        # CLIP's, as the published checkpoints have them; transformers' class has others.
+        # CLIP's mean and deviation, as in the published checkpoints; transformers' class has other defaults.
         mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
         return {"image_mean": mean, "image_std": std}
 
@@ -173,12 +173,14 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> TileBatch:
-        """``pixel_values`` (batch, images, tiles, channels, height, width), floating point;
-        ``aspect_ratio_ids`` (batch, images) and ``aspect_ratio_mask`` (batch, images, tiles), whole numbers;
-        ``num_tiles`` is not read.
+        """Read ``pixel_values``, ``aspect_ratio_ids`` and ``aspect_ratio_mask``.
 
-        An image that only pads the batch (id 0, or no tile in its mask) is left out. What lies in the padding
-        tiles of an image counts, as it does in transformers: they must be as the image processor makes them.
+        ``pixel_values`` are (batch, images, tiles, channels, height, width), floating point.
+        ``aspect_ratio_ids`` (batch, images) and ``aspect_ratio_mask`` (batch, images, tiles) are whole
+        numbers. ``num_tiles`` is accepted but not read.
+
+        An image that only pads the batch (id 0, or no tile in its mask) is left out. As in transformers, the
+        pixels of padding tiles affect the features, so they must be as the image processor makes them.
         """
         refuse_unknown(self.model_type, inputs, _INPUTS)
         pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
@@ -186,7 +188,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         if pixels.dim() != 6 or tuple(pixels.shape[2:]) != tile:
             raise InputError(
                 "pixel_values must be (batch, images, tiles, channels, height, width), the last four "
-                f"{tile}, not {tuple(pixels.shape)}"
+                f"{tile}, but are {tuple(pixels.shape)}"
             )
         batch, images, tiles = pixels.shape[:3]
         ids = whole_numbers(inputs, "aspect_ratio_ids", (batch, images), model.config.max_aspect_ratio_id)
@@ -211,10 +213,10 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     def layout(
         self, model: FromTransformers, batch: TileBatch, device: torch.device, dtype: torch.dtype
     ) -> TileLayout:
-        """The attention mask.
+        """Make the attention mask.
 
-        As in transformers, it keeps padding from padding only: an image's tokens attend to padding too, and
-        the model was trained so.
+        As in transformers, it only keeps padding from attending to padding. An image's tokens attend to
+        padding too, because the model was trained that way.
         """
         import torch
 
@@ -241,7 +243,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         return states, {"attention_mask": layout.mask}
 
     def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: TileLayout) -> Tensor:
-        """A hidden state without what pads a tile, (images x tiles, tokens, width)."""
+        """Return a hidden state without the padding of each tile, (images x tiles, tokens, width)."""
         tiles = hidden_states.reshape(len(hidden_states) * model.max_num_tiles, -1, hidden_states.shape[-1])
         return tiles[:, : model.num_patches]
 
@@ -258,7 +260,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         batch: TileBatch,
         layout: TileLayout,
     ) -> list[Tensor]:
-        """The second stack's output, and the inner hidden states of the first that join it."""
+        """Return the second stack's output, and the hidden states of the first that are joined to it."""
         import torch
 
         depth = max(states)
@@ -268,7 +270,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         for block in model.global_transformer.layers:
             last = block(last, attention_mask=layout.mask)
         inner = [k + 1 if k >= 0 else depth + k + 1 for k in model.config.intermediate_layers_indices]
-        # Of the joined ones, all values of a feature stand together.
+        # On the feature axis of the joined states, the values of one feature are neighbours.
         joined = torch.stack([self.tokens(model, states[k], layout) for k in inner], dim=-1).flatten(2)
         return [self.tokens(model, last, layout), joined]
 
@@ -290,11 +292,11 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
 
 
 _MULTIPLE = 8
-"""What transformers pads a tile's tokens to a multiple of."""
+"""transformers pads a tile's tokens to a multiple of this."""
 
 
 def _length(encoder: MllamaVisionEncoderConfig) -> int:
-    """Tokens of an image in the blocks, padding included."""
+    """Count the tokens of an image in the blocks, with padding."""
     return encoder.max_num_tiles * (-(-(1 + num_positions(encoder)) // _MULTIPLE) * _MULTIPLE)
 
 
@@ -304,14 +306,15 @@ def _tile_embedding(name: str, encoder: MllamaVisionEncoderConfig) -> Shapes:
 
 
 def _check_inner_layers(encoder: MllamaVisionEncoderConfig) -> None:
-    """Refuse to join hidden states that are not there.
+    """Refuse to join hidden states that the encoder does not have.
 
-    Not a rule of the config block: the default is meant for 32 blocks, and selected hidden states do without.
+    The config block does not check this: the default is meant for 32 blocks, and selected hidden states do
+    not need it.
 
     Raises:
-        ConfigError: There are such.
+        ConfigError: If a joined hidden state does not exist.
     """
     if not all(1 <= layer <= encoder.num_hidden_layers for layer in encoder.inner_layers):
         blocks = [layer - 1 for layer in encoder.inner_layers]
-        message = f"{blocks} must name blocks 0 to {encoder.num_hidden_layers - 1}"
+        message = f"{blocks} must name blocks from 0 to {encoder.num_hidden_layers - 1} only"
         raise ConfigError(Problem("VC208", message, "encoder.intermediate_layers_indices"))

@@ -1,4 +1,4 @@
-"""Families of native resolution: images of any size share one sequence, and come out apart."""
+"""The base classes of packed families, which take images of any size in one sequence."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class PackedBatch(Batch):
     """Images or clips of any size.
 
     Attributes:
-        pixels: (patches, ...), a row a patch, image after image; or (images, channels, height, width), padded
-            at the bottom and the right.
+        pixels: (patches, ...), one row per patch, image after image; or (images, channels, height, width),
+            padded at the bottom and the right.
         grids: Frames, patch rows and patch columns of every image.
     """
 
@@ -46,7 +46,7 @@ class PackedBatch(Batch):
     def take(self, images: Sequence[int]) -> Self:
         import torch
 
-        if len(self.pixels) == len(self.grids):  # also where every image is one patch
+        if len(self.pixels) == len(self.grids):  # one row per image: also true if every image is one patch
             pixels = self.pixels[list(images)]
         else:
             pieces = torch.split(self.pixels, [prod(grid) for grid in self.grids])
@@ -64,14 +64,14 @@ class PackedBatch(Batch):
 
 
 class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
-    """The adapter of one model_type whose images share one sequence, each at its own resolution.
+    """A family whose images share one sequence, each at its own resolution.
 
-    A family gives :meth:`read`, :meth:`layout`, :meth:`stem` and :meth:`block_inputs`, beside its tensors and
-    its resize rule.
+    A subclass defines :meth:`stem_shapes`, :meth:`block_shapes`, :meth:`resize_rule`, :meth:`read`,
+    :meth:`layout`, :meth:`stem` and :meth:`block_inputs`.
     """
 
     head: ClassVar[str] = ""
-    """Path of the merger or the pooling head; empty for a family without."""
+    """Path of the merger or the pooling head; empty if there is none."""
     post_norm: ClassVar[str] = ""
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
@@ -97,7 +97,7 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
 
     @abstractmethod
     def resize_rule(self, encoder: C, processor: FromTransformers = None) -> ResizeRule:
-        """How images are resized: as ``processor`` says, or as the family's processor does by default."""
+        """Return how ``processor`` resizes images; None stands for the family's processor by default."""
 
     def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
         from ..images.preprocess import RaggedPreprocessor
@@ -123,18 +123,18 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
         return PackedBatch(pixels, ((1, side, side),))
 
     def patch_shape(self, info: VisionEncoderInfo) -> tuple[int, ...]:
-        """Axes of one patch in a batch whose pixels are a row a patch."""
+        """Return the axes of one patch in a batch whose pixels have one row per patch."""
         return (info.num_channels * info.temporal_patch_size * info.patch_size**2,)
 
     @abstractmethod
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> Layout:
-        """Where the tokens of the batch's grids stand; kept for batches of the same grids."""
+        """Compute what the blocks need to know about the batch's grids; it is kept for equal grids."""
 
     @abstractmethod
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        """Hidden state 0, in the order in which the blocks take it."""
+        """Compute hidden state 0, with tokens in the order in which the blocks take them."""
 
     def embed(
         self, model: FromTransformers, batch: PackedBatch, layout: Layout
@@ -143,11 +143,11 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
 
     @abstractmethod
     def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
-        """Keyword arguments of a block, counted from 0."""
+        """Return the keyword arguments of one block, counted from 0."""
 
 
 class PackedImagesFamily(PackedFamily[C], Generic[C]):
-    """A packed family whose batch holds whole images, padded at the bottom and the right."""
+    """A packed family that takes whole images, padded at the bottom and the right."""
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> PackedBatch:
         import torch
@@ -157,12 +157,12 @@ class PackedImagesFamily(PackedFamily[C], Generic[C]):
         return PackedBatch(pixels, ((1, info.grid_multiple, info.grid_multiple),))
 
     def patch_tokens(self, convolution: FromTransformers, images: Tensor, grids: Sequence[Grid]) -> Tensor:
-        """Patches of the images, embedded: (tokens, width). What lies beyond an image's grid is not touched.
+        """Embed the patches of the images as (tokens, width); pixels outside an image's grid are not read.
 
         Args:
             convolution: The Conv2d that cuts an image into patches.
             images: (images, channels, height, width).
-            grids: Their patches.
+            grids: Frames, rows and columns of the images' patches.
         """
         import torch
         from torch.nn.functional import linear
@@ -176,5 +176,5 @@ class PackedImagesFamily(PackedFamily[C], Generic[C]):
             .reshape(rows * columns, -1)
             for image, (_, rows, columns) in zip(images, grids, strict=True)
         ]
-        # Patches do not overlap: the convolution is a projection of each.
+        # Patches do not overlap, so the convolution is one linear projection per patch.
         return linear(torch.cat(patches), weight.view(width, -1), convolution.bias)

@@ -1,4 +1,4 @@
-"""Packed families whose images come as rows of patches, with a grid for each image or clip."""
+"""The base class of packed families that take rows of patches, with a grid for each image or clip."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from .reference import Preprocess
 
 _INPUTS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
-"""The patches' name in a batch -> that of their grids."""
+"""Name of the patches among the inputs -> name of their grids."""
 
 
 class PatchRowsFamily(PackedFamily[C], Generic[C]):
-    """The adapter of one model_type whose images come as rows of patches."""
+    """A packed family that takes images and clips as rows of patches."""
 
     blocks = "blocks"
     patch_projection: ClassVar[str] = "patch_embed.proj"
-    """Path of the convolution over a patch."""
+    """Path of the convolution that embeds a patch."""
     depth_field: ClassVar[str] = "depth"
-    """The config field that says how many blocks there are."""
+    """The config field with the number of blocks."""
 
     # --- building -------------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
         return self._from_transformers(self.config_class)(**fields)
 
     def transformers_fields(self, encoder: C) -> dict[str, object]:
-        """The encoder block as arguments of transformers' config."""
+        """Return the encoder block as arguments of transformers' config."""
         fields: dict[str, object] = encoder.model_dump(exclude={"model_type"}, exclude_none=True)
         return fields
 
@@ -47,9 +47,10 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
-        """``pixel_values`` (patches, channels x frames x height x width of a patch), all images one after
-        the other, and ``image_grid_thw`` (images, 3), frames, rows and columns of patches; or
-        ``pixel_values_videos`` and ``video_grid_thw``.
+        """Read ``pixel_values`` and ``image_grid_thw``, or ``pixel_values_videos`` and ``video_grid_thw``.
+
+        Pixels are (patches, channels x frames x height x width of a patch), image after image. Grids are
+        (images, 3): frames, rows and columns of patches.
         """
         videos = inputs.get("pixel_values_videos") is not None or inputs.get("video_grid_thw") is not None
         name = "pixel_values_videos" if videos else "pixel_values"
@@ -62,21 +63,23 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
         grids = rows_of_integers(_INPUTS[name], given.get(_INPUTS[name]), 3, "frames, rows and columns")
         for i, (frames, rows, columns) in enumerate(grids):
             if min(frames, rows, columns) < 1:
-                raise InputError(f"{_INPUTS[name]}[{i}] is {frames, rows, columns}: nothing is in it")
+                raise InputError(
+                    f"{_INPUTS[name]}[{i}] is {frames, rows, columns}; all three must be at least 1"
+                )
             if rows % info.grid_multiple or columns % info.grid_multiple:
                 raise InputError(
-                    f"{_INPUTS[name]}[{i}] is {frames, rows, columns}: rows and columns must be multiples of "
-                    f"{info.grid_multiple}, which are merged"
+                    f"{_INPUTS[name]}[{i}] is {frames, rows, columns}; rows and columns must be multiples of "
+                    f"{info.grid_multiple}, the side of the squares that are merged"
                 )
         total = sum(t * h * w for t, h, w in grids)
         if total != shape[0]:
-            raise InputError(f"{_INPUTS[name]} stands for {total} patches, and {name} has {shape[0]}")
+            raise InputError(f"{_INPUTS[name]} stands for {total} patches, but {name} has {shape[0]}")
         return PackedBatch(pixels, tuple((t, h, w) for t, h, w in grids))
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
         from torch.nn.functional import linear
 
-        # A patch is a row of pixels: the convolution over the whole of it is a projection.
+        # A patch is one row of pixels, so the convolution is a linear projection.
         proj = model.get_submodule(self.patch_projection)
         return linear(pixels.flatten(1), proj.weight.flatten(1), proj.bias)
 

@@ -1,4 +1,4 @@
-"""Pixtral (``PixtralVisionModel``): images of any size in one sequence, rope over rows and columns."""
+"""Pixtral (``PixtralVisionModel``): images of any size in one sequence, and a rope over rows and columns."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
-    """pixtral. Patches of an image stand in raster order."""
+    """The family of pixtral. Patches of an image are in raster order."""
 
     model_type = "pixtral"
     model_class = "PixtralVisionModel"
@@ -67,10 +67,11 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
-        """``pixel_values`` (images, channels, height, width), padded at the bottom and the right, and
-        ``image_sizes`` (images, 2), heights and widths without the padding.
+        """Read ``pixel_values`` and ``image_sizes``.
 
-        Without ``image_sizes`` no image has padding. What does not fill a patch is cut off.
+        ``pixel_values`` are (images, channels, height, width), padded at the bottom and the right.
+        ``image_sizes`` (images, 2) are heights and widths without the padding; without them no image has
+        padding. Pixels that do not fill a patch are cut off.
         """
         refuse_unknown(info.model_type, inputs, ("pixel_values", "image_sizes"))
         pixels = check_pixels("pixel_values", inputs.get("pixel_values"))

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL (``Qwen2_5_VisionTransformerPretrainedModel``): attention inside windows in most blocks."""
+"""Qwen2.5-VL (``Qwen2_5_VisionTransformerPretrainedModel``): most blocks attend inside windows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
-    """qwen2_5_vl_vision. Its blocks take patches window by window; what comes out is in input order."""
+    """The family of qwen2_5_vl_vision. Blocks take patches window by window; the output is in input order."""
 
     model_type = "qwen2_5_vl_vision"
     module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
@@ -99,7 +99,7 @@ class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
         import torch
         from transformers.vision_utils import get_vision_window_index
 
-        # transformers takes windows as they come, whatever their sizes.
+        # transformers takes windows in raster order and does not sort them by size.
         index, _ = get_vision_window_index(
             torch.tensor(layout.grids),
             model.config.spatial_merge_size,
@@ -120,5 +120,5 @@ def _by_square(states: Tensor, index: Tensor | None, layout: Layout) -> Tensor:
 
 
 def _reorder(rows: Tensor, index: Tensor, square: int) -> Tensor:
-    """Rows reordered ``square`` at a time."""
+    """Reorder rows, ``square`` of them at a time."""
     return rows.view(-1, square, rows.shape[-1])[index].flatten(0, 1)

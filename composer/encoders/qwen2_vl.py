@@ -1,4 +1,4 @@
-"""Qwen2-VL (``Qwen2VisionTransformerPretrainedModel``)."""
+"""Qwen2-VL (``Qwen2VisionTransformerPretrainedModel``): a rope over rows and columns, and a merger."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .shapes import Shapes, layer_norm, linear
 
 
 class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig]):
-    """qwen2_vl_vision."""
+    """The family of qwen2_vl_vision."""
 
     model_type = "qwen2_vl_vision"
     module = "transformers.models.qwen2_vl.modeling_qwen2_vl"
@@ -37,6 +37,6 @@ class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig]):
 
 
 def merger_mlp(encoder: QwenVisionEncoderConfig) -> Shapes:
-    """The MLP of Qwen2-VL's merger, and of Qwen2.5-VL's."""
+    """Return the tensors of the MLP in the merger of Qwen2-VL and Qwen2.5-VL."""
     joined = encoder.width * encoder.spatial_merge_size**2
     return {**linear("mlp.0", joined, joined), **linear("mlp.2", joined, encoder.merged_width)}

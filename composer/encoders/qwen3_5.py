@@ -1,4 +1,4 @@
-"""Qwen3.5 (``Qwen3_5VisionModel``): a learned position table, resampled to each image."""
+"""Qwen3.5 (``Qwen3_5VisionModel``): a learned position table, which is interpolated to each image."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ P = TypeVar("P", bound=Qwen3_5VisionEncoderConfig)
 
 
 class Qwen35(QwenVL[P], Generic[P]):
-    """qwen3_5_vision."""
+    """The family of qwen3_5_vision."""
 
     model_type = "qwen3_5_vision"
     module = "transformers.models.qwen3_5.modeling_qwen3_5"
@@ -79,7 +79,7 @@ class Qwen35(QwenVL[P], Generic[P]):
 
 
 def merger_shapes(encoder: Qwen3_5VisionEncoderConfig, *, norm_width: int) -> Shapes:
-    """Tensors of a merger."""
+    """Return the tensors of a merger."""
     joined = encoder.width * encoder.spatial_merge_size**2
     return {
         **layer_norm("norm", norm_width),

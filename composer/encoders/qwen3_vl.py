@@ -1,4 +1,4 @@
-"""Qwen3-VL (``Qwen3VLVisionModel``): Qwen3.5's tower, and DeepStack."""
+"""Qwen3-VL (``Qwen3VLVisionModel``): Qwen3.5's tower with DeepStack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
-    """qwen3_vl_vision."""
+    """The family of qwen3_vl_vision."""
 
     model_type = "qwen3_vl_vision"
     module = "transformers.models.qwen3_vl.modeling_qwen3_vl"
@@ -50,7 +50,7 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
         return (*(block + 1 for block in encoder.deepstack_layers), encoder.num_hidden_layers)
 
     def own_state(self, model: FromTransformers, layer: int, hidden_states: Tensor, layout: Layout) -> Tensor:
-        """The merged DeepStack level of a hidden state."""
+        """Merge a hidden state into its DeepStack level."""
         level = list(model.config.deepstack_visual_indexes).index(layer - 1)
         merged: Tensor = model.deepstack_merger_list[level](hidden_states)
         return merged
@@ -63,7 +63,7 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
         batch: PackedBatch,
         layout: Layout,
     ) -> list[Tensor]:
-        """The merged last hidden state, then the levels from the shallowest to the deepest."""
+        """Return the merged last hidden state, then the levels from the shallowest to the deepest."""
         last = max(states)
         levels = [states[k] for k in sorted(states) if k != last]
         if last - 1 in model.config.deepstack_visual_indexes:

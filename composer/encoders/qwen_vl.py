@@ -1,4 +1,4 @@
-"""What the vision towers of the Qwen-VL line, and those built after it, have in common."""
+"""The base class of the vision towers of the Qwen-VL line, and of those built like them."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ Q = TypeVar("Q", bound=QwenVisionEncoderConfig)
 class QwenVL(PatchRowsFamily[Q], Generic[Q]):
     """The towers of Qwen-VL, and those that read images and clips in the same way.
 
-    Patches of an image stand as its image processor emits them: frame after frame, in squares of
-    spatial_merge_size², the squares in raster order and the patches of each in raster order. Merged tokens
-    are those squares, in raster order.
+    Patches are in the order of the image processor: frame after frame, grouped by squares of
+    spatial_merge_size² patches, with the squares in raster order and the patches in raster order inside each.
+    A merged token is one such square.
     """
 
     head = "merger"
     image_processor = "Qwen2VLImageProcessorPil"
     min_pixels: ClassVar[int] = 56 * 56
     max_pixels: ClassVar[int] = 28 * 28 * 16384
-    """Bounds of an image's area where a checkpoint says nothing: those that every released one says."""
+    """Bounds of an image's area in pixels for a checkpoint that does not name them; released ones all do."""
     patch_bias: ClassVar[bool] = False
     """Whether the patch embedding has a bias."""
 
@@ -71,7 +71,7 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
         return shapes | ({f"{self.patch_projection}.bias": (encoder.width,)} if self.patch_bias else {})
 
     def attention_shapes(self, encoder: Q) -> Shapes:
-        """Tensors of a block's attention."""
+        """Return the tensors of a block's attention."""
         width = encoder.width
         return {**linear("attn.qkv", width, 3 * width), **linear("attn.proj", width, width)}
 
@@ -87,7 +87,7 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
         return {"hidden_states": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
     def reference_output(self, output: FromTransformers, batch: PackedBatch) -> Tensor:
-        """The merged tokens, DeepStack levels behind them on the feature axis."""
+        """Return the merged tokens, with DeepStack levels after them on the feature axis."""
         import torch
 
         return torch.cat([output.pooler_output, *(getattr(output, "deepstack_features", None) or ())], dim=-1)
@@ -103,7 +103,7 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of patches in the order of the input, (tokens, head_size) float32."""
+        """Compute cosines and sines of patches in input order, (tokens, head_size) float32 each."""
         from .layout import cosines_and_sines, patch_positions, rope_frequencies
 
         config = model.config
@@ -120,5 +120,5 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
 
 
 def pixel_bounds(processor: FromTransformers, default: tuple[int, int]) -> tuple[int, int]:
-    """Least and greatest area that ``processor`` resizes to; ``default`` without one."""
+    """Return the smallest and largest area that ``processor`` resizes to; ``default`` without a processor."""
     return default if processor is None else (processor.size.shortest_edge, processor.size.longest_edge)

@@ -1,5 +1,5 @@
-"""RADIO (``RadioModel``). The patches' positions are cut out of one large table, so any size goes; pixels
-come as values from 0 to 1, and the encoder normalises them.
+"""RADIO (``RadioModel``). Positions are cut out of one large table, so it takes any size. Pixels are values
+from 0 to 1, and the encoder normalises them itself.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MODEL = "radio_model.model"
 
 
 class Radio(DenseFamily[RadioEncoderConfig]):
-    """radio. Shapes are under the names of published checkpoints, which transformers changes on loading."""
+    """The family of radio. Tensors have the names of published checkpoints, which transformers renames."""
 
     model_type = "radio"
     model_class = "RadioModel"
@@ -29,7 +29,7 @@ class Radio(DenseFamily[RadioEncoderConfig]):
     blocks = "encoder.layer"
     post_norm = ""
     buffers = frozenset({"norm_mean", "norm_std"})
-    # Published models have no layer scale, and those inside a VLM no conditioner.
+    # Published models have no layer scale, and models inside a VLM have no conditioner.
     optional = ("layer_scale", "input_conditioner")
 
     def any_size(self, encoder: RadioEncoderConfig) -> bool:
@@ -78,5 +78,5 @@ class Radio(DenseFamily[RadioEncoderConfig]):
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         patch = model.config.patch_size
         height, width = (side // patch * patch for side in pixel_values.shape[2:])
-        whole = pixel_values[:, :, :height, :width]  # transformers' own refuses the rest of a patch
+        whole = pixel_values[:, :, :height, :width]  # transformers refuses pixels that do not fill a patch
         return model.embeddings(model.input_conditioner(whole)), {}

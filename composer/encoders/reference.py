@@ -1,4 +1,4 @@
-"""How an encoder family is held against transformers' own class."""
+"""What ``check_encoder`` needs to compare an encoder family with transformers' own class."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ B = TypeVar("B", bound=Batch)
 L = TypeVar("L")
 
 _SIZES = ((64, 64), (40, 100), (90, 30))
-"""Widths and heights of images; what the encoder sees of them is for its image processor to say."""
+"""Widths and heights of the images that are checked, before the image processor resizes them."""
 
 
 class Sample(NamedTuple):
     """One image or clip to check an encoder with.
 
     Attributes:
-        inputs: What the encoder is called with for it alone.
-        size: Width, height and frames that the plan is asked for.
+        inputs: The encoder's inputs for this image alone.
+        size: Width, height and frames, with which the plan counts its tokens.
     """
 
     inputs: Mapping[str, Tensor]
@@ -36,45 +36,44 @@ class Sample(NamedTuple):
 
 
 class ReferenceFamily(ABC, Generic[B, L]):
-    """What a family says of transformers' own class, beside how it runs it itself."""
+    """The part of a family that tells how to call transformers' own class and read its output."""
 
     @abstractmethod
     def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: L) -> Tensor:
-        """A hidden state as (..., tokens, hidden_size); see ``EncoderFamily``."""
+        """Return a hidden state as (..., tokens, hidden_size); see ``EncoderFamily``."""
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Inputs as transformers' class takes them."""
+        """Return inputs of the tower as inputs of transformers' class."""
         return dict(inputs)
 
     def reference_tokens(self, model: FromTransformers, hidden_states: Tensor, layout: L) -> Tensor:
-        """:meth:`tokens` of a hidden state of transformers' class."""
+        """Return a hidden state of transformers' class in the form of :meth:`tokens`."""
         return self.tokens(model, hidden_states, layout)
 
     def reference_output(self, output: FromTransformers, batch: B) -> Tensor:
-        """The tower's own output in what transformers' class returned.
+        """Return the tower's own output as found in the output of transformers' class.
 
         Args:
-            output: What the class returned.
-            batch: What it was called with.
+            output: What transformers' class returned.
+            batch: The images that it was called with.
 
         Returns:
-            (images, tokens, width), or (tokens of all images, width). Padding may stand behind the tokens of
-            an image.
+            (images, tokens, width), or (tokens of all images, width). Padding may follow an image's tokens.
         """
         last: Tensor = output.last_hidden_state
         return last
 
     def samples(self, info: VisionEncoderInfo, preprocess: Preprocess) -> list[Sample]:
-        """Images that can share a batch, of random pixels; a clip too where grids have frames."""
+        """Make images of random pixels that can share a batch, and a clip if grids have frames."""
         return [sample_of_size(preprocess, *size) for size in _SIZES]
 
     def samples_alone(self, info: VisionEncoderInfo) -> list[Sample]:
-        """Further images, of sizes that can share no batch."""
+        """Make further images, whose sizes cannot share a batch."""
         return []
 
 
 def sample_of_size(preprocess: Preprocess, width: int, height: int) -> Sample:
-    """An image of random pixels, through the encoder's image processor."""
+    """Make an image of random pixels and preprocess it."""
     import torch
 
     noise = torch.randint(256, (height, width, 3), dtype=torch.uint8)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
-    """siglip_vision_model."""
+    """The family of siglip_vision_model."""
 
     model_type = "siglip_vision_model"
     model_class = "SiglipVisionModel"
@@ -54,7 +54,7 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
 
 
 def pooling_shapes(width: int, mlp_width: int) -> Shapes:
-    """Tensors of SigLIP's and SigLIP 2's attention-pooling head."""
+    """Return the tensors of the attention-pooling head of SigLIP and SigLIP 2."""
     return {
         "probe": (1, 1, width),
         "attention.in_proj_weight": (3 * width, width),
@@ -67,8 +67,8 @@ def pooling_shapes(width: int, mlp_width: int) -> Shapes:
 
 
 def pooling_flops(width: int, mlp_width: int, num_tokens: int) -> int:
-    """Floating-point operations of that head for one image."""
-    # One probe attends to all tokens: keys and values are projected for each, the rest once.
+    """Count the floating-point operations of that head for one image."""
+    # One probe attends to all tokens: keys and values are projected for every token, all else once.
     per_token = 2 * width * width + 2 * width
     once = 2 * width * width + 2 * width * mlp_width
     return 2 * (num_tokens * per_token + once)

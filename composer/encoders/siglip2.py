@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
-    """siglip2_vision_model. Patches of an image stand in raster order."""
+    """The family of siglip2_vision_model. Patches of an image are in raster order."""
 
     model_type = "siglip2_vision_model"
     model_class = "Siglip2VisionModel"
@@ -69,9 +69,11 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> PackedBatch:
-        """``pixel_values`` (images, patches, height x width x channels of a patch), padded at the end,
-        ``pixel_attention_mask`` (images, patches), and ``spatial_shapes`` (images, 2), rows and columns of
-        patches.
+        """Read ``pixel_values``, ``pixel_attention_mask`` and ``spatial_shapes``.
+
+        ``pixel_values`` are (images, patches, height x width x channels of a patch), padded at the end.
+        ``pixel_attention_mask`` is (images, patches), and ``spatial_shapes`` (images, 2) are rows and columns
+        of patches.
         """
         import torch
 
@@ -87,10 +89,10 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
             raise InputError(f"spatial_shapes has {len(sizes)} rows for {shape[0]} images in pixel_values")
         for i, (rows, columns) in enumerate(sizes):
             if min(rows, columns) < 1:
-                raise InputError(f"spatial_shapes[{i}] is {rows, columns}: nothing is in it")
+                raise InputError(f"spatial_shapes[{i}] is {rows, columns}; both must be at least 1")
             if rows * columns > shape[1]:
                 raise InputError(
-                    f"spatial_shapes[{i}] is {rows}x{columns} patches, and pixel_values has {shape[1]}"
+                    f"spatial_shapes[{i}] is {rows}x{columns} patches, but pixel_values has {shape[1]}"
                 )
         mask = check_mask("pixel_attention_mask", inputs.get("pixel_attention_mask"), shape[:2])
         lengths = torch.tensor([rows * columns for rows, columns in sizes], device=mask.device)
@@ -99,8 +101,8 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
         if wrong:
             rows, columns = sizes[wrong[0]]
             raise InputError(
-                f"pixel_attention_mask[{wrong[0]}] does not mark the first {rows * columns} patches, which "
-                f"spatial_shapes[{wrong[0]}] stands for"
+                f"pixel_attention_mask[{wrong[0]}] must mark the first {rows * columns} patches, those of "
+                f"spatial_shapes[{wrong[0]}], and no others"
             )
         grids = tuple((1, rows, columns) for rows, columns in sizes)
         return PackedBatch(pixels[filled.to(pixels.device)], grids)
@@ -123,7 +125,7 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
 
         rows, weights, offsets = layout.positions
         table = model.embeddings.position_embedding.weight
-        # Summed in float32 whatever the parameters are, as transformers does.
+        # Summed in float32, as in transformers, whatever the dtype of the parameters.
         positions = embedding_bag(rows, table.float(), offsets, mode="sum", per_sample_weights=weights)
         embedded: Tensor = (model.embeddings.patch_embedding(pixels) + positions.to(table.dtype)).unsqueeze(0)
         return embedded
@@ -140,18 +142,18 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
         lengths = [rows * columns for _, rows, columns in layout.grids]
         images = torch.split(hidden_states.squeeze(0), lengths)
         pooled: dict[int, Tensor] = {}
-        for length in dict.fromkeys(lengths):  # images of one length are a batch without padding
+        for length in dict.fromkeys(lengths):  # images of the same length form a batch without padding
             batch = [i for i, own in enumerate(lengths) if own == length]
             pooled |= zip(batch, model.head(torch.stack([images[i] for i in batch])), strict=True)
         return torch.stack([pooled[i] for i in range(len(images))])
 
 
 def resized_table(grids: Sequence[Grid], side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """How a ``side`` x ``side`` position table is resized to each grid: bilinearly, with antialiasing.
+    """Compute how a ``side`` x ``side`` position table is resized to each grid, bilinearly with antialiasing.
 
     Returns:
-        Rows of the table, int64, and their weights, float32, those of one patch after those of another;
-        and where those of each patch begin, (tokens,) int64.
+        The rows of the table that each patch uses, int64, and their weights, float32, patch after patch; and
+        the index at which each patch begins, (tokens,) int64.
     """
     import torch
 
@@ -162,7 +164,7 @@ def resized_table(grids: Sequence[Grid], side: int) -> tuple[Tensor, Tensor, Ten
 
 
 def _resized_to(size: tuple[int, int], side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows of the table, their weights, and how many of them each patch in raster order has."""
+    """Return rows of the table, their weights, and how many rows each patch uses, in raster order."""
     by_row, by_column = (_filter(length, side) for length in size)
     weights = (by_row[:, None, :, None] * by_column[None, :, None, :]).flatten(2).flatten(0, 1)
     used = weights != 0
@@ -170,8 +172,10 @@ def _resized_to(size: tuple[int, int], side: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def _filter(length: int, side: int) -> Tensor:
-    """Weights of ``side`` samples in each of ``length``, (length, side): triangles as wide as two samples of
-    the coarser of both, centres of the first and last half a sample inside the ends.
+    """Return the weights of ``side`` samples in each of ``length`` new ones, (length, side).
+
+    A weight is a triangle, two samples of the coarser side wide. The centres of the first and last sample are
+    half a sample inside the ends.
     """
     import torch
 

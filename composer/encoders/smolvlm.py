@@ -1,4 +1,4 @@
-"""SmolVLM (``SmolVLMVisionTransformer``): Idefics3's tower under names of its own."""
+"""SmolVLM (``SmolVLMVisionTransformer``): Idefics3's tower under other names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .reading import Reading
 
 
 class SmolVLM(Idefics3):
-    """smolvlm_vision."""
+    """The family of smolvlm_vision."""
 
     model_type = "smolvlm_vision"
     model_class = "SmolVLMVisionTransformer"

@@ -1,4 +1,4 @@
-"""Batches of images that are cut into tiles, padded to the most tiles there can be."""
+"""Batches of images that are cut into tiles and padded to the largest number of tiles."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class TileBatch(Batch):
-    """The images of a batch, those aside that only pad it.
+    """Images as tiles, without the images that only pad a batch.
 
     Attributes:
         pixels: (images, tiles, channels, height, width).
-        aspect_ratio_ids: (images, 1), int64: how the tiles of each lie.
-        valid: (images, tiles) bool; the others are padding.
+        aspect_ratio_ids: (images, 1) int64: the arrangement of each image's tiles.
+        valid: (images, tiles) bool: False marks padding tiles.
         side: Patches along one side of a tile.
     """
 
@@ -69,10 +69,10 @@ class TileBatch(Batch):
 
 @dataclass(frozen=True, eq=False)
 class TileLayout:
-    """What the blocks need to know of a batch.
+    """What the blocks need to know about a batch of tiles.
 
     Attributes:
-        mask: What is added to attention, (images, 1, tokens, tokens).
+        mask: (images, 1, tokens, tokens), added to the attention scores.
         aspect_ratio_ids: As in :class:`TileBatch`.
     """
 
@@ -81,15 +81,15 @@ class TileLayout:
 
 
 def real_images(ids: Tensor, valid: Tensor) -> Tensor:
-    """Which images do not only pad the batch, (batch x images,)."""
+    """Return which images are real and not only padding of the batch, (batch x images,) bool."""
     return ((ids > 0) & valid.any(-1)).flatten()
 
 
 def whole_numbers(inputs: Mapping[str, object], name: str, shape: tuple[int, ...], most: int) -> Tensor:
-    """Input ``name`` as int64 of ``shape``, each 0 to ``most``.
+    """Return input ``name`` as int64 of ``shape``, with values from 0 to ``most``.
 
     Raises:
-        InputError: It is something else.
+        InputError: If it is not a tensor, has another shape, or holds other values.
     """
     import torch
 

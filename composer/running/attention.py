@@ -1,4 +1,4 @@
-"""The attention backend of a planned tower."""
+"""Choose the attention backend of a planned tower."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def plan_attention(planned: Plan, device: torch.device, *, training: bool = False) -> AttentionChoice:
-    """Choose the backend that the config asks for, or the best one.
+    """Choose the attention backend that the config names, or with ``auto`` the best that works.
 
     Args:
         planned: The tower.
@@ -23,8 +23,8 @@ def plan_attention(planned: Plan, device: torch.device, *, training: bool = Fals
         training: Whether gradients are needed.
 
     Raises:
-        BackendError: The backend asked for is unknown or cannot work there.
-        PluginError: The plugin that offers it cannot be used.
+        BackendError: If the config's backend is unknown or cannot work there.
+        PluginError: If the plugin that offers it cannot be used.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""torch.compile for a composed tower."""
+"""Compile a tower with torch.compile."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 def should_torch_compile_mm_vit(config: TowerConfig) -> bool:
-    """Whether the config asks for torch.compile."""
+    """Return whether the config asks for torch.compile."""
     return config.compile is not False
 
 
 @dataclass(frozen=True)
 class CompileSettings:
-    """What a config's ``compile`` comes down to for one tower on one device.
+    """Settings of torch.compile for one tower on one device.
 
     Attributes:
         backend: torch.compile's backend.
-        dynamic: Whether one code serves batches and token counts of any size; None for any number of images
-            of one size, which is sooner compiled and runs faster.
+        dynamic: True: the compiled code takes images of any size. None: it takes any number of images of one
+            size, which compiles and runs faster.
         freeze: Whether weights are constants of the compiled code.
         cuda_graphs: Whether the code runs as CUDA graphs, whose outputs the next run overwrites.
-        options: torch.compile's ``mode`` or ``options``.
+        options: torch.compile's ``mode`` or ``options``, as keyword arguments.
     """
 
     backend: str
@@ -43,14 +43,14 @@ class CompileSettings:
 
 
 def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: bool) -> CompileSettings:
-    """Decide what ``config`` means.
+    """Turn a config's ``compile`` into settings.
 
-    Weights are frozen for fixed shapes only: MKL packs a weight for one number of rows, and with a symbolic
-    number inductor puts oneDNN in its place, with the activation fused into it. In float32 without AVX-512
+    Weights are frozen for fixed shapes only: MKL packs a weight for one number of rows. With a symbolic
+    number of rows inductor takes oneDNN instead and fuses the activation into it; in float32 without AVX-512
     that is slower than the uncompiled block.
 
     Args:
-        config: What was asked for.
+        config: The config's ``compile``.
         device_type: ``cpu``, ``cuda``, ...
         fixed_shapes: Whether the tower's batches differ in their number of images only.
     """
@@ -76,10 +76,10 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
 
 
 def _avx2() -> bool:
-    """Whether this processor has AVX2 and no AVX-512, where float32 products are best left to MKL.
+    """Return whether this processor has AVX2 but not AVX-512, where MKL runs float32 products best.
 
-    Those of inductor's own took up to three times as long there. Tuning would find that out on a machine at
-    rest; on a busy one it chooses by chance, and the choice stays in the cache.
+    Inductor's own products took up to three times as long there. Autotuning finds that out on an idle
+    machine; on a busy one it chooses by chance, and its choice stays in the cache.
     """
     import torch
 
@@ -87,10 +87,10 @@ def _avx2() -> bool:
 
 
 def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
-    """Compile ``tower`` in place. Compilation itself happens at the first forward.
+    """Make ``tower`` run compiled code, which torch compiles at the first forward.
 
     Raises:
-        BackendError: torch.compile has no backend of that name, or not for a whole tower.
+        BackendError: If torch.compile has no backend of that name, or the mode cannot run a whole tower.
     """
     import torch
 
@@ -121,10 +121,10 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
 
 
 class CompiledBlocks:
-    """Runs blocks by one compiled code: their weights are its inputs.
+    """Runs all blocks by the same compiled code, which takes their weights as inputs.
 
-    Compiled again for a batch of one image, with or without gradients, and with other kinds of arguments;
-    beyond torch's limit on recompilations blocks run uncompiled.
+    torch compiles again for a batch of one image, with and without gradients, and for other kinds of
+    arguments. Beyond torch's limit on recompilations, blocks run uncompiled.
     """
 
     def __init__(self, settings: CompileSettings) -> None:
@@ -140,9 +140,9 @@ class CompiledBlocks:
 
 
 class FrozenBlocks:
-    """Runs blocks by code that has their weights as constants, packed and folded: for inference only.
+    """Runs blocks by compiled code that holds their weights as constants, for inference only.
 
-    With gradients or in training mode a block runs uncompiled; one whose weights have changed is compiled
+    With gradients or in training mode a block runs uncompiled. A block whose weights have changed is compiled
     again. Every batch size compiles every block; identical blocks are found in inductor's cache.
     """
 
@@ -161,16 +161,16 @@ class FrozenBlocks:
         if run is None or known != weights:
             run = compiled_function(self._settings)
             self._frozen[block] = (weights, run)
-        # Not among torch.compile's options: dynamo, too, has to know, to tell equal blocks apart.
+        # A patch and not one of torch.compile's options: dynamo needs it too, to tell equal blocks apart.
         with inductor.patch(freezing=True):
             return _or_uncompiled(run, block, hidden_states, inputs)
 
 
 def compiled_function(settings: CompileSettings) -> Callable[..., Tensor]:
-    """``run(block, hidden_states, inputs)``, compiled, with a code object of its own.
+    """Return ``run(block, hidden_states, inputs)``, compiled, with a code object of its own.
 
-    dynamo keeps what it compiled, and counts towards its limit, by code object. That of a block's forward is
-    shared by all towers of the family in the process, so that the ninth would find the limit used up.
+    dynamo keeps compiled code, and counts towards its limit, by code object. All towers of a family in the
+    process share the code object of a block's forward, so the ninth of them would find the limit used up.
     """
     import torch
 
@@ -192,19 +192,22 @@ def _or_uncompiled(
     try:
         return run(block, hidden_states, inputs)
     except FailOnRecompileLimitHit:
-        message = "compiled code for as many kinds of batches as torch allows; this one runs uncompiled"
+        message = (
+            "this kind of batch runs uncompiled: torch's limit on recompilations of a block is reached; "
+            "raise torch._dynamo.config.recompile_limit to compile it too"
+        )
         warnings.warn(message, stacklevel=2)
         return _run(block, hidden_states, inputs)
 
 
 def _identity(block: nn.Module) -> tuple[Any, ...]:
-    """Changes when a weight is written to or replaced."""
+    """Return a value that changes when a weight is written to or replaced."""
     weights = [*block.parameters(), *block.buffers()]
     return tuple((weight.data_ptr(), weight.is_inference() or weight._version) for weight in weights)
 
 
 def _keep_outputs(tower: VisionTower) -> None:
-    """Let what a forward keeps and returns outlive the CUDA graphs' next run."""
+    """Copy the tower's outputs, which the CUDA graphs' next run would overwrite."""
     import torch
     from torch.utils._pytree import tree_map
 

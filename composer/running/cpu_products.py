@@ -1,4 +1,4 @@
-"""A pass of inductor over float32 matrix products on the CPU."""
+"""A pass of torch's compiler, inductor, that makes float32 matrix products on the CPU faster."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _VECTOR = 8
 
 
 class PlainProducts(CustomGraphPass):
-    """Leaves the product alone to MKL, in rows that start at whole vectors.
+    """Gives MKL products without a bias, in rows that start at whole vectors.
 
-    A bias is added behind the product, where inductor fuses it with what follows; torch's addmm fills the
-    output with it first. And weights whose number of output features fills no whole vectors are padded: MKL
-    takes a third longer for rows that start anywhere, as in the gated MLP of Qwen2.5-VL, which is 3,420 wide.
-    Padding copies the weight every time, next to nothing beside hundreds of tokens.
+    A bias is added after the product, where inductor fuses it with what follows; torch's addmm would fill the
+    output with it first. Weights are padded if their number of output features is no multiple of a vector,
+    as in the gated MLP of Qwen2.5-VL, which is 3,420 wide: MKL takes a third longer for unaligned rows.
+    Padding copies the weight every time, which costs little beside hundreds of tokens.
     """
 
     def __call__(self, graph: Graph) -> None:
         found = [node for target in _TARGETS for node in graph.find_nodes(op="call_function", target=target)]
-        # All are looked at before any is replaced: what comes in its place has no shape yet.
+        # All products are checked before any is replaced, because a new node has no shape yet.
         for node in [node for node in found if _is_plain(node)]:
             _replace(graph, node)
 
     def uuid(self) -> bytes:
-        """What inductor's cache knows this code by."""
+        """Return the key of this code in inductor's cache."""
         return get_hash_for_files((__file__,))
 
 
 def _is_plain(node: Any) -> bool:
-    """Whether it is a product of float32 with no more to it than a bias."""
+    """Return whether a node is a float32 product with nothing but a bias."""
     bias = node.args[:-2]
     return (
         node.meta["val"].dtype is torch.float32
@@ -49,7 +49,7 @@ def _is_plain(node: Any) -> bool:
 def _replace(graph: Graph, node: Any) -> None:
     *bias, rows, weight = node.args
     features = node.meta["val"].shape[1]
-    # A symbolic number is one of tokens, in a gradient.
+    # A symbolic number counts tokens, as it does in a gradient.
     padding = -features % _VECTOR if isinstance(features, int) else 0
     with graph.inserting_before(node):
         if padding:

@@ -1,4 +1,4 @@
-"""Evaluation mode that several threads may be in at once."""
+"""Put a module into evaluation mode while one or more threads need it."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from torch import nn
 class EvaluationMode:
     """Puts a module into evaluation mode without gradients while any thread is inside.
 
-    The first thread to enter remembers the mode of every submodule, and the last one to leave restores it: a
-    thread on its own could restore training mode under another that is still running.
+    The first thread to enter remembers the mode of every submodule, and the last one to leave restores it. If
+    every thread restored the mode, one of them could switch training on while another is still running.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class EvaluationMode:
 
     @contextmanager
     def __call__(self, module: nn.Module) -> Iterator[None]:
-        """Evaluation mode for ``module``."""
+        """Put ``module`` into evaluation mode without gradients inside the ``with`` block."""
         with self._lock:
             if not self._inside:
                 self._modes = {child: child.training for child in module.modules()}

@@ -1,4 +1,4 @@
-"""Preparing a composed tower for training: frozen parts, and activations computed twice instead of kept."""
+"""Prepare a tower for training: freeze parts, and switch gradient checkpointing on."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 def prepare_training(tower: VisionTower, config: TrainingConfig) -> None:
-    """Freeze what the config names, and switch gradient checkpointing on.
+    """Freeze the parts that the config names, and switch gradient checkpointing on if it asks for it.
 
     Raises:
-        BackendError: Blocks that transformers cannot checkpoint.
+        BackendError: If transformers cannot checkpoint the blocks.
     """
     freeze(tower, config)
     if config.gradient_checkpointing:
@@ -24,7 +24,7 @@ def prepare_training(tower: VisionTower, config: TrainingConfig) -> None:
 
 
 def freeze(tower: VisionTower, config: TrainingConfig) -> None:
-    """Take the named parts out of training: their parameters require no gradient."""
+    """Freeze the parts that the config names: their parameters require no gradient."""
     if "all" in config.freeze:
         tower.requires_grad_(False)
         return
@@ -39,10 +39,10 @@ def freeze(tower: VisionTower, config: TrainingConfig) -> None:
 
 
 def enable_gradient_checkpointing(tower: VisionTower) -> None:
-    """Let blocks compute their activations again in the backward pass; in effect in training mode.
+    """Make blocks compute their activations again in the backward pass, in training mode, to save memory.
 
     Raises:
-        BackendError: Blocks that transformers cannot checkpoint.
+        BackendError: If transformers cannot checkpoint the blocks.
     """
     from torch.utils.checkpoint import checkpoint
     from transformers.modeling_layers import GradientCheckpointingLayer
@@ -50,10 +50,11 @@ def enable_gradient_checkpointing(tower: VisionTower) -> None:
     layers = [layer for layer in tower.model.modules() if isinstance(layer, GradientCheckpointingLayer)]
     if not layers:
         raise BackendError(
-            f"gradient_checkpointing: the blocks of {tower.info.model_type} are none of transformers' "
-            "GradientCheckpointingLayer"
+            f"gradient_checkpointing cannot be used: the blocks of {tower.info.model_type} are not a "
+            "subclass of transformers' GradientCheckpointingLayer; set training.gradient_checkpointing to "
+            "false"
         )
-    # What the model's own switch does too, whose name changed between versions and which warns of adapters.
+    # The model's own switch does the same, but its name changed between versions and it warns of adapters.
     for layer in layers:
         layer.gradient_checkpointing = True
         layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]  # typed by its default

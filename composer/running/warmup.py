@@ -1,4 +1,4 @@
-"""First runs of a tower, and the proof that its compiled code computes what the tower does."""
+"""Run a tower before real images come, and check that its compiled code gives the same features."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ..images.decode import ImageLike
 from ..tower.module import Features
 
 Size = tuple[int, int]
-"""Width and height of a image in pixels."""
+"""Width and height of an image in pixels."""
 
 BatchOfSizes = int | Size | Sequence[Size]
-"""Images of one forward: a number of the encoder's own size, one size, or the size of each."""
+"""Images of one forward: a number of images of the encoder's own size, one size, or the size of each."""
 
 TOLERANCE = {torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest difference of a token's features, relative to their norm, that rounding explains."""
@@ -31,14 +31,18 @@ def warm_up(
     image_size: int,
     dtype: torch.dtype,
 ) -> float:
-    """Run random images of every batch; see ``encoder.warmup``.
+    """Run random images of every batch and compare; see ``encoder.warmup``.
 
     Args:
         run: The forward, in evaluation mode.
-        preprocess: Makes its inputs of images.
+        preprocess: Turns images into inputs of the forward.
         batches: The batches to expect.
-        image_size: Side of the images of a batch that is given as a number of them.
-        dtype: dtype of the features.
+        image_size: Side of the images of a batch that is given as a number.
+        dtype: The dtype of the features.
+
+    Raises:
+        CompiledDifferenceError: If compiled and uncompiled features differ by more than rounding explains.
+        InputError: If a batch is neither a number, a size, nor a list of sizes.
     """
     generator = np.random.default_rng(0)
     largest = 0.0
@@ -53,9 +57,9 @@ def warm_up(
         tolerance = TOLERANCE[dtype]
         if not difference <= tolerance:  # a NaN is not small
             raise CompiledDifferenceError(
-                f"compiled, the tower gives other features for images of {_text(sizes)}: they differ by "
-                f"{difference:.2g} of a token's norm, and {str(dtype).removeprefix('torch.')} explains "
-                f"{tolerance:g}; compile: false computes the right ones"
+                f"the compiled tower gives wrong features for images of {_text(sizes)}: they differ by "
+                f"{difference:.2g} of a token's norm, and rounding in {str(dtype).removeprefix('torch.')} "
+                f"explains {tolerance:g}; set compile to false"
             )
         largest = max(largest, difference)
     return largest
@@ -66,7 +70,7 @@ def largest_difference(features: Any, expected: Any) -> float:
 
     Args:
         features: What a tower returned: a tensor, or a tuple of them.
-        expected: What it should have returned.
+        expected: The features that it should have returned.
     """
     pairs = zip(_tensors(features), _tensors(expected), strict=True)
     return max((_difference(one, other) for one, other in pairs if other.numel()), default=0.0)
@@ -89,7 +93,8 @@ def _sizes(batch: Any, side: int) -> list[Size]:
     if isinstance(images, Sequence) and images and all(map(_is_size, images)):
         return [(int(width), int(height)) for width, height in images]
     raise InputError(
-        f"warmup takes batches, each a number of images, a (width, height), or a list of those; not {batch!r}"
+        f"{batch!r} is no batch: warmup takes batches, each a number of images, one (width, height), or a "
+        "list of (width, height)"
     )
 
 

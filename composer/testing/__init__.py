@@ -1,6 +1,6 @@
-"""The conformance check of an encoder family: what every family here passes, for authors of others.
+"""Check an encoder family of your own for everything that the families of this package are checked for.
 
-Call it in a test of your own::
+Call it in a test::
 
     from vision_composer.testing import check_encoder
 
@@ -35,32 +35,33 @@ _TINY = {
     "image_size": 32,
     "patch_size": 8,
 }
-"""Fields of a small encoder, by the names that most families give them."""
+"""Fields of a small encoder, under the names that most families use."""
 
 
 def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
-    """Check that an encoder family keeps what the rest of the package relies on.
+    """Check that an encoder family has the properties that the rest of the package relies on.
 
-    ``hidden states``: each equals that of transformers' class, as does the encoder's own output, merged where
-    it merges, and the pooled output: image by image, clips too where grids have frames.
+    ``hidden states``: every hidden state equals that of transformers' class, and so do the encoder's own
+    output and the pooled one, for every image, and for a clip if grids have frames.
     ``order``: patches come out in the order of the input.
-    ``tokens``: as many come out as planned, for images of several sizes.
-    ``truncation``: no block is built beyond the deepest selected, and fewer blocks change no features.
-    ``gradients``: every parameter gets one.
-    ``independence``: an image's features do not depend on the others of its batch, even if they are NaN.
-    ``planned tensors``: they are the module's parameters, under the names that it saves.
-    ``saving``: a saved tower composed again is the same.
+    ``tokens``: as many tokens come out as planned, for images of several sizes.
+    ``truncation``: no block beyond the deepest selected one is built, and features do not change by it.
+    ``gradients``: every parameter gets a gradient.
+    ``independence``: an image's features do not depend on the others of its batch, even if those are NaN.
+    ``planned tensors``: the plan's tensors are the module's parameters, under the names that it saves.
+    ``saving``: a tower that is saved and composed again is the same.
 
-    Takes seconds, on the CPU, with random float32 weights; leaves torch's random state as it was.
+    The check takes seconds. It runs on the CPU with random float32 weights, and leaves torch's random state
+    as it was.
 
     Args:
-        encoder: A registered model_type, to check at a tiny size with the config's other defaults; or a
-            config block, as a mapping or validated. Its weights are made, so keep it small.
+        encoder: A registered model_type, which is checked at a tiny size with the config's other defaults; or
+            a config block, as a mapping or validated, which is checked at its own size: keep it small.
 
     Raises:
-        ConformanceError: The first property that does not hold, and how; an AssertionError too. Whatever
-            else the family raises on the way is its cause.
-        InputError: No valid config block, or one of the generic adapter.
+        ConformanceError: If a property does not hold; the message names the first one and says how. It is an
+            AssertionError too. If the family raises an error, that error is the cause.
+        InputError: If the config block is not valid, or is one of the generic adapter.
     """
     config = _config(encoder)
     family = family_of(config)
@@ -84,15 +85,18 @@ def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
         reasons = "; ".join(
             f"{'.'.join(map(str, line['loc']))}: {line['msg']}" for line in error.errors(include_url=False)
         )
-        raise InputError(f"not a valid encoder block: {reasons}") from None
+        raise InputError(f"the encoder block is not valid: {reasons}") from None
     if config.generic:
-        raise InputError("the generic adapter makes none of the promises that check_encoder checks")
+        raise InputError(
+            "check_encoder cannot check the generic adapter, which does not promise these properties; give a "
+            "block without prefix_tokens"
+        )
     return config
 
 
 @contextmanager
 def _checking(encoder: EncoderConfig, name: str) -> Iterator[None]:
-    """Names the encoder and the property in whatever is raised inside."""
+    """Name the encoder and the property in every error that is raised inside."""
     try:
         yield
     except ConformanceError as error:

@@ -1,4 +1,4 @@
-"""Comparing features with what they should be, on any CPU."""
+"""Compare features with expected ones, with a tolerance that holds on any CPU."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from torch import Tensor
 from ..errors import ConformanceError
 
 _ROUNDINGS = 100
-"""Roundings of the largest value that separate two right results, at most.
+"""How far two right results may differ, in roundings of the largest value.
 
-Batch sizes, kernels and instruction sets sum in other orders. Each of some ten matrix products between the
-pixels and the features of a small tower adds an error of a few roundings of its largest value; a wrong stage
-differs by thousands."""
+The order of sums depends on the batch size, the kernel and the instruction set. Between the pixels and the
+features of a small tower are some ten matrix products, and each adds an error of a few roundings of its
+largest value; a wrong stage differs by thousands."""
 
 
 def check_equal(got: Sequence[Tensor], want: Sequence[Tensor], what: str) -> None:
     """Compare features image by image, relative to the scale of the expected ones.
 
     Raises:
-        ConformanceError: They differ by more than rounding; says how.
+        ConformanceError: If they differ by more than rounding explains; the message says how.
     """
     if len(got) != len(want):
-        raise ConformanceError(f"{what}: {len(got)} images come out of {len(want)}")
+        raise ConformanceError(f"{what}: {len(got)} images come out, not {len(want)}")
     for ours, theirs in zip(got, want, strict=True):
         if ours.shape != theirs.shape:
             raise ConformanceError(f"{what} has shape {tuple(ours.shape)}, not {tuple(theirs.shape)}")

@@ -1,4 +1,4 @@
-"""The properties that are checked of every encoder."""
+"""The properties that ``check_encoder`` checks, one function each."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .compare import check_equal
 from .subject import Subject, named, run
 
 _PATCHES = 60
-"""Most patches of an image that are changed one by one."""
+"""How many patches of an image are changed one by one, at most."""
 
 
 def check_hidden_states(subject: Subject) -> None:
-    """Each is transformers' own, run on every image alone; so are the encoder's own and the pooled output."""
+    """Check that hidden states and outputs equal those of transformers' class, run on every image alone."""
     inputs = subject.batch()
     states = subject.states(inputs)
     outputs = {named(keys): run(subject.compose(**keys), inputs) for keys in subject.outputs()}
@@ -36,7 +36,7 @@ def check_hidden_states(subject: Subject) -> None:
 
 
 def check_order(subject: Subject) -> None:
-    """Token i of hidden state 0 is made of patch i of the input, and of no other."""
+    """Check that token i of hidden state 0 is made of patch i of the input, and of no other patch."""
     encoder = subject.compose(select_layers=[0], feature_select_strategy="default")
     for number, sample in enumerate(subject.samples):
         batch = encoder.tower.read(sample.inputs)
@@ -53,9 +53,9 @@ def check_order(subject: Subject) -> None:
 
 
 def _moved(pixels: Tensor, patch: int, grid: Grid, side: int) -> Tensor:
-    """The pixels of one image with another value in one patch."""
+    """Return the pixels of one image with other values in one patch."""
     moved = pixels.clone()
-    if len(pixels) == prod(grid):  # a row a patch
+    if len(pixels) == prod(grid):  # one row per patch
         moved[patch] += 1
         return moved
     _, rows, columns = grid
@@ -67,7 +67,7 @@ def _moved(pixels: Tensor, patch: int, grid: Grid, side: int) -> Tensor:
 
 
 def check_tokens(subject: Subject) -> None:
-    """As many come out as planned, for every image and clip."""
+    """Check that as many tokens come out as planned, for every image and clip."""
     everything: dict[str, Any] = {"select_layers": [0]}
     selections = [everything, everything | {"feature_select_strategy": "default"}]
     for keys in (*selections, *subject.outputs()):
@@ -79,36 +79,38 @@ def check_tokens(subject: Subject) -> None:
                 what = "an image" if frames == 1 else f"a clip of {frames} frames"
                 raise ConformanceError(
                     f"{what} of {width}x{height} pixels gives {got} tokens in a tower with {named(keys)}, "
-                    f"and {planned} are planned"
+                    f"but {planned} are planned"
                 )
 
 
 def check_truncation(subject: Subject) -> None:
-    """No block is built beyond the deepest selected, and fewer blocks change no features."""
+    """Check that no block beyond the deepest selected one is built, and that features do not change by it."""
     inputs = subject.batch()
     for k, state in enumerate(subject.states(inputs)):
         tower = subject.compose(select_layers=[k])
         if len(tower.blocks) != k:
-            raise ConformanceError(f"{len(tower.blocks)} blocks are built for hidden state {k}")
+            raise ConformanceError(f"{len(tower.blocks)} blocks are built for hidden state {k}, not {k}")
         check_equal(run(tower, inputs), state, f"hidden state {k} of a tower cut to {k} blocks")
 
 
 def check_gradients(subject: Subject) -> None:
-    """Every parameter gets one."""
+    """Check that every parameter gets a gradient."""
     for keys in [*subject.layers(), *subject.outputs()]:
         tower = subject.compose(**keys).train()
         features = torch.cat([part.flatten() for part in tower(**subject.batch())])
-        if features.requires_grad:  # if they do not, no parameter gets one
+        if features.requires_grad:  # otherwise no parameter gets a gradient, which is reported below
             torch.autograd.backward(features.square().sum())
         for name, parameter in tower.named_parameters():
             if parameter.grad is None:
-                raise ConformanceError(f"{name} gets none in a tower with {named(keys)}")
+                raise ConformanceError(f"{name} gets no gradient in a tower with {named(keys)}")
             if not parameter.grad.isfinite().all():
-                raise ConformanceError(f"{name} gets one that is not finite in a tower with {named(keys)}")
+                raise ConformanceError(
+                    f"{name} gets a gradient that is not finite in a tower with {named(keys)}"
+                )
 
 
 def check_independence(subject: Subject) -> None:
-    """An image's features do not depend on the others of its batch, nor on where it stands there."""
+    """Check that an image's features depend neither on the rest of its batch nor on its place in it."""
     image, other = (sample.inputs for sample in subject.samples[:2])
     nan = {
         name: torch.full_like(value, torch.nan) if value.is_floating_point() else value
@@ -124,7 +126,7 @@ def check_independence(subject: Subject) -> None:
 
 
 def check_planned_tensors(subject: Subject) -> None:
-    """The plan's tensors are the module's, under the names that it saves."""
+    """Check that the plan's tensors are the module's parameters, under the names that it saves."""
     for keys in [*subject.layers(), *subject.outputs()]:
         tower = subject.compose(**keys)
         planned = tower.plan.shapes or {}
@@ -139,12 +141,12 @@ def check_planned_tensors(subject: Subject) -> None:
         numbers = (tower.plan.num_parameters, sum(parameter.numel() for parameter in tower.parameters()))
         if numbers[0] != numbers[1]:
             raise ConformanceError(
-                f"{numbers[0]} parameters are planned for a tower with {named(keys)} of {numbers[1]}"
+                f"{numbers[0]} parameters are planned for a tower with {named(keys)}, which has {numbers[1]}"
             )
 
 
 def check_saving(subject: Subject) -> None:
-    """A saved tower composed again is the same."""
+    """Check that a tower that is saved and composed again is the same."""
     inputs = subject.batch()
     for keys in [*subject.layers()[-2:], *subject.outputs()]:
         tower = subject.compose(**keys)

@@ -1,4 +1,4 @@
-"""What is checked: an encoder with random weights, towers composed from it, and inputs for them."""
+"""The encoder that is checked: with random weights, the towers composed from it, and inputs for them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..schemas import EncoderConfig, TowerConfig
 
 
 class Subject:
-    """An encoder, a checkpoint of it, and towers composed from that.
+    """An encoder, a checkpoint of it, and towers composed from that checkpoint.
 
     Args:
         encoder: The config block.
-        family: Its family.
-        folder: An empty folder, for the checkpoint and what is saved.
+        family: The encoder's family.
+        folder: An empty folder, for the checkpoint and the saved towers.
 
     Attributes:
         samples: Images that can share a batch, and a clip where the encoder takes clips.
@@ -46,7 +46,7 @@ class Subject:
         model = self.family.transformers_class(config)(config).eval()
         with torch.no_grad():
             for parameter in model.parameters():
-                # Off its initial value, so that no zero or one can hide a stage that was left out.
+                # Moved off its initial value: a weight of zero or one could hide a stage that was left out.
                 parameter.add_(torch.randn_like(parameter) * 0.05)
         return model
 
@@ -57,7 +57,7 @@ class Subject:
     # --- towers ---------------------------------------------------------------------------------------
 
     def compose(self, **keys: Any) -> ComposedVisionEncoder:
-        """The tower with these keys of a config, composed once."""
+        """Return the tower whose config has these keys; each is composed once."""
         name = named(keys)
         if name not in self._towers:
             weights = {"source": str(self.folder / "checkpoint")}
@@ -66,11 +66,11 @@ class Subject:
         return self._towers[name].eval()
 
     def compose_all_states(self) -> ComposedVisionEncoder:
-        """The tower that returns all hidden states side by side."""
+        """Return the tower that gives all hidden states, concatenated on the feature axis."""
         return self.compose(select_layers=list(range(self.depth + 1)))
 
     def save(self, **keys: Any) -> Path:
-        """The folder that the tower with these keys is saved in, once."""
+        """Save the tower with these keys, once, and return its folder."""
         name = named(keys)
         if name not in self._saved:
             self._saved[name] = self.folder / f"saved-{len(self._saved)}"
@@ -78,11 +78,11 @@ class Subject:
         return self._saved[name]
 
     def layers(self) -> list[dict[str, Any]]:
-        """The keys of towers that return one hidden state."""
+        """Return the keys of towers that give one hidden state."""
         return [{"select_layers": [k]} for k in range(self.depth + 1)]
 
     def outputs(self) -> list[dict[str, Any]]:
-        """The keys of the others: the encoder's own output, the post-norm, the head, no DeepStack levels."""
+        """Return the keys of other towers: own output, post-norm, pooling head, without DeepStack levels."""
         outputs: list[dict[str, Any]] = [{}]
         if self.encoder.has_post_norm:
             outputs.append({"select_layers": [self.depth], "post_norm": "last"})
@@ -93,24 +93,24 @@ class Subject:
     # --- inputs and features --------------------------------------------------------------------------
 
     def batch(self) -> dict[str, Tensor]:
-        """The inputs of all samples."""
+        """Return the inputs of all samples as one batch."""
         return self.collate([sample.inputs for sample in self.samples])
 
     def collate(self, images: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """One batch of the inputs of single images."""
+        """Join the inputs of single images into one batch."""
         return self.compose().preprocessor.collate(images)
 
     def states(self, inputs: Mapping[str, Tensor]) -> list[list[Tensor]]:
-        """Hidden states 0 to N that one tower returns, each of them image by image."""
+        """Return hidden states 0 to N, each image by image, from one tower that gives them all."""
         images = [part.chunk(self.depth + 1, dim=-1) for part in run(self.compose_all_states(), inputs)]
         return [list(state) for state in zip(*images, strict=True)]
 
     # --- what transformers makes of an image ----------------------------------------------------------
 
     def reference_features(self, inputs: Mapping[str, Tensor]) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Hidden states 0 to N of one image, and its outputs by the keys of :meth:`outputs`.
+        """Return transformers' hidden states 0 to N of one image, and its outputs by :meth:`outputs`' keys.
 
-        The states are taken at the blocks, since some classes return them normed, pooled or reordered.
+        The states are taken at the blocks, because some classes return them normed, pooled or reordered.
         """
         model: nn.Module = self.reference
         blocks = self.family.block_list(model)
@@ -156,12 +156,12 @@ class Subject:
         return outputs
 
     def _tokens(self, state: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
-        """A hidden state of transformers' class as the tower returns that of one image."""
+        """Return a hidden state of transformers' class in the form in which the tower returns one image's."""
         tower = self.compose().tower
         batch = tower.read(inputs)
         layout = self.family.layout(self.reference, batch, torch.device("cpu"), torch.float32)
         hidden_states, _ = self.family.embed(self.reference, batch, layout)
-        count = prod(hidden_states.shape[:-1])  # what transformers pads stands behind
+        count = prod(hidden_states.shape[:-1])  # transformers' padding comes after these tokens
         flat = state.flatten(0, -2)[:count].view(hidden_states.shape)
         tokens = self.family.reference_tokens(self.reference, flat, layout)
         image: Tensor = batch.split(tokens, lambda grid: tokens.shape[-2])[0]
@@ -169,11 +169,11 @@ class Subject:
 
 
 def run(tower: ComposedVisionEncoder, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """A tower's features, image by image."""
+    """Return a tower's features, image by image."""
     with torch.no_grad():
         return list(tower(**inputs))
 
 
 def named(keys: Mapping[str, Any]) -> str:
-    """Keys of a config as they would stand in it."""
+    """Return keys of a config as text, as they would be written in a file."""
     return ", ".join(f"{key}: {str(value).lower()}" for key, value in keys.items()) or "select_layers: null"

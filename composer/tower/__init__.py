@@ -1,1 +1,1 @@
-"""The tower: the one block loop, what is read off the blocks, and where its tokens stand. Loads no torch."""
+"""The vision tower: its block loop, what is read off the blocks, and token positions. Loads no torch."""

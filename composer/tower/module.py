@@ -1,4 +1,4 @@
-"""The tower: transformers' blocks, run one after the other, and what is read off them."""
+"""The vision tower as a torch module: it runs transformers' blocks and returns what is read off them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ Features = Tensor | tuple[Tensor, ...]
 """A batch (images, tokens, width), or one (tokens, width) tensor for each image."""
 
 _LAYOUTS = 16
-"""Layouts kept: batches of one set of sizes come again and again, and each holds two rows per token."""
+"""How many layouts are kept. Batches of the same sizes recur, and a layout holds two rows per token."""
 
 
 def run_block(block: nn.Module, hidden_states: Tensor, **inputs: Any) -> Tensor:
-    """Run one block; compilation puts another function in the place of this one."""
+    """Run one block. Compilation replaces this function by a compiled one."""
     output = block(hidden_states, **inputs)
     result: Tensor = output[0] if isinstance(output, tuple) else output
     return result
 
 
 class VisionTower(nn.Module):
-    """A vision encoder as transformers builds it, cut to what the readout needs.
+    """A vision encoder of transformers, cut to what the readout needs.
 
     Args:
         model: transformers' module, cut to the blocks that are needed.
-        family: Where that module's stages are.
-        info: The encoder's facts.
+        family: How that module's stages run.
+        info: Facts about the encoder.
         readout: What is read off the blocks.
-        block_masks: Whether flex_attention runs the blocks, whose masks are made with every layout.
+        block_masks: Whether to make flex_attention's masks with every layout, because it runs the blocks.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class VisionTower(nn.Module):
         self._layouts: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        # As nn.Module does with what compile() made: a copy is not compiled.
+        # A copy is not compiled, as with nn.Module.compile().
         return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     @property
@@ -67,19 +67,22 @@ class VisionTower(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
+        """The device that the parameters are on."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """dtype of the parameters, and of the output."""
+        """The dtype of the parameters and of the output."""
         return next(self.parameters()).dtype
 
     def read(self, inputs: Mapping[str, Any]) -> Batch:
-        """Read the batch that these inputs are: what the family's image processor returns, by the same names.
+        """Check the inputs and return them as a batch.
+
+        Args:
+            inputs: What the family's image processor returns, by the same names.
 
         Raises:
-            InputError: Anything that the encoder cannot take.
+            InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.
         """
         batch: Batch = self.family.read(self.model, self.info, inputs)
         return batch
@@ -88,9 +91,9 @@ class VisionTower(nn.Module):
         """Encode a batch.
 
         Returns:
-            Features in the dtype of the parameters, contiguous: (images, tokens, width), or where images need
-            not have as many tokens one (tokens, width) tensor for each; with DeepStack levels apart
-            (levels, tokens, width).
+            Features in the dtype of the parameters, contiguous: (images, tokens, width), or one
+            (tokens, width) tensor per image where the number of tokens can differ between images. With
+            DeepStack levels on an axis of their own: (levels, tokens, width) per image.
         """
         if batch.is_empty:
             return batch.without_images(
@@ -105,11 +108,11 @@ class VisionTower(nn.Module):
         return batch.split(features, self.readout.num_tokens)
 
     def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
-        """Tokens of every image in the output."""
+        """Count the output tokens of every image."""
         return [self.readout.num_tokens(grid) for grid in grids]
 
     def join(self, images: Sequence[Tensor]) -> Features:
-        """Return features of single images, at least one, as :meth:`forward` returns those of a batch."""
+        """Join the features of single images, at least one, into what :meth:`forward` returns for a batch."""
         features: Features = self.family.join(images)
         return features
 
@@ -119,8 +122,8 @@ class VisionTower(nn.Module):
         key = (batch.layout_key, device, dtype)
         layout = self._layouts.pop(key, None)
         if layout is None:
-            # What is cached in inference mode must still be good for training; and whatever device torch
-            # makes tensors on by default, a layout is computed on the CPU and moved.
+            # A layout cached in inference mode must still serve training. Whatever torch's default device is,
+            # a layout is computed on the CPU and then moved.
             with torch.inference_mode(False), torch.no_grad(), torch.device("cpu"):
                 layout = self.family.layout(self.model, batch, device, dtype)
                 if self._block_masks:

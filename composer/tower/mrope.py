@@ -1,4 +1,4 @@
-"""Position ids that a language model of the Qwen-VL line gives to text and to vision tokens."""
+"""Compute the position ids that language models of the Qwen-VL line give to text and vision tokens."""
 
 from __future__ import annotations
 
@@ -30,35 +30,34 @@ def mrope_position_ids(
     tokens_per_second: float | None = None,
     second_per_grid_ts: Tensor | Sequence[float] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """The mrope position ids of whole prompts, as transformers' ``get_rope_index`` of the model gives them.
+    """Compute the mrope position ids of whole prompts, equal to those of transformers' ``get_rope_index``.
 
-    Text counts on by one on all three axes. An image or clip gets temporal, row and column ids from the
-    position it begins at, and the text behind it goes on after the larger of its merged rows and columns.
-
-    The prompt is given as ``mm_token_type_ids``, which the processor returns beside ``input_ids``, because
-    token ids alone do not tell: GLM-4V marks images and frames with the same one. Where they do, it is
-    ``(input_ids == image_token_id) + 2 * (input_ids == video_token_id)``.
+    Text tokens count up by one on all three axes. An image or clip gets temporal, row and column ids that
+    start at its position, and the text after it continues after the larger of its merged rows and columns.
 
     Args:
-        mm_token_type_ids: (batch, length) integers: 0 text, 1 a merged token of an image, 2 one of a video.
-        spatial_merge_size: Patches merged into one token, per side.
+        mm_token_type_ids: (batch, length) integers: 0 for text, 1 for a merged token of an image, 2 for one
+            of a video. The processor returns them beside ``input_ids``. Token ids alone are not enough:
+            GLM-4V marks images and frames with the same one. Where images and videos have placeholder tokens
+            of their own, it is ``(input_ids == image_token_id) + 2 * (input_ids == video_token_id)``.
+        spatial_merge_size: Patches along one side of the square that is merged into one token.
         image_grid_thw: (images, 3) frames, rows and columns of patches, in the order of the prompts.
         video_grid_thw: (videos, 3), likewise.
         attention_mask: (batch, length), 0 at padding, which may be on either side; None without padding.
-        frames_apart: Each frame of a clip is a span of its own, behind the text of its timestamp: Qwen3-VL,
-            Qwen3.5 and GLM-4V. Otherwise a clip's frames stand together: Qwen2-VL and Qwen2.5-VL.
-        tokens_per_second: Temporal ids per second, ``vision_config.tokens_per_second`` of Qwen2.5-VL. None:
-            one per frame, as in Qwen2-VL.
-        second_per_grid_ts: Seconds from one frame of the grid to the next, for each video; used with
+        frames_apart: True for Qwen3-VL, Qwen3.5 and GLM-4V, where every frame of a clip follows the text of
+            its timestamp; False for Qwen2-VL and Qwen2.5-VL, where a clip's frames stand together.
+        tokens_per_second: Temporal ids per second: ``vision_config.tokens_per_second`` of Qwen2.5-VL. None:
+            one id per frame, as in Qwen2-VL.
+        second_per_grid_ts: Seconds between two frames of the grid, for each video; used with
             ``tokens_per_second``. None: 1 second. Before 5.24, transformers cuts these to whole seconds.
 
     Returns:
         position_ids (3, batch, length) int64: temporal, row and column ids, 0 at padding; and rope_deltas
-        (batch, 1) int64: what must be added to the number of tokens so far to get the next position.
+        (batch, 1) int64: what to add to the number of tokens so far to get the next position.
 
     Raises:
-        InputError: Arguments of another shape or type, spans and grids that do not fit together, or a rule
-            for time that the model cannot have.
+        InputError: If an argument has another shape or type, if tokens and grids do not fit together, or if
+            the arguments for time contradict each other.
     """
     import torch
 
@@ -84,7 +83,7 @@ def mrope_position_ids(
     for kind, name in ((_IMAGE, "image_grid_thw"), (_VIDEO, "video_grid_thw")):
         if unused := len(list(spans[kind])):
             what = f"frames of {name}" if frames_apart and kind == _VIDEO else f"rows of {name}"
-            raise InputError(f"{unused} {what} are left over: the prompts have no tokens for them")
+            raise InputError(f"{unused} {what} are left over, because the prompts have no tokens for them")
     return position_ids.to(mm_token_type_ids.device), rope_deltas.to(mm_token_type_ids.device)
 
 
@@ -96,12 +95,12 @@ def get_llm_pos_ids_for_vision(
     grid_hs: Tensor,
     grid_ws: Tensor,
 ) -> Tensor:
-    """The mrope position ids of one image's or video's merged tokens, as the Qwen-VL line counts them.
+    """Compute the mrope position ids of the merged tokens of one image or video.
 
     Args:
-        start_idx: Added to every id: the first position behind the text in front.
-        vision_idx: Which image or video of the batch.
-        spatial_merge_size: Patches merged into one token, per side.
+        start_idx: The first position after the text in front, which is added to every id.
+        vision_idx: Which image or video of the batch, from 0.
+        spatial_merge_size: Patches along one side of the square that is merged into one token.
         t_index: The temporal id of each frame.
         grid_hs: Patch rows of each image or video, (n,).
         grid_ws: Patch columns of each image or video, (n,).
@@ -110,7 +109,7 @@ def get_llm_pos_ids_for_vision(
         (3, frames x rows x columns) int64: temporal, row and column ids, frame by frame in raster order.
 
     Raises:
-        InputError: ``vision_idx`` outside the grids, or a merge size below 1.
+        InputError: If ``vision_idx`` is outside the grids, or the merge size is below 1.
     """
     import torch
 
@@ -130,7 +129,7 @@ def get_llm_pos_ids_for_vision(
 
 
 def _prompts(mm_token_type_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-    """The tokens' kinds, and which of them are no padding, both (batch, length), on the CPU."""
+    """Return the tokens' kinds and which of them are not padding, both (batch, length), on the CPU."""
     import torch
 
     if mm_token_type_ids.dim() != 2 or mm_token_type_ids.is_floating_point():
@@ -143,13 +142,14 @@ def _prompts(mm_token_type_ids: Tensor, attention_mask: Tensor | None) -> tuple[
         return types, torch.ones_like(types, dtype=torch.bool)
     if attention_mask.shape != types.shape:
         raise InputError(
-            f"attention_mask is {tuple(attention_mask.shape)}, and mm_token_type_ids {tuple(types.shape)}"
+            f"attention_mask must be {tuple(types.shape)} like mm_token_type_ids, "
+            f"not {tuple(attention_mask.shape)}"
         )
     return types, attention_mask.bool().cpu()
 
 
 def _grids(name: str, grid_thw: Tensor | None, spatial_merge_size: int) -> list[Grid]:
-    """The grids as numbers."""
+    """Return the grids as numbers."""
     from ..encoders.inputs import rows_of_integers
 
     if spatial_merge_size < 1:
@@ -159,11 +159,11 @@ def _grids(name: str, grid_thw: Tensor | None, spatial_merge_size: int) -> list[
     grids = rows_of_integers(name, grid_thw, 3, "frames, rows and columns")
     for i, (frames, rows, columns) in enumerate(grids):
         if min(frames, rows, columns) < 1:
-            raise InputError(f"{name}[{i}] is {frames, rows, columns}: nothing is in it")
+            raise InputError(f"{name}[{i}] is {frames, rows, columns}; all three must be at least 1")
         if rows % spatial_merge_size or columns % spatial_merge_size:
             raise InputError(
-                f"{name}[{i}] is {frames, rows, columns}: rows and columns must be multiples of "
-                f"{spatial_merge_size}, which are merged"
+                f"{name}[{i}] is {frames, rows, columns}; rows and columns must be multiples of "
+                f"spatial_merge_size, {spatial_merge_size}"
             )
     return [(t, h, w) for t, h, w in grids]
 
@@ -171,24 +171,25 @@ def _grids(name: str, grid_thw: Tensor | None, spatial_merge_size: int) -> list[
 def _frame_steps(
     num_videos: int, frames_apart: bool, tokens_per_second: float | None, second_per_grid_ts: Any
 ) -> list[Any]:
-    """How far apart the frames of each video are, in temporal ids."""
+    """Return the distance between two frames of each video, in temporal ids."""
     if tokens_per_second is None:
         if second_per_grid_ts is not None:
             raise InputError("second_per_grid_ts needs tokens_per_second, which turns seconds into ids")
         return [1] * num_videos
     if frames_apart:
         raise InputError(
-            "tokens_per_second spaces the frames inside a span; with frames_apart each span has one frame"
+            "tokens_per_second and frames_apart exclude each other: it spaces frames that stand together; "
+            "give one of them"
         )
     seconds = [1] * num_videos if second_per_grid_ts is None else list(second_per_grid_ts)
     if len(seconds) != num_videos:
         raise InputError(f"second_per_grid_ts has {len(seconds)} values for {num_videos} videos")
-    # The product keeps the values' own dtype, for the ids are rounded down and depend on the last bit.
+    # The product keeps the dtype of the values: ids are rounded down, so they depend on the last bit.
     return [tokens_per_second * value for value in seconds]
 
 
 def _positions(types: Tensor, spans: Mapping[int, Iterator[_Span]], merge: int, prompt: str) -> Tensor:
-    """The ids of one prompt without padding, (3, length); takes its spans from the iterators."""
+    """Return the ids of one prompt without padding, (3, length); take its spans from the iterators."""
     import torch
 
     kinds, lengths = torch.unique_consecutive(types, return_counts=True)
@@ -198,7 +199,9 @@ def _positions(types: Tensor, spans: Mapping[int, Iterator[_Span]], merge: int, 
             parts.append((torch.arange(length) + start).expand(3, -1))
             start += length
         elif kind not in spans:
-            raise InputError(f"{prompt} has a token of type {kind}; 0 is text, 1 an image, 2 a video")
+            raise InputError(
+                f"{prompt} has a token of type {kind}; use 0 for text, 1 for an image, 2 for a video"
+            )
         else:
             where = f"{prompt}, tokens {done} to {done + length - 1} without padding"
             for grid, step in _fill(spans[kind], length, merge, where):
@@ -211,14 +214,16 @@ def _positions(types: Tensor, spans: Mapping[int, Iterator[_Span]], merge: int, 
 
 
 def _fill(spans: Iterator[_Span], length: int, merge: int, where: str) -> Iterator[_Span]:
-    """The next spans, as many as stand side by side in ``length`` tokens."""
+    """Yield the next spans until they fill ``length`` tokens."""
     while length:
         span = next(spans, None)
         if span is None:
-            raise InputError(f"{where}: {length} of them have no grid; too few grids are given")
+            raise InputError(f"{where}: {length} of them have no grid; give one grid per image and video")
         frames, rows, columns = span[0]
         tokens = frames * rows * columns // merge**2
         if tokens > length:
-            raise InputError(f"{where}: {length} of them are left for the grid {span[0]}, which has {tokens}")
+            raise InputError(
+                f"{where}: only {length} of them are left for the grid {span[0]}, which has {tokens}"
+            )
         yield span
         length -= tokens

@@ -1,7 +1,8 @@
-"""What is read off a tower's blocks: hidden states, the pooling head's token, or the tower's own output.
+"""Readouts: how features are made from a tower's blocks.
 
-A readout answers what must be known before a weight is read (which states and modules it needs, how many
-tokens of which width come out) and makes the features afterwards. Loads no torch.
+The three readouts are selected hidden states, the pooling head's token, and the tower's own output. Before a
+weight is read, a readout tells which states and modules it needs, and how many tokens of which width come
+out; later it makes the features. Loads no torch.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which tokens a feature_select_strategy keeps of outputs with some tokens that are no patches.
+    """Which tokens a feature_select_strategy keeps.
 
     Attributes:
-        strategy: Its name, or a callable.
+        strategy: The strategy's name, or a callable.
         num_prefix_tokens: Non-patch tokens in front of the patches.
-        num_suffix_tokens: Those behind them.
-        width: Features of a token, at which a callable is probed for its number of tokens.
+        num_suffix_tokens: Non-patch tokens after the patches.
+        width: Features of a token; a callable is tried on tokens of this width to count what it keeps.
     """
 
     strategy: VisionFeatureSelectStrategy
@@ -43,7 +44,7 @@ class Selection:
 
     @cached_property
     def select(self) -> Callable[[Tensor], Tensor] | None:
-        """The strategy's function; None for one that keeps every token."""
+        """The strategy's function; None if it keeps every token."""
         others = self.num_prefix_tokens + self.num_suffix_tokens
         if self.strategy == "full" or (self.strategy == "default" and not others):
             return None
@@ -54,10 +55,10 @@ class Selection:
         )
 
     def __call__(self, tokens: Tensor) -> Tensor:
-        """Keep the tokens of (images, tokens, width).
+        """Return the selected tokens of (images, tokens, width).
 
         Raises:
-            InputError: The strategy's function made something else of them.
+            InputError: If the strategy's function changes more than the number of tokens, or adds tokens.
         """
         if self.select is None:
             return tokens
@@ -70,7 +71,7 @@ class Selection:
         return kept
 
     def count(self, num_tokens: int) -> int:
-        """Tokens left of ``num_tokens``."""
+        """Count the tokens that are kept of ``num_tokens``."""
         return get_num_selected_vision_tokens(
             num_tokens,
             self.strategy,
@@ -82,12 +83,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Readout(ABC):
-    """What is read off the blocks of one encoder.
+    """How features are made from the blocks of one encoder.
 
     Attributes:
-        family: The encoder's adapter.
+        family: The encoder's family.
         encoder: The encoder's config block.
-        info: The encoder's facts.
+        info: Facts about the encoder.
         norm_layers: Hidden states that go through the post-norm.
     """
 
@@ -99,11 +100,11 @@ class Readout(ABC):
     @property
     @abstractmethod
     def keep(self) -> frozenset[int]:
-        """Hidden states that are read, 0 to N: no block is built beyond the deepest."""
+        """The hidden states that are read, 0 to N; no block is built beyond the deepest."""
 
     @property
     def num_blocks(self) -> int:
-        """Blocks that are built."""
+        """The number of blocks that are built."""
         return max(self.keep, default=self.info.num_hidden_layers)
 
     @property
@@ -114,36 +115,36 @@ class Readout(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """Features of a token of the output."""
+        """How many features an output token has."""
 
     @property
     @abstractmethod
     def selection(self) -> Selection:
-        """Which tokens are kept of what is read."""
+        """The tokens that are kept of what is read."""
 
     @abstractmethod
     def num_tokens(self, grid: Grid) -> int:
-        """Tokens that an image of a grid has in the output."""
+        """Count the output tokens of an image with this grid."""
 
     def flops(self, num_tokens: int) -> int:
-        """Floating-point operations behind the blocks, for an image of that many tokens in the blocks."""
+        """Count the floating-point operations after the blocks, for an image of that many tokens in them."""
         return self.family.head_flops(self.encoder, num_tokens) if self.needs_head else 0
 
     @abstractmethod
     def reads(self, model: FromTransformers, layout: Any) -> Reads:
-        """What is made of each state of :attr:`keep` as soon as it is there."""
+        """Return the function that is applied to each state of :attr:`keep` as soon as it is computed."""
 
     @abstractmethod
     def features(
         self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
     ) -> Tensor:
-        """The features of a batch, in the form that ``batch.split`` takes.
+        """Make the features of a batch, in the form that ``batch.split`` takes.
 
         Args:
             model: transformers' module.
-            states: What :meth:`reads` made.
+            states: The results of the functions of :meth:`reads`.
             batch: The images.
-            layout: What the family made of them.
+            layout: The family's layout of the batch.
         """
 
     def _normed(self, model: FromTransformers, layer: int, state: Tensor) -> Tensor:
@@ -155,14 +156,14 @@ class Readout(ABC):
 
 @dataclass(frozen=True)
 class HiddenStates(Readout):
-    """Chosen hidden states, side by side on the feature axis.
+    """The readout of selected hidden states, concatenated on the feature axis.
 
     Attributes:
         layers: The hidden states, 0 to N, in the order of the output.
         strategy: Which of their tokens are kept.
 
     Raises:
-        InputError: A hidden state that the encoder does not have, or none at all.
+        InputError: If ``layers`` is empty or names a hidden state that the encoder does not have.
     """
 
     layers: tuple[int, ...] = ()
@@ -208,7 +209,7 @@ class HiddenStates(Readout):
 
 @dataclass(frozen=True)
 class PooledHead(Readout):
-    """The pooling head's output for the post-normed last hidden state: one token for each image."""
+    """The readout of the pooling head: one token per image, made of the post-normed last hidden state."""
 
     @property
     def keep(self) -> frozenset[int]:
@@ -241,11 +242,11 @@ class PooledHead(Readout):
 
 @dataclass(frozen=True)
 class OwnOutput(Readout):
-    """What the tower itself returns: its merger's output, or its last hidden state.
+    """The readout of the tower's own output: that of its merger, or else its last hidden state.
 
     Attributes:
         strategy: Which of its tokens are kept.
-        deepstack: How the levels of a DeepStack encoder join: on the feature axis, or on one of their own.
+        deepstack: How a DeepStack encoder's levels are joined: on the feature axis or on one of their own.
     """
 
     strategy: VisionFeatureSelectStrategy = "full"

@@ -1,4 +1,4 @@
-"""From hidden states to features: which tokens, which layers, which of them normed. Loads no torch."""
+"""Select features from hidden states: layers, their norms, and tokens. Loads no torch."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -
 
     Args:
         name: The name to use in configs.
-        selector: From features (images, tokens, width) to (images, selected tokens, width).
+        selector: A function from features (images, tokens, width) to (images, selected tokens, width).
 
     Raises:
-        InputError: The name is taken, or ``selector`` is not callable.
+        InputError: If the name is taken, or ``selector`` is not callable.
     """
     FEATURE_SELECTOR_PLUGINS.register(name, selector)
 
@@ -34,18 +34,18 @@ def register_feature_selector(name: str, selector: Callable[[Tensor], Tensor]) -
 def get_vision_feature_selector(
     strategy: VisionFeatureSelectStrategy, *, num_prefix_tokens: int = 1, num_suffix_tokens: int = 0
 ) -> Callable[[Tensor], Tensor]:
-    """The function that a strategy stands for.
+    """Return the function that a strategy stands for.
 
     Args:
-        strategy: ``class`` keeps the first token, or the last without prefix tokens; ``default`` drops the
-            prefix and suffix tokens; ``full`` keeps all; or a registered name; or a callable, returned as
-            it is.
+        strategy: ``class`` keeps the class token: the first token, or the last one if there are no prefix
+            tokens. ``default`` drops prefix and suffix tokens, ``full`` keeps all tokens. A registered name
+            stands for its function, and a callable is returned as it is.
         num_prefix_tokens: Tokens in front of the patches. The default is CLIP's one class token.
-        num_suffix_tokens: Tokens behind the patches.
+        num_suffix_tokens: Tokens after the patches.
 
     Raises:
-        InputError: Unknown name, or ``class`` without a prefix or suffix token.
-        PluginError: The plugin that offers the name cannot be used.
+        InputError: If the name is unknown, or ``class`` is asked for without prefix and suffix tokens.
+        PluginError: If the plugin that offers the name cannot be used.
     """
     if callable(strategy):
         return strategy
@@ -54,7 +54,9 @@ def get_vision_feature_selector(
             return partial(_tokens, start=0, stop=1)
         if num_suffix_tokens > 0:
             return partial(_tokens, start=-1, stop=None)
-        raise InputError("feature_select_strategy 'class' needs a class token, and there is none")
+        raise InputError(
+            "feature_select_strategy 'class' needs a class token, and there is none; use 'default' or 'full'"
+        )
     if strategy == "default":
         return partial(_tokens, start=num_prefix_tokens, stop=-num_suffix_tokens or None)
     if strategy == "full":
@@ -78,17 +80,18 @@ def get_num_selected_vision_tokens(
     num_suffix_tokens: int = 0,
     hidden_size: int = 64,
 ) -> int:
-    """Tokens left of ``num_vision_tokens`` after a strategy; never negative.
+    """Count the tokens that a strategy keeps; never negative.
 
     Args:
-        num_vision_tokens: Tokens of one image, prefix and suffix tokens included.
+        num_vision_tokens: Tokens of one image, with prefix and suffix tokens.
         strategy: As in :func:`get_vision_feature_selector`.
         num_prefix_tokens: Tokens in front of the patches.
-        num_suffix_tokens: Tokens behind the patches.
-        hidden_size: Width at which a callable is probed; give the real one to a callable that minds.
+        num_suffix_tokens: Tokens after the patches.
+        hidden_size: Width of the tensor that a callable is tried on; give the real width if it matters to it.
 
     Raises:
-        InputError: A negative count, an unknown name, or ``class`` without a prefix or suffix token.
+        InputError: If the count is negative, the name is unknown, or ``class`` is asked for without prefix
+            and suffix tokens.
     """
     if num_vision_tokens < 0:
         raise InputError(f"num_vision_tokens is {num_vision_tokens}; it cannot be negative")
@@ -107,10 +110,10 @@ def get_num_selected_vision_tokens(
 
 
 def resolve_layer(layer: int, num_hidden_layers: int) -> int:
-    """Hidden state ``layer`` as an index from 0 to N; negative counts from N, so -1 is N itself.
+    """Return hidden state ``layer`` as an index from 0 to N. Negative ones count from the end: -1 is N.
 
     Raises:
-        InputError: An encoder of that depth has no such hidden state.
+        InputError: If an encoder of that depth has no such hidden state.
     """
     index = layer if layer >= 0 else num_hidden_layers + 1 + layer
     if not 0 <= index <= num_hidden_layers:
@@ -132,30 +135,31 @@ def resolve_visual_encoder_outputs(
     num_prefix_tokens: int = 1,
     num_suffix_tokens: int = 0,
 ) -> Tensor:
-    """Pick, process, norm and concatenate an encoder's hidden states.
+    """Select hidden states of an encoder, and process, norm and concatenate them.
 
-    Hidden state N, the last block's output, and only it, goes through ``last_hs_proc`` and then
-    ``post_layer_norm``, whichever way and however often it was selected.
+    Only hidden state N, the last block's output, goes through ``last_hs_proc`` and then
+    ``post_layer_norm``, however it was selected and however often.
 
     Args:
-        encoder_outputs: The last hidden state (images, tokens, width), or a tensor of any shape where
-            ``feature_select_strategy`` is None; or, with ``select_layers``, all
+        encoder_outputs: Without ``select_layers``, the last hidden state (images, tokens, width), or a tensor
+            of any shape if ``feature_select_strategy`` is None. With ``select_layers``, the list of all
             hidden states that were computed, from the input of block 0 on.
         post_layer_norm: Norm for hidden state N, or None.
         select_layers: Hidden states to return, concatenated in this order on the feature axis.
             Negative ones count from the full depth.
-        max_possible_layers: Blocks of the full encoder, N, when fewer were loaded. Default: as many as
+        max_possible_layers: Blocks of the full encoder, N, if fewer were loaded. Default: as many as
             ``encoder_outputs`` shows.
         last_hs_proc: Applied to hidden state N before the norm and the selection of tokens.
         feature_select_strategy: Which tokens to keep; None keeps all.
         num_prefix_tokens: Tokens in front of the patches.
-        num_suffix_tokens: Tokens behind the patches.
+        num_suffix_tokens: Tokens after the patches.
 
     Returns:
         (images, selected tokens, width x number of selected layers), in the dtype of the hidden states.
 
     Raises:
-        InputError: A selected layer that does not exist or was not computed, or arguments that do not fit.
+        InputError: If a selected layer does not exist or was not computed, or if arguments do not fit
+            together.
     """
     import torch
 

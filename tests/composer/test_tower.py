@@ -39,7 +39,7 @@ def tower(encoder: dict[str, Any] = CLIP, **keys: Any) -> ComposedVisionEncoder:
         ),
         ({"pixel_values": torch.zeros(1, 1, 32, 32)}, r"must be \(images, 3, height, width\)"),
         ({"pixel_values": torch.zeros(1, 3, 32, 32, dtype=torch.uint8)}, "must be normalised floats"),
-        ({"pixel_values": torch.zeros(1, 3, 32, 40)}, "40x32 pixels and this encoder takes 32x32"),
+        ({"pixel_values": torch.zeros(1, 3, 32, 40)}, "40x32 pixels, but this encoder takes 32x32"),
         (
             {"pixel_values": torch.zeros(1, 3, 32, 32), "image_grid_thw": torch.ones(1, 3)},
             "unexpected input image_grid",

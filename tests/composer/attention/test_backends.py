@@ -156,7 +156,7 @@ def test_a_gpu_that_is_not_here_is_assumed_to_be_old(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     choice = select_attn_backend(64, HALF, torch.device("cuda:1"), packed=True)
     assert choice.backend is VARLEN
-    assert choice.note.startswith("cuda:1 is not in this machine: assumed is compute capability 8.0")
+    assert choice.note.startswith("cuda:1 is not in this machine; compute capability 8.0")
 
 
 def test_training() -> None:

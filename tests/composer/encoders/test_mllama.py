@@ -263,7 +263,7 @@ def test_flops_equal_what_torch_counts(name: str, layers: list[int] | None) -> N
 
 def test_joined_layers_that_are_not_there() -> None:
     encoder = {**tiny.TILED[NAMES[0]], "intermediate_layers_indices": [4]}
-    with pytest.raises(ConfigError, match=r"intermediate_layers_indices: \[4\] must name blocks 0 to 3"):
+    with pytest.raises(ConfigError, match=r"intermediate_layers_indices: \[4\] must name blocks from 0 to 3"):
         plan({"schema": 1, "encoder": encoder})
     assert plan({"schema": 1, "encoder": encoder, "select_layers": [-1]}).num_blocks == 4
 

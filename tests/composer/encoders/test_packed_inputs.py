@@ -99,10 +99,10 @@ def pixtral(size: Any = ((8, 8),), images: int = 1, **more: Any) -> dict[str, An
 @pytest.mark.parametrize(
     ("name", "batch", "message"),
     [
-        ("qwen2_vl_vision", qwen(rows=5), "4 patches, and pixel_values has 5"),
+        ("qwen2_vl_vision", qwen(rows=5), "4 patches, but pixel_values has 5"),
         ("qwen2_vl_vision", qwen(grid=((1, 1, 4),)), "multiples of 2"),
-        ("qwen2_vl_vision", qwen(grid=((0, 2, 2),)), "nothing is in it"),
-        ("qwen2_vl_vision", qwen(grid=((1, -2, -2),)), "nothing is in it"),
+        ("qwen2_vl_vision", qwen(grid=((0, 2, 2),)), r"is \(0, 2, 2\); all three must be at least 1"),
+        ("qwen2_vl_vision", qwen(grid=((1, -2, -2),)), "all three must be at least 1"),
         ("qwen2_vl_vision", qwen(grid=(1, 2, 2)), r"\(images, 3\)"),
         ("qwen2_vl_vision", qwen(grid=((1.0, 2.0, 2.0),)), "integers"),
         ("qwen2_vl_vision", qwen() | {"image_grid_thw": [[1, 2, 2]]}, "must be a tensor, not list"),

@@ -214,14 +214,14 @@ PATCHES = torch.ones(1, 2, 3, 4, dtype=torch.bool)
         (SIGLIP2, {"pixel_attention_mask": None}, "pixel_attention_mask must be a tensor"),
         (SIGLIP2, {"pixel_attention_mask": lambda m: m.float()}, "booleans or integers"),
         (SIGLIP2, {"pixel_attention_mask": lambda m: m[:, 1:]}, "to fit pixel_values"),
-        (SIGLIP2, {"pixel_attention_mask": at(1, 1, value=0)}, r"mask\[1\] does not mark the first 2"),
-        (SIGLIP2, {"pixel_attention_mask": at(0, 6, value=1)}, r"mask\[0\] does not mark the first 6"),
-        (SIGLIP2, {"pixel_attention_mask": at(0, value=0)}, r"mask\[0\] does not mark"),
+        (SIGLIP2, {"pixel_attention_mask": at(1, 1, value=0)}, r"mask\[1\] must mark the first 2 .*others"),
+        (SIGLIP2, {"pixel_attention_mask": at(0, 6, value=1)}, r"mask\[0\] must mark the first 6"),
+        (SIGLIP2, {"pixel_attention_mask": at(0, value=0)}, r"mask\[0\] must mark"),
         (SIGLIP2, {"spatial_shapes": lambda s: s[:1]}, "1 rows for 2 images"),
         (SIGLIP2, {"spatial_shapes": lambda s: s.float()}, "integers"),
-        (SIGLIP2, {"spatial_shapes": at(1, 0, value=0)}, "nothing is in it"),
-        (SIGLIP2, {"spatial_shapes": at(1, value=-1)}, "nothing is in it"),
-        (SIGLIP2, {"spatial_shapes": at(0, 0, value=4)}, "4x3 patches, and pixel_values has 9"),
+        (SIGLIP2, {"spatial_shapes": at(1, 0, value=0)}, r"\[1\] is \(0, .*; both must be at least 1"),
+        (SIGLIP2, {"spatial_shapes": at(1, value=-1)}, "both must be at least 1"),
+        (SIGLIP2, {"spatial_shapes": at(0, 0, value=4)}, "4x3 patches, but pixel_values has 9"),
         (SIGLIP2, {"image_sizes": torch.ones(2, 2)}, "unexpected input image_sizes"),
         (IDEFICS2, {"pixel_values": lambda p: p[0, 0]}, r"images, 3, height, width\)"),
         (IDEFICS2, {"pixel_values": lambda p: p[:, :, :2]}, r"images, 3, height, width\)"),
@@ -229,14 +229,14 @@ PATCHES = torch.ones(1, 2, 3, 4, dtype=torch.bool)
         (IDEFICS2, {"pixel_values": lambda p: p.byte()}, "normalised floats"),
         (IDEFICS2, {"pixel_attention_mask": lambda m: m[0]}, "to fit pixel_values"),
         (IDEFICS2, {"pixel_attention_mask": lambda m: m.float()}, "booleans or integers"),
-        (IDEFICS2, {"pixel_attention_mask": at(0, 1, 3, 3, value=0)}, "image 1 marks no rectangle"),
-        (IDEFICS2, {"pixel_attention_mask": at(0, 0, 0, value=0)}, "image 0 marks no rectangle"),
+        (IDEFICS2, {"pixel_attention_mask": at(0, 1, 3, 3, value=0)}, "image 1 must mark a rectangle"),
+        (IDEFICS2, {"pixel_attention_mask": at(0, 0, 0, value=0)}, "image 0 must mark a rectangle"),
         (
             IDEFICS2,
             {"pixel_attention_mask": at(0, 1, slice(7, None), value=0)},
-            "image 1 marks no whole patch",
+            "image 1 must mark at least one whole patch",
         ),
-        (IDEFICS3, {"pixel_attention_mask": at(0, 1, 20, 20, value=1)}, "image 1 marks no rectangle"),
+        (IDEFICS3, {"pixel_attention_mask": at(0, 1, 20, 20, value=1)}, "image 1 must mark a rectangle"),
         (IDEFICS3, {"patch_attention_mask": PATCHES}, "not both"),
         (IDEFICS3, {"pixel_attention_mask": None, "patch_attention_mask": PATCHES[0]}, "to fit pixel_values"),
         (IDEFICS3, {"pixel_mask": torch.ones(1)}, "unexpected input pixel_mask"),
@@ -284,7 +284,7 @@ def test_images_that_fill_up_a_sample_are_left_out(name: str) -> None:
     samples = {key: value.unflatten(1, (2, 3)).squeeze(0) for key, value in filled.items()}
     assert_close(run(encoder, samples), want[2:] + want[:2])
     flat = {key: value.flatten(0, 1) for key, value in samples.items()}
-    with pytest.raises(InputError, match=r"image 2 marks no .*nothing is in it"):
+    with pytest.raises(InputError, match=r"image 2 must mark at least one"):
         encoder(**flat)
     assert encoder(**{key: value[:, 2:4] * 0 for key, value in filled.items()}) == ()
 
@@ -312,7 +312,7 @@ def test_gemma4_takes_the_towers_own_inputs() -> None:
 def test_gemma4_refuses_more_patches_than_positions() -> None:
     encoder = compose({"schema": 1, "encoder": tiny.PADDED[GEMMA4] | {"position_embedding_size": 4}})
     assert len(encoder(**batch_of(GEMMA4, [(2, 2)]))) == 1
-    with pytest.raises(InputError, match="2x6 patches, and position_embedding_size is 4"):
+    with pytest.raises(InputError, match="2x6 patches, but the encoder has positions for 4"):
         encoder(**batch_of(GEMMA4, [(1, 3)]))
 
 

@@ -127,7 +127,7 @@ def _unregister() -> Iterator[None]:
         (TurnsImagesRound, r"order: pixels of patch \d+ of image 0 change tokens \[\d+\] of hidden"),
         (PlansWithAnotherFactor, r"tokens: an? \w+ of \d+x\d+ pixels gives \d+ tokens in a tower with"),
         (Uncut, "truncation: 3 blocks are built for hidden state 0"),
-        (Detached, "gradients: model.patch_embed.proj.weight gets none in a tower with select_layers"),
+        (Detached, "gradients: model.patch_embed.proj.weight gets no gradient in a tower with select_layers"),
         (LeaksNaN, r"independence: .* beside an image of NaN: \d+ values are not finite"),
         (ForgetsABias, "planned tensors: merger.mlp.2.bias is planned as nothing and saved as"),
         (SavesLess, "saving: .* is not the same in the state_dict of a tower with"),

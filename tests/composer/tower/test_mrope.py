@@ -196,22 +196,22 @@ ONE = torch.tensor([[1, 1, 2]])
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"image_grid_thw": None}, "prompt 0, tokens 1 to 2 .*: 2 of them have no grid; too few"),
+        ({"image_grid_thw": None}, "prompt 0, tokens 1 to 2 .*: 2 of them have no grid; give one grid"),
         ({"video_grid_thw": ONE[:, [0, 1, 1]]}, "prompt 0, tokens 4 to 5 .*: 1 of them have no grid"),
         ({"image_grid_thw": torch.tensor([[1, 2, 2]])}, r"2 of them are left for the grid \(1, 2, 2\), .* 4"),
         ({"image_grid_thw": torch.cat([ONE, ONE])}, "1 rows of image_grid_thw are left over"),
         ({"video_grid_thw": torch.tensor([[2, 1, 2]]), "frames_apart": True}, "1 frames of video_grid_thw"),
-        ({"image_grid_thw": torch.tensor([[0, 1, 2]])}, r"image_grid_thw\[0\] is \(0, 1, 2\): nothing"),
+        ({"image_grid_thw": torch.tensor([[0, 1, 2]])}, r"image_grid_thw\[0\] is \(0, 1, 2\); all three"),
         ({"image_grid_thw": torch.tensor([1, 1, 2])}, r"image_grid_thw must be \(images, 3\)"),
-        ({"spatial_merge_size": 2}, "must be multiples of 2"),
+        ({"spatial_merge_size": 2}, "must be multiples of spatial_merge_size, 2"),
         ({"spatial_merge_size": 0}, "it must be at least 1"),
         ({"mm_token_type_ids": TYPES[0]}, r"must be \(batch, length\) integers, not \(6,\)"),
         ({"mm_token_type_ids": TYPES.float()}, "integers, not .* torch.float32"),
-        ({"mm_token_type_ids": TYPES * 3}, "prompt 0 has a token of type 3; 0 is text"),
-        ({"attention_mask": torch.ones(1, 5)}, r"attention_mask is \(1, 5\), and mm_token_type_ids \(1, 6\)"),
+        ({"mm_token_type_ids": TYPES * 3}, "prompt 0 has a token of type 3; use 0 for text"),
+        ({"attention_mask": torch.ones(1, 5)}, r"attention_mask must be \(1, 6\) .*, not \(1, 5\)"),
         ({"second_per_grid_ts": [1.0]}, "needs tokens_per_second"),
         ({"second_per_grid_ts": [1.0, 2.0], "tokens_per_second": 2}, "2 values for 1 videos"),
-        ({"tokens_per_second": 2, "frames_apart": True}, "each span has one frame"),
+        ({"tokens_per_second": 2, "frames_apart": True}, "exclude each other"),
     ],
 )
 def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> None:
