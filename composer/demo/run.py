@@ -124,9 +124,9 @@ def _print_facts(console: Console, encoder: ComposedVisionEncoder) -> None:
     table.add_row("encoder", f"{plan.config.name} ({plan.info.model_type})")
     table.add_row("parameters", f"{plan.num_parameters:,}")
     table.add_row(
-        "pictures", f"{side} x {side} pixels, patches of {plan.info.patch_size} x {plan.info.patch_size}"
+        "images", f"{side} x {side} pixels, patches of {plan.info.patch_size} x {plan.info.patch_size}"
     )
-    table.add_row("tokens", f"{plan.num_tokens(side, side)} per picture")
+    table.add_row("tokens", f"{plan.num_tokens(side, side)} per image")
     table.add_row("selected", f"hidden states {', '.join(map(str, plan.select_layers))}")
     table.add_row("width", f"{plan.output_width} = {len(plan.select_layers)} x {plan.info.hidden_size}")
     console.print(table)

@@ -89,8 +89,8 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
         if tuple(first.shape) != expected:
             raise BackendError(
                 f"the generic adapter cannot run this {info.model_type}: one image gives "
-                f"{tuple(first.shape)}, but its patches and {info.num_prefix_tokens} prefix tokens would give "
-                f"{expected}; correct encoder.prefix_tokens if it is wrong"
+                f"{tuple(first.shape)}, but its patches and {info.num_prefix_tokens} prefix tokens would "
+                f"give {expected}; correct encoder.prefix_tokens if it is wrong"
             )
         if not torch.equal(first, second):
             raise BackendError(

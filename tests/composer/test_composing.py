@@ -130,7 +130,10 @@ def test_the_generic_adapter_returns_transformers_hidden_states(
 @pytest.mark.parametrize(
     ("encoder", "message"),
     [
-        ({"model_type": "vit", "prefix_tokens": 4}, r"one image gives \(1, 17, 32\), and 4 prefix tokens"),
+        (
+            {"model_type": "vit", "prefix_tokens": 4},
+            r"one image gives \(1, 17, 32\), but its patches and 4 prefix tokens",
+        ),
         ({"model_type": "vit", "prefix_tokens": 1, "hidden_act": "zzz"}, "cannot build this vit"),
         ({"model_type": "vit_mae", "prefix_tokens": 1}, "vit_mae"),
         ({"model_type": "bert", "prefix_tokens": 0}, "cannot run a bert"),

@@ -31,5 +31,5 @@ def test_one_that_is_asked_for(name: str, asked: str) -> None:
     if asked in LIMITED[name]:
         assert compose(keys).attention.implementation == asked
         return
-    with pytest.raises(BackendError, match=f"attention backend {asked} cannot be used: .* only"):
+    with pytest.raises(BackendError, match=f"attention backend {asked} cannot be used, because .* only"):
         compose(keys)

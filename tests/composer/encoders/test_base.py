@@ -37,14 +37,15 @@ INSTALLED = transformers.__version__
 @pytest.mark.parametrize(
     ("family", "message"),
     [
-        (NewFamily, f"clip_vision_model needs transformers 99.0 or newer, and {INSTALLED} is installed"),
+        (NewFamily, f"clip_vision_model needs transformers 99.0 or newer, but {INSTALLED} is installed"),
         (
             NewClass,
-            f"clip_vision_model: transformers {INSTALLED} has no transformers.CLIPVisionConfigOfTomorrow",
+            f"clip_vision_model cannot be built: transformers {INSTALLED} has no "
+            "transformers.CLIPVisionConfigOfTomorrow",
         ),
         (
             NewModule,
-            f"clip_vision_model: transformers {INSTALLED} has no "
+            f"clip_vision_model cannot be built: transformers {INSTALLED} has no "
             "transformers.models.clip_of_tomorrow.CLIPVisionConfig",
         ),
     ],

@@ -254,7 +254,7 @@ PATCHES = torch.ones(1, 2, 3, 4, dtype=torch.bool)
         (
             GEMMA4,
             {"num_soft_tokens_per_image": at(0, value=5)},
-            r"\[5, 2\], and image_position_ids stands for",
+            r"\[5, 2\], but image_position_ids stands for",
         ),
         (GEMMA4, {"pixel_position_ids": torch.ones(1)}, "unexpected input image_position_ids"),
     ],

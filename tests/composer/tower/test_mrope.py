@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -219,14 +217,3 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> 
     types = arguments.pop("mm_token_type_ids", TYPES)
     with pytest.raises(InputError, match=message):
         mrope_position_ids(types, **arguments)
-
-
-def test_the_example_of_the_docs(capsys: pytest.CaptureFixture[str]) -> None:
-    guide = Path(__file__).parents[3] / "docs/language-model.md"
-    (code,) = re.findall(
-        r"^```python\n(.*?)^```", guide.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
-    )
-    exec(compile(code, guide.name, "exec"), {})
-    printed = capsys.readouterr().out.splitlines()
-    said = [line.partition("  # ")[2] for line in code.splitlines() if line.startswith("print(")]
-    assert [line.startswith(result) for line, result in zip(said, printed, strict=True)] == [True, True]
