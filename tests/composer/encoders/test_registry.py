@@ -7,13 +7,20 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Literal
 
 import pytest
 
 from vision_composer import encoders, schemas
-from vision_composer.encoders import FAMILIES, EncoderFamily
+from vision_composer.encoders import FAMILIES, DenseFamily, EncoderFamily, Shapes, family_of, register_encoder
 from vision_composer.encoders.generic import GenericFamily
-from vision_composer.schemas import ENCODER_CONFIGS, EncoderConfig
+from vision_composer.schemas import (
+    ENCODER_CONFIGS,
+    ENCODER_PLUGINS,
+    DenseEncoderConfig,
+    EncoderConfig,
+    encoder_config,
+)
 from vision_composer.schemas.encoders import _config_blocks
 
 OWN = list(dict.fromkeys(FAMILIES.values()))
@@ -44,6 +51,30 @@ def test_variants_are_one_object() -> None:
         names = ENCODER_CONFIGS[family.model_type].model_types()
         assert {id(FAMILIES[name]) for name in names} == {id(family)}
         assert names[0] == family.model_type
+
+
+def test_a_plugin_of_version_0_1_is_a_dense_family() -> None:
+    class Old(EncoderFamily):  # type: ignore[type-arg]  # as plugins wrote it before families had type parameters
+        model_type = "old"
+
+        def stem_shapes(self, encoder: EncoderConfig) -> Shapes:
+            return {}
+
+        block_shapes = stem_shapes
+
+        def stem(self, model: object, pixel_values: object) -> tuple[object, dict[str, object]]:
+            return pixel_values, {}
+
+    class OldConfig(DenseEncoderConfig):
+        model_type: Literal["old"]
+
+    register_encoder(OldConfig, Old)
+    try:
+        family = family_of(encoder_config({"model_type": "old"}))
+    finally:
+        ENCODER_PLUGINS.unregister("old")
+    assert isinstance(family, DenseFamily)
+    assert isinstance(family, Old)
 
 
 def test_a_name_is_claimed_once() -> None:

@@ -17,7 +17,7 @@ def plain_attention(
     scaling: float,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
-    """Attention as two matrix products. query, key, value: (images, heads, tokens, head size)."""
+    """Compute attention as two matrix products. query, key, value: (images, heads, tokens, head size)."""
     if attention_mask is not None:
         raise NotImplementedError("plain_attention takes no mask")
     weights = (query @ key.transpose(-1, -2) * scaling).softmax(dim=-1)

@@ -31,7 +31,7 @@ class ChineseCLIPConfig(DenseEncoderConfig):
 
 
 class ChineseCLIP(DenseFamily[ChineseCLIPConfig]):
-    """Where the stages are in transformers' class, and which tensors they have in a checkpoint."""
+    """How the stages run in transformers' class, and which tensors they have in a checkpoint."""
 
     model_type = "chinese_clip_vision_model"
     model_class = "ChineseCLIPVisionModel"

@@ -9,5 +9,5 @@ if TYPE_CHECKING:
 
 
 def every_other(features: Tensor) -> Tensor:
-    """The first token, the third, and so on."""
+    """Keep the first token, the third, and so on."""
     return features[:, ::2]
