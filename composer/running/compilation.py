@@ -106,8 +106,8 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
     )
     if config.scope == "tower" and settings.cuda_graphs:
         raise BackendError(
-            f"compile.mode {config.mode} runs CUDA graphs, whose outputs the next forward overwrites; "
-            "with it, leave compile.scope at blocks"
+            f"compile.mode {config.mode} cannot compile a whole tower, because it runs CUDA graphs, whose "
+            "outputs the next forward overwrites; set compile.scope to blocks"
         )
     if config.scope == "tower":
         tower.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)

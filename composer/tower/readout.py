@@ -65,8 +65,8 @@ class Selection:
         kept = self.select(tokens)
         if kept.dim() != 3 or kept.shape[::2] != tokens.shape[::2]:
             raise InputError(
-                f"feature_select_strategy {self.strategy!r} made {tuple(kept.shape)} of "
-                f"{tuple(tokens.shape)}; a selector keeps (images, tokens, width) and only takes tokens away"
+                f"feature_select_strategy {self.strategy!r} turned {tuple(tokens.shape)} into "
+                f"{tuple(kept.shape)}; a selector keeps (images, tokens, width) and only takes tokens away"
             )
         return kept
 
