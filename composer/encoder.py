@@ -131,7 +131,7 @@ class ComposedVisionEncoder(nn.Module):
 
         Raises:
             InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.
-            DistributedError: If another process fails, is gone, or is called with other inputs.
+            DistributedError: If another process fails, is gone, or is called with images of other sizes.
         """
         if pixel_values is not None:
             inputs["pixel_values"] = pixel_values
@@ -180,7 +180,7 @@ class ComposedVisionEncoder(nn.Module):
         Raises:
             ImageError: If an image cannot be read; the message names it.
             InputError: If ``batch_size`` is below 1.
-            DistributedError: If another process fails, is gone, or is given other images.
+            DistributedError: If another process fails, is gone, or is given images of other sizes.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
