@@ -42,6 +42,10 @@ class CompileSettings:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+_WITHOUT_GRAPHS = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
+"""Modes of torch.compile that record CUDA graphs -> what is left of each without them."""
+
+
 def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: bool) -> CompileSettings:
     """Turn a config's ``compile`` into settings.
 
@@ -49,26 +53,30 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
     number of rows inductor takes oneDNN instead and fuses the activation into it; in float32 without AVX-512
     that is slower than the uncompiled block.
 
+    CUDA graphs are recorded for fixed shapes only: a graph is of one shape, and where every batch has another
+    the packed attention's memory is none of a graph's own, which ends in an error of torch.
+
     Args:
         config: The config's ``compile``.
         device_type: ``cpu``, ``cuda``, ...
         fixed_shapes: Whether the tower's batches differ in their number of images only.
     """
     dynamic = config.dynamic
-    graphs = device_type == "cuda" and config.mode in ("reduce-overhead", "max-autotune")
+    mode = config.mode if fixed_shapes else _WITHOUT_GRAPHS.get(config.mode, config.mode)
+    graphs = device_type == "cuda" and mode in _WITHOUT_GRAPHS
     freeze = config.mode == "max-performance" and device_type == "cpu" and fixed_shapes and not dynamic
     options: dict[str, Any] = {}
     if freeze:
         options["options"] = {"max_autotune": not _avx2(), "autotune_num_choices_displayed": 0}
     elif config.mode == "max-performance" and device_type != "cpu":
         options["mode"] = "max-autotune-no-cudagraphs"
-    elif config.mode not in ("default", "max-performance"):
-        options["mode"] = config.mode
+    elif mode not in ("default", "max-performance"):
+        options["mode"] = mode
     elif config.backend == "inductor" and device_type == "cpu" and _avx2():
         from .cpu_products import PlainProducts
 
         options["options"] = {"post_grad_custom_post_pass": PlainProducts()}
-    if dynamic is None and (freeze or (graphs and fixed_shapes)):
+    if dynamic is None and (freeze or graphs):
         dynamic = False
     elif dynamic is None and not fixed_shapes:
         dynamic = True

@@ -197,7 +197,9 @@ def test_inductor_freezes_weights() -> None:
         ({"mode": "max-performance", "dynamic": True}, "cpu", True, (True, False, False)),
         ({"mode": "max-performance"}, "cuda", True, (None, False, False)),
         ({"mode": "reduce-overhead"}, "cuda", True, (False, False, True)),
-        ({"mode": "reduce-overhead"}, "cuda", False, (True, False, True)),
+        ({"mode": "reduce-overhead"}, "cuda", False, (True, False, False)),
+        ({"mode": "max-autotune"}, "cuda", True, (False, False, True)),
+        ({"mode": "max-autotune"}, "cuda", False, (True, False, False)),
         ({"mode": "reduce-overhead"}, "cpu", True, (None, False, False)),
         ({"dynamic": False}, "cpu", True, (False, False, False)),
         ({"dynamic": True}, "cpu", True, (True, False, False)),
@@ -208,6 +210,15 @@ def test_settings_follow_mode_device_and_shapes(
 ) -> None:
     settings = compile_settings(CompileConfig(**block), device, fixed_shapes=fixed_shapes)
     assert (settings.dynamic, settings.freeze, settings.cuda_graphs) == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "without"), [("reduce-overhead", {}), ("max-autotune", {"mode": "max-autotune-no-cudagraphs"})]
+)
+def test_towers_of_any_size_run_without_cuda_graphs(mode: Any, without: dict[str, str]) -> None:
+    config = CompileConfig(mode=mode)
+    assert compile_settings(config, "cuda", fixed_shapes=True).options == {"mode": mode}
+    assert compile_settings(config, "cuda", fixed_shapes=False).options == without
 
 
 @pytest.mark.parametrize(
