@@ -1,0 +1,79 @@
+"""Files are opened only if they are regular and not too large."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from vision_composer import files
+from vision_composer.files import open_regular, read_regular
+
+
+def reason(path: str | Path, limit: int = 10) -> str:
+    with pytest.raises(OSError) as raised:  # noqa: PT011  # strerror is compared
+        read_regular(path, limit=limit)
+    assert raised.value.filename == os.fspath(path)
+    return raised.value.strerror
+
+
+def test_a_regular_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    (tmp_path / "link").symlink_to("file")
+    assert read_regular(tmp_path / "file", limit=10) == b"0123456789"
+    assert read_regular(str(tmp_path / "link"), limit=10) == b"0123456789"
+    with open_regular(tmp_path / "file", limit=10) as file:
+        assert not os.get_inheritable(file.fileno())
+
+
+def test_other_kinds_of_files_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert reason(tmp_path / "pipe") == "a named pipe, not a regular file"
+    assert reason(tmp_path) == "a folder, not a regular file"
+    assert reason("/dev/zero") == "a device, not a regular file"
+    monkeypatch.chdir(tmp_path)  # a socket's path may have 100 characters
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("socket")
+        assert reason("socket") == "a socket, not a regular file"
+
+
+def test_a_pipe_that_takes_the_files_place_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    found = os.stat(path)
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(files.os, "stat", lambda name: found)
+    assert reason(path) == "a named pipe, not a regular file"
+
+
+def test_what_cannot_be_opened_says_why(tmp_path: Path) -> None:
+    assert reason(tmp_path / "none") == "no such file"
+    (tmp_path / "dangling").symlink_to("nowhere")
+    assert reason(tmp_path / "dangling") == "no such file"
+    (tmp_path / "circle").symlink_to("circle")
+    assert reason(tmp_path / "circle") == os.strerror(errno.ELOOP)
+    assert reason(f"{tmp_path}/a\0b") == "the name holds a null character, which no file name does"
+
+
+def test_large_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    assert reason(tmp_path / "file", limit=9) == "10 bytes or more; the limit is 9 bytes"
+    # Its size is said to be 0.
+    assert reason("/proc/self/maps", limit=9) == "10 bytes or more; the limit is 9 bytes"
+
+
+def test_a_refused_file_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"")
+    found = os.stat(path)
+    path.write_bytes(b"0123456789")
+    monkeypatch.setattr(files.os, "stat", lambda name: found)
+    before = len(os.listdir("/proc/self/fd"))
+    assert "limit" in reason(path, limit=9)
+    assert len(os.listdir("/proc/self/fd")) == before
