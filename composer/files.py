@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import BinaryIO
+from io import BufferedReader
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -16,7 +16,7 @@ _KINDS = {
 }
 
 
-def open_regular(path: str | os.PathLike[str], *, limit: int) -> BinaryIO:
+def open_regular(path: str | os.PathLike[str], *, limit: int) -> BufferedReader:
     """Open a file for reading, if it is a regular file of at most ``limit`` bytes.
 
     Never waits for a writer, as ``open`` does on a named pipe. Links are followed. A file that grows

@@ -1,4 +1,4 @@
-"""Opening pictures: any file that Pillow decodes, as upright RGB, or one kind of error."""
+"""Opening images: whatever Pillow decodes by itself, as upright RGB, or one kind of error."""
 
 from __future__ import annotations
 
@@ -7,21 +7,30 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from ..errors import ImageError
+from .limits import MAX_PIXELS, Budget, LimitError, TimedFile, check_scans, decoding_bytes
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
 
-MAX_PIXELS = 178_956_970
-"""Largest picture that is decoded, and largest that one is resized to: 512 MiB as 8-bit RGB."""
+_READABLE_FORMATS = frozenset(
+    (
+        *("AVIF", "BMP", "CUR", "DCX", "DDS", "DIB", "FLI", "FTEX", "GBR", "GIF", "IM", "IMT", "JPEG"),
+        *("JPEG2000", "MCIDAS", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM", "PSD", "QOI", "SGI", "SPIDER"),
+        *("SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB"),
+        *("HEIF", "JXL"),  # of pillow-heif and pillow-jxl-plugin, for those who register them
+    )
+)
+"""Formats whose decoders start no program, open no other file or format, and know the size beforehand.
 
-# EPS and WMF hand the file to another program; the rest are stubs that know a format but cannot decode it.
-_UNREADABLE_FORMATS = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}
+Of Pillow's others, EPS and WMF start a program; IPTC gives what it holds to any decoder, also to EPS; BLP,
+FPX, ICNS, ICO and MIC hold an image of another format, whose size is known only when it is decoded; FITS
+takes many times the image's memory; BUFR, GRIB, HDF5 and MPEG are not decoded at all.
+"""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -38,20 +47,25 @@ _SEE_THROUGH = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa"}
 """Modes whose transparency Pillow can tell: an alpha channel, or one colour that stands for it."""
 
 _quiet_lock = threading.Lock()
+_budget = Budget()
 
 
 def image_formats() -> tuple[str, ...]:
     """The formats that :func:`open_image` reads, by Pillow's names, in the order in which they are tried."""
     Image.init()
-    return tuple(name for name in Image.ID if name not in _UNREADABLE_FORMATS)
+    return tuple(name for name in Image.ID if name in _READABLE_FORMATS)
 
 
 def open_image(image: ImageLike, *, name: str | None = None) -> Image.Image:
-    """Read a picture as a person would see it: upright, on white, in 8-bit RGB.
+    """Read an image as a person would see it: upright, on white, in 8-bit RGB.
 
     EXIF orientation is applied, transparency laid on white, grey replicated, 16-bit grey scaled by its full
     range, CMYK and the like converted; of an animation or a multi-page file the first frame is taken.
     Colour profiles are ignored, as the image processors of transformers do.
+
+    No file starts a program or has another file read. All threads together take about ``MAX_BYTES`` for the
+    images that they decode at one time; a thread waits for its turn. A PIL image that is not loaded yet is
+    decoded by the plugin that opened it, without the limits on scans and seconds.
 
     Args:
         image: A path, a PIL image, or a uint8 array (height, width), or (height, width, 1, 3 or 4).
@@ -61,16 +75,18 @@ def open_image(image: ImageLike, *, name: str | None = None) -> Image.Image:
         A new RGB image without metadata.
 
     Raises:
-        ImageError: It cannot be read, is empty, or has more than ``MAX_PIXELS`` pixels.
+        ImageError: If it cannot be read, is empty, has more than ``MAX_PIXELS`` pixels, or takes too much
+            time or memory to decode; see :mod:`vision_composer.images.limits`.
     """
     label = name if name is not None else image_name(image, "image")
     try:
         if isinstance(image, Image.Image):
+            _check_format(image, label)
             return _upright_rgb(image, label)
         if isinstance(image, np.ndarray):
             return _upright_rgb(_from_array(image, label), label)
         if isinstance(image, (str, os.PathLike)):
-            return _read(Path(image), label)
+            return _read(os.fsdecode(image), label)
     except ImageError:
         raise
     except Exception as error:  # Pillow's plugins raise whatever their parsing stumbles over
@@ -79,21 +95,17 @@ def open_image(image: ImageLike, *, name: str | None = None) -> Image.Image:
 
 
 def size_of_image(image: ImageLike) -> tuple[int, int] | None:
-    """Width and height of a picture as :func:`open_image` would return it, without decoding it.
+    """Width and height of an image as :func:`open_image` would return it, without decoding it.
 
-    A format that tells its size only when it is decoded (an icon of several) may say another one; None for
-    what :func:`open_image` may refuse.
+    None for a file that :func:`open_image` refuses because of its header.
     """
     try:
         if isinstance(image, np.ndarray):
             return image.shape[1], image.shape[0]
         if isinstance(image, Image.Image):
             return _upright_size(image)
-        with open(image, "rb") as file:
-            with _quietly():
-                picture = Image.open(file, formats=image_formats())
-            with picture:
-                return _upright_size(picture)
+        with TimedFile(os.fsdecode(image)) as file, _opened(file) as opened:
+            return _upright_size(opened)
     except Exception:  # Pillow's plugins raise whatever their parsing stumbles over
         return None
 
@@ -104,30 +116,39 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 
 def image_name(image: object, default: str) -> str:
-    """What to call a picture: its path, or ``default`` for one that has none."""
+    """Return what to call an image: its path, or ``default`` for one that has none."""
     return os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else default
 
 
-def _read(path: Path, label: str) -> Image.Image:
-    if not path.exists():
-        raise ImageError(label, "no such file")
-    if not path.is_file():
-        raise ImageError(label, "a folder, not a picture" if path.is_dir() else "not a regular file")
+def _read(path: str, label: str) -> Image.Image:
     # Opened here rather than by Pillow: it would map the file into memory, and keep it open on some errors.
-    with path.open("rb") as file:
+    with TimedFile(path) as file:
         try:
-            with _quietly():
-                image = Image.open(file, formats=image_formats())
+            image = _opened(file)
         except UnidentifiedImageError:
-            known = "not a picture in a known format, or its header is broken"
-            raise ImageError(label, known if path.stat().st_size else "the file is empty") from None
+            known = "not an image in a format that can be read, or its header is broken"
+            raise ImageError(
+                label, known if os.fstat(file.fileno()).st_size else "the file is empty"
+            ) from None
         with image:
+            check_scans(image, file)
             return _upright_rgb(image, label)
+
+
+def _opened(file: TimedFile) -> Image.Image:
+    with _quietly():
+        return Image.open(file, formats=image_formats())
+
+
+def _check_format(image: Image.Image, label: str) -> None:
+    """Refuse an image that is not decoded yet, if its format is not read from files either."""
+    if getattr(image, "tile", None) and image.format and image.format not in _READABLE_FORMATS | {"MPO"}:
+        raise ImageError(label, f"not decoded, since its format is {image.format}: call its load() first")
 
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without Pillow's warnings about large pictures and odd metadata; the limits here are our own."""
+    """Without Pillow's warnings about large images and odd metadata; the limits here are our own."""
     # warnings' filters are global: two threads that save and restore them at once would leave ours behind.
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -136,12 +157,13 @@ def _quietly() -> Iterator[None]:
 
 def _upright_rgb(image: Image.Image, label: str) -> Image.Image:
     _check_size(image.size, label)
-    image.load()
-    _check_size(image.size, label)  # an icon takes the size of the picture inside only now
-    rgb = _to_rgb(image, label)
-    turn = _UPRIGHT.get(_orientation(image))
-    if turn is not None:
-        rgb = rgb.transpose(turn)
+    with _budget.taking(decoding_bytes(image)):
+        image.load()
+        _check_size(image.size, label)  # an icon of the caller's knows its size only now
+        turn = _UPRIGHT.get(_orientation(image))
+        rgb = _to_rgb(image, label)
+        if turn is not None:
+            rgb = rgb.transpose(turn)
     rgb.info = {}  # or the orientation would be applied again by whoever reads it
     return rgb
 
@@ -169,7 +191,7 @@ def _to_rgb(image: Image.Image, label: str) -> Image.Image:
         image = image.convert("LA")  # the only mode that Pillow converts it to
     if not image.has_transparency_data or image.mode not in _SEE_THROUGH:
         return image.convert("RGB")
-    layer = image.convert("RGBA")
+    layer = image if image.mode == "RGBA" else image.convert("RGBA")
     paper = Image.new("RGB", image.size, "white")
     paper.paste(layer, mask=layer)
     return paper
@@ -210,6 +232,10 @@ def _from_array(array: np.ndarray[Any, Any], label: str) -> Image.Image:
 
 
 def _reason(error: Exception) -> str:
+    if isinstance(error, LimitError):
+        return str(error)
+    if isinstance(error, FileNotFoundError) and error.strerror:
+        return error.strerror
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     lines = str(error).splitlines()

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MissingDependencyError, WeightsError
-from .decode import MAX_PIXELS
+from .limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from transformers.image_processing_backends import PilBackend

@@ -17,12 +17,11 @@ RNG = np.random.default_rng(0)
 PHOTO = Image.fromarray(load_sample_images().images[0]).resize((53, 37))
 ORIENTATION = 0x0112
 
-LOSSLESS = ["png", "bmp", "tif", "ppm", "tga", "ico", "qoi", "pcx", "sgi", "jp2", "webp", "gif"]
+LOSSLESS = ["png", "bmp", "tif", "ppm", "tga", "qoi", "pcx", "sgi", "jp2", "webp", "gif"]
 AVIF = ["avif"] if features.check("avif") else []  # Pillow's wheels bring it since 11.3
-FORMATS = [*LOSSLESS, "jpg", "mpo", *AVIF, "dds", "icns", "blp"]
+FORMATS = [*LOSSLESS, "jpg", "mpo", *AVIF, "dds"]
 SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "webp": {"lossless": True, "exact": True},
-    "ico": {"sizes": [(32, 32)]},
     "tif": {"compression": "tiff_lzw"},
 }
 
@@ -34,8 +33,8 @@ def save(image: Image.Image, path: Path, **options: Any) -> Path:
 
 def sample(suffix: str) -> Image.Image:
     """A small photograph in a mode and size that the format takes."""
-    photo = PHOTO.resize((32, 32)) if suffix in ("ico", "icns", "dds", "blp") else PHOTO
-    return photo.quantize(64) if suffix in ("gif", "blp") else photo
+    photo = PHOTO.resize((32, 32)) if suffix == "dds" else PHOTO
+    return photo.quantize(64) if suffix == "gif" else photo
 
 
 def array(image: Image.Image) -> np.ndarray[Any, Any]:

@@ -17,19 +17,19 @@ from PIL import Image, ImageFile, features
 from sklearn.datasets import load_sample_images
 
 from vision_composer.errors import ImageError
-from vision_composer.images import decode
+from vision_composer.images import decode, limits
 from vision_composer.images.decode import MAX_PIXELS, image_formats, open_image
 
 PHOTO = Image.fromarray(load_sample_images().images[0]).resize((53, 37))
 AVIF = ["avif"] if features.check("avif") else []  # Pillow's wheels bring it since 11.3
-FORMATS = ["png", "bmp", "tif", "ppm", "tga", "ico", "qoi", "pcx", "sgi", "jp2", "webp", "gif", "jpg", "mpo"]
-FORMATS += [*AVIF, "dds", "icns", "blp"]
+FORMATS = ["png", "bmp", "tif", "ppm", "tga", "qoi", "pcx", "sgi", "jp2", "webp", "gif", "jpg", "mpo"]
+FORMATS += [*AVIF, "dds"]
 
 
 def save(suffix: str, path: Path) -> Path:
     """A small photograph, in a mode and size that the format takes."""
-    photo = PHOTO.resize((32, 32)) if suffix in ("ico", "icns", "dds", "blp") else PHOTO
-    if suffix in ("gif", "blp"):
+    photo = PHOTO.resize((32, 32)) if suffix == "dds" else PHOTO
+    if suffix == "gif":
         photo = photo.quantize(64)
     elif suffix in ("pbm", "xbm"):
         photo = photo.convert("1")
@@ -71,15 +71,15 @@ def test_not_a_file(tmp_path: Path) -> None:
     (tmp_path / "dangling.png").symlink_to(tmp_path / "nowhere.png")
     reasons = {
         tmp_path: "a folder",
-        fifo: "not a regular file",
+        fifo: "a named pipe, not a regular file",
         tmp_path / "empty.png": "empty",
         tmp_path / "text.png": "not an? ",
         tmp_path / "dangling.png": "no such file",
         tmp_path / "missing.png": "no such file",
-        tmp_path / "text.png" / "below.png": "no such file",
+        tmp_path / "text.png" / "below.png": "Not a directory",
         tmp_path / ("x" * 300): "too long",
-        "null\0byte.png": "no such file",
-        "": "a folder",
+        "null\0byte.png": "null character",
+        "": "no such file",
     }
     for path, reason in reasons.items():
         with pytest.raises(ImageError, match=reason) as caught:
@@ -98,10 +98,10 @@ def test_unreadable_file(tmp_path: Path) -> None:
 def test_an_error_of_the_operating_system_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = save("png", tmp_path / "p.png")
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(limits, "open_regular", refuse)
     with pytest.raises(ImageError, match=r"p\.png: cannot be read: Permission denied"):
         open_image(path)
 
@@ -117,7 +117,7 @@ def test_cut_in_half(suffix: str, tmp_path: Path) -> None:
 def test_postscript_is_not_run(tmp_path: Path) -> None:
     path = tmp_path / "p.eps"
     PHOTO.save(path)
-    with pytest.raises(ImageError, match=r"not an? .* in a known format"):
+    with pytest.raises(ImageError, match="not an image in a format that can be read"):
         open_image(path)
     assert "EPS" not in image_formats()
 
@@ -202,11 +202,7 @@ def test_no_file_stays_open(tmp_path: Path) -> None:
 
 
 PSD = b"8BPS\0\1" + b"\0" * 6 + struct.pack(">HIIHH", 3, 4, 4, 8, 3) + b"\0" * 62
-FITS = "".join(
-    card.ljust(80)
-    for card in ("SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 4", "NAXIS2  = 4", "END")
-)
-UNWRITABLE = {"psd": PSD, "fits": FITS.encode().ljust(2880) + b"\7" * 16}  # Pillow reads them only
+UNWRITABLE = {"psd": PSD}  # Pillow reads it only
 
 
 @pytest.mark.parametrize("suffix", [*FORMATS, "pbm", "xbm", "spider", *UNWRITABLE])
