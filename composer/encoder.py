@@ -12,12 +12,13 @@ from torch import Tensor, nn
 
 from .attention import AttentionChoice
 from .encoders import AnyFamily, Grid, VisionEncoderInfo
-from .errors import InputError
-from .images.decode import ImageLike
+from .errors import ImageError, InputError
+from .images.decode import ImageLike, image_name
 from .images.preprocess import ImagePreprocessor
 from .parallel import DataParallel
 from .planning import Plan
 from .running.evaluation import EvaluationMode
+from .running.finite import NOT_FINITE, not_finite
 from .running.warmup import BatchOfSizes, warm_up
 from .schemas import TowerConfig
 from .tower.module import Features, VisionTower
@@ -178,7 +179,7 @@ class ComposedVisionEncoder(nn.Module):
             One (tokens, width) tensor per image, in order, each in memory of its own.
 
         Raises:
-            ImageError: If an image cannot be read; the message names it.
+            ImageError: If an image cannot be read, or its features are NaN or infinite; the message names it.
             InputError: If ``batch_size`` is below 1.
             DistributedError: If another process fails, is gone, or is given images of other sizes.
         """
@@ -194,6 +195,10 @@ class ComposedVisionEncoder(nn.Module):
                     output = self(**self.preprocess(some, first=start))
                 else:
                     output = self.parallel.encode_images(some, first=start)
+                # A rank that keeps only its own features does not know whose they are.
+                if len(output) == len(some) and (wrong := not_finite(output)):
+                    name = image_name(some[wrong[0]], f"image {start + wrong[0]}")
+                    raise ImageError(name, NOT_FINITE)
                 features.extend(row.clone() for row in output)
         return features
 

@@ -77,17 +77,25 @@ def try_dense(processor: Any) -> None:
     channels = _num_means(processor)
     if channels in (1, 3):
         with np.errstate(all="ignore"):
-            _check_finite(process_dense(processor, Image.new("RGB", (64, 48)), channels))
+            _check_finite(process_dense(processor, _trial_image(), channels))
 
 
 def try_ragged(processor: Any, resize_rule: Callable[[Any], ResizeRule]) -> None:
     """As :func:`try_dense`, for a processor that keeps each image's own size."""
-    _check_finite(process_ragged(processor, resize_rule(processor), Image.new("RGB", (64, 48))))
+    _check_finite(process_ragged(processor, resize_rule(processor), _trial_image()))
+
+
+def _trial_image() -> Image.Image:
+    """An image of every grey: black stays black, however wrong the factor that rescales it."""
+    return Image.linear_gradient("L").resize((64, 48)).convert("RGB")
 
 
 def _check_finite(arrays: Arrays) -> None:
     if not np.isfinite(arrays["pixel_values"]).all():
-        raise ValueError("the pixels come out as NaN or infinity; is image_std zero?")
+        raise ValueError(
+            "the pixels come out as NaN or infinity: image_std is too close to zero, or rescale_factor or "
+            "image_mean is too large"
+        )
 
 
 def _num_means(processor: Any) -> int:

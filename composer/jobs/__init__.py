@@ -1,4 +1,4 @@
-"""The offline job: files and folders of pictures in, a Parquet file of features out."""
+"""The offline job: files and folders of images in, a Parquet file of features out."""
 
 from __future__ import annotations
 

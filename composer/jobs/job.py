@@ -1,4 +1,4 @@
-"""The offline job: pictures through an encoder into a file."""
+"""The offline job: images through an encoder into a file."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class EncodeSummary:
 
     Attributes:
         output: The Parquet file.
-        failures: The list of pictures that failed; None when none did.
-        num_images: Pictures encoded.
-        num_failed: Pictures that could not be read or encoded.
-        num_tokens: Tokens of all encoded pictures together.
+        failures: The list of images that failed; None when none did.
+        num_images: Images encoded.
+        num_failed: Images that could not be read or encoded.
+        num_tokens: Tokens of all encoded images together.
         width: Features per token.
-        seconds: Wall time, from the first picture read to the file complete.
+        seconds: Wall time, from the first image read to the file complete.
     """
 
     output: Path
@@ -53,24 +53,25 @@ def encode_images(
     overwrite: bool = False,
     on_progress: Callable[[int, int, ImageError | None], None] | None = None,
 ) -> EncodeSummary:
-    """Encode pictures into a Parquet file; see :class:`FeatureWriter` for what is in it.
+    """Encode images into a Parquet file; see :class:`FeatureWriter` for what is in it.
 
-    A picture that cannot be read is listed and passed over. Rows stand in the order of the sources. An
-    interrupted job leaves nothing behind under the file's name.
+    An image that cannot be read, or whose features are NaN or infinite, is listed and passed over. Rows
+    stand in the order of the sources. An interrupted job leaves nothing behind under the file's name.
 
     Args:
         encoder: A composed encoder.
         sources: Files and folders; see :func:`expand_sources`.
         output: A ``.parquet`` file, or a folder to put ``features.parquet`` in.
-        batch_size: Pictures per forward. Pictures of different sizes share one only if the
+        batch_size: Images per forward. Images of different sizes share one only if the
             encoder packs them.
-        overwrite: Replace an output that exists.
-        on_progress: Called after every picture with pictures done, pictures in all, and its error if it
-            failed.
+        overwrite: Replace an output that exists, and its list of failures.
+        on_progress: Called after every image with the number of images done, that of all images, and the
+            image's error if it failed.
 
     Raises:
-        InputError: A missing source, no pictures, an output that exists, or a batch size below 1.
-        VisionComposerError: The output cannot be written, or a batch does not fit in memory.
+        InputError: If a source is missing, there are no images, the output exists, or ``batch_size`` is below
+            1.
+        VisionComposerError: If the output cannot be written, or a batch does not fit in memory.
     """
     import torch
 
@@ -79,7 +80,7 @@ def encode_images(
     if encoder.parallel is not None:
         raise InputError(
             "a tower that is spread over processes would write the file once on each: compose it with "
-            "parallel: none, and give every process pictures and an output of its own"
+            "parallel: none, and give every process images and an output of its own"
         )
     if encoder.plan.separate_levels:
         raise InputError(
@@ -96,7 +97,9 @@ def encode_images(
     num_tokens = 0
     with (
         encoder.evaluating(),
-        FeatureWriter(path, half=encoder.dtype == torch.float16, metadata=metadata) as writer,
+        FeatureWriter(
+            path, half=encoder.dtype == torch.float16, metadata=metadata, overwrite=overwrite
+        ) as writer,
     ):
         for done, (name, result) in enumerate(_results(encoder, files, batch_size), start=1):
             error = result if isinstance(result, ImageError) else None
@@ -121,7 +124,7 @@ def encode_images(
 def _results(
     encoder: ComposedVisionEncoder, files: list[str], batch_size: int
 ) -> Iterator[tuple[str, Tensor | ImageError]]:
-    """Features (tokens, width) or the error of every picture; errors may overtake a filling batch."""
+    """Yield the features (tokens, width) or the error of every image; errors may overtake a filling batch."""
     names: list[str] = []
     batch: list[Mapping[str, Tensor]] = []
     for _, name, result in iter_inputs(files, encoder.preprocess):
@@ -142,13 +145,18 @@ def _forward(
 ) -> Iterator[tuple[str, Tensor | ImageError]]:
     import torch
 
+    from ..running.finite import NOT_FINITE, not_finite
+
     try:
-        features = [row.cpu() for row in encoder(**encoder.preprocessor.collate(batch))]
+        output = encoder(**encoder.preprocessor.collate(batch))
+        wrong = set(not_finite(output))
+        features = [row.cpu() for row in output]
     except InputError as error:
         yield from ((name, ImageError(name, str(error))) for name in names)
     except torch.OutOfMemoryError as error:
         raise VisionComposerError(
-            f"{len(batch)} pictures at once do not fit in memory: choose a smaller batch size ({error})"
+            f"{len(batch)} images at once do not fit in memory: choose a smaller batch size ({error})"
         ) from error
     else:
-        yield from zip(names, features, strict=True)
+        for index, (name, row) in enumerate(zip(names, features, strict=True)):
+            yield name, ImageError(name, NOT_FINITE) if index in wrong else row

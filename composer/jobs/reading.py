@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _READERS = min(4, os.cpu_count() or 1)
-"""Images decoded at once; each may take 512 MiB and more."""
+"""Images decoded at once; they share the memory of :mod:`vision_composer.images.limits`."""
 _READ_AHEAD = 16
 """Images waiting or preprocessed beyond the one asked for."""
 

@@ -1,9 +1,10 @@
-"""Where features go: one Parquet file, complete or not there, and the list of pictures that failed."""
+"""Where features go: one Parquet file, complete or not there, and the list of images that failed."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,57 +14,87 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 
 from ..errors import ImageError, InputError, VisionComposerError
+from ..files import open_regular
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 METADATA_KEY = b"vision_composer"
 ROW_GROUP_BYTES = 64 * 2**20
+MAX_LINE_BYTES = 2**20
+"""More than a line of a list of failures ever has."""
 
 
 def output_file(output: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """The Parquet file that ``output`` names: itself, or ``features.parquet`` in a folder of that name.
+    """Return the Parquet file that ``output`` names: itself, or ``features.parquet`` in a folder of that name.
 
     Raises:
-        InputError: It exists and is not to be overwritten, or something else stands in its place.
+        InputError: If it or its list of failures exists and may not be replaced, or is something else.
     """
     path = Path(output).expanduser()
     if path.suffix != ".parquet":
         path /= "features.parquet"
     try:
-        is_folder, exists = path.is_dir(), path.exists()
+        is_folder = path.is_dir()
     except OSError as error:
         raise InputError(f"{str(path)[:80]}...: no name for a file: {error.strerror}") from error
     if is_folder:
         raise InputError(f"{path}: is a folder; name a .parquet file, or a folder to put features.parquet in")
-    if exists and not overwrite:
-        raise InputError(f"{path}: exists; choose another output, or overwrite it")
+    for file in (path, failures_file(path)):
+        if os.path.lexists(file) and not overwrite:  # a link that leads nowhere is somebody's, too
+            raise InputError(
+                f"{file}: exists; choose another output, or allow it to be replaced with overwrite=True "
+                "(on the command line --overwrite)"
+            )
+    if os.path.lexists(failures_file(path)) and not _is_failures_file(failures_file(path)):
+        raise InputError(
+            f"{failures_file(path)}: stands where the images that fail would be listed, and is no such list; "
+            "move it, or choose another output"
+        )
     return path
+
+
+def failures_file(path: Path) -> Path:
+    """Return where the images that failed are listed beside a Parquet file."""
+    return path.with_name(f"{path.stem}.failed.jsonl")
+
+
+def _is_failures_file(path: Path) -> bool:
+    try:
+        with open_regular(path, limit=sys.maxsize) as file:
+            return set(json.loads(file.readline(MAX_LINE_BYTES))) == {"image", "reason"}
+    except (OSError, ValueError, TypeError, RecursionError):
+        return False
 
 
 class FeatureWriter:
     """Writes features to a Parquet file that appears under its name only when everything is in it.
 
-    One row per picture: ``image`` (string), ``num_tokens`` and ``width`` (int32), and ``features``, a list of
+    One row per image: ``image`` (string), ``num_tokens`` and ``width`` (int32), and ``features``, a list of
     num_tokens x width numbers, row by row. Numbers are float32; those of a float16 tower are float16
     (halffloat), and bfloat16, which Parquet lacks, becomes float32 without loss. The file's metadata holds
     under ``vision_composer`` the version, config and dtype as JSON. Row groups take about 64 MiB, so memory
-    does not grow with the number of pictures.
+    does not grow with the number of images.
 
-    Pictures that failed go to ``<name>.failed.jsonl`` beside it, which is there only if there are any.
+    Images that failed go to ``<name>.failed.jsonl`` beside it, which is there only if there are any.
 
     Args:
         path: The Parquet file; its folder is made.
         half: Store float16.
         metadata: JSON-ready facts.
+        overwrite: Replace files of these names. Otherwise one that comes to be before the end stays, and what was
+            written stays beside it, under a name that the error gives.
 
     Raises:
-        VisionComposerError: It cannot be written.
+        VisionComposerError: If it cannot be written, or a file of its name has come to be.
     """
 
-    def __init__(self, path: Path, *, half: bool, metadata: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, *, half: bool, metadata: Mapping[str, Any], overwrite: bool = False
+    ) -> None:
         self.path = path
-        self.failures = path.with_name(f"{path.stem}.failed.jsonl")
+        self.failures = failures_file(path)
+        self.overwrite = overwrite
         self.num_failed = 0
         self._dtype = np.float16 if half else np.float32
         self._metadata = {METADATA_KEY: json.dumps(metadata).encode()}
@@ -73,6 +104,7 @@ class FeatureWriter:
         self._part = path.with_name(f".{path.name}.{run}.part")
         self._failures_part = path.with_name(f".{self.failures.name}.{run}.part")
         self._failures_file: IO[str] | None = None
+        self._kept = False
 
     def __enter__(self) -> Self:
         import pyarrow as pa
@@ -103,7 +135,7 @@ class FeatureWriter:
         return self
 
     def write(self, image: str, features: Tensor) -> None:
-        """Add one picture's features, (tokens, width), on the CPU."""
+        """Add one image's features, (tokens, width), on the CPU."""
         values = features.float().numpy().astype(self._dtype, copy=False)
         self._rows.append((image, values))
         self._num_bytes += values.nbytes
@@ -111,7 +143,7 @@ class FeatureWriter:
             self._flush()
 
     def fail(self, error: ImageError) -> None:
-        """Add one picture that has no features."""
+        """Add one image that has no features."""
         try:
             if self._failures_file is None:
                 self._failures_file = self._failures_part.open("w", encoding="utf-8")
@@ -149,27 +181,51 @@ class FeatureWriter:
             self._parquet.close()
             if self._failures_file is not None:
                 self._failures_file.close()
+            if kind is None and not self.overwrite:
+                self._claim_names()
             if kind is None:
                 self._publish()
         except OSError as problem:
             raise self._cannot_write(problem) from problem
         finally:
-            self._part.unlink(missing_ok=True)
-            self._failures_part.unlink(missing_ok=True)
+            if not self._kept:
+                self._part.unlink(missing_ok=True)
+                self._failures_part.unlink(missing_ok=True)
+
+    def _claim_names(self) -> None:
+        """Take the names for this job alone, by empty files that are replaced at once.
+
+        Raises:
+            VisionComposerError: If one of them is taken.
+        """
+        claimed: list[Path] = []
+        for file in (self.path, self.failures) if self.num_failed else (self.path,):
+            try:
+                os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+            except FileExistsError:
+                self._kept = True
+                for own in claimed:
+                    own.unlink()
+                raise VisionComposerError(
+                    f"{file}: was made by someone else while this job ran, and is kept; the features of this job "
+                    f"are complete in {self._part}"
+                    + (f", its failures in {self._failures_part}" * bool(self.num_failed))
+                ) from None
+            claimed.append(file)
 
     def _publish(self) -> None:
         self._part.replace(self.path)
         if self.num_failed:
             self._failures_part.replace(self.failures)
-        else:
-            self.failures.unlink(missing_ok=True)
+        elif self.overwrite and _is_failures_file(self.failures):
+            self.failures.unlink()  # it belongs to the file that was replaced
 
     def _cannot_write(self, error: OSError) -> VisionComposerError:
         return VisionComposerError(f"{self.path}: cannot be written: {error.strerror or error}")
 
 
 def storable(name: str) -> str:
-    r"""A file name as text: its bytes that are not UTF-8, to Python surrogates, become ``\udcff``."""
+    r"""Return a file name as text: bytes that are not UTF-8, surrogates in Python, become ``\udcff``."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
@@ -180,10 +236,10 @@ def read_features(path: str | os.PathLike[str]) -> Iterator[tuple[str, np.ndarra
         path: A file that ``vision-composer encode`` wrote.
 
     Yields:
-        The picture's name, and its features (tokens, width), float32 or float16.
+        An image's name, and its features (tokens, width), float32 or float16.
 
     Raises:
-        InputError: Not such a file.
+        InputError: If it is no such file.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -1,4 +1,4 @@
-"""Which pictures to encode: files and folders on the command line, as a list of files."""
+"""Which images to encode: files and folders on the command line, as a list of files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..images.decode import image_formats
 
 
 def expand_sources(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """The picture files that ``sources`` name, each once, in order.
+    """Return the image files that ``sources`` name, each once, in order.
 
     A file is taken whatever its name. A folder is searched to any depth for the extensions of the formats
     that can be read, upper or lower case, and gives its files sorted by path; links to folders are followed
@@ -25,7 +25,7 @@ def expand_sources(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
         Paths, beginning as the source that they come from was written.
 
     Raises:
-        InputError: A path that does not exist, a folder that cannot be read, or no picture at all.
+        InputError: If a path does not exist, a folder cannot be read, or there is no image at all.
     """
     given = [os.fsdecode(source) for source in sources]
     missing = [source for source in given if not os.path.exists(source)]
@@ -46,12 +46,12 @@ def expand_sources(sources: Iterable[str | os.PathLike[str]]) -> list[str]:
             named.add(key)
             files.append(source)
     if not files:
-        raise InputError(f"no pictures in {', '.join(given)}" if given else "no pictures given")
+        raise InputError(f"no images in {', '.join(given)}" if given else "no images given")
     return files
 
 
 def image_extensions() -> frozenset[str]:
-    """Extensions, lower case and with their dot, by which a folder's pictures are known."""
+    """Return the extensions, in lower case and with their dot, by which images in a folder are known."""
     formats = image_formats()
     return frozenset(
         extension for extension, name in Image.registered_extensions().items() if name in formats
@@ -65,7 +65,7 @@ def _extension(name: str) -> str:
 def _search(
     top: str, extensions: frozenset[str], searched: set[str], named: set[tuple[str, str]]
 ) -> Iterator[str]:
-    """Pictures below ``top`` that are not in a folder ``searched`` before and were not ``named`` before."""
+    """Find the images below ``top`` that are not in a folder ``searched`` before and were not ``named`` before."""
     found: list[str] = []
     for folder, subfolders, names in os.walk(top, followlinks=True, onerror=_cannot_search):
         real = os.path.realpath(folder)
@@ -74,8 +74,8 @@ def _search(
             continue
         searched.add(real)
         subfolders.sort()
-        pictures = (name for name in names if _extension(name) in extensions and (real, name) not in named)
-        found.extend(os.path.join(folder, name) for name in pictures)
+        images = (name for name in names if _extension(name) in extensions and (real, name) not in named)
+        found.extend(os.path.join(folder, name) for name in images)
     return iter(sorted(found, key=lambda path: path.split(os.sep)))
 
 

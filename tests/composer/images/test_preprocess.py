@@ -376,3 +376,9 @@ def test_importing_loads_no_torch() -> None:
     modules = "vision_composer.images.preprocess, vision_composer.jobs"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_factor_that_only_black_images_survive(tmp_path: Path) -> None:
+    written(tmp_path, {"rescale_factor": 1e300})
+    with pytest.raises(WeightsError, match=r"preprocessor_config\.json: .* NaN or infinity"):
+        load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)

@@ -16,9 +16,15 @@ from vision_composer.jobs.sinks import FeatureWriter, output_file, read_features
 
 
 def write(
-    path: Path, rows: list[tuple[str, torch.Tensor]], *, half: bool = False, failed: tuple[str, ...] = ()
+    path: Path,
+    rows: list[tuple[str, torch.Tensor]],
+    *,
+    half: bool = False,
+    failed: tuple[str, ...] = (),
+    overwrite: bool = False,
 ) -> None:
-    with FeatureWriter(path, half=half, metadata={"version": "1", "dtype": "x"}) as writer:
+    metadata = {"version": "1", "dtype": "x"}
+    with FeatureWriter(path, half=half, metadata=metadata, overwrite=overwrite) as writer:
         for name, features in rows:
             writer.write(name, features)
         for name in failed:
@@ -98,7 +104,7 @@ def test_nothing_but_failures(tmp_path: Path) -> None:
 
 def test_the_list_of_an_earlier_run_goes(tmp_path: Path) -> None:
     write(tmp_path / "f.parquet", rows(1), failed=("a",))
-    write(tmp_path / "f.parquet", rows(2))
+    write(tmp_path / "f.parquet", rows(2), overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["f.parquet"]
     assert len(list(read_features(tmp_path / "f.parquet"))) == 2
 
@@ -165,3 +171,52 @@ def test_reading_something_else(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=reason):
             list(read_features(tmp_path / f"{name}.parquet"))
+
+
+def test_what_others_made_is_never_taken(tmp_path: Path) -> None:
+    path, failures = tmp_path / "f.parquet", tmp_path / "f.failed.jsonl"
+    path.symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"f\.parquet: exists; .* --overwrite"):
+        output_file(path)
+    path.unlink()
+    write(path, rows(1), failed=("a",))
+    path.unlink()
+    with pytest.raises(InputError, match=r"f\.failed\.jsonl: exists; .* --overwrite"):
+        output_file(path)
+    assert output_file(path, overwrite=True) == path
+    for other in ("", "notes\n", '{"image": 1}\n', "[" * 100_000, "5"):
+        failures.write_text(other)
+        path.unlink(missing_ok=True)
+        for overwrite in (False, True):
+            with pytest.raises(InputError, match=r"f\.failed\.jsonl: "):
+                output_file(path, overwrite=overwrite)
+        write(path, rows(1), overwrite=True)
+        assert failures.read_text() == other
+
+
+@pytest.mark.parametrize("taken", ["f.parquet", "f.failed.jsonl"])
+@pytest.mark.parametrize("dangling", [False, True])
+def test_of_two_jobs_the_later_one_does_not_win(taken: str, dangling: bool, tmp_path: Path) -> None:
+    def other_job() -> None:
+        if dangling:
+            (tmp_path / taken).symlink_to("nowhere")
+        else:
+            (tmp_path / taken).write_text("of the first")
+
+    def job() -> None:
+        with FeatureWriter(tmp_path / "f.parquet", half=False, metadata={}) as writer:
+            writer.write("x", torch.ones(2, 2))
+            writer.fail(ImageError("y", "broken"))
+            other_job()
+
+    with pytest.raises(VisionComposerError, match=rf"{taken}: was made by someone else") as raised:
+        job()
+    kept = {path.name for path in tmp_path.iterdir()} - {taken}
+    assert len(kept) == 2
+    assert all(name in str(raised.value) for name in kept)
+    if dangling:
+        assert (tmp_path / taken).is_symlink()
+    else:
+        assert (tmp_path / taken).read_text() == "of the first"
+    (part,) = (tmp_path / name for name in kept if "parquet" in name)
+    assert [name for name, _ in read_features(part)] == ["x"]
