@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-hydra lint check format generate clean FORCE
+.PHONY: demo test test-hydra fuzz lint check format generate clean FORCE
 
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
@@ -12,6 +12,11 @@ test: .venv/installed  ## the test suite
 
 test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and the OmegaConf 2.3 that it needs
 	@.venv-hydra/bin/python -m pytest -n 2 tests/test_hydra.py tests/schemas
+
+EXAMPLES ?= 10000
+
+fuzz: .venv/installed  ## the tests of hostile files for as long as you like: make fuzz EXAMPLES=100000
+	@VISION_COMPOSER_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/fuzz
 
 lint: .venv/installed  ## format, style, types, import order
 	@$(BIN)/ruff format --check

@@ -15,21 +15,21 @@ if TYPE_CHECKING:
     from ..encoder import ComposedVisionEncoder
 
 SIZES = ((112, 112), (224, 224), (448, 448), (448, 672), (672, 672), (896, 896))
-"""Widths and heights of the pictures that are measured unless others are asked for."""
+"""Widths and heights of the images that are measured unless others are asked for."""
 
 
 def calibrate(
     tower: ComposedVisionEncoder, sizes: Sequence[tuple[int, int]] = SIZES, *, rounds: int = 5
 ) -> CostModel:
-    """Time one picture of each size, and fit the costs that ``parallel.cost_table`` reads.
+    """Time one image of each size, and fit the costs that ``parallel.cost_table`` reads.
 
     Args:
         tower: The tower as it will run: its device, dtype, attention backend and compilation.
-        sizes: Widths and heights of the pictures, from small to as large as there will be.
+        sizes: Widths and heights of the images, from small to as large as there will be.
         rounds: How often each is timed.
 
     Raises:
-        InputError: Pictures that the encoder sees at one size only.
+        InputError: Images that the encoder sees at one size only.
     """
     batches = [noise(tower, [size]) for size in sizes]
     runs = [partial(tower, **batch) for batch in batches]

@@ -46,8 +46,8 @@ def compare(
     Args:
         source: Whatever ``compose`` takes.
         against: Names of :data:`PEERS`.
-        images: Width and height of the pictures; default: one of the encoder's own size.
-        batch: How often the pictures are repeated in the batch.
+        images: Width and height of the images; default: one of the encoder's own size.
+        batch: How often the images are repeated in the batch.
         rounds: How often each is timed.
         device: Where to run.
 
@@ -88,9 +88,9 @@ def compare(
 
 
 def noise(tower: ComposedVisionEncoder, sizes: Sequence[Size]) -> dict[str, torch.Tensor]:
-    """The inputs that random pictures of these widths and heights give."""
+    """The inputs that random images of these widths and heights give."""
     if not sizes or any(len(size) != 2 or min(size) < 1 for size in sizes):
-        raise InputError(f"{list(sizes)} are no widths and heights of pictures")
+        raise InputError(f"{list(sizes)} are no widths and heights of images")
     generator = np.random.default_rng(0)
     return tower.preprocess([generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for w, h in sizes])
 

@@ -1,4 +1,4 @@
-"""A comparison as a table and as a picture."""
+"""A comparison as a table and as a chart."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 def heading(result: BenchResult) -> str:
     """What was run and where, in two lines."""
-    pictures = ", ".join(f"{n} of {w}x{h}" for (w, h), n in Counter(result.images).items())
+    images = ", ".join(f"{n} of {w}x{h}" for (w, h), n in Counter(result.images).items())
     weights = "random weights" if result.weights is None else f"weights of {result.weights}"
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
     return (
         f"{result.config or result.model_type}: {result.num_blocks} of {result.num_hidden_layers} blocks, "
-        f"{result.dtype}, {weights}, the same for all; pictures {pictures}: {result.num_patches:,} patches\n"
+        f"{result.dtype}, {weights}, the same for all; images {images}: {result.num_patches:,} patches\n"
         f"{result.device}, {result.threads} threads, {result.peak_flops_per_second / 1e9:.0f} GFLOP/s in a "
         f"matrix product; {versions}"
     )

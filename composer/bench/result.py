@@ -53,7 +53,7 @@ class BenchResult:
         dtype: Of the weights.
         device: What ran it.
         threads: Threads that torch uses on a CPU.
-        images: Width and height of each picture of the batch.
+        images: Width and height of each image of the batch.
         num_patches: Patches of all of them, as the encoder cuts them.
         flops: Floating-point operations that the features need, by the plan; None for the generic adapter.
         peak_flops_per_second: The best of the matrix products that were measured between the rounds.

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import VisionComposerError
 from . import backends, bench, demo, encode, init, migrate, plan, plugins, presets, schema, show, validate
+from .output import echo
 
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
@@ -41,8 +42,8 @@ def main() -> None:
     try:
         app()
     except VisionComposerError as error:
-        typer.echo(str(error), err=True)
+        echo(str(error), err=True)
         sys.exit(1)
     except OSError as error:  # standard output is full or gone
-        typer.echo(f"cannot write: {error.strerror or error}", err=True)
+        echo(f"cannot write: {error.strerror or error}", err=True)
         sys.exit(1)

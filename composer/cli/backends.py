@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from .options import Plugins, Root
+from .output import echo
 
 if TYPE_CHECKING:
     import torch
@@ -68,24 +69,26 @@ def backends(
         choice = plan_attention(planned, where, training=training)
     rows = [*_rows(choice), *_plugin_rows(choice, packed=packed)]
     if format_ == "json":
-        typer.echo(json.dumps({"device": str(where), **describe(choice), "backends": rows}, indent=2))
+        echo(json.dumps({"device": str(where), **describe(choice), "backends": rows}, indent=2))
     else:
         _print(rows, choice)
 
 
 def parse_device(name: str | None) -> torch.device:
-    """The device of that name; default: torch's default device."""
+    """Return the device of that name; default: torch's default device."""
     import torch
+
+    from ..text import printable
 
     try:
         return torch.get_default_device() if name is None else torch.device(name)
     except RuntimeError as error:
-        first_line = str(error).partition("\n")[0]
+        first_line = printable(str(error).partition("\n")[0])
         raise typer.BadParameter(f"{name!r} is not a device: {first_line}", param_hint="--device") from None
 
 
 def describe(choice: AttentionChoice) -> dict[str, Any]:
-    """A choice as JSON-ready values."""
+    """Return a choice as JSON-ready values."""
     return {
         "backend": choice.implementation,
         "reason": choice.reason,
@@ -129,6 +132,6 @@ def _print(rows: list[dict[str, Any]], choice: AttentionChoice) -> None:
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         state = "chosen" if row["chosen"] else "works" if row["works"] else "no"
-        typer.echo(f"{row['name']:{width}}  {state:6}  {row['reason']}")
+        echo(f"{row['name']:{width}}  {state:6}  {row['reason']}")
     if choice.note:
-        typer.echo(choice.note, err=True)
+        echo(choice.note, err=True)

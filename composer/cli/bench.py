@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from .options import Config, Overrides, Plugins, Root
+from .output import echo
 from .plan import parse_size
 
 
@@ -19,9 +20,9 @@ def bench(
     ] = "",
     images: Annotated[
         str,
-        typer.Option(metavar="WxH,...", help="Sizes of the pictures in pixels; default: the encoder's own."),
+        typer.Option(metavar="WxH,...", help="Sizes of the images in pixels; default: the encoder's own."),
     ] = "",
-    batch: Annotated[int, typer.Option(min=1, help="How often the pictures are in the batch.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="How often the images are in the batch.")] = 1,
     rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
     device: Annotated[str | None, typer.Option(help="Where to run, such as cuda or cuda:1.")] = None,
     set_: Overrides = None,
@@ -32,7 +33,7 @@ def bench(
     calibrate: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Instead, time pictures of several sizes and write parallel.cost_table."
+            metavar="FILE", help="Instead, time images of several sizes and write parallel.cost_table."
         ),
     ] = None,
 ) -> None:
@@ -52,7 +53,7 @@ def bench(
         costs = calibration.calibrate(encoder, sizes or calibration.SIZES, rounds=rounds)
         costs.save(calibrate)
         for (frames, rows, columns), seconds in costs.measurements:
-            typer.echo(f"{frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
+            echo(f"{frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
         return
 
     from rich.console import Console
@@ -61,9 +62,9 @@ def bench(
 
     result = compare(tower, against=_split(against), images=sizes, batch=batch, rounds=rounds, device=device)
     if as_json:
-        typer.echo(json.dumps(result.to_dict(), indent=2))
+        echo(json.dumps(result.to_dict(), indent=2))
     else:
-        typer.echo(report.heading(result))
+        echo(report.heading(result))
         wide = Console(width=max(Console().width, 160))  # a column cut off is no figure
         wide.print(report.table(result), highlight=False)
     if plot is not None:

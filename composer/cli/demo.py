@@ -9,7 +9,7 @@ import typer
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for features and picture.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for features and chart.")] = Path(
         "demo-output"
     ),
 ) -> None:

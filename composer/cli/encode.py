@@ -1,4 +1,4 @@
-"""``vision-composer encode``: pictures through an encoder into a Parquet file."""
+"""``vision-composer encode``: images through an encoder into a Parquet file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import Config, Overrides, Plugins, Root
+from .output import echo
 
 if TYPE_CHECKING:
     from ..encoder import ComposedVisionEncoder
@@ -19,23 +20,26 @@ def encode(
     config: Config,
     images: Annotated[
         list[Path],
-        typer.Argument(metavar="IMAGES", help="ImageLike files, and folders that are searched to any depth."),
+        typer.Argument(metavar="IMAGES", help="Image files, and folders that are searched to any depth."),
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="A .parquet file, or a folder to put features.parquet in.")
     ],
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per forward.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per forward.")] = 8,
     device: Annotated[str | None, typer.Option(help="Where to run, such as cuda or cuda:1.")] = None,
     set_: Overrides = None,
     root: Root = None,
     plugin: Plugins = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an output that exists.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an output that exists, and its list of failures.")
+    ] = False,
 ) -> None:
-    """Encode pictures into a Parquet file, one row per picture.
+    """Encode images into a Parquet file, one row per image.
 
-    A picture that cannot be read is reported, listed in NAME.failed.jsonl beside the output, and passed over.
+    An image that cannot be read, or whose features are not finite, is reported, listed in
+    NAME.failed.jsonl beside the output, and passed over.
 
-    Exit status: 0 for all encoded, 1 if some pictures failed, 2 if nothing was run.
+    Exit status: 0 for all encoded, 1 if some images failed, 2 if nothing was run.
     """
     from ..composing import compose
     from ..errors import VisionComposerError
@@ -50,9 +54,9 @@ def encode(
         encoder = compose(tower, device=device)
         summary = _run(encoder, images, output, batch_size, overwrite)
     except VisionComposerError as error:
-        typer.echo(f"error: {error}", err=True)
+        echo(f"error: {error}", err=True)
         raise typer.Exit(2) from None
-    typer.echo(_last_line(summary))
+    echo(_last_line(summary))
     raise typer.Exit(1 if summary.num_failed else 0)
 
 
@@ -63,6 +67,7 @@ def _run(
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
     from ..jobs import encode_images
+    from ..text import printable
 
     console = Console(stderr=True)
     columns = (
@@ -77,7 +82,8 @@ def _run(
         def report(done: int, total: int, error: ImageError | None) -> None:
             progress.update(bar, completed=done, total=total)
             if error is not None:
-                console.print(f"failed: {error}", markup=False, highlight=False, soft_wrap=True)
+                message = printable(f"failed: {error}", line=True)
+                console.print(message, markup=False, highlight=False, soft_wrap=True)
 
         return encode_images(
             encoder, images, output, batch_size=batch_size, overwrite=overwrite, on_progress=report

@@ -17,10 +17,10 @@ Paths = Annotated[
 
 
 def files_of(paths: Iterable[str]) -> list[Path | None]:
-    """Every file once, in the order given; those of a folder sorted. None is standard input.
+    """Return every file once, in the order given; those of a folder sorted. None is standard input.
 
     Raises:
-        typer.BadParameter: A path leads nowhere, or a folder holds no YAML file.
+        typer.BadParameter: If a path leads nowhere, or a folder holds no YAML file.
     """
     files: dict[Path | None, None] = {}
     for path in paths:
@@ -39,14 +39,14 @@ def files_of(paths: Iterable[str]) -> list[Path | None]:
 
 
 def read_stdin() -> bytes:
-    """Standard input, as much of it as decides whether it is too large."""
+    """Read standard input, as much of it as decides whether it is too large."""
     from ..schemas.yaml.nodes import MAX_BYTES
 
     return sys.stdin.buffer.read(MAX_BYTES + 1)
 
 
 def count(number: int, noun: str) -> str:
-    """``1 file``, ``2 files``."""
+    """Return ``1 file``, ``2 files``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 

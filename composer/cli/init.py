@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import Plugins
+from .output import echo
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -45,11 +46,11 @@ def init(
         if source is None
         else tower_of_config_json(source, revision)
     )
-    typer.echo(commented(load_config(values)), nl=False)
+    echo(commented(load_config(values)), nl=False)
 
 
 def commented(config: TowerConfig) -> str:
-    """``config`` as YAML with every key, each below a comment that says what it means."""
+    """Return ``config`` as YAML with every key, each below a comment that says what it means."""
     from ..schemas.json_schema import SCHEMA_ID
 
     lines = [f"# yaml-language-server: $schema={SCHEMA_ID}", *_block(config, config.resolved(), "")]

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from .files import Paths, count, files_of, read_stdin
+from .output import echo
 
 
 def migrate(
@@ -35,15 +36,15 @@ def migrate(
         try:
             rewritten += _migrate(file, check)
         except ConfigError as error:
-            typer.echo(str(error), err=True)
+            echo(str(error), err=True)
             problems += len(error.problems)
     counts = [count(len(files), "file"), f"{rewritten} {'to rewrite' if check else 'rewritten'}"]
-    typer.echo(", ".join([*counts, count(problems, "problem")]), err=True)
+    echo(", ".join([*counts, count(problems, "problem")]), err=True)
     raise typer.Exit(1 if problems or (check and rewritten) else 0)
 
 
 def _migrate(file: Path | None, check: bool) -> bool:
-    """Whether the file, or stdin, was not current; then it is rewritten."""
+    """Rewrite a file, or print stdin, if it is not current; return whether it was not."""
     from ..schemas.paths import display_name
     from ..schemas.yaml.migrations import is_current, migrated
     from ..schemas.yaml.reading import read_bytes
@@ -53,12 +54,12 @@ def _migrate(file: Path | None, check: bool) -> bool:
     current = is_current(content, name)
     if check:
         if not current:
-            typer.echo(f"would rewrite {name}")
+            echo(f"would rewrite {name}")
     elif file is None:
-        typer.echo(content if current else migrated(content, name), nl=False)
+        echo(content if current else migrated(content, name), nl=False)
     elif not current:
         _replace(file, migrated(content, name), name)
-        typer.echo(f"rewrote {name}")
+        echo(f"rewrote {name}")
     return not current
 
 

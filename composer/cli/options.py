@@ -33,6 +33,7 @@ def _import(modules: list[str] | None) -> list[str] | None:
     if modules:
         from ..errors import PluginError
         from ..registry import load_plugin
+        from ..text import printable
 
         # Last, so that a file of the working directory never stands in for an installed module.
         sys.path.append(os.getcwd())
@@ -40,7 +41,7 @@ def _import(modules: list[str] | None) -> list[str] | None:
             try:
                 load_plugin(module)
             except PluginError as error:
-                raise typer.BadParameter(str(error)) from error
+                raise typer.BadParameter(printable(str(error))) from error
     return modules
 
 

@@ -10,6 +10,7 @@ import typer
 
 from .backends import Device, describe, parse_device
 from .options import Config, Overrides, Plugins, Root
+from .output import echo
 
 _UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -43,16 +44,16 @@ def plan(
         where = parse_device(device)
         facts["attention"] = {"device": str(where), **describe(plan_attention(planned, where))}
     if as_json:
-        typer.echo(json.dumps(facts, indent=2))
+        echo(json.dumps(facts, indent=2))
     else:
         _print(facts)
 
 
 def parse_size(text: str, option: str) -> tuple[int, int]:
-    """Width and height of ``WxH``, as ``option`` was given it.
+    """Read the width and height of ``WxH``, the value of ``option``.
 
     Raises:
-        typer.BadParameter: Something else.
+        typer.BadParameter: If ``text`` is not of that form.
     """
     match = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})", text)
     if match is None:
@@ -67,14 +68,17 @@ def _print(facts: dict[str, Any]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from ..text import printable
+
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for label, text in _rows(facts):
-        table.add_row(label, Text(text))
+        table.add_row(label, Text(printable(text)))
     console = Console(soft_wrap=False)
     title = facts["name"] or "(unnamed config)"
-    console.print(Text(title, "bold cyan"), facts["summary"] or "", markup=False, highlight=False)
+    summary = printable(facts["summary"] or "")
+    console.print(Text(printable(title), "bold cyan"), summary, markup=False, highlight=False)
     console.print(table, highlight=False)
 
 

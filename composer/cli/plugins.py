@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .options import Plugins
+from .output import echo
 
 if TYPE_CHECKING:
     from ..plugins import Registered
@@ -26,11 +27,11 @@ def plugins(
 
     found, errors = registered()
     if as_json:
-        typer.echo(json.dumps([asdict(entry) for entry in found], indent=2))
+        echo(json.dumps([asdict(entry) for entry in found], indent=2))
     else:
         _print(found)
     for error in errors:
-        typer.echo(str(error), err=True)
+        echo(str(error), err=True)
     raise typer.Exit(1 if errors else 0)
 
 
@@ -41,4 +42,4 @@ def _print(found: list[Registered]) -> None:
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        typer.echo("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())
+        echo("  ".join(f"{text:{width}}" for text, width in zip(row, widths, strict=True)).rstrip())

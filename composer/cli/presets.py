@@ -9,6 +9,9 @@ from typing import Annotated
 
 import typer
 
+from ..text import printable
+from .output import echo
+
 app = typer.Typer(help="List, show and copy the presets.", no_args_is_help=True, rich_markup_mode=None)
 
 _Name = Annotated[
@@ -27,7 +30,7 @@ def list_() -> None:
     width = max(map(len, names), default=0)
     for name in names:
         summary = read_yaml(preset_path(name), name).child("summary")
-        typer.echo(f"{name:{width}}  {summary.value if summary else ''}".rstrip())
+        echo(f"{name:{width}}  {summary.value if summary else ''}".rstrip())
 
 
 @app.command()
@@ -35,7 +38,7 @@ def show(name: _Name) -> None:
     """Print a preset's YAML."""
     from ..presets import preset_path
 
-    typer.echo(preset_path(name).read_text(encoding="utf-8"), nl=False)
+    echo(preset_path(name).read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()
@@ -61,8 +64,8 @@ def copy(
             shutil.copyfile(original, file)
         _drop_editor_line(target)
     except OSError as error:
-        raise typer.BadParameter(str(error), param_hint="DEST") from None
-    typer.echo("\n".join(map(str, files)))
+        raise typer.BadParameter(printable(str(error)), param_hint="DEST") from None
+    echo("\n".join(map(str, files)))
 
 
 def _drop_editor_line(file: Path) -> None:

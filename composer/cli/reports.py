@@ -14,12 +14,12 @@ from ..errors import Problem
 
 
 def level(problem: Problem) -> str:
-    """``error`` or ``warning``, as GitHub and SARIF both call them."""
+    """Return ``error`` or ``warning``, as GitHub and SARIF both call them."""
     return "warning" if problem.warning else "error"
 
 
 def as_json(problems: Sequence[Problem]) -> str:
-    """A list of objects."""
+    """Return a JSON list of objects."""
     return json.dumps([_fields(problem) for problem in problems], indent=2)
 
 
@@ -37,7 +37,7 @@ def _fields(problem: Problem) -> dict[str, str | int | None]:
 
 
 def annotation(problem: Problem) -> str:
-    """One problem as a workflow command of GitHub Actions."""
+    """Return one problem as a workflow command of GitHub Actions."""
     span = problem.span
     where = f"file={_escaped(span.source)},line={span.line},col={span.column}," if span else ""
     text = _text(problem).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
@@ -45,7 +45,7 @@ def annotation(problem: Problem) -> str:
 
 
 def as_sarif(problems: Sequence[Problem]) -> str:
-    """A SARIF 2.1.0 log, as code scanning services take it."""
+    """Return a SARIF 2.1.0 log, as code scanning services take it."""
     from ..schemas.codes import CODES
 
     used = sorted({problem.code for problem in problems})

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import Plugins
+from .output import echo
 
 
 def schema(
@@ -29,11 +30,11 @@ def schema(
     from ..schemas.json_schema import json_schema, json_schema_text
 
     if check is None:
-        typer.echo(json_schema_text(plugins=not built_in), nl=False)
+        echo(json_schema_text(plugins=not built_in), nl=False)
     elif _parsed(check) != json_schema(plugins=not built_in):
         options = "".join(f" --plugin {module}" for module in plugin or ()) + (" --built-in" * built_in)
         command = f"vision-composer schema{options} > {check}"
-        typer.echo(f"{check} is out of date; write it anew with: {command}", err=True)
+        echo(f"{check} is out of date; write it anew with: {command}", err=True)
         raise typer.Exit(1)
 
 

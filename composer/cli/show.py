@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .options import Config, Overrides, Plugins, Root
+from .output import echo
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -30,7 +31,7 @@ def show(
     from ..schemas.yaml.dump import to_yaml
 
     loaded = load_config(config, overrides=set_ or (), root=root)
-    typer.echo(to_yaml(loaded.resolved() if resolved else loaded.to_dict()), nl=False)
+    echo(to_yaml(loaded.resolved() if resolved else loaded.to_dict()), nl=False)
 
 
 def explain(
@@ -60,11 +61,11 @@ def explain(
         hint = did_you_mean(key, leaves)
         raise typer.BadParameter(f"this config has no {key!r}{hint}", param_hint="KEY")
     for path, value in block.items():
-        typer.echo(f"{path}: {_inline(value)}")
+        echo(f"{path}: {_inline(value)}")
         steps = path.replace("[", ".").replace("]", "").split(".")
         node, depth = find(tree, [int(step) if step.isdecimal() else step for step in steps])
         for line in _history(node) if depth == len(steps) else ["default"]:
-            typer.echo(f"  {line}")
+            echo(f"  {line}")
 
 
 def diff(
@@ -82,7 +83,7 @@ def diff(
     old, new = (plan(load_config(config, root=root)) for config in (a, b))
     _print_changes(_values(old), _values(new))
     if _facts(old) != _facts(new):
-        typer.echo("plan:")
+        echo("plan:")
         _print_changes(_facts(old), _facts(new), indent="  ")
 
 
@@ -106,7 +107,7 @@ def _print_changes(a: Mapping[str, str], b: Mapping[str, str], indent: str = "")
     for path in dict.fromkeys((*a, *b)):
         old, new = a.get(path, _ABSENT), b.get(path, _ABSENT)
         if old != new:
-            typer.echo(f"{indent}{path}: {old} -> {new}")
+            echo(f"{indent}{path}: {old} -> {new}")
 
 
 def _leaves(value: Any, path: str = "", lists: bool = True) -> Iterator[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import typer
 
 from .files import Paths, count, files_of, read_stdin
 from .options import Plugins, Root
+from .output import echo
 
 if TYPE_CHECKING:
     from ..errors import Problem
@@ -48,20 +49,20 @@ def validate(
     # A set in order: files that extend the same broken file share its problems.
     found = list(dict.fromkeys(problem for file in files for problem in _check(file, root)))
     if format_ is Format.JSON:
-        typer.echo(reports.as_json(found))
+        echo(reports.as_json(found))
     elif format_ is Format.SARIF:
-        typer.echo(reports.as_sarif(found))
+        echo(reports.as_sarif(found))
     else:
         for problem in found:
-            typer.echo(problem.render() if format_ is Format.TEXT else reports.annotation(problem))
+            echo(problem.render() if format_ is Format.TEXT else reports.annotation(problem))
     warnings = sum(problem.warning for problem in found)
     counts = [count(len(files), "file"), count(len(found) - warnings, "problem")]
-    typer.echo(", ".join(counts + ([count(warnings, "warning")] if warnings else [])), err=True)
+    echo(", ".join(counts + ([count(warnings, "warning")] if warnings else [])), err=True)
     raise typer.Exit(1 if len(found) > (0 if strict else warnings) else 0)
 
 
 def _check(file: Path | None, root: Path | None) -> Sequence[Problem]:
-    """The problems of a config, or else its warnings; None is standard input."""
+    """Return the problems of a config, or else its warnings; None is standard input."""
     from ..errors import ConfigError
     from ..presets import preset_path
     from ..schemas import load_tree, load_yaml, validate_tree

@@ -34,11 +34,11 @@ def load_pixels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         MissingDependencyError: scikit-learn is not installed.
     """
     digits = require("sklearn.datasets", "scikit-learn").load_digits()
-    # 17 grey levels, 0 to 16; the encoder takes ordinary pictures.
+    # 17 grey levels, 0 to 16; the encoder takes ordinary images.
     pixels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     return pixels, digits.target.astype(np.int64)
 
 
 def as_images(pixels: npt.NDArray[np.uint8]) -> list[Image.Image]:
-    """RGB pictures of grey ``pixels`` ``(n, height, width)``."""
+    """RGB images of grey ``pixels`` ``(n, height, width)``."""
     return [Image.fromarray(grey).convert("RGB") for grey in pixels]

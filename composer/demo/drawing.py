@@ -1,4 +1,4 @@
-"""The demo's picture: where the digits lie in feature space, and what each hidden state knows of them."""
+"""The demo's chart: where the digits lie in feature space, and what each hidden state knows of them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw(
     """Write a PNG of two panels: ``points`` coloured by digit, and the probes' accuracies as bars.
 
     Args:
-        path: Where the picture goes.
+        path: Where the chart goes.
         points: Features in the plane, ``(n, 2)``.
         digits: Their labels, ``(n,)``.
         results: Accuracy by name of the features, in the order of the bars; the first is the baseline.

@@ -1,4 +1,4 @@
-"""The demo, start to end: pictures to files, files to features, features to probes and a picture."""
+"""The demo, start to end: images to files, files to features, features to probes and a chart."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class DemoResult:
     Attributes:
         probes: By name of the features: raw pixels, then each hidden state; on held-out digits.
         features: The Parquet file of all hidden states.
-        picture: The PNG.
+        chart: The PNG.
     """
 
     probes: dict[str, ProbeResult]
     features: Path
-    picture: Path
+    chart: Path
 
 
 def run_demo(output: Path, console: Console) -> DemoResult:
@@ -57,7 +57,7 @@ def run_demo(output: Path, console: Console) -> DemoResult:
     encoder = compose(PRESET, overrides=[f"select_layers={list(range(depth + 1))}"])
     _print_facts(console, encoder)
 
-    files = _write_pictures(output / "digits", pixels, labels)
+    files = _write_images(output / "digits", pixels, labels)
     features = _encode(encoder, files, output / "features.parquet", console)
     states = np.split(features.mean(axis=1), depth + 1, axis=1)
 
@@ -78,17 +78,17 @@ def run_demo(output: Path, console: Console) -> DemoResult:
         right_title="linear probe",
     )
     console.print(
-        f"\nfeatures  {output / 'features.parquet'}\npicture   {output / 'features.png'}", highlight=False
+        f"\nfeatures  {output / 'features.parquet'}\nchart     {output / 'features.png'}", highlight=False
     )
     return DemoResult(probes, output / "features.parquet", output / "features.png")
 
 
-def _write_pictures(folder: Path, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> list[Path]:
+def _write_images(folder: Path, pixels: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> list[Path]:
     files = [folder / f"{row:04d}-label-{label}.png" for row, label in enumerate(labels)]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for file, picture in zip(files, as_images(pixels), strict=True):
-            picture.save(file)
+        for file, image in zip(files, as_images(pixels), strict=True):
+            image.save(file)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}") from error
     return files
@@ -110,8 +110,8 @@ def _encode(
         )
     features = np.stack([row for _, row in read_features(output)])
     console.print(
-        f"encoded {len(features):,} pictures in {summary.seconds:.1f} s: features {features.shape}, "
-        "that is (pictures, tokens, width)",
+        f"encoded {len(features):,} images in {summary.seconds:.1f} s: features {features.shape}, "
+        "that is (images, tokens, width)",
         highlight=False,
     )
     return features

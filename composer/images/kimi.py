@@ -28,10 +28,10 @@ class KimiImageProcessorKwargs(ImagesKwargs, total=False):
 
 
 class KimiImageProcessor(PilBackend):
-    """Pictures to patches: shrunk to a budget of patches, padded with black to whole merged patches.
+    """Images to patches: shrunk to a budget of patches, padded with black to whole merged patches.
 
-    Returns ``pixel_values`` (patches, channels, patch_size, patch_size), each picture's patches in raster
-    order, and ``image_grid_thw`` (pictures, 3).
+    Returns ``pixel_values`` (patches, channels, patch_size, patch_size), each image's patches in raster
+    order, and ``image_grid_thw`` (images, 3).
     """
 
     do_resize = True

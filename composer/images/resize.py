@@ -1,4 +1,4 @@
-"""The sizes that image processors of native-resolution encoders give to pictures. Pure arithmetic."""
+"""The sizes that image processors of native-resolution encoders give to images. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MAX_ASPECT_RATIO = 200
 
 
 class ResizeRule(Protocol):
-    """Width and height of a picture in pixels -> those it is resized to."""
+    """Width and height of an image in pixels -> those it is resized to."""
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         """Sizes after resizing.
 
         Raises:
-            InputError: The processor refuses such a picture.
+            InputError: The processor refuses such an image.
         """
 
     @property
@@ -69,7 +69,7 @@ class PixelBudget:
 
 @dataclass(frozen=True)
 class EnlargingPixelBudget(PixelBudget):
-    """GLM-4V's rule: a picture with a side below one ``factor`` is enlarged first, then Qwen's rule."""
+    """GLM-4V's rule: an image with a side below one ``factor`` is enlarged first, then Qwen's rule."""
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         if min(width, height) < self.factor:
@@ -142,7 +142,7 @@ class LongestEdge:
 
 @dataclass(frozen=True)
 class PatchBudget:
-    """SigLIP 2's rule: the largest scale at which the picture's patches, rounded up, are not too many.
+    """SigLIP 2's rule: the largest scale at which the image's patches, rounded up, are not too many.
 
     Attributes:
         patch_size: What both sides are multiples of.
@@ -199,7 +199,7 @@ class EdgeBounds:
 
 @dataclass(frozen=True)
 class FixedSize:
-    """Every picture gets one size, whatever its aspect ratio.
+    """Every image gets one size, whatever its aspect ratio.
 
     Attributes:
         width: That size.
@@ -231,7 +231,7 @@ def _with_a_patch(width: int, height: int, patch_size: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class TokenBudget:
-    """Gemma 4's rule: the area of all tokens at the picture's aspect ratio, sides rounded down.
+    """Gemma 4's rule: the area of all tokens at the image's aspect ratio, sides rounded down.
 
     Attributes:
         factor: What both sides are multiples of: a patch's side times the merge size.
@@ -257,7 +257,7 @@ class TokenBudget:
 
 @dataclass(frozen=True)
 class TileCanvas:
-    """Mllama's rule: the canvas of square tiles that a picture fills best.
+    """Mllama's rule: the canvas of square tiles that an image fills best.
 
     The smallest enlargement that some canvas allows; if every canvas is too small, the least reduction; of
     canvases that are alike in that, the first of the smallest.

@@ -26,7 +26,7 @@ MAX_LINE_BYTES = 2**20
 
 
 def output_file(output: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Return the Parquet file that ``output`` names: itself, or ``features.parquet`` in a folder of that name.
+    """Return the Parquet file that ``output`` names: itself, or ``features.parquet`` in that folder.
 
     Raises:
         InputError: If it or its list of failures exists and may not be replaced, or is something else.
@@ -82,11 +82,11 @@ class FeatureWriter:
         path: The Parquet file; its folder is made.
         half: Store float16.
         metadata: JSON-ready facts.
-        overwrite: Replace files of these names. Otherwise one that comes to be before the end stays, and what was
-            written stays beside it, under a name that the error gives.
+        overwrite: Replace files of these names. Otherwise a file that somebody makes before the end is kept,
+            and what was written stays beside it, under a name that the error gives.
 
     Raises:
-        VisionComposerError: If it cannot be written, or a file of its name has come to be.
+        VisionComposerError: If it cannot be written, or somebody made a file of its name.
     """
 
     def __init__(
@@ -206,10 +206,10 @@ class FeatureWriter:
                 self._kept = True
                 for own in claimed:
                     own.unlink()
+                failed = f", its failures in {self._failures_part}" if self.num_failed else ""
                 raise VisionComposerError(
-                    f"{file}: was made by someone else while this job ran, and is kept; the features of this job "
-                    f"are complete in {self._part}"
-                    + (f", its failures in {self._failures_part}" * bool(self.num_failed))
+                    f"{file}: was made by someone else while this job ran, and is kept; the features of this "
+                    f"job are complete in {self._part}{failed}"
                 ) from None
             claimed.append(file)
 

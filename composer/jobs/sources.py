@@ -65,7 +65,7 @@ def _extension(name: str) -> str:
 def _search(
     top: str, extensions: frozenset[str], searched: set[str], named: set[tuple[str, str]]
 ) -> Iterator[str]:
-    """Find the images below ``top`` that are not in a folder ``searched`` before and were not ``named`` before."""
+    """Find the images below ``top`` that were neither ``named`` nor lie in a folder ``searched`` before."""
     found: list[str] = []
     for folder, subfolders, names in os.walk(top, followlinks=True, onerror=_cannot_search):
         real = os.path.realpath(folder)

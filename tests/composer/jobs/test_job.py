@@ -127,7 +127,7 @@ def test_refusals_come_before_anything_is_written(
     (tmp_path / "there.parquet").write_text("kept")
     for arguments, reason in (
         (([folder, tmp_path / "no"], tmp_path / "out"), "no such file"),
-        (([], tmp_path / "out"), "no (images|pictures)"),
+        (([], tmp_path / "out"), "no images"),
         (([folder], tmp_path / "there.parquet"), "exists"),
     ):
         with pytest.raises(InputError, match=reason):
