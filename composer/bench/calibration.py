@@ -29,7 +29,7 @@ def calibrate(
         rounds: How often each is timed.
 
     Raises:
-        InputError: Images that the encoder sees at one size only.
+        InputError: If the encoder sees all images at one size, so that nothing can be fitted.
     """
     batches = [noise(tower, [size]) for size in sizes]
     runs = [partial(tower, **batch) for batch in batches]

@@ -52,9 +52,9 @@ def compare(
         device: Where to run.
 
     Raises:
-        InputError: An unknown peer, or one that cannot run this encoder.
-        MissingDependencyError: A peer that is not installed.
-        BackendError: Features that differ by more than rounding explains.
+        InputError: If a peer is unknown, or cannot run this encoder.
+        MissingDependencyError: If a peer is not installed.
+        BackendError: If features differ by more than rounding explains.
     """
     peers = known_peers(against)
     asked = load_config(source)
@@ -88,9 +88,11 @@ def compare(
 
 
 def noise(tower: ComposedVisionEncoder, sizes: Sequence[Size]) -> dict[str, torch.Tensor]:
-    """The inputs that random images of these widths and heights give."""
+    """Make the inputs of random images of these widths and heights."""
     if not sizes or any(len(size) != 2 or min(size) < 1 for size in sizes):
-        raise InputError(f"{list(sizes)} are no widths and heights of images")
+        raise InputError(
+            f"{list(sizes)} are not the sizes of images: each is a pair of a width and a height in pixels"
+        )
     generator = np.random.default_rng(0)
     return tower.preprocess([generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for w, h in sizes])
 
@@ -100,7 +102,7 @@ def _plain(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
 
 
 def _compiled(tower: ComposedVisionEncoder, settings: CompileConfig, inputs: Inputs) -> Callable[[], Run]:
-    """A copy that shares the weights."""
+    """Return a copy that shares the weights."""
     shared = {id(weight): weight for weight in (*tower.parameters(), *tower.buffers())}
     twin = copy.deepcopy(tower, dict(shared))
 

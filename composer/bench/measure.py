@@ -45,7 +45,7 @@ def interleaved(runs: Sequence[Run], rounds: int, device: torch.device) -> list[
     begins with another one, so that none always follows the same neighbour.
 
     Raises:
-        InputError: Less than one round.
+        InputError: If there is not even one round.
     """
     if rounds < 1:
         raise InputError(f"{rounds} rounds measure nothing; at least 1")

@@ -33,7 +33,7 @@ class TransformersTower(nn.Module):
         tower: The composed tower.
 
     Raises:
-        InputError: The tower's weights do not fit into transformers' module.
+        InputError: If the tower's weights do not fit into transformers' module.
     """
 
     def __init__(self, tower: ComposedVisionEncoder) -> None:
@@ -108,7 +108,7 @@ def run_onnxruntime(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[]
     Inputs and outputs are bound to torch's memory, so that nothing is copied.
 
     Raises:
-        InputError: Images of different sizes, bfloat16, or a device for which ONNX Runtime has no provider.
+        InputError: If images differ in size, the dtype is bfloat16, or ONNX Runtime lacks the device.
     """
     ort = import_module("onnxruntime")
     if tower.info.ragged:
@@ -173,8 +173,8 @@ def known_peers(names: Iterable[str]) -> tuple[str, ...]:
     """``names`` without repetitions, all known and installed.
 
     Raises:
-        InputError: A program that nobody can compare with.
-        MissingDependencyError: A package that it needs is not installed.
+        InputError: If there is no such peer.
+        MissingDependencyError: If a package that it needs is not installed.
     """
     chosen = tuple(dict.fromkeys(names))
     for name in chosen:
@@ -190,7 +190,7 @@ def require(module: str, purpose: str, install: str = _EXTRA) -> Any:
     """Import a module that only a part of bench needs; ``install`` is what pip takes for it.
 
     Raises:
-        MissingDependencyError: It is not installed, or cannot be imported.
+        MissingDependencyError: If the package is not installed, or cannot be imported.
     """
     try:
         return import_module(module)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def heading(result: BenchResult) -> str:
-    """What was run and where, in two lines."""
+    """Say what was run and where, in two lines."""
     images = ", ".join(f"{n} of {w}x{h}" for (w, h), n in Counter(result.images).items())
     weights = "random weights" if result.weights is None else f"weights of {result.weights}"
     versions = ", ".join(f"{name} {version}" for name, version in result.versions.items())
@@ -66,8 +66,8 @@ def plot(result: BenchResult, path: Path) -> None:
     """Draw the medians, with their spread, into a file of whatever kind its name says.
 
     Raises:
-        MissingDependencyError: matplotlib is not installed.
-        InputError: The file cannot be written, or is of no kind that matplotlib knows.
+        MissingDependencyError: If matplotlib is not installed.
+        InputError: If the file cannot be written, or matplotlib does not know its kind.
     """
     require("matplotlib", "to draw")
     from matplotlib.figure import Figure

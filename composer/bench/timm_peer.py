@@ -37,7 +37,7 @@ def run_timm(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
     """timm's ``forward_intermediates``, stopped at the last block that is needed, with fused projections.
 
     Raises:
-        InputError: An encoder, an activation or features that timm's class does not have.
+        InputError: If timm's class lacks the encoder, its activation, or the features.
     """
     module = _vision_transformer(tower)
     blocks = [layer - 1 for layer in tower.plan.select_layers]

@@ -12,7 +12,7 @@ def require(module: str, distribution: str) -> ModuleType:
     """Import a module that only the demo needs.
 
     Raises:
-        MissingDependencyError: ``distribution`` is not installed.
+        MissingDependencyError: If ``distribution`` is not installed.
     """
     try:
         return import_module(module)

@@ -25,13 +25,13 @@ parts, and every part has its ten digits about equally often.
 
 
 def load_pixels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
-    """The 1,797 digits of scikit-learn and their labels.
+    """Load the 1,797 digits of scikit-learn and their labels.
 
     Returns:
         Grey pixels ``(1797, 8, 8)`` from 0 (paper) to 255 (ink), and labels ``(1797,)`` from 0 to 9.
 
     Raises:
-        MissingDependencyError: scikit-learn is not installed.
+        MissingDependencyError: If scikit-learn is not installed.
     """
     digits = require("sklearn.datasets", "scikit-learn").load_digits()
     # 17 grey levels, 0 to 16; the encoder takes ordinary images.
@@ -40,5 +40,5 @@ def load_pixels() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
 
 
 def as_images(pixels: npt.NDArray[np.uint8]) -> list[Image.Image]:
-    """RGB images of grey ``pixels`` ``(n, height, width)``."""
+    """Return RGB images of grey ``pixels`` ``(n, height, width)``."""
     return [Image.fromarray(grey).convert("RGB") for grey in pixels]

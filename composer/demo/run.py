@@ -48,8 +48,8 @@ def run_demo(output: Path, console: Console) -> DemoResult:
         console: Where the report goes.
 
     Raises:
-        MissingDependencyError: scikit-learn or matplotlib is not installed.
-        VisionComposerError: ``output`` cannot be written.
+        MissingDependencyError: If scikit-learn or matplotlib is not installed.
+        VisionComposerError: If ``output`` cannot be written.
     """
     require("matplotlib", "matplotlib")
     pixels, labels = load_pixels()

@@ -51,7 +51,7 @@ _budget = Budget()
 
 
 def image_formats() -> tuple[str, ...]:
-    """The formats that :func:`open_image` reads, by Pillow's names, in the order in which they are tried."""
+    """Return the formats that :func:`open_image` reads, by Pillow's names, in the order of trying."""
     Image.init()
     return tuple(name for name in Image.ID if name in _READABLE_FORMATS)
 

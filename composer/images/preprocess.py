@@ -49,8 +49,8 @@ class ImagePreprocessor(ABC):
             The inputs of a batch on the CPU; ``pixel_values`` are float32.
 
         Raises:
-            ImageError: An image that cannot be read or resized; names it.
-            InputError: No images, images that make no batch, or a tower whose channels are not colours.
+            ImageError: If an image cannot be read or resized; names it.
+            InputError: If there are no images, they make no batch, or the tower's channels are not colours.
         """
         self._check_channels()
         if len(images) == 0:
@@ -64,12 +64,12 @@ class ImagePreprocessor(ABC):
         """Join batches into one.
 
         Raises:
-            InputError: They make no batch.
+            InputError: If they make no batch.
         """
 
     @abstractmethod
     def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-        """Whether two batches can be joined."""
+        """Return whether two batches can be joined."""
 
     @abstractmethod
     def _check_channels(self) -> None:
@@ -77,7 +77,7 @@ class ImagePreprocessor(ABC):
 
     @abstractmethod
     def _arrays(self, image: Image.Image) -> Arrays:
-        """The inputs of one RGB image."""
+        """Return the inputs of one RGB image."""
 
     def _inputs(self, image: ImageLike, label: str) -> dict[str, Tensor]:
         import torch

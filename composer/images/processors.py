@@ -35,7 +35,7 @@ def process_dense(processor: Any, image: Image.Image, num_channels: int) -> Arra
         num_channels: 3, or 1 for a tower that takes grey.
 
     Raises:
-        ValueError: The image would be resized to too many pixels; or whatever the processor raises.
+        ValueError: If the image would be resized to too many pixels. The processor may raise others.
     """
     _check_resize(processor, image)
     options: dict[str, Any] = {}
@@ -57,7 +57,7 @@ def process_ragged(processor: Any, resize: ResizeRule, image: Image.Image) -> Ar
         image: In RGB.
 
     Raises:
-        ValueError: The image would be resized to too many pixels; or whatever the processor raises.
+        ValueError: If the image would be resized to too many pixels. The processor may raise others.
     """
     width, height = resize(*image.size)
     _check_area(height, width)
@@ -72,7 +72,7 @@ def try_dense(processor: Any) -> None:
     """Process one image, to find out now rather than at the first of a million.
 
     Raises:
-        ValueError: The pixels are not finite; whatever else the processor raises.
+        ValueError: If the pixels are not finite. The processor may raise others.
     """
     channels = _num_means(processor)
     if channels in (1, 3):
@@ -81,7 +81,7 @@ def try_dense(processor: Any) -> None:
 
 
 def try_ragged(processor: Any, resize_rule: Callable[[Any], ResizeRule]) -> None:
-    """As :func:`try_dense`, for a processor that keeps each image's own size."""
+    """Do as :func:`try_dense`, for a processor that keeps each image's own size."""
     _check_finite(process_ragged(processor, resize_rule(processor), _trial_image()))
 
 
@@ -133,7 +133,7 @@ def load_image_processor(
     settings: Mapping[str, Any] | None = None,
     try_out: Callable[[Any], None] = try_dense,
 ) -> PilBackend:
-    """The image processor of an encoder, of the family's own class, with the checkpoint's own values.
+    """Return the image processor of an encoder, of the family's own class, with the checkpoint's own values.
 
     A vision-language model's config names a processor that cuts images into tiles; a tower takes an image
     whole, so the class stays the family's and only the values that it knows are taken.
@@ -146,8 +146,8 @@ def load_image_processor(
         try_out: Raises if the processor does not work.
 
     Raises:
-        WeightsError: The folder's processor config is broken, or its values do not work.
-        MissingDependencyError: The installed transformers has the processor for another library only.
+        WeightsError: If the folder's processor config is broken, or its values do not work.
+        MissingDependencyError: If the installed transformers has the processor for another library only.
     """
     file, saved = _saved_values(source) if source is not None else (None, {})
     try:
@@ -169,7 +169,7 @@ def load_image_processor(
 
 
 def _saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
-    """The image processor's part of a checkpoint's processor config and the file it stands in, if any."""
+    """Read the image processor's part of a checkpoint's processor config; return its file, too, if any."""
     for file in (folder / name for name in _CONFIG_FILES):
         if not file.is_file():
             continue

@@ -1,4 +1,4 @@
-"""The sizes that image processors of native-resolution encoders give to images. Pure arithmetic."""
+"""The sizes to which image processors resize images that keep their own aspect ratio. Pure arithmetic."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ MAX_ASPECT_RATIO = 200
 
 
 class ResizeRule(Protocol):
-    """Width and height of an image in pixels -> those it is resized to."""
+    """A rule that gives the size to which an image of some size is resized."""
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
-        """Sizes after resizing.
+        """Return width and height in pixels after resizing.
 
         Raises:
-            InputError: The processor refuses such an image.
+            InputError: If the processor refuses such an image.
         """
 
     @property
@@ -220,7 +220,7 @@ class FixedSize:
 
 
 def _with_a_patch(width: int, height: int, patch_size: int) -> tuple[int, int]:
-    """A size, if it has room for a patch."""
+    """Return a size, if it has room for a patch."""
     if min(width, height) < patch_size:
         raise InputError(
             f"an image resized to {width}x{height} pixels is smaller than one patch of "

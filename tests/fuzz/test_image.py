@@ -1,7 +1,7 @@
 """Image files broken at random: each is decoded, or refused with an ImageError, in little time.
 
-``VISION_COMPOSER_FUZZ`` is the number of examples that are tried; ``make fuzz`` sets a large one. What once went
-wrong stands in ``corpus/image``.
+``VISION_COMPOSER_FUZZ`` is the number of examples that are tried; ``make fuzz`` sets a large one. What once
+went wrong stands in ``corpus/image``.
 """
 
 from __future__ import annotations
