@@ -68,7 +68,7 @@ def compose(
     if process_group is not None and config.parallel == "none":
         config = load_config(config, overrides=["parallel={mode: data}"])
     plan_config(config)  # fails on a config that cannot work before anything is read or downloaded
-    where = _usable(device)
+    where = usable_device(device)
     group = None if config.parallel == "none" else join_group(process_group)
     if config.parallel == "none" or group is None:
         preprocessor = _preprocessor(config)
@@ -133,7 +133,12 @@ def _random(weights: WeightsConfig) -> WeightsConfig:
     return weights.model_copy(update={"source": None, "revision": None})
 
 
-def _usable(device: torch.device | str | None) -> torch.device:
+def usable_device(device: torch.device | str | None) -> torch.device:
+    """The device of that name; default: torch's default device.
+
+    Raises:
+        InputError: If this machine or this build of torch cannot compute on it.
+    """
     try:
         where = torch.get_default_device() if device is None else torch.device(device)
         torch.zeros(1, device=where).item()

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from ..composing import usable_device
 from ..encoders import family_of
 from ..errors import ConformanceError, InputError
 from ..schemas import EncoderConfig, encoder_config
@@ -38,7 +39,9 @@ _TINY = {
 """Fields of a small encoder, under the names that most families use."""
 
 
-def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
+def check_encoder(
+    encoder: str | Mapping[str, Any] | EncoderConfig, *, device: torch.device | str = "cpu"
+) -> None:
     """Check that an encoder family has the properties that the rest of the package relies on.
 
     ``hidden states``: every hidden state equals that of transformers' class, and so do the encoder's own
@@ -51,27 +54,39 @@ def check_encoder(encoder: str | Mapping[str, Any] | EncoderConfig) -> None:
     ``planned tensors``: the plan's tensors are the module's parameters, under the names that it saves.
     ``saving``: a tower that is saved and composed again is the same.
 
-    The check takes seconds. It runs on the CPU with random float32 weights, and leaves torch's random state
-    as it was.
+    The check takes seconds. It runs with random float32 weights, and leaves torch's random state as it was. On
+    CUDA, products and convolutions are computed in float32 while it runs, and not in TF32.
 
     Args:
         encoder: A registered model_type, which is checked at a tiny size with the config's other defaults; or
             a config block, as a mapping or validated, which is checked at its own size: keep it small.
+        device: Where the towers and transformers' own module run.
 
     Raises:
         ConformanceError: If a property does not hold; the message names the first one and says how. It is an
             AssertionError too. If the family raises an error, that error is the cause.
-        InputError: If the config block is not valid, or is one of the generic adapter.
+        InputError: If the config block is not valid or is one of the generic adapter, or if the device cannot
+            be used.
     """
     config = _config(encoder)
     family = family_of(config)
-    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+    where = usable_device(device)
+    with TemporaryDirectory() as folder, _random_state_kept(where), _exact_float32():
         torch.manual_seed(0)
         with _checking(config, next(iter(CHECKS))):
-            subject = Subject(config, family, Path(folder))
+            subject = Subject(config, family, Path(folder), where)
         for name, check in CHECKS.items():
             with _checking(config, name):
                 check(subject)
+
+
+def tiny_encoder(model_type: str) -> EncoderConfig:
+    """The config block of a small encoder of a family.
+
+    Raises:
+        InputError: If no such family is registered, or its fields do not allow so small an encoder.
+    """
+    return _config(model_type)
 
 
 def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
@@ -95,6 +110,26 @@ def _config(encoder: str | Mapping[str, Any] | EncoderConfig) -> EncoderConfig:
 
 
 @contextmanager
+def _random_state_kept(device: torch.device) -> Iterator[None]:
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        yield
+
+
+@contextmanager
+def _exact_float32() -> Iterator[None]:
+    """Compute float32 as such on CUDA, where convolutions run in TF32 by default."""
+    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    before = [place.fp32_precision for place in places]
+    try:
+        for place in places:
+            place.fp32_precision = "ieee"
+        yield
+    finally:
+        for place, precision in zip(places, before, strict=True):
+            place.fp32_precision = precision
+
+
+@contextmanager
 def _checking(encoder: EncoderConfig, name: str) -> Iterator[None]:
     """Name the encoder and the property in every error that is raised inside."""
     try:
@@ -107,4 +142,4 @@ def _checking(encoder: EncoderConfig, name: str) -> Iterator[None]:
         ) from error
 
 
-__all__ = ["check_encoder"]
+__all__ = ["check_encoder", "tiny_encoder"]

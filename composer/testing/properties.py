@@ -72,7 +72,7 @@ def check_tokens(subject: Subject) -> None:
     selections = [everything, everything | {"feature_select_strategy": "default"}]
     for keys in (*selections, *subject.outputs()):
         encoder = subject.compose(**keys)
-        for sample in (*subject.samples, *subject.family.samples_alone(encoder.info)):
+        for sample in (*subject.samples, *subject.samples_alone()):
             width, height, frames = sample.size
             got, planned = len(run(encoder, sample.inputs)[0]), encoder.num_tokens(*sample.size)
             if got != planned:
@@ -150,7 +150,7 @@ def check_saving(subject: Subject) -> None:
     inputs = subject.batch()
     for keys in [*subject.layers()[-2:], *subject.outputs()]:
         tower = subject.compose(**keys)
-        again = compose(subject.save(**keys), device="cpu")
+        again = compose(subject.save(**keys), device=subject.device)
         what = f"of a tower with {named(keys)}, saved and composed again"
         if again.config.encoder != subject.encoder:
             raise ConformanceError(f"the encoder block {what}, is {again.config.encoder!r}")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..composing import compose
 from ..encoder import ComposedVisionEncoder
 from ..encoders import AnyFamily
+from ..encoders.reference import Sample
 from ..errors import ConformanceError
 from ..schemas import EncoderConfig, TowerConfig
 
@@ -24,22 +25,24 @@ class Subject:
         encoder: The config block.
         family: The encoder's family.
         folder: An empty folder, for the checkpoint and the saved towers.
+        device: Where everything runs.
 
     Attributes:
         samples: Images that can share a batch, and a clip where the encoder takes clips.
         reference: transformers' own module, whole.
     """
 
-    def __init__(self, encoder: EncoderConfig, family: AnyFamily, folder: Path) -> None:
+    def __init__(self, encoder: EncoderConfig, family: AnyFamily, folder: Path, device: torch.device) -> None:
         self.encoder = encoder
         self.family = family
         self.folder = folder
+        self.device = device
         self.reference = self._reference()
         self.reference.save_pretrained(folder / "checkpoint")
         self._towers: dict[str, ComposedVisionEncoder] = {}
         self._saved: dict[str, Path] = {}
         own = self.compose()
-        self.samples = family.samples(own.info, own.preprocess)
+        self.samples = [self._here(sample) for sample in family.samples(own.info, own.preprocess)]
 
     def _reference(self) -> Any:
         config = self.family.transformers_config(self.encoder, self.depth, head=self.encoder.has_head)
@@ -48,7 +51,10 @@ class Subject:
             for parameter in model.parameters():
                 # Moved off its initial value: a weight of zero or one could hide a stage that was left out.
                 parameter.add_(torch.randn_like(parameter) * 0.05)
-        return model
+        return model.to(self.device)
+
+    def _here(self, sample: Sample) -> Sample:
+        return sample._replace(inputs={name: value.to(self.device) for name, value in sample.inputs.items()})
 
     @property
     def depth(self) -> int:
@@ -62,7 +68,7 @@ class Subject:
         if name not in self._towers:
             weights = {"source": str(self.folder / "checkpoint")}
             config = {"schema": 1, "encoder": self.encoder, "weights": weights, **keys}
-            self._towers[name] = compose(TowerConfig.model_validate(config), device="cpu")
+            self._towers[name] = compose(TowerConfig.model_validate(config), device=self.device)
         return self._towers[name].eval()
 
     def compose_all_states(self) -> ComposedVisionEncoder:
@@ -76,6 +82,10 @@ class Subject:
             self._saved[name] = self.folder / f"saved-{len(self._saved)}"
             self.compose(**keys).save(self._saved[name])
         return self._saved[name]
+
+    def samples_alone(self) -> list[Sample]:
+        """Further images, of sizes that can share no batch."""
+        return [self._here(sample) for sample in self.family.samples_alone(self.compose().info)]
 
     def layers(self) -> list[dict[str, Any]]:
         """Return the keys of towers that give one hidden state."""
@@ -159,7 +169,8 @@ class Subject:
         """Return a hidden state of transformers' class in the form in which the tower returns one image's."""
         tower = self.compose().tower
         batch = tower.read(inputs)
-        layout = self.family.layout(self.reference, batch, torch.device("cpu"), torch.float32)
+        batch = batch.to(self.device, torch.float32)
+        layout = self.family.layout(self.reference, batch, self.device, torch.float32)
         hidden_states, _ = self.family.embed(self.reference, batch, layout)
         count = prod(hidden_states.shape[:-1])  # transformers' padding comes after these tokens
         flat = state.flatten(0, -2)[:count].view(hidden_states.shape)
