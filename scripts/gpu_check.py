@@ -30,7 +30,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -48,6 +48,7 @@ TASKS = {
     "encode": 25,
 }
 """Sections in the order in which they run, and their shares of the time."""
+THIS = (sys.executable, str(Path(__file__).resolve()))
 BROKEN = 75
 """Exit status of a process whose CUDA context can no longer be used."""
 
@@ -84,14 +85,7 @@ def watch(arguments: argparse.Namespace) -> int:
     entry = {"event": "run", "time": started, "end": started + budget, "budget": budget, "shares": shares}
     log.write_text(json.dumps(entry | {"device": arguments.device}) + "\n", encoding="utf-8")
     signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    command = [
-        sys.executable,
-        str(Path(__file__).resolve()),
-        "--worker",
-        str(log),
-        "--device",
-        arguments.device,
-    ]
+    command = [*THIS, "--worker", str(log), "--device", arguments.device]
     status = 0
     with stderr.open("w", encoding="utf-8") as errors:
         for _ in range(25):  # processes, at most
@@ -141,10 +135,8 @@ def supervise(process: subprocess.Popen[bytes], log: Path, output: Path, end: fl
 
 def kill(process: subprocess.Popen[bytes]) -> None:
     """End the process and those that it started, such as inductor's."""
-    try:
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
     process.wait()
 
 
@@ -267,8 +259,11 @@ def work(log: Path, device: str) -> int:
         try:
             globals()[f"check_{section}"](record)
         except Exception:  # a section that cannot even begin
-            append(log, event="end", section=section, item="the section", ok=False, seconds=0,
-                   error=traceback.format_exc(limit=1)[-500:], traceback=traceback.format_exc()[-6000:])  # fmt: skip
+            broken = {
+                "error": traceback.format_exc(limit=1)[-500:],
+                "traceback": traceback.format_exc()[-6000:],
+            }
+            append(log, event="end", section=section, item="the section", ok=False, seconds=0, **broken)
         append(log, event="over", section=section)
         over.add(section)
         torch._dynamo.reset()
@@ -294,11 +289,11 @@ def check_environment(record: Recorder) -> None:
     record("attention backends", partial(attention_backends, record))
 
 
-def machine(record: Recorder) -> dict[str, Any]:
+def machine(record: Recorder) -> list[dict[str, Any]]:
     import torch
 
-    facts: dict[str, Any] = {"python": platform.python_version(), "cores": os.cpu_count(),
-                             "processor capability": torch.backends.cpu.get_cpu_capability()}  # fmt: skip
+    facts: dict[str, Any] = {"python": platform.python_version(), "processors": os.cpu_count()}
+    facts |= {"processor capability": torch.backends.cpu.get_cpu_capability()}
     if record.on_gpu:
         properties = torch.cuda.get_device_properties(record.device)
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
@@ -314,13 +309,18 @@ def machine(record: Recorder) -> dict[str, Any]:
             "nccl": ".".join(map(str, torch.cuda.nccl.version())),
             "driver": subprocess.run(query, capture_output=True, text=True).stdout.strip(),
         }
-    return facts
+    facts |= {"float32 products": torch.get_float32_matmul_precision()}
+    return [{"fact": name, "value": value} for name, value in facts.items()]
 
 
-def packages() -> dict[str, str]:
-    names = ("vision-composer", "torch", "transformers", "triton", "torchvision", "numpy", "pillow", "timm",
-             "onnxruntime", "onnxruntime-gpu", "flash-attn", "flash-attn-3", "flash-attn-4", "torchao")  # fmt: skip
-    return {name: installed(name) for name in names}
+PACKAGES = (
+    "vision-composer torch transformers triton torchvision numpy pillow timm onnxruntime onnxruntime-gpu "
+    "flash-attn flash-attn-3 flash-attn-4 torchao"
+).split()
+
+
+def packages() -> list[dict[str, str]]:
+    return [{"fact": name, "value": installed(name)} for name in PACKAGES]
 
 
 def installed(distribution: str) -> str:
@@ -508,7 +508,7 @@ def timed_attention(
 
 
 def dense_kernels(device: Any, dtype: Any, head_size: int) -> dict[str, Callable[..., Any]]:
-    """Kernels for (images, tokens, heads, head size): torch's, one by one, and the packages that are there."""
+    """Kernels for (images, tokens, heads, head size): torch's, one by one, and those of packages."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import scaled_dot_product_attention
 
@@ -628,7 +628,8 @@ def compiled_tower(record: Recorder, model_type: str, mode: str) -> dict[str, An
     with torch.inference_mode(), quiet() as heard:
         before = compiled_graphs()
         skips = Counter(counters["inductor"])
-        kept = None
+        kept: list[Any] = []
+        held: list[Any] = []
         for number, inputs in enumerate(batches[:10]):
             begun = time.perf_counter()
             got = list(tower(**inputs))
@@ -641,9 +642,7 @@ def compiled_tower(record: Recorder, model_type: str, mode: str) -> dict[str, An
         row["graphs after 10"] = compiled_graphs() - before
         row["first s"], row["median ms of 10"] = seconds[0], median(seconds) * 1e3
         row["largest error"] = max(errors)
-        row["first output still valid"] = all(
-            torch.equal(a, b) for a, b in zip(kept or (), held, strict=True)
-        )
+        row["first output still valid"] = same(kept, held)
         row |= {"memory": memory_growth(record, tower, batches)}
         row["same batch ms"] = microseconds(lambda: tower(**batches[0]), record.device) / 1e3
         row["uncompiled ms"] = microseconds(lambda: plain(**batches[0]), record.device) / 1e3
@@ -651,6 +650,13 @@ def compiled_tower(record: Recorder, model_type: str, mode: str) -> dict[str, An
     row["cudagraph counters"] = {name: n for name, n in found.items() if "cudagraph" in str(name)}
     row["warnings"] = [text[:300] for text in dict.fromkeys(heard)][:5]
     return row
+
+
+def same(got: Sequence[Any], want: Sequence[Any]) -> bool:
+    """Whether they are the same to the bit."""
+    import torch
+
+    return all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
 
 
 def compile_keys(record: Recorder, mode: str) -> dict[str, Any]:
@@ -663,10 +669,8 @@ def different_inputs(encoder: Any, number: int) -> dict[str, Any]:
     from vision_composer.bench.comparison import noise
 
     if encoder.info.ragged:
-        sides = [
-            (28 + 28 * ((number + i) % 7), 56 + 28 * ((3 * number + i) % 5)) for i in range(1 + number % 6)
-        ]
-        return noise(encoder, sides)
+        images = range(number, number + 1 + number % 6)
+        return noise(encoder, [(28 + 28 * (i % 7), 56 + 28 * (3 * i % 5)) for i in images])
     return noise(encoder, [(encoder.info.image_size,) * 2] * (1 + number))
 
 
@@ -921,9 +925,7 @@ def default_device(record: Recorder) -> dict[str, Any]:
                 again = compose(folder)
                 with torch.no_grad():
                     got = again(**{name: tensor.to(record.device) for name, tensor in inputs.items()})
-                row[model_type] = largest_error(
-                    [part.cpu() for part in got], [part.double() for part in want]
-                )
+                row[model_type] = largest_error([part.cpu() for part in got], want)
             except Exception as error:
                 row[model_type] = f"{type(error).__name__}: {str(error)[:300]}"
             finally:
@@ -937,6 +939,7 @@ def packed_graphs(record: Recorder) -> list[dict[str, Any]]:
     from torch._dynamo.utils import counters
 
     from vision_composer.attention.packed_op import packed_attention_op
+    from vision_composer.bench.comparison import noise
 
     operator = packed_attention_op._opoverload
     rows: list[dict[str, Any]] = [{"tags": " ".join(map(str, operator.tags))}]
@@ -949,8 +952,10 @@ def packed_graphs(record: Recorder) -> list[dict[str, Any]]:
             plain.load_state_dict(tower.state_dict())
             before = Counter(counters["inductor"])
             row: dict[str, Any] = {"backend": tower.attention.implementation, "dtype": dtype}
-            # As many tokens and segments in another order, so that only lengths inside the graph differ.
-            batches = [different_inputs(tower, number) for number in (0, 1, 1, 1, 2, 1)]
+            # As many tokens and images, in other orders: lengths inside of a graph differ, and nothing else.
+            sizes = [(56, 84), (28, 56), (112, 112), (84, 140)]
+            orders = ((0, 1, 2, 3), (0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0), (0, 1, 2, 3))
+            batches = [noise(plain, [sizes[i] for i in order]) for order in orders]
             with torch.inference_mode(), quiet() as heard:
                 errors = [
                     largest_error(list(tower(**batch)), [part.double() for part in plain(**batch)])
@@ -967,14 +972,7 @@ def packed_graphs(record: Recorder) -> list[dict[str, Any]]:
 def in_a_process(record: Recorder, probe: str) -> dict[str, Any]:
     """A probe in processes of its own, as torchrun would start them: its answer, or what it died of."""
     ranks = 2 if probe == "two ranks" else 1
-    command = [
-        sys.executable,
-        str(Path(__file__).resolve()),
-        "--probe",
-        probe,
-        "--device",
-        str(record.device),
-    ]
+    command = [*THIS, "--probe", probe, "--device", str(record.device)]
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         port = free_port()
@@ -1140,7 +1138,7 @@ def outputs_stay(spread: tuple[Any, Any]) -> bool:
         held = [part.clone() for part in kept]
         inputs["pixel_values"] = inputs["pixel_values"] + 1
         parallel.start(**inputs).wait()
-        return all(torch.equal(one, other) for one, other in zip(kept, held, strict=True))
+        return same(kept, held)
 
 
 PROBES: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -1150,17 +1148,20 @@ PROBES: dict[str, Callable[[str], dict[str, Any]]] = {
 }
 
 
+FAMILY_OF_EACH_KIND = (
+    "clip_vision_model",
+    "qwen2_5_vl_vision",
+    "siglip2_vision_model",
+    "mllama_vision_model",
+)
+
+
 def conformance(record: Recorder) -> dict[str, Any]:
     """vision_composer.testing's check on the device, for a family of each kind."""
     from vision_composer.testing import check_encoder
 
     row: dict[str, Any] = {}
-    for model_type in (
-        "clip_vision_model",
-        "qwen2_5_vl_vision",
-        "siglip2_vision_model",
-        "mllama_vision_model",
-    ):
+    for model_type in FAMILY_OF_EACH_KIND:
         if row and not record.on_gpu:
             break
         begun = time.perf_counter()
@@ -1230,9 +1231,7 @@ def flash_packages(record: Recorder) -> dict[str, Any]:
     from torch.nn import attention as torch_attention
 
     row: dict[str, Any] = {name: installed(name) for name in ("flash-attn", "flash-attn-3", "flash-attn-4")}
-    attempt(
-        row, "torch can switch to", lambda: " ".join(map(str, torch_attention.list_flash_attention_impls()))
-    )
+    attempt(row, "torch can switch to", lambda: str(torch_attention.list_flash_attention_impls()))
     attempt(row, "torch runs", lambda: str(torch_attention.current_flash_attention_impl()))
     for distribution, backend in (
         ("flash-attn", "flash_attention_2"),
@@ -1362,11 +1361,12 @@ def markdown(result: Mapping[str, Any]) -> str:
         items = section["items"]
         missed = [item for item, entry in items.items() if entry.get("error") == "no time left"]
         for columns, rows in tables({k: v for k, v in items.items() if k not in missed}):
-            lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-            lines += [
-                "| " + " | ".join(cell(row.get(column, "")) for column in columns) + " |" for row in rows
+            shown = [
+                columns,
+                ["---"] * len(columns),
+                *([cell(row.get(c, "")) for c in columns] for row in rows),
             ]
-            lines.append("")
+            lines += [f"| {' | '.join(cells)} |" for cells in shown] + [""]
         if missed:
             lines += [f"No time left for: {', '.join(missed)}.", ""]
         for item, entry in items.items():
@@ -1386,8 +1386,6 @@ def tables(items: Mapping[str, Any]) -> Iterator[tuple[list[str], list[dict[str,
         else:
             result = entry["result"]
             found = result if isinstance(result, list) else [result]
-        if len(found) == 1 and len(found[0]) > 9:  # facts, not a series
-            found = [{"fact": key, "value": value} for key, value in found[0].items()]
         rows = [{"": item, **row} for row in found]
         columns = tuple(dict.fromkeys(column for row in rows for column in row))
         if groups and (set(columns) <= set(groups[-1][0]) or set(groups[-1][0]) <= set(columns)):
