@@ -30,6 +30,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -101,8 +102,8 @@ def watch(arguments: argparse.Namespace) -> int:
             if (open_item := unfinished(log)) is not None:
                 section, item, begun = open_item
                 tail = stderr.read_text(encoding="utf-8", errors="replace")[-1500:]
-                append(log, event="end", section=section, item=item, ok=False, error=reason, tail=tail,
-                       seconds=time.time() - begun)  # fmt: skip
+                died = {"ok": False, "error": reason, "tail": tail, "seconds": time.time() - begun}
+                append(log, event="end", section=section, item=item, **died)
             write_reports(log, arguments.output)
             done = process.returncode == 0 and reason == "ended"
             if status or done or time.time() > started + budget:
@@ -314,9 +315,9 @@ def machine(record: Recorder) -> list[dict[str, Any]]:
 
 
 PACKAGES = (
-    "vision-composer torch transformers triton torchvision numpy pillow timm onnxruntime onnxruntime-gpu "
-    "flash-attn flash-attn-3 flash-attn-4 torchao"
-).split()
+    *("vision-composer", "torch", "transformers", "triton", "torchvision", "numpy", "pillow", "torchao"),
+    *("timm", "onnxruntime", "onnxruntime-gpu", "flash-attn", "flash-attn-3", "flash-attn-4"),
+)
 
 
 def packages() -> list[dict[str, str]]:
@@ -330,6 +331,13 @@ def installed(distribution: str) -> str:
         return "not installed"
 
 
+SITUATIONS = (
+    *(("float32", 64, False), ("float16", 64, False), ("bfloat16", 64, False), ("bfloat16", 64, True)),
+    *(("bfloat16", 72, False), ("bfloat16", 80, False), ("bfloat16", 20, False)),
+)
+"""dtype, head size, and whether gradients are needed."""
+
+
 def attention_backends(record: Recorder) -> list[dict[str, Any]]:
     """What is chosen, what works, and why the others do not."""
     import torch
@@ -338,10 +346,7 @@ def attention_backends(record: Recorder) -> list[dict[str, Any]]:
 
     rows = []
     for packed in (False, True):
-        for name, head_size, training in (
-            ("float32", 64, False), ("float16", 64, False), ("bfloat16", 64, False), ("bfloat16", 64, True),
-            ("bfloat16", 72, False), ("bfloat16", 80, False), ("bfloat16", 20, False),
-        ):  # fmt: skip
+        for name, head_size, training in SITUATIONS:
             choice = select_attn_backend(
                 head_size, getattr(torch, name), record.device, packed=packed, training=training
             )
@@ -368,6 +373,7 @@ def parity(record: Recorder, model_type: str) -> list[dict[str, Any]]:
     """
     import torch
 
+    from vision_composer import plan
     from vision_composer.running.attention import plan_attention
 
     reference = tiny(model_type)
@@ -377,11 +383,13 @@ def parity(record: Recorder, model_type: str) -> list[dict[str, Any]]:
     rows = []
     places = [(torch.device("cpu"), "float32", "ieee"), (torch.device("cpu"), "bfloat16", "ieee")]
     if record.on_gpu:
-        places += [(record.device, "float32", "ieee"), (record.device, "float32", "tf32"),
-                   (record.device, "bfloat16", "ieee")]  # fmt: skip
+        places += [
+            (record.device, *kind)
+            for kind in (("float32", "ieee"), ("float32", "tf32"), ("bfloat16", "ieee"))
+        ]
     for device, dtype, precision in places:
-        plan = tiny(model_type, f"weights.dtype={dtype}").plan
-        working = [backend.value for backend in plan_attention(plan, device, training=True).working]
+        planned = plan(reference.config, overrides=[f"weights.dtype={dtype}"])
+        working = [backend.value for backend in plan_attention(planned, device, training=True).working]
         for backend in working[:1] if device.type == "cpu" or precision == "tf32" else working:
             row = {"device": device.type, "dtype": dtype, "float32": precision, "backend": backend}
             try:
@@ -507,6 +515,13 @@ def timed_attention(
     return row
 
 
+FLASH_MODULES = {
+    "flash-attn": "flash_attn",
+    "flash-attn-3": "flash_attn_interface",
+    "flash-attn-4": "flash_attn.cute",
+}
+
+
 def dense_kernels(device: Any, dtype: Any, head_size: int) -> dict[str, Callable[..., Any]]:
     """Kernels for (images, tokens, heads, head size): torch's, one by one, and those of packages."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -529,8 +544,7 @@ def dense_kernels(device: Any, dtype: Any, head_size: int) -> dict[str, Callable
     if device.type == "cuda":
         for name in ("FLASH_ATTENTION", "CUDNN_ATTENTION", "EFFICIENT_ATTENTION"):
             kernels[f"sdpa {name.lower()}"] = partial(only, getattr(SDPBackend, name))
-    for name, module in (("flash-attn", "flash_attn"), ("flash-attn-3", "flash_attn_interface"),
-                         ("flash-attn-4", "flash_attn.cute")):  # fmt: skip
+    for name, module in FLASH_MODULES.items():
         if installed(name) != "not installed":
             kernels[name] = partial(flash_package, module)
     return kernels
@@ -607,13 +621,18 @@ def microseconds(run: Callable[[], Any], device: Any, rounds: int = 12) -> float
 
 def check_compile(record: Recorder) -> None:
     modes = ("default", "reduce-overhead", "max-autotune") if record.on_gpu else ("default",)
-    for mode in modes:
-        for model_type in ("clip_vision_model", "dinov2", "qwen2_5_vl_vision"):
-            record(f"{mode}, {model_type}", partial(compiled_tower, record, model_type, mode))
+    left = [
+        (mode, family) for mode in modes for family in ("clip_vision_model", "dinov2", "qwen2_5_vl_vision")
+    ]
+    while left:
+        mode, family = left[0]
+        until = time.time() + max(8.0, 2 * record.seconds_left / len(left))
+        record(f"{mode}, {family}", partial(compiled_tower, record, family, mode, until))
+        left.pop(0)
 
 
-def compiled_tower(record: Recorder, model_type: str, mode: str) -> dict[str, Any]:
-    """A compiled tower beside the same uncompiled, over batches of different images."""
+def compiled_tower(record: Recorder, model_type: str, mode: str, until: float) -> dict[str, Any]:
+    """A compiled tower beside the same uncompiled, over ten different batches as far as time allows."""
     import torch
     from torch._dynamo.utils import counters
 
@@ -622,15 +641,16 @@ def compiled_tower(record: Recorder, model_type: str, mode: str) -> dict[str, An
     plain = tiny(model_type, device=record.device)
     tower = tiny(model_type, compile=compile_keys(record, mode), device=record.device)
     tower.load_state_dict(plain.state_dict())
-    batches = [different_inputs(tower, number) for number in range(50 if record.on_gpu else 4)]
-    row: dict[str, Any] = {"graphs at first": None}
+    batches = [different_inputs(tower, number) for number in range(10 if record.on_gpu else 3)]
+    before, earlier = compiled_graphs(), Counter(counters["inductor"])
+    row: dict[str, Any] = {"batches": 0, "graphs at first": None}
     errors, seconds = [], []
+    kept: list[Any] = []
+    held: list[Any] = []
     with torch.inference_mode(), quiet() as heard:
-        before = compiled_graphs()
-        skips = Counter(counters["inductor"])
-        kept: list[Any] = []
-        held: list[Any] = []
-        for number, inputs in enumerate(batches[:10]):
+        for number, inputs in enumerate(batches):
+            if number > 1 and time.time() > until:
+                break
             begun = time.perf_counter()
             got = list(tower(**inputs))
             synchronize(record.device)
@@ -638,17 +658,18 @@ def compiled_tower(record: Recorder, model_type: str, mode: str) -> dict[str, An
             errors.append(largest_error(got, [part.double() for part in plain(**inputs)]))
             if number == 0:
                 row["graphs at first"] = compiled_graphs() - before
+            if number == 1:  # the first output stays as it was, while others follow it
                 kept, held = got, [part.clone() for part in got]
-        row["graphs after 10"] = compiled_graphs() - before
-        row["first s"], row["median ms of 10"] = seconds[0], median(seconds) * 1e3
-        row["largest error"] = max(errors)
-        row["first output still valid"] = same(kept, held)
-        row |= {"memory": memory_growth(record, tower, batches)}
-        row["same batch ms"] = microseconds(lambda: tower(**batches[0]), record.device) / 1e3
-        row["uncompiled ms"] = microseconds(lambda: plain(**batches[0]), record.device) / 1e3
-    found = Counter(counters["inductor"]) - skips
-    row["cudagraph counters"] = {name: n for name, n in found.items() if "cudagraph" in str(name)}
-    row["warnings"] = [text[:300] for text in dict.fromkeys(heard)][:5]
+        row["batches"], row["graphs in the end"] = len(errors), compiled_graphs() - before
+        row["first s"], row["median s"] = seconds[0], median(seconds)
+        row["largest error"], row["an output stays"] = max(errors), same(kept, held)
+        row["us"] = microseconds(lambda: tower(**batches[1]), record.device)
+        row["us uncompiled"] = microseconds(lambda: plain(**batches[1]), record.device)
+        if tower.info.ragged:
+            row["MiB held, every ten batches"] = memory_growth(record, tower, until)
+    found = Counter(counters["inductor"]) - earlier
+    row["counters"] = {name: n for name, n in found.items() if "cudagraph" in str(name)}
+    row["heard"] = " | ".join(text[:200] for text in dict.fromkeys(heard))[:600]
     return row
 
 
@@ -674,16 +695,16 @@ def different_inputs(encoder: Any, number: int) -> dict[str, Any]:
     return noise(encoder, [(encoder.info.image_size,) * 2] * (1 + number))
 
 
-def memory_growth(record: Recorder, tower: Any, batches: Sequence[Mapping[str, Any]]) -> list[int]:
-    """MiB that torch holds after each fifth of the batches: flat, if nothing is kept of each."""
+def memory_growth(record: Recorder, tower: Any, until: float) -> list[int]:
+    """MiB that torch holds after every ten of fifty batches: flat, if nothing is kept of each."""
     import torch
 
     held = []
-    for number, inputs in enumerate(batches, start=1):
-        if record.seconds_left < -10:
+    for number in range(50 if record.on_gpu else 2):
+        if time.time() > until:
             break
-        tower(**inputs)
-        if record.on_gpu and number % max(1, len(batches) // 5) == 0:
+        tower(**different_inputs(tower, number))
+        if record.on_gpu and number % 10 == 9:
             torch.cuda.synchronize()
             held.append(torch.cuda.memory_reserved() // 2**20)
     return held
@@ -698,14 +719,21 @@ def quiet() -> Iterator[list[str]]:
         def emit(self, entry: logging.LogRecord) -> None:
             heard.append(entry.getMessage())
 
-    listener, logger = Listener(logging.WARNING), logging.getLogger("torch")
-    logger.addHandler(listener)
+    listener = Listener(logging.WARNING)
+    loggers = [logging.getLogger("torch"), *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+    # torch's parts hand nothing on to their parents once torch has set up their handlers.
+    heeded = [
+        one for one in loggers if one.name == "torch" or (one.name.startswith("torch") and not one.propagate)
+    ]
+    for logger in heeded:
+        logger.addHandler(listener)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield heard
     finally:
-        logger.removeHandler(listener)
+        for logger in heeded:
+            logger.removeHandler(listener)
         heard.extend(str(warning.message) for warning in caught)
 
 
@@ -758,8 +786,8 @@ def speed(record: Recorder, name: str, preset: str, batches: Mapping[str, Any]) 
     from vision_composer.running.compilation import compile_tower
     from vision_composer.schemas import CompileConfig
 
-    tower = encoder_of(record, preset).requires_grad_(False)
-    peers = transformers_peers(TransformersTower, tower)
+    tower = quickly_built(record, lambda: encoder_of(record, preset)).requires_grad_(False)
+    peers = quickly_built(record, lambda: transformers_peers(TransformersTower, tower))
     twin = copy.deepcopy(tower, {id(t): t for t in (*tower.parameters(), *tower.buffers())})
     if record.on_gpu:
         compile_tower(twin.tower, CompileConfig())
@@ -790,6 +818,8 @@ def speed(record: Recorder, name: str, preset: str, batches: Mapping[str, Any]) 
                     runs[runner] = partial(module, **inputs)
                 except Exception as error:
                     row["error"] = f"{type(error).__name__}: {str(error)[:300]}"
+                    if record.on_gpu:
+                        torch.cuda.empty_cache()
                 rows.append(row)
             for run in runs.values():
                 run()
@@ -802,6 +832,18 @@ def speed(record: Recorder, name: str, preset: str, batches: Mapping[str, Any]) 
             row["TFLOP/s"] = operations / median(seconds) / 1e12
             row["of peak"] = operations / median(seconds) / operations_per_second
     return rows
+
+
+def quickly_built(record: Recorder, build: Callable[[], Any]) -> Any:
+    """What ``build`` makes, with random numbers drawn on the device if that works: the CPU takes seconds."""
+    import torch
+
+    try:
+        with record.device:
+            return build()
+    except Exception:
+        torch.cuda.empty_cache()
+        return build()
 
 
 def transformers_peers(peer: Callable[..., Any], tower: Any) -> dict[str, Any]:
@@ -897,8 +939,7 @@ def check_suspicions(record: Recorder) -> None:
     """What was suspected of GPUs where none was at hand, each tried once."""
     record("C5: a checkpoint under set_default_device", partial(default_device, record))
     record("C2: CUDA graphs of a packed tower", partial(packed_graphs, record))
-    for probe in ("one rank", "out of memory", "two ranks"):
-        record(f"C1, C3, C7: {probe}", partial(in_a_process, record, probe))
+    record("C1, C3, C7: ranks", partial(ranks, record))
     record("C9: check_encoder on the device", partial(conformance, record))
     record("C8: costs that bench --calibrate finds", partial(calibration, record))
     record("C10: flex_attention beyond the limit on recompilations", partial(flex_limit, record))
@@ -943,43 +984,52 @@ def packed_graphs(record: Recorder) -> list[dict[str, Any]]:
 
     operator = packed_attention_op._opoverload
     rows: list[dict[str, Any]] = [{"tags": " ".join(map(str, operator.tags))}]
-    for backend in ("auto", "sdpa"):
-        for dtype in ("float32", "bfloat16"):
-            keys = {"compile": compile_keys(record, "reduce-overhead"), "attn_backend": backend}
-            overrides = [f"weights.dtype={dtype}"]
-            tower = tiny("qwen2_5_vl_vision", *overrides, device=record.device, **keys)
-            plain = tiny("qwen2_5_vl_vision", *overrides, device=record.device, attn_backend=backend)
-            plain.load_state_dict(tower.state_dict())
-            before = Counter(counters["inductor"])
-            row: dict[str, Any] = {"backend": tower.attention.implementation, "dtype": dtype}
-            # As many tokens and images, in other orders: lengths inside of a graph differ, and nothing else.
-            sizes = [(56, 84), (28, 56), (112, 112), (84, 140)]
-            orders = ((0, 1, 2, 3), (0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0), (0, 1, 2, 3))
-            batches = [noise(plain, [sizes[i] for i in order]) for order in orders]
-            with torch.inference_mode(), quiet() as heard:
-                errors = [
-                    largest_error(list(tower(**batch)), [part.double() for part in plain(**batch)])
-                    for batch in batches
-                ]
-            found = Counter(counters["inductor"]) - before
-            row["errors"] = " ".join(f"{error:.1e}" for error in errors)
-            row |= {name: n for name, n in found.items() if "cudagraph" in str(name)}
-            row["heard"] = " | ".join(text[:200] for text in dict.fromkeys(heard))[:600]
-            rows.append(row)
+    for backend, dtype in (("auto", "bfloat16"), ("sdpa", "float32")):
+        keys = {"compile": compile_keys(record, "reduce-overhead"), "attn_backend": backend}
+        overrides = [f"weights.dtype={dtype}"]
+        tower = tiny("qwen2_5_vl_vision", *overrides, device=record.device, **keys)
+        plain = tiny("qwen2_5_vl_vision", *overrides, device=record.device, attn_backend=backend)
+        plain.load_state_dict(tower.state_dict())
+        before = Counter(counters["inductor"])
+        row: dict[str, Any] = {"backend": tower.attention.implementation, "dtype": dtype}
+        # As many tokens and images, in other orders: lengths inside of a graph differ, and nothing else.
+        sizes = [(56, 84), (28, 56), (112, 112), (84, 140)]
+        orders = ((0, 1, 2, 3), (0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0), (0, 1, 2, 3))
+        batches = [noise(plain, [sizes[i] for i in order]) for order in orders]
+        with torch.inference_mode(), quiet() as heard:
+            errors = [
+                largest_error(list(tower(**batch)), [part.double() for part in plain(**batch)])
+                for batch in batches
+            ]
+        found = Counter(counters["inductor"]) - before
+        row["errors"] = " ".join(f"{error:.1e}" for error in errors)
+        row |= {name: n for name, n in found.items() if "cudagraph" in str(name)}
+        row["heard"] = " | ".join(text[:200] for text in dict.fromkeys(heard))[:600]
+        rows.append(row)
     return rows
+
+
+def ranks(record: Recorder) -> list[dict[str, Any]]:
+    """The probes of several processes, all at once, since each of them takes long to start."""
+    with ThreadPoolExecutor() as pool:
+        found = pool.map(partial(in_a_process, record), PROBES)
+        return [
+            {"probe": probe, "fact": fact, "value": value}
+            for probe, facts in zip(PROBES, found, strict=True)
+            for fact, value in facts.items()
+        ]
 
 
 def in_a_process(record: Recorder, probe: str) -> dict[str, Any]:
     """A probe in processes of its own, as torchrun would start them: its answer, or what it died of."""
-    ranks = 2 if probe == "two ranks" else 1
+    size = 2 if probe == "two ranks" else 1
     command = [*THIS, "--probe", probe, "--device", str(record.device)]
     with tempfile.TemporaryDirectory() as folder:
         processes = []
         port = free_port()
-        for rank in range(ranks):
-            variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks,
-                         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "check",
-                         "OMP_NUM_THREADS": 2}  # fmt: skip
+        for rank in range(size):
+            variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+            variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "check"}
             surroundings = environment() | {name: str(value) for name, value in variables.items()}
             out = (Path(folder) / f"{rank}.out").open("wb")
             err = (Path(folder) / f"{rank}.err").open("wb")
@@ -998,7 +1048,7 @@ def in_a_process(record: Recorder, probe: str) -> dict[str, Any]:
                 process.kill()
         row: dict[str, Any] = {}
         for rank, process in enumerate(processes):
-            key = f"rank {rank}: " if ranks > 1 else ""
+            key = f"rank {rank}: " if size > 1 else ""
             lines = (Path(folder) / f"{rank}.out").read_text().splitlines()
             answer = json.loads(lines[-1]) if lines and lines[-1].startswith("{") else {}
             row |= {key + name: value for name, value in answer.items()}
@@ -1086,8 +1136,12 @@ def out_of_memory(device: str) -> dict[str, Any]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if device != "cpu" else "gloo")
     spread = attempt(row, "spread", lambda: spread_tower(device, "pixtral"))
     if spread is not None and device != "cpu":
-        torch.cuda.set_per_process_memory_fraction(0.004)
-        attempt(row, "forward", lambda: list(spread[0].start(**large_inputs(spread[1], device)).wait()))
+        inputs = large_inputs(spread[1], device)
+        attempt(row, "forward before", lambda: spread_error(spread))
+        torch.cuda.empty_cache()
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**22) / total)
+        attempt(row, "forward that does not fit", lambda: list(spread[0].start(**inputs).wait()))
         torch.cuda.set_per_process_memory_fraction(1.0)
         torch.cuda.empty_cache()
         attempt(row, "forward afterwards", lambda: spread_error(spread))
@@ -1098,8 +1152,8 @@ def large_inputs(encoder: Any, device: str) -> dict[str, Any]:
     import torch
 
     side = encoder.info.image_size
-    pixels = torch.zeros(256, encoder.info.num_channels, side, side, device=device)
-    return {"pixel_values": pixels, "image_sizes": torch.tensor([[side, side]] * 256)}
+    pixels = torch.zeros(4096, encoder.info.num_channels, side, side, device=device)
+    return {"pixel_values": pixels, "image_sizes": torch.tensor([[side, side]] * len(pixels))}
 
 
 def spread_tower(device: str, model_type: str, **keys: Any) -> tuple[Any, Any]:
@@ -1258,8 +1312,8 @@ def missing_peers(record: Recorder) -> dict[str, Any]:
     row: dict[str, Any] = {name: installed(name) for name in ("onnxruntime", "onnxruntime-gpu", "timm")}
     source = {"schema": 1, "encoder": tiny_encoder("clip_vision_model")}
     for peer in ("transformers", "timm", "onnxruntime") if record.on_gpu else ("transformers",):
-        attempt(row, f"bench --against {peer}", lambda p=peer: compare(
-            source, against=[p], rounds=1, device=str(record.device)))  # fmt: skip
+        one = partial(compare, source, against=[peer], rounds=1, device=str(record.device))
+        attempt(row, f"bench --against {peer}", one)
     return row
 
 
@@ -1343,8 +1397,8 @@ def write_reports(log: Path, output: Path) -> None:
         else:
             kept = {k: v for k, v in entry.items() if k not in ("event", "section", "item", "time")}
             section["items"][entry["item"]] = kept or {"ok": None}  # only begun
-    result = {"format": "gpu_check 1", "device": head["device"], "budget": head["budget"],
-              "seconds": time.time() - head["time"], "sections": sections}  # fmt: skip
+    result = {"format": "gpu_check 1", "device": head["device"], "budget": head["budget"]}
+    result |= {"seconds": time.time() - head["time"], "sections": sections}
     for name, text in (("json", json.dumps(result, indent=1, default=str)), ("md", markdown(result))):
         path = output / f"gpu_check.{name}"
         part = path.with_suffix(f".{name}.part")
@@ -1372,8 +1426,8 @@ def markdown(result: Mapping[str, Any]) -> str:
         for item, entry in items.items():
             text = entry.get("traceback") or entry.get("tail")
             if text and item not in missed:
-                lines += [f"<details><summary>{item}</summary>", "", "```", text.rstrip(), "```", "",
-                          "</details>", ""]  # fmt: skip
+                lines += [f"<details><summary>{item}</summary>", "", "```", text.rstrip(), "```"]
+                lines += ["", "</details>", ""]
     return "\n".join(lines)
 
 
