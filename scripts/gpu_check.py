@@ -38,7 +38,7 @@ from statistics import median
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-TASKS = {
+SHARES = {
     "environment": 10,
     "parity": 80,
     "suspicions": 75,
@@ -50,6 +50,9 @@ TASKS = {
 }
 """Sections in the order in which they run, and their shares of the time."""
 THIS = (sys.executable, str(Path(__file__).resolve()))
+PATIENCE = 25
+"""Seconds beyond its time after which a measurement is ended."""
+STDERR = "gpu_check.stderr.txt"
 BROKEN = 75
 """Exit status of a process whose CUDA context can no longer be used."""
 
@@ -60,7 +63,9 @@ def main() -> int:
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1, or cpu to try the script itself")
     parser.add_argument("--budget", type=float, default=420, help="seconds for everything (default: 420)")
     parser.add_argument("--quick", action="store_true", help="half the time")
-    parser.add_argument("--only", nargs="+", choices=TASKS, default=list(TASKS), help="these sections alone")
+    parser.add_argument(
+        "--only", nargs="+", choices=SHARES, default=list(SHARES), help="these sections alone"
+    )
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -70,6 +75,7 @@ def main() -> int:
     if arguments.worker:
         return work(arguments.worker, arguments.device)
     arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / STDERR).unlink(missing_ok=True)
     return watch(arguments)
 
 
@@ -79,38 +85,45 @@ def main() -> int:
 def watch(arguments: argparse.Namespace) -> int:
     """Run the worker, again where it died, until all sections are done or the time is up."""
     budget = arguments.budget / (2 if arguments.quick else 1)
-    log = arguments.output / "gpu_check.log.jsonl"
-    stderr = arguments.output / "gpu_check.stderr.txt"
-    shares = {name: TASKS[name] for name in arguments.only}
-    started = time.time()
-    entry = {"event": "run", "time": started, "end": started + budget, "budget": budget, "shares": shares}
-    log.write_text(json.dumps(entry | {"device": arguments.device}) + "\n", encoding="utf-8")
-    signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
-    command = [*THIS, "--worker", str(log), "--device", arguments.device]
-    status = 0
-    with stderr.open("w", encoding="utf-8") as errors:
-        for _ in range(25):  # processes, at most
-            process = subprocess.Popen(
-                command, stdout=errors, stderr=errors, env=environment(), start_new_session=True
-            )
-            try:
-                reason = supervise(process, log, arguments.output, started + budget)
-            except KeyboardInterrupt:
-                reason, status = "interrupted", 130
-            finally:
-                kill(process)
-            if (open_item := unfinished(log)) is not None:
-                section, item, begun = open_item
-                tail = stderr.read_text(encoding="utf-8", errors="replace")[-1500:]
-                died = {"ok": False, "error": reason, "tail": tail, "seconds": time.time() - begun}
-                append(log, event="end", section=section, item=item, **died)
-            write_reports(log, arguments.output)
-            done = process.returncode == 0 and reason == "ended"
-            if status or done or time.time() > started + budget:
-                break
+    log, started = arguments.output / "gpu_check.log.jsonl", time.time()
+    head = {"event": "run", "time": started, "end": started + budget, "budget": budget}
+    head |= {"device": arguments.device, "shares": {name: SHARES[name] for name in arguments.only}}
+    log.write_text(json.dumps(head) + "\n", encoding="utf-8")
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+    try:
+        reason, size = "died", 0
+        # One that has left nothing behind could not even start, and the next could not either.
+        while reason == "died" and time.time() < started + budget and size != log.stat().st_size:
+            size = log.stat().st_size
+            reason = one_worker(log, arguments, started + budget)
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    finally:
+        signal.signal(signal.SIGTERM, before)
     write_reports(log, arguments.output)
     print(f"{arguments.output / 'gpu_check.md'} and gpu_check.json: {time.time() - started:.0f} s")
-    return status
+    return 130 if reason == "interrupted" else 0
+
+
+def one_worker(log: Path, arguments: argparse.Namespace, end: float) -> str:
+    """Run one worker to its end. Returns whether it has finished or ``died``, or was ``interrupted``."""
+    errors = arguments.output / STDERR
+    command = [*THIS, "--worker", str(log), "--device", arguments.device]
+    with errors.open("a", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, env=environment(), start_new_session=True
+        )
+    try:
+        reason = supervise(process, log, arguments.output, end)
+    except KeyboardInterrupt:
+        reason = "interrupted"
+    kill(process)
+    if (running := unfinished(log)) is not None:
+        section, item, begun = running
+        tail = errors.read_text(encoding="utf-8", errors="replace")[-1500:]
+        died = {"ok": False, "error": reason, "tail": tail, "seconds": time.time() - begun}
+        append(log, event="end", section=section, item=item, **died)
+    return reason if reason in ("finished", "interrupted") else "died"
 
 
 def supervise(process: subprocess.Popen[bytes], log: Path, output: Path, end: float) -> str:
@@ -119,7 +132,7 @@ def supervise(process: subprocess.Popen[bytes], log: Path, output: Path, end: fl
     while True:
         try:
             code = process.wait(timeout=0.5)
-            return "ended" if code in (0, BROKEN) else f"the process died with exit status {code}"
+            return "finished" if code == 0 else f"the process died with exit status {code}"
         except subprocess.TimeoutExpired:
             pass
         if (now := log.stat().st_size) != size:
@@ -127,10 +140,10 @@ def supervise(process: subprocess.Popen[bytes], log: Path, output: Path, end: fl
             write_reports(log, output)
         if (open_item := unfinished(log)) is not None:
             section, _, begun = open_item
-            limit = max(begun, deadline_of(log, section)) + 30
-            if time.time() > min(limit, end + 25):
+            limit = min(max(begun, deadline_of(log, section)), end) + PATIENCE
+            if time.time() > limit:
                 return f"stopped after {time.time() - begun:.0f} s"
-        if time.time() > end + 30:
+        if time.time() > end + PATIENCE + 5:
             return "the time was up"
 
 
@@ -1399,6 +1412,8 @@ def write_reports(log: Path, output: Path) -> None:
             section["items"][entry["item"]] = kept or {"ok": None}  # only begun
     result = {"format": "gpu_check 1", "device": head["device"], "budget": head["budget"]}
     result |= {"seconds": time.time() - head["time"], "sections": sections}
+    with suppress(OSError):
+        result["stderr"] = (output / STDERR).read_text(encoding="utf-8", errors="replace")[-4000:]
     for name, text in (("json", json.dumps(result, indent=1, default=str)), ("md", markdown(result))):
         path = output / f"gpu_check.{name}"
         part = path.with_suffix(f".{name}.part")
@@ -1428,6 +1443,8 @@ def markdown(result: Mapping[str, Any]) -> str:
             if text and item not in missed:
                 lines += [f"<details><summary>{item}</summary>", "", "```", text.rstrip(), "```"]
                 lines += ["", "</details>", ""]
+    if result.get("stderr"):
+        lines += ["## What the processes said", "", "```", result["stderr"].rstrip(), "```", ""]
     return "\n".join(lines)
 
 
