@@ -70,8 +70,9 @@ def main() -> int:
     parser.add_argument("--probe", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.probe:
-        print(json.dumps(PROBES[arguments.probe](arguments.device)))
-        return 0
+        PROBES[arguments.probe](arguments.device)
+        sys.stdout.flush()
+        os._exit(0)  # groups of ranks may wait for each other on the way out
     if arguments.worker:
         return work(arguments.worker, arguments.device)
     arguments.output.mkdir(parents=True, exist_ok=True)
@@ -258,6 +259,8 @@ def work(log: Path, device: str) -> int:
     """Run what the log does not yet have."""
     import torch
 
+    if device != "cpu" and not torch.cuda.is_available():
+        raise SystemExit("torch sees no CUDA device on this machine; --device cpu tries the script itself")
     exact_float32()
     head, *past = entries(log)
     over = {e["section"] for e in past if e["event"] == "over"}
@@ -310,7 +313,6 @@ def machine(record: Recorder) -> list[dict[str, Any]]:
     facts |= {"processor capability": torch.backends.cpu.get_cpu_capability()}
     if record.on_gpu:
         properties = torch.cuda.get_device_properties(record.device)
-        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         facts |= {
             "card": properties.name,
             "capability": f"{properties.major}.{properties.minor}",
@@ -321,10 +323,17 @@ def machine(record: Recorder) -> list[dict[str, Any]]:
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
             "nccl": ".".join(map(str, torch.cuda.nccl.version())),
-            "driver": subprocess.run(query, capture_output=True, text=True).stdout.strip(),
+            "driver": output_of("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"),
         }
     facts |= {"float32 products": torch.get_float32_matmul_precision()}
     return [{"fact": name, "value": value} for name, value in facts.items()]
+
+
+def output_of(*command: str) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
 
 
 PACKAGES = (
@@ -457,8 +466,9 @@ def features_and_gradients(encoder: Any, inputs: Mapping[str, Any]) -> tuple[lis
 
 def largest_error(got: Sequence[Any], want: Sequence[Any]) -> float:
     """Relative to the largest value that is wanted."""
-    scale = max(float(part.abs().max()) for part in want)
-    return max(float((a.double() - b.double()).abs().max()) for a, b in zip(got, want, strict=True)) / scale
+    pairs = [(one.double(), other.double()) for one, other in zip(got, want, strict=True) if other.numel()]
+    scale = max(float(other.abs().max()) for _, other in pairs)
+    return max(float((one - other).abs().max()) for one, other in pairs) / scale
 
 
 def gradient_error(got: Mapping[str, Any], want: Mapping[str, Any]) -> float:
@@ -774,8 +784,12 @@ TOWERS: dict[str, tuple[str, dict[str, list[tuple[int, int]]]]] = {
 
 def check_speed(record: Recorder) -> None:
     record("matrix product", partial(peak, record))
-    for name, (preset, batches) in TOWERS.items():
-        record(name, partial(speed, record, name, preset, batches))
+    built: dict[str, dict[str, Any]] = {}  # the towers stay, for their other batches
+    for number in range(max(len(batches) for _, batches in TOWERS.values())):
+        for name, (preset, batches) in TOWERS.items():
+            if number < len(batches):
+                batch, sizes = list(batches.items())[number]
+                record(f"{name}, {batch}", partial(speed, record, built, preset, sizes))
 
 
 def peak(record: Recorder) -> dict[str, Any]:
@@ -789,12 +803,52 @@ def peak(record: Recorder) -> dict[str, Any]:
     return {"ms": seconds * 1e3, "TFLOP/s": operations / seconds / 1e12}
 
 
-def speed(record: Recorder, name: str, preset: str, batches: Mapping[str, Any]) -> list[dict[str, Any]]:
+def speed(record: Recorder, built: dict[str, Any], preset: str, sizes: list[Any]) -> list[dict[str, Any]]:
     """The tower as it is, compiled, and transformers' own class, interleaved, on the same weights."""
     import torch
 
     from vision_composer.bench.comparison import noise
     from vision_composer.bench.measure import interleaved
+
+    begun = time.perf_counter()
+    if preset not in built:
+        built[preset] = runners(record, preset)
+    tower = built[preset]["ours"]
+    seconds_to_build = time.perf_counter() - begun
+    sizes = sizes if record.on_gpu else [(32, 32)] * 2
+    inputs = noise(tower, sizes)
+    operations = sum(tower.plan.flops(*size) or 0 for size in sizes)
+    rows: dict[str, dict[str, Any]] = {}
+    runs: dict[str, Callable[[], Any]] = {}
+    features: dict[str, list[Any]] = {}
+    with torch.inference_mode():
+        for runner, module in built[preset].items():
+            row = rows[runner] = {"runner": runner, "images": len(sizes), "build s": seconds_to_build}
+            try:
+                begun = time.perf_counter()
+                features[runner] = [part.float() for part in module(**inputs)]
+                synchronize(record.device)
+                row["first s"] = time.perf_counter() - begun
+                row["difference"] = largest_error(features[runner], features["ours"])
+                module(**inputs)
+                runs[runner] = partial(module, **inputs)
+            except Exception as error:
+                row["error"] = f"{type(error).__name__}: {str(error)[:300]}"
+                if record.on_gpu:
+                    torch.cuda.empty_cache()
+        del features
+        possible = peak(record)["TFLOP/s"] * 1e12
+        rounds = interleaved(list(runs.values()), 8 if record.on_gpu else 1, record.device)
+    for runner, seconds in zip(runs, rounds, strict=True):
+        rate = operations / median(seconds)
+        rows[runner] |= {"ms": median(seconds) * 1e3, "ms min": min(seconds) * 1e3}
+        rows[runner] |= {"images/s": len(sizes) / median(seconds)}
+        rows[runner] |= {"TFLOP/s": rate / 1e12, "of peak": rate / possible}
+    return list(rows.values())
+
+
+def runners(record: Recorder, preset: str) -> dict[str, Any]:
+    """A preset's tower, the same compiled, and what transformers has; all on the same weights."""
     from vision_composer.bench.peers import TransformersTower
     from vision_composer.running.compilation import compile_tower
     from vision_composer.schemas import CompileConfig
@@ -802,49 +856,8 @@ def speed(record: Recorder, name: str, preset: str, batches: Mapping[str, Any]) 
     tower = quickly_built(record, lambda: encoder_of(record, preset)).requires_grad_(False)
     peers = quickly_built(record, lambda: transformers_peers(TransformersTower, tower))
     twin = copy.deepcopy(tower, {id(t): t for t in (*tower.parameters(), *tower.buffers())})
-    if record.on_gpu:
-        compile_tower(twin.tower, CompileConfig())
-    runners = {"ours": tower, "ours, compiled": twin, **peers}
-    fraction = record.seconds_left / (len(TOWERS) - list(TOWERS).index(name))
-    stop = time.time() + fraction
-    operations_per_second = peak(record)["TFLOP/s"] * 1e12
-    rows: list[dict[str, Any]] = []
-    for batch, sizes in batches.items():
-        if rows and time.time() > stop:
-            rows.append({"tower": name, "batch": batch, "error": "no time left"})
-            continue
-        if not record.on_gpu:
-            sizes = [(32, 32)] * min(2, len(sizes))
-        inputs = noise(tower, sizes)
-        operations = sum(tower.plan.flops(*size) or 0 for size in sizes)
-        with torch.inference_mode():
-            runs, first = {}, {}
-            for runner, module in runners.items():
-                row = {"tower": name, "batch": batch, "runner": runner}
-                try:
-                    begun = time.perf_counter()
-                    features = [part.float() for part in module(**inputs)]
-                    synchronize(record.device)
-                    row["first s"] = time.perf_counter() - begun
-                    first.setdefault("features", features)
-                    row["difference"] = largest_error(features, first["features"])
-                    runs[runner] = partial(module, **inputs)
-                except Exception as error:
-                    row["error"] = f"{type(error).__name__}: {str(error)[:300]}"
-                    if record.on_gpu:
-                        torch.cuda.empty_cache()
-                rows.append(row)
-            for run in runs.values():
-                run()
-            rounds = 8 if record.on_gpu else 1
-            times = interleaved(list(runs.values()), rounds, record.device)
-        for runner, seconds in zip(runs, times, strict=True):
-            row = next(r for r in rows if r["batch"] == batch and r.get("runner") == runner)
-            row["ms"], row["ms min"] = median(seconds) * 1e3, min(seconds) * 1e3
-            row["images/s"] = len(sizes) / median(seconds)
-            row["TFLOP/s"] = operations / median(seconds) / 1e12
-            row["of peak"] = operations / median(seconds) / operations_per_second
-    return rows
+    compile_tower(twin.tower, CompileConfig(**({} if record.on_gpu else {"backend": "eager"})))
+    return {"ours": tower, "ours, compiled": twin, **peers}
 
 
 def quickly_built(record: Recorder, build: Callable[[], Any]) -> Any:
@@ -894,7 +907,7 @@ def encode_job(record: Recorder, folder: Path) -> list[dict[str, Any]]:
     many, batch = (256, 32) if record.on_gpu else (6, 2)
     images = photographs(folder / "images", many, distinct=min(many, 32))
     rows = []
-    for name, preset in (("CLIP", "llava-1.5-7b"), ("Qwen2.5-VL", "qwen2.5-vl-7b")):
+    for name, preset, part in (("CLIP", "llava-1.5-7b", 1), ("Qwen2.5-VL", "qwen2.5-vl-7b", 4)):
         if rows and record.seconds_left <= 0:
             break
         encoder = encoder_of(record, preset)
@@ -905,10 +918,11 @@ def encode_job(record: Recorder, folder: Path) -> list[dict[str, Any]]:
         preprocess = len(sample) / (time.perf_counter() - start)
         with encoder.evaluating():
             size = (1280, 960) if record.on_gpu else (64, 48)
-            inputs = noise(encoder, [size] * batch)
-            forward = batch / microseconds(lambda e=encoder, i=inputs: e(**i), record.device) * 1e6
-        fewer = images if name == "CLIP" else images[: len(images) // 4]
-        summary = encode_images(encoder, fewer, folder / f"{name}.parquet", batch_size=batch)
+            count = max(1, batch // part)
+            run = partial(encoder, **noise(encoder, [size] * count))
+            forward = count / microseconds(run, record.device, rounds=5) * 1e6
+        output = folder / f"{name}.parquet"
+        summary = encode_images(encoder, images[: max(1, many // part**2)], output, batch_size=count)
         rows.append(
             {
                 "encoder": name,
@@ -917,7 +931,7 @@ def encode_job(record: Recorder, folder: Path) -> list[dict[str, Any]]:
                 "preprocess images/s, one thread": preprocess,
                 "job images/s": summary.num_images / summary.seconds,
                 "forward images/s": forward,
-                "batch": batch,
+                "batch": count,
                 "output MiB": summary.output.stat().st_size / 2**20,
             }
         )
@@ -1090,12 +1104,20 @@ def attempt(row: dict[str, Any], name: str, work: Callable[[], Any]) -> Any:
     return result
 
 
-def one_rank(device: str) -> dict[str, Any]:
+class Answer(dict[str, Any]):
+    """What a probe has found: printed as it grows, so that a probe that hangs has said how far it came."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        super().__setitem__(name, value)
+        print(json.dumps(self), flush=True)
+
+
+def one_rank(device: str) -> None:
     """init_process_group() as ``compose`` calls it under torchrun, and what the ranks do after it."""
     import torch
     import torch.distributed as dist
 
-    row: dict[str, Any] = {}
+    row = Answer()
     exact_float32()
     attempt(row, "compose with parallel", lambda: tiny("pixtral", "parallel={mode: data}", device=device))
     if not dist.is_initialized():
@@ -1111,10 +1133,9 @@ def one_rank(device: str) -> dict[str, Any]:
     spread = attempt(row, "spread with CUDA graphs", lambda: spread_tower(device, "pixtral", compile=mode))
     if spread is not None:
         attempt(row, "first output still valid", lambda: outputs_stay(spread))
-    return row
 
 
-def two_ranks(device: str) -> dict[str, Any]:
+def two_ranks(device: str) -> None:
     """Two ranks, each on its GPU where there are two, otherwise both on one, which NCCL refuses."""
     import torch
     import torch.distributed as dist
@@ -1122,7 +1143,7 @@ def two_ranks(device: str) -> dict[str, Any]:
     from vision_composer import compose
     from vision_composer.testing import tiny_encoder
 
-    row: dict[str, Any] = {}
+    row = Answer()
     exact_float32()
     rank, where = int(os.environ["RANK"]), device
     if device != "cpu":
@@ -1137,15 +1158,14 @@ def two_ranks(device: str) -> dict[str, Any]:
     if encoder is not None:
         inputs = {name: tensor.to(where) for name, tensor in sample_inputs(encoder).items()}
         attempt(row, "forward", lambda: str([tuple(part.shape) for part in encoder(**inputs)]))
-    return row
 
 
-def out_of_memory(device: str) -> dict[str, Any]:
+def out_of_memory(device: str) -> None:
     """A forward that does not fit, in a tower that is spread: which error comes out."""
     import torch
     import torch.distributed as dist
 
-    row: dict[str, Any] = {}
+    row = Answer()
     dist.init_process_group("cpu:gloo,cuda:nccl" if device != "cpu" else "gloo")
     spread = attempt(row, "spread", lambda: spread_tower(device, "pixtral"))
     if spread is not None and device != "cpu":
@@ -1158,7 +1178,6 @@ def out_of_memory(device: str) -> dict[str, Any]:
         torch.cuda.set_per_process_memory_fraction(1.0)
         torch.cuda.empty_cache()
         attempt(row, "forward afterwards", lambda: spread_error(spread))
-    return row
 
 
 def large_inputs(encoder: Any, device: str) -> dict[str, Any]:
@@ -1208,7 +1227,7 @@ def outputs_stay(spread: tuple[Any, Any]) -> bool:
         return same(kept, held)
 
 
-PROBES: dict[str, Callable[[str], dict[str, Any]]] = {
+PROBES: dict[str, Callable[[str], None]] = {
     "one rank": one_rank,
     "two ranks": two_ranks,
     "out of memory": out_of_memory,
@@ -1356,12 +1375,11 @@ def synchronisations(record: Recorder, model_type: str) -> dict[str, Any]:
     places: Counter[str] = Counter()
     with torch.inference_mode():
         for name, batch in (("first", moved), ("second", moved), ("integers on the CPU", mixed)):
-            if name == "integers on the CPU" and record.on_gpu:
-                encoder(**batch)
-            counted = waits(record, partial(encoder, **batch))
-            row[name] = sum(counted.values())
-            if name == "second":
-                places = counted
+            found: list[Counter[str]] = []
+            attempt(row, name, lambda b=batch, f=found: f.append(waits(record, partial(encoder, **b))))
+            if found:
+                row[name] = sum(found[0].values())
+                places = found[0] if name == "second" else places
     row["where"] = ", ".join(f"{place} {n}x" for place, n in places.most_common(8))
     return row
 
@@ -1449,8 +1467,8 @@ def markdown(result: Mapping[str, Any]) -> str:
 
 
 def tables(items: Mapping[str, Any]) -> Iterator[tuple[list[str], list[dict[str, Any]]]]:
-    """Columns and rows: one table for neighbours that have the same columns."""
-    groups: list[tuple[tuple[str, ...], list[dict[str, Any]]]] = []
+    """Columns and rows: one table for neighbours of which one has at least half of the other's columns."""
+    groups: list[tuple[list[str], list[dict[str, Any]]]] = []
     for item, entry in items.items():
         if not entry.get("ok"):
             found = [{"error": entry.get("error", "running"), "s": entry.get("seconds")}]
@@ -1458,13 +1476,13 @@ def tables(items: Mapping[str, Any]) -> Iterator[tuple[list[str], list[dict[str,
             result = entry["result"]
             found = result if isinstance(result, list) else [result]
         rows = [{"": item, **row} for row in found]
-        columns = tuple(dict.fromkeys(column for row in rows for column in row))
-        if groups and (set(columns) <= set(groups[-1][0]) or set(groups[-1][0]) <= set(columns)):
-            groups[-1] = (max(groups[-1][0], columns, key=len), groups[-1][1] + rows)
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        shared = set(columns) & set(groups[-1][0]) if groups else set()
+        if len(shared - {""}) * 2 >= len(columns) - 1:
+            groups[-1] = (list(dict.fromkeys([*groups[-1][0], *columns])), groups[-1][1] + rows)
         else:
             groups.append((columns, rows))
-    for columns, rows in groups:
-        yield list(columns), rows
+    yield from groups
 
 
 def cell(value: Any) -> str:

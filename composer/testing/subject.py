@@ -42,7 +42,7 @@ class Subject:
         self._towers: dict[str, ComposedVisionEncoder] = {}
         self._saved: dict[str, Path] = {}
         own = self.compose()
-        self.samples = [self._here(sample) for sample in family.samples(own.info, own.preprocess)]
+        self.samples = [self._here(sample) for sample in family.samples(own.info, own.preprocessor)]
 
     def _reference(self) -> Any:
         config = self.family.transformers_config(self.encoder, self.depth, head=self.encoder.has_head)
@@ -169,8 +169,7 @@ class Subject:
         """Return a hidden state of transformers' class in the form in which the tower returns one image's."""
         tower = self.compose().tower
         batch = tower.read(inputs)
-        batch = batch.to(self.device, torch.float32)
-        layout = self.family.layout(self.reference, batch, self.device, torch.float32)
+        layout = self.family.layout(self.reference, batch, tower.device, torch.float32)
         hidden_states, _ = self.family.embed(self.reference, batch, layout)
         count = prod(hidden_states.shape[:-1])  # transformers' padding comes after these tokens
         flat = state.flatten(0, -2)[:count].view(hidden_states.shape)

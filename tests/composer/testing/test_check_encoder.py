@@ -9,8 +9,9 @@ import torch
 from support import tiny
 
 from vision_composer.encoders import FAMILIES
+from vision_composer.encoders.clip import CLIP
 from vision_composer.errors import InputError
-from vision_composer.testing import check_encoder
+from vision_composer.testing import check_encoder, properties, subject, tiny_encoder
 
 VARIANTS = {
     name: (tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED)[name]
@@ -49,3 +50,46 @@ def test_a_config_of_ones_own_is_checked(name: str) -> None:
 def test_what_is_no_config_is_refused(encoder: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         check_encoder(encoder)
+
+
+def test_everything_runs_on_the_device_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = []
+
+    def spy(*args: Any, device: torch.device, **kwargs: Any) -> Any:
+        devices.append(str(device))
+        return compose(*args, device="cpu", **kwargs)
+
+    compose = subject.compose
+    monkeypatch.setattr(subject, "compose", spy)
+    monkeypatch.setattr(properties, "compose", spy)
+    check_encoder("clip_vision_model", device="cpu:0")
+    assert set(devices) == {"cpu:0"}  # which is the CPU by another name
+
+
+def test_float32_is_computed_as_such_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def precisions() -> list[str]:
+        backends = torch.backends
+        places = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
+        return [place.fp32_precision for place in places]
+
+    inside = []
+    stem = CLIP.stem
+    monkeypatch.setattr(CLIP, "stem", lambda *args: inside.append(precisions()) or stem(*args))
+    before = precisions()
+    assert "tf32" in before  # convolutions run in it unless something is done
+    check_encoder("clip_vision_model")
+    assert {*map(tuple, inside)} == {("ieee", "ieee", "ieee")}
+    assert precisions() == before
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(InputError, match="device 'cuda:99' cannot be used here"):
+        check_encoder("clip_vision_model", device="cuda:99")
+
+
+@pytest.mark.parametrize("model_type", FAMILIES)
+def test_tiny_encoders_are_tiny(model_type: str) -> None:
+    encoder = tiny_encoder(model_type)
+    assert encoder.model_type == model_type
+    assert encoder.num_hidden_layers <= 4
+    assert encoder.width <= 64
