@@ -13,6 +13,7 @@ package is taken from the checkout.
 from __future__ import annotations
 
 import argparse
+import atexit
 import copy
 import importlib.metadata
 import importlib.util
@@ -21,6 +22,7 @@ import logging
 import math
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -32,7 +34,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from functools import partial
+from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -164,9 +167,11 @@ def environment() -> dict[str, str]:
     return {**os.environ, **quiet, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
 
 
+@cache
 def linked_checkout() -> Path:
     """A folder with ``vision_composer`` in it, made of links into the checkout."""
     folder = Path(tempfile.mkdtemp(prefix="vision-composer-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     package = folder / "vision_composer"
     package.mkdir()
     parts = [part for part in (ROOT / "composer").iterdir() if part.name != "__pycache__"]
@@ -184,7 +189,8 @@ def append(log: Path, **entry: Any) -> None:
 
 
 def entries(log: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+    whole, _, _ = log.read_text(encoding="utf-8").rpartition("\n")  # the last line may still be written
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def unfinished(log: Path) -> tuple[str, str, float] | None:
@@ -242,7 +248,7 @@ class Recorder:
             entry = {"ok": False, "error": message[:2000], "traceback": traceback.format_exc()[-6000:]}
         entry["seconds"] = time.perf_counter() - start
         append(self.log, event="end", section=self.section, item=name, **entry)
-        if self.on_gpu and not entry["ok"]:
+        if self.on_gpu:
             self._leave_if_broken()
 
     def _leave_if_broken(self) -> None:
@@ -382,10 +388,15 @@ def attention_backends(record: Recorder) -> list[dict[str, Any]]:
 
 
 def check_parity(record: Recorder) -> None:
+    for model_type in families():
+        record(model_type, partial(parity, record, model_type))
+
+
+def families() -> list[str]:
+    """A model_type of every family: variants of one have the same tower."""
     from vision_composer.encoders import FAMILIES
 
-    for model_type in FAMILIES:
-        record(model_type, partial(parity, record, model_type))
+    return list({family: model_type for model_type, family in reversed(FAMILIES.items())}.values())[::-1]
 
 
 def parity(record: Recorder, model_type: str) -> list[dict[str, Any]]:
@@ -644,14 +655,10 @@ def microseconds(run: Callable[[], Any], device: Any, rounds: int = 12) -> float
 
 def check_compile(record: Recorder) -> None:
     modes = ("default", "reduce-overhead", "max-autotune") if record.on_gpu else ("default",)
-    left = [
-        (mode, family) for mode in modes for family in ("clip_vision_model", "dinov2", "qwen2_5_vl_vision")
-    ]
-    while left:
-        mode, family = left[0]
-        until = time.time() + max(8.0, 2 * record.seconds_left / len(left))
+    towers = list(product(modes, ("clip_vision_model", "dinov2", "qwen2_5_vl_vision")))
+    for number, (mode, family) in enumerate(towers):
+        until = time.time() + max(8.0, 2 * record.seconds_left / (len(towers) - number))
         record(f"{mode}, {family}", partial(compiled_tower, record, family, mode, until))
-        left.pop(0)
 
 
 def compiled_tower(record: Recorder, model_type: str, mode: str, until: float) -> dict[str, Any]:
@@ -668,8 +675,6 @@ def compiled_tower(record: Recorder, model_type: str, mode: str, until: float) -
     before, earlier = compiled_graphs(), Counter(counters["inductor"])
     row: dict[str, Any] = {"batches": 0, "graphs at first": None}
     errors, seconds = [], []
-    kept: list[Any] = []
-    held: list[Any] = []
     with torch.inference_mode(), quiet() as heard:
         for number, inputs in enumerate(batches):
             if number > 1 and time.time() > until:
@@ -681,19 +686,27 @@ def compiled_tower(record: Recorder, model_type: str, mode: str, until: float) -
             errors.append(largest_error(got, [part.double() for part in plain(**inputs)]))
             if number == 0:
                 row["graphs at first"] = compiled_graphs() - before
-            if number == 1:  # the first output stays as it was, while others follow it
-                kept, held = got, [part.clone() for part in got]
         row["batches"], row["graphs in the end"] = len(errors), compiled_graphs() - before
         row["first s"], row["median s"] = seconds[0], median(seconds)
-        row["largest error"], row["an output stays"] = max(errors), same(kept, held)
+        row["largest error"], row["an output stays"] = max(errors), output_stays(tower, batches[1])
         row["us"] = microseconds(lambda: tower(**batches[1]), record.device)
         row["us uncompiled"] = microseconds(lambda: plain(**batches[1]), record.device)
         if tower.info.ragged:
-            row["MiB held, every ten batches"] = memory_growth(record, tower, until)
+            row["MiB held, every ten batches"] = memory_growth(record, tower, max(until, time.time() + 8))
     found = Counter(counters["inductor"]) - earlier
     row["counters"] = {name: n for name, n in found.items() if "cudagraph" in str(name)}
     row["heard"] = " | ".join(text[:200] for text in dict.fromkeys(heard))[:600]
     return row
+
+
+def output_stays(run: Callable[..., Any], inputs: Mapping[str, Any]) -> bool:
+    """Whether an output is the same after another run on inputs of the same sizes."""
+    for _ in range(3):  # the first runs of a CUDA graph record it
+        run(**inputs)
+    kept = list(run(**inputs))
+    held = [part.clone() for part in kept]
+    run(**{**inputs, "pixel_values": inputs["pixel_values"] + 1})
+    return same(kept, held)
 
 
 def same(got: Sequence[Any], want: Sequence[Any]) -> bool:
@@ -940,8 +953,6 @@ def encode_job(record: Recorder, folder: Path) -> list[dict[str, Any]]:
 
 def photographs(folder: Path, count: int, *, distinct: int) -> list[str]:
     """JPEGs of 1280 x 960 with something of everything in them: colours that change slowly, and noise."""
-    import shutil
-
     import numpy as np
     from PIL import Image
 
@@ -1132,7 +1143,7 @@ def one_rank(device: str) -> None:
     mode = {"mode": "reduce-overhead"} if device != "cpu" else {"backend": "eager"}
     spread = attempt(row, "spread with CUDA graphs", lambda: spread_tower(device, "pixtral", compile=mode))
     if spread is not None:
-        attempt(row, "first output still valid", lambda: outputs_stay(spread))
+        attempt(row, "an output stays", lambda: spread_output_stays(spread))
 
 
 def two_ranks(device: str) -> None:
@@ -1212,19 +1223,13 @@ def spread_error(spread: tuple[Any, Any]) -> float:
         return largest_error([part.cpu() for part in parallel.start(**inputs).wait()], want)
 
 
-def outputs_stay(spread: tuple[Any, Any]) -> bool:
+def spread_output_stays(spread: tuple[Any, Any]) -> bool:
     import torch
 
     parallel, encoder = spread
     inputs = {name: tensor.to(encoder.device) for name, tensor in sample_inputs(encoder).items()}
     with torch.no_grad():
-        for _ in range(3):  # a graph is recorded in the second run
-            parallel.start(**inputs).wait()
-        kept = list(parallel.start(**inputs).wait())
-        held = [part.clone() for part in kept]
-        inputs["pixel_values"] = inputs["pixel_values"] + 1
-        parallel.start(**inputs).wait()
-        return same(kept, held)
+        return output_stays(lambda **batch: parallel.start(**batch).wait(), inputs)
 
 
 PROBES: dict[str, Callable[[str], None]] = {
@@ -1353,9 +1358,7 @@ def missing_peers(record: Recorder) -> dict[str, Any]:
 
 
 def check_synchronisations(record: Recorder) -> None:
-    from vision_composer.encoders import FAMILIES
-
-    for model_type in FAMILIES:
+    for model_type in families():
         record(model_type, partial(synchronisations, record, model_type))
 
 

@@ -118,7 +118,8 @@ def _random_state_kept(device: torch.device) -> Iterator[None]:
 @contextmanager
 def _exact_float32() -> Iterator[None]:
     """Compute float32 as such on CUDA, where convolutions run in TF32 by default."""
-    places = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    backends: Any = torch.backends  # torch leaves them untyped
+    places = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)
     before = [place.fp32_precision for place in places]
     try:
         for place in places:
