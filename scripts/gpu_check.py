@@ -424,7 +424,12 @@ def parity(record: Recorder, model_type: str) -> list[dict[str, Any]]:
         planned = plan(reference.config, overrides=[f"weights.dtype={dtype}"])
         working = [backend.value for backend in plan_attention(planned, device, training=True).working]
         for backend in working[:1] if device.type == "cpu" or precision == "tf32" else working:
-            row = {"device": device.type, "dtype": dtype, "float32": precision, "backend": backend}
+            row: dict[str, Any] = {
+                "device": device.type,
+                "dtype": dtype,
+                "float32": precision,
+                "backend": backend,
+            }
             try:
                 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
                 tower = tiny(model_type, f"weights.dtype={dtype}", f"attn_backend={backend}", device=device)
@@ -647,7 +652,7 @@ def microseconds(run: Callable[[], Any], device: Any, rounds: int = 12) -> float
             begun = time.perf_counter()
             run()
             times.append((time.perf_counter() - begun) * 1e6)
-    return median(times)
+    return float(median(times))
 
 
 # --- 4. compile -------------------------------------------------------------------------------------------
@@ -866,10 +871,10 @@ def runners(record: Recorder, preset: str) -> dict[str, Any]:
     from vision_composer.running.compilation import compile_tower
     from vision_composer.schemas import CompileConfig
 
-    tower = quickly_built(record, lambda: encoder_of(record, preset)).requires_grad_(False)
-    peers = quickly_built(record, lambda: transformers_peers(TransformersTower, tower))
+    tower = quickly_built(record, partial(encoder_of, record, preset)).requires_grad_(False)
+    peers = quickly_built(record, partial(transformers_peers, TransformersTower, tower))
     twin = copy.deepcopy(tower, {id(t): t for t in (*tower.parameters(), *tower.buffers())})
-    compile_tower(twin.tower, CompileConfig(**({} if record.on_gpu else {"backend": "eager"})))
+    compile_tower(twin.tower, CompileConfig.model_validate(compile_keys(record, "default")))
     return {"ours": tower, "ours, compiled": twin, **peers}
 
 
@@ -923,7 +928,7 @@ def encode_job(record: Recorder, folder: Path) -> list[dict[str, Any]]:
     for name, preset, part in (("CLIP", "llava-1.5-7b", 1), ("Qwen2.5-VL", "qwen2.5-vl-7b", 4)):
         if rows and record.seconds_left <= 0:
             break
-        encoder = encoder_of(record, preset)
+        encoder = quickly_built(record, partial(encoder_of, record, preset))
         sample = images[: 24 if record.on_gpu else 2]
         start = time.perf_counter()
         for image in sample:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import time
@@ -107,6 +108,21 @@ add(event='over', section='parity')
     text = (tmp_path / "gpu_check.md").read_text(encoding="utf-8")
     assert "| family 1 | 0.5 |" in text
     assert "Segmentation fault, they say" in text
+
+
+def test_without_an_installation_the_checkout_is_taken(
+    script: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    command = [
+        sys.executable,
+        "-c",
+        "import vision_composer; print(vision_composer.plan('tiny-digits').dtype)",
+    ]
+    surroundings = script.environment()
+    assert Path(surroundings["PYTHONPATH"].split(os.pathsep)[0]) == script.linked_checkout()
+    run = subprocess.run(command, env=surroundings, capture_output=True, text=True, check=True)
+    assert run.stdout == "float32\n"
 
 
 def test_it_does_not_start_for_ever(
