@@ -1,11 +1,20 @@
-"""Opening files that others name: regular files only, and no larger than expected."""
+"""Opening files that others name: regular files only, and no larger than expected; JSON within limits."""
 
 from __future__ import annotations
 
 import errno
+import json
 import os
 import stat
+from collections import Counter
+from collections.abc import Sequence
 from io import BufferedReader
+from typing import Any
+
+_JSON_BYTES = 8 << 20
+"""Largest JSON file that is read; a config.json with the names of 20,000 classes has 2 MiB."""
+_JSON_VALUES = 200_000
+_JSON_DEPTH = 32
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -56,6 +65,70 @@ def read_regular(path: str | os.PathLike[str], *, limit: int) -> bytes:
     if len(content) > limit:
         raise _too_large(len(content), os.fspath(path), limit)
     return content
+
+
+def read_json(
+    path: str | os.PathLike[str], *, limit: int = _JSON_BYTES, values: int = _JSON_VALUES
+) -> dict[str, Any]:
+    """Read a JSON object from a regular file.
+
+    Args:
+        path: The file.
+        limit: The most bytes that it may have.
+        values: The most values that it may hold, at all levels together.
+
+    Raises:
+        OSError: As :func:`read_regular`.
+        ValueError: If it is not a JSON object in UTF-8, names a key twice, or is beyond a limit.
+    """
+    return parse_json(read_regular(path, limit=limit), values=values)
+
+
+def parse_json(content: bytes, *, values: int = _JSON_VALUES) -> dict[str, Any]:
+    """Read a JSON object from bytes.
+
+    Raises:
+        ValueError: As :func:`read_json`.
+    """
+    # Counted before anything is built; what stands in strings makes it an upper bound.
+    if sum(map(content.count, (b",", b"[", b"{"))) > values:
+        raise ValueError(f"it holds more than {values:,} values")
+    try:
+        value = json.loads(content.decode("utf-8-sig"), object_pairs_hook=_without_duplicates)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"it is not UTF-8 at byte {error.start}") from None
+    except RecursionError:
+        raise _too_deep() from None
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, not {type(value).__name__}")
+    _check_depth(value)
+    return value
+
+
+def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise ValueError(f"the key {twice[:80]!r} is there twice")
+    return values
+
+
+def _check_depth(value: dict[str, Any]) -> None:
+    level: list[Any] = [value]
+    for _ in range(_JSON_DEPTH):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each)
+            if isinstance(child, (dict, list))
+        ]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"it is nested deeper than {_JSON_DEPTH} levels")
 
 
 def _without_waiting(name: str, flags: int) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vision_composer import files
-from vision_composer.files import open_regular, read_regular
+from vision_composer.files import open_regular, parse_json, read_json, read_regular
 
 
 def reason(path: str | Path, limit: int = 10) -> str:
@@ -77,3 +77,34 @@ def test_a_refused_file_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     before = len(os.listdir("/proc/self/fd"))
     assert "limit" in reason(path, limit=9)
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_json_object_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes('\ufeff{"a": [1, {"é": null}], "b": {}}'.encode())
+    assert read_json(tmp_path / "file") == {"a": [1, {"é": None}], "b": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[]", "expected a JSON object, not list"),
+        (b"{", "line 1 column 2"),
+        (b"", "line 1 column 1"),
+        (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
+        (b'{"a": 1, "b": {"c": 1, "d": 2, "c": 1}}', "the key 'c' is there twice"),
+        (b'{"a": ' + b"9" * 5_000 + b"}", "4300 digits"),
+        (b'{"a": ' + b"[" * 32 + b"]" * 32 + b"}", "nested deeper than 32 levels"),
+        (b'{"a": ' + b"[" * 100_000, "nested deeper than 32 levels"),
+        (b'{"a": [' + b"0," * 200_000 + b"0]}", "more than 200,000 values"),
+        (b'{"a": [' + b"[]," * 100_000 + b"0]}", "more than 200,000 values"),
+    ],
+    ids=["list", "cut", "empty", "bytes", "twice", "digits", "deep", "deeper", "many", "many lists"],
+)
+def test_what_is_no_json_object_of_sensible_size_is_refused(content: bytes, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_json(content)
+
+
+def test_json_at_its_limits_is_read() -> None:
+    assert parse_json(b'{"a": ' + b"[" * 31 + b"]" * 31 + b"}")
+    assert len(parse_json(b'{"a": [' + b"0," * 199_998 + b"0]}")["a"]) == 199_999
