@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,9 +11,10 @@ import torch
 from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
-from .files import TensorHeader, forget, read_tensor
+from .files import TensorHeader
 from .names import TensorNames, find_prefix
 from .own_config import check_own_config
+from .pickled import forget
 from .quiet import quiet_transformers
 from .source import Checkpoint, open_checkpoint
 from .vlm_names import TOWER, class_in_vlm, is_named_as_in_vlm, names_in_vlm
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from ..schemas import WeightsConfig
 
-_READABLE = {torch.float64, torch.float32, torch.float16, torch.bfloat16}
+_READABLE = {"float64", "float32", "float16", "bfloat16"}
 
 
 def load_model(
@@ -37,7 +39,7 @@ def load_model(
     dtype: torch.dtype,
     attn_implementation: str,
 ) -> PreTrainedModel:
-    """transformers' module of the tower, cut to what is used, with its weights.
+    """Build transformers' module of the tower, cut to what is used, with its weights.
 
     Without ``weights.source`` the weights are random. With it, every parameter of the returned module was
     read from the checkpoint, or this raises.
@@ -53,7 +55,7 @@ def load_model(
         attn_implementation: transformers' name of the attention backend.
 
     Raises:
-        WeightsError: The checkpoint is missing, broken, or not of this encoder; names file and tensor.
+        WeightsError: If the checkpoint is missing, broken, or not of this encoder; it names file and tensor.
     """
     config = family.transformers_config(encoder, num_blocks, head=head)
     model_class = family.transformers_class(config)
@@ -116,7 +118,7 @@ def _names(
     checkpoint: Checkpoint,
     shapes: Shapes | None,
 ) -> tuple[TensorNames, Any]:
-    """How the checkpoint names the tower's tensors, and the class that transformers loads them into."""
+    """Return how the checkpoint names the tower's tensors, and the class that loads them in transformers."""
     with torch.device("meta"):
         own = drop(_build(model_class, config, attn_implementation="eager"), unused)
         if family.vlm:
@@ -141,7 +143,7 @@ def _build(model_class: Any, config: Any, **options: Any) -> PreTrainedModel:
 
 
 def drop(model: PreTrainedModel, paths: Iterable[str]) -> PreTrainedModel:
-    """``model`` without the parameters and submodules at ``paths``, as far as they are there."""
+    """Remove the parameters and submodules at ``paths`` from ``model``, as far as they are there."""
     for path in paths:
         parent_path, _, name = path.rpartition(".")
         parent = model.get_submodule(parent_path)
@@ -160,7 +162,7 @@ def _read(
     optional: tuple[str, ...],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
-    """The tensors that the tower needs, named as in a tower's own checkpoint."""
+    """Read the tensors that the tower needs, named as in a tower's own checkpoint."""
     prefix = find_prefix(checkpoint, names, prefix)
     sources: dict[str, str] = {}
     covered: set[str] = set()
@@ -178,9 +180,12 @@ def _read(
     _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
-        _check_shape(name, headers[name], names, stripped)
+        _check_header(name, headers[name], names, stripped)
     try:
-        return {stripped: _read_tensor(name, headers[name], dtype) for stripped, name in sources.items()}
+        return {
+            stripped: _read_tensor(checkpoint, name, headers[name], dtype)
+            for stripped, name in sources.items()
+        }
     finally:
         forget()
 
@@ -206,28 +211,39 @@ def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, cov
         raise WeightsError(f"{checkpoint.label}{file}: tensor {prefix}{missing[0]} is missing{more}")
 
 
-def _check_shape(name: str, header: TensorHeader, names: TensorNames, stripped: str) -> None:
+def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped: str) -> None:
     expected = names.shape(stripped)
     if expected is not None and header.shape != expected:
         raise WeightsError(
             f"{header.file}: tensor {name} has shape {header.shape}, and this encoder's is {expected}"
         )
-
-
-def _read_tensor(name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
-    tensor = read_tensor(header.file, name)
-    if tensor.dtype not in _READABLE:
+    if prod(header.shape) > (most := names.values(stripped)):
         raise WeightsError(
-            f"{header.file}: tensor {name} is {tensor.dtype}; quantised weights are not supported"
+            f"{header.file}: tensor {name} has shape {header.shape}, more than the {most:,} values that this "
+            "encoder has of it"
         )
+    if header.dtype not in _READABLE:
+        dtype = f"torch.{header.dtype}" if hasattr(torch, header.dtype) else header.dtype
+        raise WeightsError(f"{header.file}: tensor {name} is {dtype}; quantised weights are not supported")
+
+
+def _read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
+    tensor = checkpoint.read(name, header)
     if tensor.dim() == 0 and not bool(tensor.isnan()):
         return tensor.to(dtype)  # a bound of a clamp may be infinite
-    if not bool(torch.isfinite(tensor).all()):
+    if not _is_finite(tensor):
         raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
     cast = tensor.to(dtype)
-    if not bool(torch.isfinite(cast).all()):
+    if cast is not tensor and not _is_finite(cast):
         largest = float(tensor.abs().max())
         raise WeightsError(
             f"{header.file}: tensor {name} reaches {largest:g}, more than weights.dtype {dtype} can hold"
         )
     return cast
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, found in one pass and without a mask as large as the tensor."""
+    if not tensor.numel():
+        return True
+    return all(bool(bound.isfinite()) for bound in torch.aminmax(tensor))  # NaN is passed on

@@ -65,6 +65,10 @@ class TensorNames:
             return (sum(shape[0] for shape in targets), *targets[0][1:])
         return None
 
+    def values(self, name: str) -> int:
+        """The most values that a tensor can have in the checkpoint: those of all that it becomes."""
+        return sum(self.needed[target].numel() for target in self(name))
+
     def missing(self, covered: set[str]) -> list[str]:
         """What the module still needs beside the module names ``covered``, as a checkpoint would name it."""
         absent = self.needed.keys() - covered
@@ -101,7 +105,7 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
         asked: The prefix that the user named; None to find it.
 
     Raises:
-        WeightsError: The checkpoint holds no such tower, or several.
+        WeightsError: If the checkpoint holds no such tower, or several.
     """
     target, aliases = names.patch_embedding()
     sentinel = " or ".join(sorted(aliases))

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
-from .files import Format, TensorHeader, read_headers
+from ..files import read_json
+from .files import Format, TensorHeader
+from .pickled import pickled_headers, read_pickled
+from .safetensors_file import read_safetensor, safetensors_headers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
 _SMALL = ("config.json", "tower.yaml", "preprocessor_config.json", "processor_config.json")
+_INDEX_BYTES = 64 << 20
+_INDEX_VALUES = 300_000
+"""The index of a model of 1,000 billion parameters names 210,000 tensors."""
+_NAME_BYTES = 255
+"""Longest name that file systems give to a file."""
 
 
 @dataclass(frozen=True)
@@ -23,18 +35,22 @@ class Checkpoint:
     Attributes:
         label: How the user named it; for messages.
         files: Tensor name -> file name, as the index or the files themselves say.
-        fetch: File name -> path; downloads a hub's file on first use.
+        fetch: File name -> path, or None where there is no such file; downloads a hub's file on first use.
+        file_format: What the files are read as, whatever they are called.
+        known: File name -> what that file says of its tensors, as far as it was read to find their names.
     """
 
     label: str
     files: Mapping[str, str]
     fetch: Callable[[str], Path | None]
+    file_format: Format
+    known: Mapping[str, Mapping[str, TensorHeader]] = field(default_factory=dict)
 
     def headers(self, names: Iterable[str]) -> dict[str, TensorHeader]:
-        """Shape and file of each tensor in ``names``, fetching only the files that hold them.
+        """Return what the files say of each tensor in ``names``, fetching only the files that hold them.
 
         Raises:
-            WeightsError: A file that is missing or broken, or that lacks a tensor the index puts there.
+            WeightsError: If a file is missing or broken, or lacks a tensor that the index puts there.
         """
         by_file: dict[str, list[str]] = {}
         for name in names:
@@ -46,12 +62,21 @@ class Checkpoint:
                 raise WeightsError(
                     f"{self.label}: {file} is missing, though the index names it for {wanted[0]}"
                 )
-            found = read_headers(path)
+            found = self.known.get(file) or _headers(path, self.file_format)
             for name in wanted:
                 if name not in found:
                     raise WeightsError(f"{path}: has no tensor {name}, though the index says so")
                 headers[name] = found[name]
         return headers
+
+    def read(self, name: str, header: TensorHeader) -> Tensor:
+        """Read one tensor, in the dtype it is stored in.
+
+        Raises:
+            WeightsError: If it cannot be read.
+        """
+        read = read_safetensor if self.file_format == "safetensors" else read_pickled
+        return read(header, name)
 
     @property
     def is_saved_tower(self) -> bool:
@@ -59,13 +84,13 @@ class Checkpoint:
         return self.fetch("tower.yaml") is not None
 
     def config(self) -> dict[str, Any] | None:
-        """The checkpoint's own config.json; None when it has none.
+        """Return the checkpoint's own config.json; None when it has none.
 
         Raises:
-            WeightsError: It is not JSON.
+            WeightsError: If it cannot be read as a JSON object of sensible size.
         """
         path = self.fetch("config.json")
-        return None if path is None else _read_json(path)
+        return None if path is None else _json_object(path)
 
 
 def open_checkpoint(
@@ -79,30 +104,30 @@ def open_checkpoint(
         file_format: Which files to read. Pickles are never read unless asked for.
 
     Raises:
-        WeightsError: Nothing there, or nothing that can be read.
+        WeightsError: If nothing is there, or nothing that can be read.
     """
-    path = Path(source).expanduser()
-    try:
-        path.exists()
-    except OSError as error:  # a name too long for a file, and for a hub id
-        raise WeightsError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
-    if path.is_file():
+    path = _path(source)
+    if path.is_dir():
+        return _from_folder(source, path, file_format)
+    if path.exists():
         if (path.suffix == ".safetensors") != (file_format == "safetensors"):
             hint = (
                 "set weights.format: pickle" if file_format == "safetensors" else "leave out weights.format"
             )
             raise WeightsError(f"{source}: not a {file_format} file; if it is to be read, {hint}")
-        return _from_files(source, [path], path.parent)
-    if path.is_dir():
-        return _from_folder(source, path, file_format)
+        return _from_files(source, [path], path.parent, file_format)
     if _looks_like_path(source):
         raise WeightsError(f"{source}: no such file or folder")
     return _from_hub(source, revision, file_format)
 
 
 def local_folder(source: str, revision: str | None = None) -> Path | None:
-    """The folder with a checkpoint's processor config, fetched if on a hub; None if there is none."""
-    path = Path(source).expanduser()
+    """Return the folder with a checkpoint's processor config, fetched if on a hub; None if there is none.
+
+    Raises:
+        WeightsError: If ``source`` is neither a path nor a hub id.
+    """
+    path = _path(source)
     if path.exists():
         return path if path.is_dir() else path.parent
     if _looks_like_path(source):
@@ -112,6 +137,15 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     return next((file.parent for file in found if file is not None), None)
 
 
+def _path(source: str) -> Path:
+    path = Path(source).expanduser()
+    try:
+        path.exists()
+    except OSError as error:  # a name too long for a file, and for a hub id
+        raise WeightsError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
+    return path
+
+
 def _looks_like_path(source: str) -> bool:
     return source.startswith((".", "/", "~")) or source.endswith(".safetensors") or source.count("/") > 1
 
@@ -119,28 +153,34 @@ def _looks_like_path(source: str) -> bool:
 def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
     single = folder / _SINGLE[file_format]
     index = folder / f"{single.name}.index.json"
-    if index.is_file():
-        return Checkpoint(label, _weight_map(index), _local_fetch(folder))
-    files = [single] if single.is_file() else sorted(folder.glob(f"*{single.suffix}"))
+    if index.exists():
+        return Checkpoint(label, _weight_map(index, file_format), _local_fetch(folder), file_format)
+    files = [single] if single.exists() else sorted(folder.glob(f"*{single.suffix}"))
     if not files:
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         hint = f", but {pickles[0]}: {_PICKLE_HINT}" if pickles else ""
         raise WeightsError(f"{label}: no {single.suffix} file in this folder{hint}")
-    return _from_files(label, files, folder)
+    return _from_files(label, files, folder, file_format)
 
 
-def _from_files(label: str, files: list[Path], folder: Path) -> Checkpoint:
+def _headers(path: Path, file_format: Format) -> dict[str, TensorHeader]:
+    return safetensors_headers(path) if file_format == "safetensors" else pickled_headers(path)
+
+
+def _from_files(label: str, files: list[Path], folder: Path, file_format: Format) -> Checkpoint:
     names: dict[str, str] = {}
+    known = {file.name: _headers(file, file_format) for file in files}
     for file in files:
-        for name in read_headers(file):
+        for name in known[file.name]:
             if name in names:
                 raise WeightsError(f"{label}: tensor {name} is in both {names[name]} and {file.name}")
             names[name] = file.name
-    return Checkpoint(label, names, _local_fetch(folder))
+    return Checkpoint(label, names, _local_fetch(folder), file_format, known)
 
 
 def _local_fetch(folder: Path) -> Callable[[str], Path | None]:
-    return lambda name: folder / name if (folder / name).is_file() else None
+    # Whatever is there is returned: what is no regular file is refused, not passed over, when it is read.
+    return lambda name: folder / name if (folder / name).exists() else None
 
 
 def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoint:
@@ -148,12 +188,13 @@ def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoin
     name = _SINGLE[file_format]
     index = fetch(f"{name}.index.json")
     if index is not None:
-        return Checkpoint(repo, _weight_map(index), fetch)
+        return Checkpoint(repo, _weight_map(index, file_format), fetch, file_format)
     single = fetch(name)
     if single is None:
         hint = f"; if it has a {_SINGLE['pickle']}, {_PICKLE_HINT}" if file_format == "safetensors" else ""
         raise WeightsError(f"{repo}: neither {name} nor {name}.index.json in this repository{hint}")
-    return Checkpoint(repo, dict.fromkeys(read_headers(single), name), fetch)
+    known = {name: _headers(single, file_format)}
+    return Checkpoint(repo, dict.fromkeys(known[name], name), fetch, file_format, known)
 
 
 def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
@@ -186,21 +227,41 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
     return fetch
 
 
-def _weight_map(index: Path) -> dict[str, str]:
-    weight_map = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(file, str) for file in weight_map.values()):
-        raise WeightsError(f"{index}: no weight_map from tensor names to files")
-    escaping = [file for file in weight_map.values() if Path(file).name != file]
-    if escaping:
-        raise WeightsError(f"{index}: {escaping[0]!r} is not the name of a file in the same folder")
+class _Index(BaseModel):
+    """The file that says which file holds which tensor."""
+
+    weight_map: dict[str, str]
+
+
+def _weight_map(index: Path, file_format: Format) -> dict[str, str]:
+    content = _json_object(index, limit=_INDEX_BYTES, values=_INDEX_VALUES)
+    try:
+        weight_map = _Index.model_validate(content, strict=True).weight_map
+    except ValidationError:
+        raise WeightsError(f"{index}: no weight_map from tensor names to files") from None
+    for file in sorted(set(weight_map.values())):
+        if not _is_plain_name(file):
+            raise WeightsError(f"{index}: {_short(file)} is not the name of a file in the same folder")
+        if file.endswith(".safetensors") != (file_format == "safetensors"):
+            hint = f"; {_PICKLE_HINT}" if file_format == "safetensors" else ""
+            raise WeightsError(f"{index}: {_short(file)} is not a {file_format} file{hint}")
     return weight_map
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _is_plain_name(file: str) -> bool:
+    """Whether a name can only be that of a file in the same folder, here and on other systems."""
+    plain = file not in ("", ".", "..") and file.isprintable() and not set(file) & set("/\\:")
+    return plain and len(file.encode("utf-8", "replace")) <= _NAME_BYTES
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 100 else f"{text[:80]!r}... ({len(text):,} characters)"
+
+
+def _json_object(path: Path, **limits: int) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path, **limits)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise WeightsError(f"{path}: not readable as JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise WeightsError(f"{path}: expected a JSON object, not {type(value).__name__}")
-    return value

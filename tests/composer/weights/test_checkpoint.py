@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -207,13 +209,113 @@ def test_broken_pickles_are_refused(tmp_path: Path, content: bytes) -> None:
         ("{", "not readable as JSON"),
         ("[]", "expected a JSON object"),
         ("{}", "no weight_map"),
-        ('{"weight_map": {"a": "../../etc/passwd"}}', "is not the name of a file in the same folder"),
+        ('{"weight_map": {"a": 5}}', "no weight_map"),
+        ('{"weight_map": {"a": "x.safetensors", "a": "y.safetensors"}}', "the key 'a' is there twice"),
+        (
+            '{"weight_map": {"' + '": "x.safetensors", "'.join(map(str, range(300_000))) + '": "x"}}',
+            "300,000",
+        ),
     ],
+    ids=["cut", "list", "empty", "number", "twice", "many"],
 )
 def test_broken_indices_are_refused(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(WeightsError, match=message):
         load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../model",
+        "/model",
+        "a/model",
+        "a/",
+        "a\\model",
+        "c:model",
+        "..",
+        ".",
+        "",
+        "a\0",
+        "a\x1b",
+        "\ud800",
+        "a" * 5_000,
+    ],
+)
+@pytest.mark.parametrize(("file_format", "suffix"), [("safetensors", ".safetensors"), ("pickle", ".bin")])
+def test_an_index_names_plain_files_of_its_folder(
+    tmp_path: Path, file: str, file_format: str, suffix: str
+) -> None:
+    single = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}[file_format]
+    (tmp_path / f"{single}.index.json").write_text(json.dumps({"weight_map": {"a": f"{file}{suffix}"}}))
+    if file in (".", "", ".."):  # with a suffix, these are names
+        message = r"is missing, though the index names it|holds no such encoder"
+    else:
+        message = "is not the name of a file in the same folder"
+    with pytest.raises(WeightsError, match=message) as raised:
+        load(tmp_path, weights={"format": file_format})
+    assert len(str(raised.value)) < 400 + len(str(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["..", ".", ""])
+def test_an_index_names_files_not_folders(tmp_path: Path, file: str) -> None:
+    index = tmp_path / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": file}}))
+    with pytest.raises(WeightsError, match="is not the name of a file in the same folder"):
+        load(tmp_path, weights={"format": "pickle"})
+
+
+def test_an_index_cannot_ask_for_another_format(folder: Path) -> None:
+    """The config says what is read, and neither an index nor a suffix says otherwise."""
+    tensors = load_file(folder / "model.safetensors")
+    torch.save(tensors, folder / "x.bin")
+    torch.save(tensors, folder / "y.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, "x.bin")}))
+    with pytest.raises(WeightsError, match=r"'x\.bin' is not a safetensors file; .*weights\.format: pickle"):
+        load(folder)
+    index.write_text(json.dumps({"weight_map": dict.fromkeys(tensors, "y.safetensors")}))
+    with pytest.raises(WeightsError, match=r"y\.safetensors: not a safetensors file"):
+        load(folder)
+    (folder / "pytorch_model.bin.index.json").write_text(
+        json.dumps({"weight_map": dict.fromkeys(tensors, "model.safetensors")})
+    )
+    with pytest.raises(WeightsError, match=r"'model\.safetensors' is not a pickle file"):
+        load(folder, weights={"format": "pickle"})
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("model.safetensors", {}),
+        ("model.safetensors.index.json", {}),
+        ("config.json", {}),
+        ("pytorch_model.bin", {"format": "pickle"}),
+        ("pytorch_model.bin.index.json", {"format": "pickle"}),
+    ],
+)
+def test_pipes_and_folders_are_not_read(folder: Path, name: str, weights: dict[str, Any]) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    with pytest.raises(WeightsError, match=rf"{re.escape(name)}: .*a named pipe, not a regular file"):
+        load(folder, weights=weights)
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(WeightsError, match=rf"{re.escape(name)}: .*a folder, not a regular file"):
+        load(folder, weights=weights)
+
+
+@pytest.mark.parametrize(("name", "file_format"), [("x.safetensors", "safetensors"), ("x.bin", "pickle")])
+def test_a_pipe_is_no_source(tmp_path: Path, name: str, file_format: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for source in (tmp_path, tmp_path / name):
+        with pytest.raises(WeightsError, match="a named pipe, not a regular file"):
+            load(source, weights={"format": file_format})
+
+
+def test_a_source_of_too_long_a_name(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="neither a path nor a hub id"):
+        load("a" * 5_000)
 
 
 def test_an_index_that_lies_is_refused(tmp_path: Path) -> None:
@@ -243,16 +345,40 @@ def test_a_config_json_that_contradicts_is_refused(folder: Path, key: str, value
         {"hidden_size": "abc"},
         {"layer_norm_eps": "1e-5"},
         {"num_attention_heads": 0},
-        {"dtype": "foo"},
-        {"id2label": 5},
+        {"num_hidden_layers": 3_000_000_000},
+        {"num_hidden_layers": 2_000_000_000},
+        {"some_list": [0] * 10_001},
+        {"some_text": "x" * 1_001},
     ],
-    ids=str,
+    ids=["text", "number as text", "zero", "huge", "deep", "list", "long text"],
 )
 def test_a_config_json_of_odd_values_is_refused(folder: Path, content: dict[str, Any]) -> None:
     own = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(own | content))
     with pytest.raises(WeightsError, match=r"config\.json"):
         load(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"dtype": "foo"},
+        {"id2label": 5},
+        {"num_labels": 30_000_000},
+        {"label2id": {"a": "b"}},
+        {"_attn_implementation": 5},
+        {"__class__": 5},
+        {"from_dict": 5},
+    ],
+    ids=str,
+)
+def test_what_a_config_json_says_of_other_things_is_not_looked_at(
+    folder: Path, content: dict[str, Any]
+) -> None:
+    want = features(load(folder))
+    own = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(own | content))
+    assert torch.equal(features(load(folder)), want)
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"vision_config": "x"}', '{"vision_config": [1]}'])
@@ -277,6 +403,15 @@ def test_a_square_may_be_written_as_a_pair(tmp_path: Path) -> None:
     own = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(own | {"image_size": [32, 32]}))
     compose({"schema": 1, "encoder": encoder, "weights": {"source": str(folder)}})
+
+
+def test_a_pair_of_two_sides_is_no_square(tmp_path: Path) -> None:
+    encoder = tiny.ENCODERS["dinov2"]
+    folder = tiny.save(tiny.reference(encoder), tmp_path)
+    own = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(own | {"image_size": [32, 64]}))
+    with pytest.raises(WeightsError, match=r"config\.json means image_size: \[32, 64\]"):
+        compose({"schema": 1, "encoder": encoder, "weights": {"source": str(folder)}})
 
 
 def test_a_depth_that_is_not_the_checkpoints_is_refused(folder: Path) -> None:

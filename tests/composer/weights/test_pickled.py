@@ -1,0 +1,73 @@
+"""Pickles are read as state dicts of plain tensors, and nothing else in them gets through."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vision_composer.errors import WeightsError
+from vision_composer.weights.pickled import forget, pickled_headers, read_pickled
+
+
+def saved(path: Path, content: Any, **options: Any) -> Path:
+    torch.save(content, path, **options)
+    return path
+
+
+def nested() -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its interface is a prototype
+        return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([torch.ones(2)], "not list"),
+        (torch.ones(2), "not Tensor"),
+        ({5: torch.ones(2)}, "the key '5' is no name, but of type int"),
+        ({"a": {"b": torch.ones(2)}}, "a is no tensor, but of type dict"),
+        ({"a": None}, "a is no tensor, but of type NoneType"),
+        ({"a": torch.ones(2).to_sparse()}, "tensor a is sparse_coo, not one of plain numbers"),
+        ({"a": torch.ones(2, device="meta")}, "tensor a is meta, not one of plain numbers"),
+        ({"a": torch.ones(1).expand(10**12)}, r"tensor a of shape \(1000000000000,\) repeats"),
+    ],
+)
+def test_what_is_no_state_dict_of_plain_tensors(tmp_path: Path, content: Any, message: str) -> None:
+    path = saved(tmp_path / "x.bin", content)
+    with pytest.raises(WeightsError, match=rf"x\.bin: .*{message}"):
+        pickled_headers(path)
+
+
+def test_nested_tensors(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"x\.bin: "):
+        pickled_headers(saved(tmp_path / "x.bin", {"a": nested()}))
+
+
+def test_a_compressed_archive_is_refused(tmp_path: Path) -> None:
+    """It could unpack to a thousand times its size."""
+    path = saved(tmp_path / "x.bin", {"a": torch.zeros(1 << 16)})
+    with zipfile.ZipFile(path) as plain, zipfile.ZipFile(tmp_path / "y.bin", "w") as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry), compress_type=zipfile.ZIP_DEFLATED)
+    with pytest.raises(WeightsError, match=r"y\.bin: .*a compressed archive"):
+        pickled_headers(tmp_path / "y.bin")
+
+
+def test_a_pickle_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.bin", {"a": torch.ones(2)})
+    assert pickled_headers(path)["a"].shape == (2,)
+    saved(path, {"a": torch.ones(3)})
+    os.utime(path, ns=(1, 1))
+    header = pickled_headers(path)["a"]
+    assert header.shape == (3,)
+    saved(path, {"b": torch.ones(3)})
+    with pytest.raises(WeightsError, match="tensor a is no longer there"):
+        read_pickled(header, "a")
+    forget()
