@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,9 +9,12 @@ from typing import Any
 
 from .encoders import FAMILIES, Reading, encoder_from_transformers
 from .errors import ConfigError, InputError, Problem
+from .files import read_json
 from .text import did_you_mean
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_NAME = 80
+"""The most characters that the name of a model has, and that a message shows of anything else."""
 _DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -25,20 +27,21 @@ _READERS = {
 
 
 def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a config that mean the vision tower of a transformers config, as its model reads it.
+    """Return the keys of a config that mean the tower of a transformers config, as its model reads it.
 
     Args:
         fields: What ``config.json`` of a vision encoder or a vision-language model holds.
 
     Raises:
-        ConfigError: No family for the encoder, no rule for the model, or a choice that no config can express.
+        ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
     vision = fields.get("vision_config")
     if vision is None:
+        _model_type(fields, "model_type")
         return {"schema": 1, "encoder": _encoder(fields), **_dtype(fields)}
     if not isinstance(vision, Mapping):
         raise _error("vision_config", "expected an object")
-    model_type = str(fields.get("model_type"))
+    model_type = _model_type(fields, "model_type")
     if model_type not in _READERS:
         message = (
             f"how {model_type!r} reads its tower is not known{did_you_mean(model_type, _READERS)}; "
@@ -46,6 +49,7 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
         )
         raise _error("model_type", message)
     tower, reading = _READERS[model_type]
+    _model_type(vision, "vision_config.model_type")
     # On the hub some name the whole model here, and the oldest transformers leaves it empty.
     if vision.get("model_type") in (model_type, "", None):
         vision = {**vision, "model_type": tower}
@@ -57,7 +61,7 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, Any]:
-    """The config that a ``config.json`` means, its weights read from beside it.
+    """Return the config that a ``config.json`` means, its weights read from beside it.
 
     Args:
         source: The file, its folder, or a hub id, whose commit is pinned.
@@ -65,27 +69,43 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
 
     Raises:
         ConfigError: As :func:`tower_from_transformers`.
-        InputError: There is no such file, or it is not a JSON object.
+        InputError: If there is no such file, or it is not a JSON object of sensible size.
     """
     path = Path(source).expanduser()
     weights: dict[str, Any] = {}
-    if path.exists():
+    try:
+        is_local = path.exists()
+    except OSError as error:  # a name too long for a file, and for a hub id
+        raise InputError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
+    if is_local:
         file = path / "config.json" if path.is_dir() else path
-        if any(each.suffix in (".safetensors", ".bin") for each in file.parent.iterdir()):
+        if any(any(file.parent.glob(f"*{suffix}")) for suffix in (".safetensors", ".bin")):
             weights = {"source": str(file.parent.absolute())}
     else:
         file = _from_hub(source, revision)
         commit = file.parent.name  # the hub's cache keeps a snapshot by its commit
         weights = {"source": source, "revision": commit if _COMMIT.fullmatch(commit) else revision}
     try:
-        fields = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        fields = read_json(file)
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise InputError(f"{file}: cannot be read as JSON: {error}") from error
-    if not isinstance(fields, dict):
-        raise InputError(f"{file}: expected a JSON object, not {type(fields).__name__}")
     tower = tower_from_transformers(fields)
     weights = weights | tower.pop("weights", {})
     return {**tower, "source": f"config.json of {source}", "weights": weights}
+
+
+def _model_type(fields: Mapping[str, Any], path: str) -> str:
+    """Return the name of a model, or "None" for one without.
+
+    Raises:
+        ConfigError: If it is no name.
+    """
+    name = fields.get("model_type")
+    if name is not None and not (isinstance(name, str) and len(name) <= _NAME):
+        raise _error(path, f"expected the name of a model, got {repr(name)[:_NAME]}")
+    return str(name)
 
 
 def _encoder(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +126,8 @@ def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     if reading.chooses:
         strategy = fields.get("vision_feature_select_strategy", strategy)
     if strategy not in ("default", "full"):
-        raise _error("vision_feature_select_strategy", f"expected 'default' or 'full', got {strategy!r}")
+        message = f"expected 'default' or 'full', got {repr(strategy)[:_NAME]}"
+        raise _error("vision_feature_select_strategy", message)
     if reading.last_is_normed and layers == [-1]:
         return {"feature_select_strategy": strategy}
     return {"select_layers": layers, "feature_select_strategy": strategy, "post_norm": "none"}

@@ -15,6 +15,7 @@ _JSON_BYTES = 8 << 20
 """Largest JSON file that is read; a config.json with the names of 20,000 classes has 2 MiB."""
 _JSON_VALUES = 200_000
 _JSON_DEPTH = 32
+_JSON_TEXT = 100_000
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -101,7 +102,7 @@ def parse_json(content: bytes, *, values: int = _JSON_VALUES) -> dict[str, Any]:
         raise _too_deep() from None
     if not isinstance(value, dict):
         raise ValueError(f"expected a JSON object, not {type(value).__name__}")
-    _check_depth(value)
+    _check_sizes(value)
     return value
 
 
@@ -113,15 +114,13 @@ def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
-def _check_depth(value: dict[str, Any]) -> None:
+def _check_sizes(value: dict[str, Any]) -> None:
     level: list[Any] = [value]
     for _ in range(_JSON_DEPTH):
-        level = [
-            child
-            for each in level
-            for child in (each.values() if isinstance(each, dict) else each)
-            if isinstance(child, (dict, list))
-        ]
+        children = [child for each in level for child in (each.values() if isinstance(each, dict) else each)]
+        if any(isinstance(child, str) and len(child) > _JSON_TEXT for child in children):
+            raise ValueError(f"it holds a text of more than {_JSON_TEXT:,} characters")
+        level = [child for child in children if isinstance(child, (dict, list))]
         if not level:
             return
     raise _too_deep()

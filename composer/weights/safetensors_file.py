@@ -109,7 +109,7 @@ def read_safetensor(header: TensorHeader, name: str) -> Tensor:
         with open_regular(header.file, limit=FILE_BYTES) as file:
             file.seek(header.start)
             while done < header.size:
-                count = file.readinto(view[done:])  # type: ignore[attr-defined]  # a file opened for reading has it
+                count = file.readinto(view[done:])
                 if not count:
                     raise WeightsError(
                         f"{header.file}: the file ends within tensor {name}; it was longer when it was opened"

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -59,11 +60,20 @@ def test_how_a_model_reads_its_tower(fields, expected):
         ({"model_type": "llava", "vision_config": SIGLIP}, "'full' keeps all"),
         ({"model_type": "llava", "vision_config": CLIP, "vision_feature_select_strategy": 3}, "got 3"),
         ({}, "no family"),
+        ({"model_type": ["llava"], "vision_config": CLIP}, r"expected the name of a model, got \['llava'\]"),
+        (
+            {"model_type": "llava", "vision_config": {"model_type": ["x"]}},
+            "vision_config.model_type: expected",
+        ),
+        ({"model_type": "llava", "vision_config": {"model_type": {}}}, "vision_config.model_type: expected"),
+        ({"model_type": "x" * 5_000}, "expected the name of a model, got 'xxx"),
+        ({"model_type": 5}, "expected the name of a model, got 5"),
     ],
 )
 def test_what_cannot_be_expressed_is_refused(fields, message):
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as raised:
         tower_from_transformers(fields)
+    assert len(str(raised.value)) < 400
 
 
 def test_weights_are_read_from_beside_the_file(tmp_path):
@@ -93,11 +103,23 @@ def test_a_hub_id_is_pinned_to_the_commit_that_was_read(tmp_path, monkeypatch):
     assert asked == [("org/model", "config.json", "main")]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\ud800"])
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\ud800", '{"a": 1, "a": 2}'])
 def test_what_is_no_json_object(text, tmp_path):
     (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogatepass"))
     with pytest.raises(InputError, match=r"config\.json"):
         tower_of_config_json(str(tmp_path))
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    for source in (tmp_path, tmp_path / "config.json"):
+        with pytest.raises(InputError, match=r"config\.json: .* a named pipe, not a regular"):
+            tower_of_config_json(str(source))
+
+
+def test_a_name_too_long_for_a_file():
+    with pytest.raises(InputError, match="neither a path nor a hub id"):
+        tower_of_config_json("a" * 5_000)
 
 
 def test_no_such_source(tmp_path):
