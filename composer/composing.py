@@ -13,7 +13,7 @@ from .encoder import ComposedVisionEncoder
 from .encoders import family_of
 from .errors import InputError
 from .images.preprocess import ImagePreprocessor
-from .parallel import Startup, join_group
+from .parallel import Startup, join_group, tell_ranks
 from .planning import Plan, plan_config
 from .presets import load_config
 from .running.attention import plan_attention
@@ -64,11 +64,7 @@ def compose(
         DistributedError: If another process fails, is gone, or has another config.
     """
     given = [overrides] if isinstance(overrides, str) else overrides
-    config = load_config(source, overrides=[*given, *_dtype_override(dtype)])
-    if process_group is not None and config.parallel == "none":
-        config = load_config(config, overrides=["parallel={mode: data}"])
-    plan_config(config)  # fails on a config that cannot work before anything is read or downloaded
-    where = usable_device(device)
+    config, where = _settled(source, [*given, *_dtype_override(dtype)], device, process_group)
     group = None if config.parallel == "none" else join_group(process_group)
     if config.parallel == "none" or group is None:
         preprocessor = _preprocessor(config)
@@ -84,6 +80,27 @@ def compose(
     if should_torch_compile_mm_vit(config):
         compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
     return ComposedVisionEncoder(plan, tower, preprocessor, attention, parallel=spread).eval()
+
+
+def _settled(
+    source: str | Path | Mapping[str, Any] | TowerConfig,
+    overrides: Iterable[str],
+    device: torch.device | str | None,
+    process_group: ProcessGroup | DeviceMesh | None,
+) -> tuple[TowerConfig, torch.device]:
+    """Check config and device before anything is read or downloaded, and tell other ranks of a failure."""
+    spreads = process_group is not None
+    try:
+        config = load_config(source, overrides=overrides)
+        if spreads and config.parallel == "none":
+            config = load_config(config, overrides=["parallel={mode: data}"])
+        spreads = config.parallel != "none"
+        plan_config(config)
+        return config, usable_device(device)
+    except Exception as error:
+        if spreads:
+            tell_ranks(process_group, error)
+        raise
 
 
 def _planned(

@@ -7,7 +7,7 @@ from .cost import CostModel, Measurement
 from .data import DataParallel, PendingFeatures
 from .gather import RowGather
 from .sharded import run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
-from .startup import Startup, join_group
+from .startup import Startup, join_group, tell_ranks
 
 __all__ = [
     "CostModel",
@@ -20,4 +20,5 @@ __all__ = [
     "join_group",
     "run_dp_sharded_mrope_vision_model",
     "run_dp_sharded_vision_model",
+    "tell_ranks",
 ]

@@ -13,8 +13,10 @@ from torch import Tensor
 from torch.distributed import ProcessGroup
 
 from ..encoders.base import Batch, Grid
-from ..images.decode import ImageLike, size_of_image
+from ..errors import ImageError
+from ..images.decode import ImageLike, image_name, size_of_image
 from ..images.preprocess import ImagePreprocessor
+from ..running.finite import NOT_FINITE, not_finite
 from ..schemas import ParallelConfig
 from ..tower.module import Features, VisionTower
 from .balance import deal_by_cost, deal_by_size, deal_in_order
@@ -70,8 +72,8 @@ class DataParallel:
             **inputs: As the encoder takes them.
 
         Raises:
-            InputError: Anything that the tower cannot take.
-            DistributedError: Another rank failed, is gone, or was called with something else.
+            InputError: If the tower cannot take the inputs.
+            DistributedError: If another rank failed, is gone, or was called with something else.
         """
         read: list[Batch] = []
 
@@ -103,8 +105,37 @@ class DataParallel:
             As ``wait()`` of :meth:`start`.
 
         Raises:
-            DistributedError: Another rank failed, is gone, or was called with something else.
+            DistributedError: If another rank failed, is gone, or was called with something else.
         """
+        return self._encode_owned(grids, load, exact=exact)
+
+    def encode_images(self, images: Sequence[ImageLike], *, first: int = 0) -> Features:
+        """Encode images, each opened by the rank that encodes it; of the others only the size is read.
+
+        Args:
+            images: As for ``encoder.encode``, the same on every rank.
+            first: What the first image without a path counts as in errors.
+
+        Raises:
+            ImageError: If an image of this rank cannot be read, or its features are NaN or infinite.
+            DistributedError: As :meth:`encode_owned`; it names the rank and the image.
+        """
+        return self._encode_owned(
+            [self._image_grid(image) for image in images],
+            lambda i: self._preprocessor([images[i]], first=first + i),
+            exact=False,
+            name=lambda i: image_name(images[i], f"image {first + i}"),
+        )
+
+    def _encode_owned(
+        self,
+        grids: Sequence[Grid],
+        load: Callable[[int], Mapping[str, Tensor]],
+        *,
+        exact: bool,
+        name: Callable[[int], str] | None = None,
+    ) -> Features:
+        """As :meth:`encode_owned`; with ``name``, features that are NaN or infinite are an error."""
 
         def take(images: Sequence[int]) -> Batch:
             loaded = []
@@ -124,23 +155,11 @@ class DataParallel:
             nothing=lambda: self._blank().take([]),
             spare=self._blank,
             exact=exact,
+            name=name,
         ).wait()
 
-    def encode_images(self, images: Sequence[ImageLike], *, first: int = 0) -> Features:
-        """Encode images, each opened by the rank that encodes it; of the others only the size is read.
-
-        Args:
-            images: As for ``encoder.encode``, the same on every rank.
-            first: What the first image without a path counts as in errors.
-        """
-        return self.encode_owned(
-            [self._image_grid(image) for image in images],
-            lambda i: self._preprocessor([images[i]], first=first + i),
-            exact=False,
-        )
-
     def assign(self, grids: Sequence[Grid]) -> Hands:
-        """Images of every rank, the same on all of them without a word between them."""
+        """Return the images of every rank, the same on all of them without a word between them."""
         if self.config.balance == "none":
             return deal_in_order(len(grids), self.size)
         if self.config.balance == "patches":
@@ -156,8 +175,9 @@ class DataParallel:
         spare: Callable[[], Batch],
         sharded: bool = False,
         exact: bool = True,
+        name: Callable[[int], str] | None = None,
     ) -> PendingFeatures:
-        """The one way that all calls go: deal, encode, agree, gather.
+        """Deal the images out, encode this rank's, agree, and gather: the one way that all calls go.
 
         Args:
             image_grids: The grids of all images, or of this rank's own.
@@ -166,6 +186,7 @@ class DataParallel:
             spare: A batch of an image that a rank without images runs for its place in the graph.
             sharded: Whether every rank has images of its own.
             exact: Whether the grids are those of the inputs.
+            name: What an image is called, where its features must be finite; None where they need not be.
         """
 
         def encode() -> tuple[tuple[OwnRows, Hands, list[int]], Report]:
@@ -180,7 +201,7 @@ class DataParallel:
                 digest = sha256(repr(grids).encode()).hexdigest()[:8]
                 facts["batch"] = f"{len(grids)} images, {digest}"
             if mine:
-                own = self._own(mine, take)
+                own = self._own(mine, take, name)
             elif grids or sharded:
                 own = OwnRows(without_images(self._tower, lambda: self._rows(spare())), [])
             else:
@@ -204,21 +225,29 @@ class DataParallel:
         gather = start_gather(own, counts, reports, self.group, self._tower.device, async_op=True)
         return PendingFeatures(lambda: self._joined(images_in_order(gather.wait(), hands, counts), nothing))
 
-    def _own(self, images: list[int], take: Callable[[Sequence[int]], Batch]) -> OwnRows:
-        """Features of this rank's images."""
+    def _own(
+        self,
+        images: list[int],
+        take: Callable[[Sequence[int]], Batch],
+        name: Callable[[int], str] | None,
+    ) -> OwnRows:
+        """Encode this rank's images."""
         batch = take(images)
         try:
-            return _rows_of(self._tower(batch))
+            features = self._tower(batch)
         except Exception as error:
             error.add_note(f"in a batch of images {', '.join(map(str, images))}")
             raise
+        if name is not None and (wrong := not_finite(features)):
+            raise ImageError(name(images[wrong[0]]), NOT_FINITE)
+        return _rows_of(features)
 
     def _rows(self, batch: Batch) -> Tensor:
         rows = _rows_of(self._tower(batch)).rows
         return torch.empty(0) if rows is None else rows
 
     def _blank(self) -> Batch:
-        """A small image that nobody sees."""
+        """Return a small image that nobody sees."""
         blank: Batch = self._tower.family.blank(self._tower.info, self._tower.device)
         return blank
 
@@ -230,7 +259,7 @@ class DataParallel:
             return 1, 1, 1
 
     def _joined(self, images: Sequence[Tensor], nothing: Callable[[], Batch]) -> Features:
-        """Every image's rows as the tower returns its features."""
+        """Return every image's rows as the tower returns its features."""
         if not images:
             features: Features = self._tower(nothing())
             return features
@@ -245,14 +274,14 @@ class PendingFeatures:
         self._features: Features | None = None
 
     def wait(self) -> Features:
-        """The features; see :meth:`DataParallel.start`."""
+        """Return the features; see :meth:`DataParallel.start`."""
         if self._features is None:
             self._features = self._finish()
         return self._features
 
 
 def _rows_of(features: Features) -> OwnRows:
-    """A tower's features as rows, one for each token, image after image."""
+    """Return a tower's features as rows, one for each token, image after image."""
     images = [image.movedim(-2, 0) for image in features]
     return OwnRows(torch.cat(images) if images else None, [len(image) for image in images])
 

@@ -27,13 +27,13 @@ _MESSAGE_CHARACTERS = 400
 
 
 def resolve_group(group: ProcessGroup | DeviceMesh | None) -> ProcessGroup | None:
-    """The process group to share work in; None where there is nobody to share with.
+    """Return the process group to share work in; None where there is nobody to share with.
 
     Args:
         group: A process group, a device mesh of one dimension, or None for all processes.
 
     Raises:
-        InputError: A mesh of several dimensions, or a group that this process is not in.
+        InputError: If the mesh has several dimensions, or this process is not in the group.
     """
     if not (dist.is_available() and dist.is_initialized()):
         if group is not None:
@@ -61,6 +61,7 @@ class Report:
         dtype: dtype of its features, as torch names it; empty without features.
         shape: Axes of its features behind the first.
         requires_grad: Whether gradients must flow back through its features.
+        host: A digest of the machine's name.
     """
 
     facts: dict[str, str] = field(default_factory=dict)
@@ -69,6 +70,7 @@ class Report:
     dtype: str = ""
     shape: tuple[int, ...] = ()
     requires_grad: bool = False
+    host: str = ""
 
     def to_bytes(self) -> bytes:
         shown = "".join(c if c.isprintable() else " " for c in self.error[:_MESSAGE_CHARACTERS])
@@ -97,8 +99,8 @@ def together(
         The result, and the reports by rank.
 
     Raises:
-        DistributedError: Another rank failed or is gone, or the facts of two ranks differ.
-        Exception: What ``work`` raised here, once the others know.
+        DistributedError: If another rank failed or is gone, or the facts of two ranks differ.
+        Exception: Whatever ``work`` raised here, once the others know.
     """
     failure: Exception | None = None
     try:
@@ -131,16 +133,36 @@ def lost_ranks_named(group: ProcessGroup, what: str) -> Iterator[None]:
 
 
 def backend_of(group: ProcessGroup, device_type: str) -> str | None:
-    """Name of the group's backend for tensors on a type of device; None if it has none."""
+    """Return the name of the group's backend for tensors on a type of device; None if it has none."""
     pairs = (pair.split(":") for pair in dist.get_backend_config(group).split(","))
     return {pair[0]: pair[-1] for pair in pairs}.get(device_type)
 
 
 def control_device(group: ProcessGroup) -> torch.device:
-    """Where small messages go: the CPU if the group has a backend there, which spares the device a sync."""
+    """Return where small messages go: the CPU if the group has a backend there, which spares a sync."""
     if backend_of(group, "cpu") is not None:
         return torch.device("cpu")
     return torch.device(torch.accelerator.current_accelerator() or "cpu")
+
+
+def broadcast_text(text: str, group: ProcessGroup, *, what: str) -> str:
+    """Return rank 0's text on every rank.
+
+    Args:
+        text: On rank 0, what to send; elsewhere not looked at.
+        group: The ranks.
+        what: What it is called in errors.
+
+    Raises:
+        DistributedError: If another rank is gone.
+    """
+    content, device = text.encode() if dist.get_rank(group) == 0 else b"", control_device(group)
+    with lost_ranks_named(group, what):
+        length = torch.tensor([len(content)], device=device)
+        dist.broadcast(length, group=group, group_src=0)
+        sent = torch.tensor(list(content) or [0] * int(length), dtype=torch.uint8, device=device)
+        dist.broadcast(sent, group=group, group_src=0)
+    return bytes(sent.tolist()).decode()
 
 
 def _exchange(group: ProcessGroup, report: Report, what: str) -> list[Report]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -13,13 +16,14 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from .._version import __version__
+from ..encoders import family_of
 from ..images.preprocess import ImagePreprocessor
 from ..planning import Plan
-from ..schemas import ParallelConfig, TowerConfig
+from ..schemas import EncoderConfig, ParallelConfig, TowerConfig
 from ..tower.module import VisionTower
 from .cost import CostModel
 from .data import DataParallel
-from .group import Report, lost_ranks_named, resolve_group, together
+from .group import Report, broadcast_text, lost_ranks_named, resolve_group, together
 
 T = TypeVar("T")
 
@@ -27,10 +31,25 @@ _WHAT = "compose the encoder"
 
 
 def join_group(group: ProcessGroup | DeviceMesh | None) -> ProcessGroup | None:
-    """The group to run in; None for a process of its own. Initialises torch.distributed under torchrun."""
+    """Return the group to run in; None for a process of its own.
+
+    Initialises torch.distributed under torchrun, if nobody has.
+    """
     if group is None and not dist.is_initialized() and dist.is_torchelastic_launched():
         dist.init_process_group()
     return resolve_group(group)
+
+
+def tell_ranks(group: ProcessGroup | DeviceMesh | None, failure: Exception) -> None:
+    """Let the ranks that compose together know why this one cannot, so that they need not wait for it."""
+
+    def fail() -> tuple[None, Report]:
+        raise failure
+
+    with suppress(Exception):  # what this rank raises is ``failure``
+        joined = join_group(group)
+        if joined is not None:
+            together(joined, fail, what=_WHAT)
 
 
 class Startup:
@@ -45,51 +64,50 @@ class Startup:
         parallel: Its block.
 
     Raises:
-        DistributedError: Another rank failed, is gone, or has another config.
+        DistributedError: If another rank failed, is gone, or has another config.
     """
 
     def __init__(self, group: ProcessGroup, config: TowerConfig, parallel: ParallelConfig) -> None:
-        self._group, self._parallel = group, parallel
+        self._group, self._parallel, self._encoder = group, parallel, config.encoder
         self.sends_weights = parallel.weights == "broadcast" or config.weights.source is None
         self.reads_weights = dist.get_rank(group) == 0 or not self.sends_weights
         """Whether this rank reads the checkpoint."""
         self._fingerprint = _fingerprint(config, self.sends_weights)
         self._facts = {
+            "source of weights": "rank 0" if self.sends_weights else "a checkpoint",
             "config": self._fingerprint,
-            "source of weights": "rank 0" if self.sends_weights else "the checkpoint",
         }
-        self.together(lambda: None)  # before ranks of different configs go different ways
+        host = sha256(socket.gethostname().encode()).hexdigest()[:16]
+        # Before ranks of different configs go different ways.
+        _, reports = together(group, lambda: (None, Report(self._facts, host=host)), what=_WHAT)
+        self._hosts = [report.host for report in reports]
 
     def together(self, work: Callable[[], T]) -> T:
-        """What ``work`` returns on this rank, if it fails on none.
+        """Return what ``work`` returns on this rank, if it fails on none.
 
         Raises:
-            DistributedError: Another rank failed, is gone, or has another config.
+            DistributedError: If another rank failed, is gone, or has another config.
         """
         return together(self._group, lambda: (work(), Report(self._facts)), what=_WHAT)[0]
 
     def preprocessor(self, load: Callable[[], ImagePreprocessor]) -> ImagePreprocessor:
-        """What ``load`` makes; of rank 0 where it sends the weights, since its values come with them.
+        """Return what ``load`` makes; where rank 0 sends the weights, one of the same values as rank 0's.
 
         Raises:
-            DistributedError: Another rank failed, is gone, or has another config.
+            DistributedError: If another rank failed, is gone, or has another config.
         """
         if not self.sends_weights:
             return self._in_turn(load)
         mine = self.together(lambda: load() if self.reads_weights else None)
-        brought = [mine]
-        with lost_ranks_named(self._group, "send the image processor"):
-            dist.broadcast_object_list(brought, group=self._group, group_src=0)
-        (preprocessor,) = brought
-        if preprocessor is None:
-            raise TypeError("rank 0 sent no image processor")
-        return preprocessor
+        values = "" if mine is None else mine.processor.to_json_string()
+        values = broadcast_text(values, self._group, what="send the image processor")
+        return self.together(lambda: preprocessor_of(self._encoder, values) if mine is None else mine)
 
     def tower(self, build: Callable[[], VisionTower]) -> VisionTower:
-        """What ``build`` makes, with the same weights on all ranks.
+        """Return what ``build`` makes, with the same weights on all ranks.
 
         Raises:
-            DistributedError: Another rank failed, is gone, or has another config.
+            DistributedError: If another rank failed, is gone, or has another config.
         """
         if not self.sends_weights:
             return self._in_turn(build)
@@ -100,11 +118,11 @@ class Startup:
         return tower
 
     def spread(self, tower: VisionTower, preprocessor: ImagePreprocessor, plan: Plan) -> DataParallel:
-        """The tower on all ranks.
+        """Return the tower as it runs on all ranks.
 
         Raises:
-            DistributedError: Another rank failed, is gone, or has another table of costs.
-            InputError: The table of costs cannot be read, or is of another encoder.
+            DistributedError: If another rank failed, is gone, or has another table of costs.
+            InputError: If the table of costs cannot be read, or is of another encoder.
         """
 
         def attach() -> tuple[DataParallel, Report]:
@@ -117,12 +135,9 @@ class Startup:
         return together(self._group, attach, what=_WHAT)[0]
 
     def _in_turn(self, work: Callable[[], T]) -> T:
-        """``work`` on one process of every machine first, then on the others."""
-        hosts: list[str] = [""] * dist.get_world_size(self._group)
-        with lost_ranks_named(self._group, _WHAT):
-            dist.all_gather_object(hosts, socket.gethostname(), group=self._group)
+        """Run ``work`` on one process of every machine first, then on the others."""
         rank = dist.get_rank(self._group)
-        is_first = hosts.index(hosts[rank]) == rank
+        is_first = self._hosts.index(self._hosts[rank]) == rank
         first = self.together(work if is_first else _nothing)
         second = self.together(_nothing if is_first else work)
         done = first if is_first else second
@@ -131,12 +146,24 @@ class Startup:
         return done
 
 
+def preprocessor_of(encoder: EncoderConfig, values: str) -> ImagePreprocessor:
+    """Make an encoder's preprocessor of an image processor's values in JSON, as a saved tower's is made.
+
+    Raises:
+        WeightsError: If the values do not work.
+    """
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "preprocessor_config.json").write_text(values, encoding="utf-8")
+        preprocessor: ImagePreprocessor = family_of(encoder).preprocessor(encoder, Path(folder))
+    return preprocessor
+
+
 def _nothing() -> None:
-    """What a rank does while it is not its turn."""
+    """Do nothing, on a rank whose turn it is not."""
 
 
 def _fingerprint(config: TowerConfig, sent: bool) -> str:
-    """A digest of all that makes a difference to the features, or to how ranks work together."""
+    """Return a digest of all that makes a difference to the features, or to how ranks work together."""
     keys = config.resolved() | {"version": __version__}
     for described in ("name", "summary", "source", "license", *(["weights"] if sent else [])):
         keys.pop(described)

@@ -6,9 +6,10 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -19,7 +20,15 @@ from support import tiny
 from support.rank_towers import CLIP, QWEN, assert_same, keys, noise_image, pair, patches
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
-from vision_composer.errors import DistributedError, ImageError, InputError, WeightsError
+from vision_composer.errors import (
+    ConfigError,
+    DistributedError,
+    ImageError,
+    InputError,
+    Problem,
+    WeightsError,
+)
+from vision_composer.weights import open_checkpoint
 
 Towers = tuple[ComposedVisionEncoder, ComposedVisionEncoder, dict[str, Tensor]]
 
@@ -95,6 +104,68 @@ def failing_loader() -> None:
             assert f"rank {owner}: KeyError: 'pixels' (image 1)" in str(caught.value)
 
 
+def not_finite() -> None:
+    """Features that are NaN are an error of the image, named by the rank that encodes it."""
+    images = [noise_image(32, 32) for _ in range(2 * dist.get_world_size())]
+    with next_call_works():
+        _, spread = pair(CLIP)
+        first = spread.parallel.assign([(1, 4, 4)] * len(images))[1][0]
+        if dist.get_rank() == 1:
+            with torch.no_grad():
+                next(iter(spread.parameters())).fill_(torch.nan)
+        with pytest.raises(ImageError if dist.get_rank() == 1 else DistributedError) as caught:
+            spread.encode(images)
+        assert f"image {first}: its features are NaN" in str(caught.value)
+
+
+def failing_device() -> None:
+    """What a device raises in the middle of a batch."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with next_call_works() as (_, spread, good):
+        runs = patch.object(spread.tower, "run_block", fail) if dist.get_rank() == 1 else nullcontext()
+        error = torch.OutOfMemoryError if dist.get_rank() == 1 else DistributedError
+        with runs, pytest.raises(error, match=r"CUDA out of memory") as caught:
+            spread(**good)
+        if dist.get_rank() != 1:
+            assert "could not encode images: rank 1: OutOfMemoryError" in str(caught.value)
+
+
+def slow() -> None:
+    """A rank that comes late is waited for."""
+    with next_call_works():
+        if dist.get_rank() == 1:
+            time.sleep(3)
+
+
+def config_that_cannot_be_loaded() -> None:
+    """It fails before the ranks have met."""
+    source: Any = "no-such-preset" if dist.get_rank() == 1 else keys(QWEN)
+    with next_call_works():
+        with pytest.raises(ConfigError if dist.get_rank() == 1 else DistributedError) as caught:
+            compose(source, process_group=dist.group.WORLD)
+        assert "no-such-preset" in str(caught.value)
+
+
+def config_that_cannot_work() -> None:
+    late = patch("vision_composer.composing.plan_config", side_effect=ConfigError(Problem("VC104", "odd")))
+    error = ConfigError if dist.get_rank() == 1 else DistributedError
+    with (
+        next_call_works(),
+        late if dist.get_rank() == 1 else nullcontext(),
+        pytest.raises(error, match="odd"),
+    ):
+        compose(keys(QWEN, parallel={"mode": "data"}))
+
+
+def device_that_is_not_there() -> None:
+    device, error = ("cuda:99", InputError) if dist.get_rank() == 1 else ("cpu", DistributedError)
+    with next_call_works(), pytest.raises(error, match="'cuda:99' cannot be used here"):
+        compose(keys(QWEN, parallel={"mode": "data"}), device=device)
+
+
 def rows_that_were_not_planned() -> None:
     with (
         next_call_works() as (alone, spread, _),
@@ -103,8 +174,77 @@ def rows_that_were_not_planned() -> None:
         spread.parallel.encode_owned([(1, 4, 6)], lambda _: patches(alone, [(1, 2, 2)]))
 
 
+def another_source(folder: str, first: dict[str, Any], last: dict[str, Any], what: str) -> float:
+    """Ranks that were told to read other weights find out before any is read; returns how long it took."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    own = {"source": str(Path(folder) / "tower"), "dtype": "float32"}
+    weights = {key: value for key, value in (own | (last if rank == ranks - 1 else first)).items() if value}
+    parallel = {"mode": "data"}
+    if "parallel" in weights:
+        parallel["weights"] = weights.pop("parallel")
+    start = time.monotonic()
+    with pytest.raises(DistributedError) as caught:
+        compose(keys(CLIP, parallel=parallel, weights=weights))
+    assert str(caught.value).startswith(f"could not compose the encoder: rank {ranks - 1} has another {what}")
+    assert "\n" not in str(caught.value)
+    return time.monotonic() - start
+
+
+OTHER_SOURCES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "none on the first": ({"source": None}, {}, "source of weights than rank 0 (a checkpoint and rank 0)"),
+    "none on the last": ({}, {"source": None}, "source of weights than rank 0 (rank 0 and a checkpoint)"),
+    "another folder": ({}, {"source": "/nowhere/else"}, "config than rank 0"),
+    "another dtype": ({}, {"dtype": "bfloat16"}, "config than rank 0"),
+    "another prefix": ({}, {"prefix": "visual"}, "config than rank 0"),
+    "sent to some": (
+        {"parallel": "broadcast"},
+        {},
+        "source of weights than rank 0 (a checkpoint and rank 0)",
+    ),
+}
+"""What the first ranks are told, what the last one is, and how it is said."""
+
+
+def weights_missing_on_one(folder: str) -> None:
+    """A machine that lacks the checkpoint which the others have."""
+    source, mine = str(Path(folder) / "tower.safetensors"), dist.get_rank() == 1
+
+    def elsewhere(source: str, *arguments: Any, **options: Any) -> Any:
+        return open_checkpoint(source.replace("tower", "absent"), *arguments, **options)
+
+    if dist.get_rank() == 0:
+        tiny.save(tiny.reference(CLIP), Path(folder) / "tower")
+        (Path(folder) / "tower/model.safetensors").rename(source)
+    dist.barrier()
+    opened = patch("vision_composer.weights.checkpoint.open_checkpoint", elsewhere) if mine else nullcontext()
+    with next_call_works(), opened:
+        with pytest.raises(WeightsError if mine else DistributedError) as caught:
+            compose(keys(CLIP, parallel={"mode": "data"}, weights={"source": source}))
+        assert "absent.safetensors: no such file or folder" in str(caught.value)
+
+
+def pipe_as_image(folder: str) -> None:
+    """Nobody waits for a writer."""
+    whole, pipe = Path(folder) / "whole.png", Path(folder) / "pipe.png"
+    if dist.get_rank() == 0:
+        noise_image(64, 64).save(whole)
+        os.mkfifo(pipe)
+    dist.barrier()
+    with (
+        next_call_works() as (_, spread, _good),
+        pytest.raises((ImageError, DistributedError), match=r"pipe\.png: .*not a regular file"),
+    ):
+        spread.encode([whole, whole, pipe])
+
+
 FAILURES: dict[str, Callable[..., None]] = {
     "another batch": another_batch,
+    "not finite": not_finite,
+    "failing device": failing_device,
+    "slow": slow,
+    "config that cannot be loaded": config_that_cannot_be_loaded,
+    "config that cannot work": config_that_cannot_work,
+    "device that is not there": device_that_is_not_there,
     "inputs that do not fit": inputs_that_do_not_fit,
     "another config": another_config,
     "failing loader": failing_loader,
@@ -113,16 +253,20 @@ FAILURES: dict[str, Callable[..., None]] = {
 FAILURES_ON_DISK: dict[str, Callable[[str], None]] = {
     "missing weights": missing_weights,
     "broken image": broken_image,
+    "pipe as image": pipe_as_image,
+    "weights missing on one": weights_missing_on_one,
 }
 
 
-def killed() -> float:
-    """The last rank dies while the others wait for it; returns how long they waited."""
+def gone(how: str) -> float:
+    """The last rank is gone while the others wait for it; returns how long they waited."""
     _, spread = pair(CLIP)
     batch = tiny.pixels(CLIP, images=4)
     dist.barrier()
     if dist.get_rank() == dist.get_world_size() - 1:
-        os.kill(os.getpid(), signal.SIGKILL)
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        os._exit(0)
     start = time.monotonic()
     with torch.no_grad(), pytest.raises(DistributedError, match="another rank is gone"):
         spread(batch)

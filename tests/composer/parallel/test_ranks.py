@@ -134,10 +134,19 @@ def test_a_failure_on_disk_is_an_error_on_all(world: int, name: str, tmp_path: P
     on_ranks(world, rank_failures.FAILURES_ON_DISK[name], str(tmp_path))
 
 
+@pytest.mark.parametrize("name", rank_failures.OTHER_SOURCES)
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_of_other_weights_find_out_first(world: int, name: str, tmp_path: Path) -> None:
+    """No rank aborts, and all say the same."""
+    seconds = on_ranks(world, rank_failures.another_source, str(tmp_path), *rank_failures.OTHER_SOURCES[name])
+    assert max(seconds) < 30
+
+
+@pytest.mark.parametrize("how", ["killed", "left early"])
 @on_two_or_more
-def test_a_rank_that_is_killed_is_an_error_on_the_others(world: int) -> None:
+def test_a_rank_that_is_gone_is_an_error_on_the_others(world: int, how: str) -> None:
     with Ranks(world, once=True) as ranks:
-        *survivors, last = ranks.run(rank_failures.killed)
+        *survivors, last = ranks.run(rank_failures.gone, how)
     assert last == (False, "died")
     for good, told in survivors:
         assert good, told
