@@ -57,6 +57,9 @@ class _Entry(BaseModel):
     data_offsets: Annotated[list[_Natural], Field(min_length=2, max_length=2)]
 
 
+_METADATA = "__metadata__"
+_NOTES = TypeAdapter(dict[str, str], config=ConfigDict(strict=True, title=_METADATA))
+"""What whoever wrote the file noted in it; not used."""
 _ENTRIES = TypeAdapter(dict[str, _Entry])
 
 
@@ -79,12 +82,14 @@ def safetensors_headers(path: Path) -> dict[str, TensorHeader]:
                 )
             content = file.read(length)
         header = parse_json(content, values=_HEADER_VALUES)
-        header.pop("__metadata__", None)  # notes of whoever wrote the file
+        _NOTES.validate_python(header.pop(_METADATA, {}))
         entries = _ENTRIES.validate_python(header)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValidationError as error:
         line = error.errors(include_url=False)[0]
+        if error.title == _METADATA:
+            raise WeightsError(f"{path}: not a safetensors file: its {_METADATA}: {line['msg']}") from None
         name, *where = line["loc"]
         place = ".".join(map(str, where))
         raise WeightsError(f"{path}: tensor {str(name)[:200]}: {place}: {line['msg']}") from None
