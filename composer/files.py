@@ -16,6 +16,7 @@ _JSON_BYTES = 8 << 20
 _JSON_VALUES = 200_000
 _JSON_DEPTH = 32
 _JSON_TEXT = 100_000
+_JSON_KEY = 1_000
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -108,6 +109,8 @@ def parse_json(content: bytes, *, values: int = _JSON_VALUES) -> dict[str, Any]:
 
 def _without_duplicates(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
+    if any(len(name) > _JSON_KEY for name in values):
+        raise ValueError(f"it has a key of more than {_JSON_KEY:,} characters")
     if len(values) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {twice[:80]!r} is there twice")

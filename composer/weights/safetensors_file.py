@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _HEADER_BYTES = 32 << 20
-_HEADER_VALUES = 500_000
-"""About ten for each tensor; files of 50,000 tensors take two seconds."""
+_HEADER_VALUES = 250_000
+"""About ten for each tensor, so 25,000 in a file; models of more have many files."""
 
 _DTYPES = {
     "F64": ("float64", 8),

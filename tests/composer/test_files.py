@@ -98,8 +98,22 @@ def test_a_json_object_is_read(tmp_path: Path) -> None:
         (b'{"a": [' + b"0," * 200_000 + b"0]}", "more than 200,000 values"),
         (b'{"a": [' + b"[]," * 100_000 + b"0]}", "more than 200,000 values"),
         (b'{"a": ["' + b"x" * 100_001 + b'"]}', "a text of more than 100,000 characters"),
+        (b'{"' + b"x" * 1_001 + b'": 0}', "a key of more than 1,000 characters"),
     ],
-    ids=["list", "cut", "empty", "bytes", "twice", "digits", "deep", "deeper", "many", "many lists", "text"],
+    ids=[
+        "list",
+        "cut",
+        "empty",
+        "bytes",
+        "twice",
+        "digits",
+        "deep",
+        "deeper",
+        "many",
+        "many lists",
+        "text",
+        "key",
+    ],
 )
 def test_what_is_no_json_object_of_sensible_size_is_refused(content: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=message):

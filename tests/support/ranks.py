@@ -22,8 +22,8 @@ Outcome = tuple[bool, Any]
 """Whether a rank returned, and its result or traceback."""
 
 # Ranks are forked from a process that has imported what takes long, once for all of them.
-_CONTEXT = get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
+CONTEXT = get_context("forkserver")
+CONTEXT.set_forkserver_preload(
     [
         "vision_composer.composing",
         "torch.distributed.fsdp",
@@ -48,9 +48,9 @@ class Ranks:
         self._processes = []
         self._pipes: list[Connection] = []
         for rank in range(world):
-            pipe, theirs = _CONTEXT.Pipe()
+            pipe, theirs = CONTEXT.Pipe()
             arguments = (rank, world, self._folder.name, theirs, once)
-            process = _CONTEXT.Process(target=_serve, args=arguments, daemon=True)
+            process = CONTEXT.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             theirs.close()
             self._processes.append(process)

@@ -73,8 +73,6 @@ def test_a_tensor_is_made_on_the_cpu_whatever_the_default_device(tmp_path: Path)
         ({"a": entry(more=1)}, b"", "tensor a: more: "),
         ({"__metadata__": {"format": None}}, b"", "its __metadata__: Input should be a valid string"),
         ({"__metadata__": []}, b"", "its __metadata__: Input should be a valid dictionary"),
-        ({"__metadata__": {"format": None}}, b"", "its __metadata__: Input should be a valid string"),
-        ({"__metadata__": []}, b"", "its __metadata__: Input should be a valid dictionary"),
         ({"a": entry(shape=[3])}, b"x" * 8, r"tensor a of F32 and shape \(3,\) cannot have 8 bytes"),
         ({"a": entry(shape=[2**62, 2**62])}, b"x" * 8, "cannot have 8 bytes"),
         ({"a": entry(8, 0, shape=[0])}, b"", "cannot have -8 bytes"),
@@ -84,7 +82,7 @@ def test_a_tensor_is_made_on_the_cpu_whatever_the_default_device(tmp_path: Path)
         ({"a": entry()}, b"x" * 7, "not a complete safetensors file: it has .* bytes of"),
         ({"a": entry()}, b"x" * 9, "1 bytes follow the last tensor"),
         ({}, b"x" * 9, "9 bytes follow the last tensor"),
-        (b"{" + b" " * 10 + b"," * 600_000, b"", "more than 500,000 values"),
+        (b"{" + b" " * 10 + b"," * 600_000, b"", "more than 250,000 values"),
     ],
 )
 def test_broken_headers_are_refused(tmp_path: Path, header: Any, data: bytes, message: str) -> None:
