@@ -6,14 +6,15 @@ tensors, is the one exception).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .encoders import Shapes, VisionEncoderInfo, family_of
+from .encoders import VisionEncoderInfo, family_of
+from .encoders.shapes import Part, Shapes, expanded
 from .presets import load_config
 from .schemas import EncoderConfig, TowerConfig
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
@@ -33,20 +34,30 @@ class Plan:
         encoder: The encoder's config block, without the DeepStack levels that are not used.
         info: The encoder's facts.
         readout: What is read off the blocks.
-        shapes: Checkpoint tensors that are read, under the names of a checkpoint of the tower alone;
-            None for the generic adapter, which learns them when it builds.
+        parts: The parts of the tower with the tensors that they read from a checkpoint; None for the generic
+            adapter, which learns them when it builds.
     """
 
     config: TowerConfig
     encoder: EncoderConfig
     info: VisionEncoderInfo
     readout: Readout
-    shapes: Shapes | None
+    parts: Sequence[Part] | None = field(repr=False)
 
     @property
     def generic(self) -> bool:
         """Whether the generic adapter runs the encoder."""
-        return self.shapes is None
+        return self.parts is None
+
+    @cached_property
+    def shapes(self) -> Shapes | None:
+        """Every tensor that is read, under its name in a checkpoint of the tower alone; None as ``parts``."""
+        return None if self.parts is None else expanded(self.parts)
+
+    @property
+    def num_checkpoint_tensors(self) -> int | None:
+        """Tensors that are read from a checkpoint; None for the generic adapter."""
+        return None if self.parts is None else sum(part.num_tensors for part in self.parts)
 
     @property
     def select_layers(self) -> tuple[int, ...]:
@@ -83,10 +94,10 @@ class Plan:
     @cached_property
     def num_parameters(self) -> int | None:
         """Parameters of the tower; None for the generic adapter."""
-        if self.shapes is None:
+        if self.parts is None:
             return None
         buffers = family_of(self.encoder).buffers
-        return sum(prod(s) for name, s in self.shapes.items() if name.rpartition(".")[2] not in buffers)
+        return sum(part.num_values(without=buffers) for part in self.parts)
 
     @property
     def num_bytes(self) -> int | None:
@@ -120,7 +131,7 @@ class Plan:
         Raises:
             InputError: As :meth:`VisionEncoderInfo.num_tokens`.
         """
-        if self.shapes is None:
+        if self.parts is None:
             return None
         family, encoder = family_of(self.encoder), self.encoder
         tokens = self.info.sequence_length(width, height)
@@ -174,7 +185,7 @@ class Plan:
             "dtype": self.dtype,
             "num_parameters": self.num_parameters,
             "num_bytes": self.num_bytes,
-            "num_checkpoint_tensors": None if self.shapes is None else len(self.shapes),
+            "num_checkpoint_tensors": self.num_checkpoint_tensors,
             "weights": config.weights.source,
             "attn_backend": config.attn_backend,
             "parallel": "none" if config.parallel == "none" else config.parallel.model_dump(),
@@ -221,10 +232,10 @@ def plan_config(config: TowerConfig, *, resize: ResizeRule | None = None) -> Pla
     family = family_of(encoder)
     info = family.info(encoder, resize)
     readout = _readout(config, encoder, info)
-    shapes = family.shapes(
+    parts = family.parts(
         encoder, readout.num_blocks, post_norm=bool(readout.norm_layers), head=readout.needs_head
     )
-    return Plan(config, encoder, info, readout, shapes)
+    return Plan(config, encoder, info, readout, parts)
 
 
 def _readout(config: TowerConfig, encoder: EncoderConfig, info: VisionEncoderInfo) -> Readout:

@@ -21,7 +21,7 @@ from .batch import Batch
 from .facts import Grid, VisionEncoderInfo
 from .reading import Reading
 from .reference import B, L, ReferenceFamily
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Part, Shapes, below, conv_patches, expanded, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     import torch
@@ -112,6 +112,10 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
         """Return the tensors of the :attr:`head`, with names relative to it."""
         return {}
 
+    def head_width(self, encoder: C) -> int:
+        """Return the width of the token that the pooling head makes of an image."""
+        return encoder.width
+
     def head_flops(self, encoder: C, num_tokens: int) -> int:
         """Count the floating-point operations of the head's matrix products for one image."""
         return 0
@@ -134,17 +138,22 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
         """Return the name of block ``index`` in a checkpoint of the tower."""
         return f"{self.blocks}.{index}"
 
+    def parts(self, encoder: C, num_blocks: int, *, post_norm: bool, head: bool) -> list[Part] | None:
+        """Return the parts of a tower cut to ``num_blocks``; None if the family cannot know them."""
+        parts = [
+            Part(self.stem_shapes(encoder)),
+            Part(self.block_shapes(encoder), self.block_name, range(num_blocks)),
+        ]
+        if post_norm:
+            parts.append(Part(below(self.post_norm, self.norm_shapes(encoder))))
+        if head:
+            parts.append(Part(below(self.head, self.head_shapes(encoder))))
+        return parts
+
     def shapes(self, encoder: C, num_blocks: int, *, post_norm: bool, head: bool) -> Shapes | None:
         """Return every tensor that a tower cut to ``num_blocks`` reads; None if the family cannot know."""
-        shapes = self.stem_shapes(encoder)
-        block = self.block_shapes(encoder)
-        for i in range(num_blocks):
-            shapes |= {f"{self.block_name(i)}.{name}": shape for name, shape in block.items()}
-        if post_norm:
-            shapes |= {f"{self.post_norm}.{name}": shape for name, shape in self.norm_shapes(encoder).items()}
-        if head:
-            shapes |= {f"{self.head}.{name}": shape for name, shape in self.head_shapes(encoder).items()}
-        return shapes
+        parts = self.parts(encoder, num_blocks, post_norm=post_norm, head=head)
+        return None if parts is None else expanded(parts)
 
     # --- building -------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from .facts import Grid, VisionEncoderInfo
 from .inputs import check_integers, check_pixels, refuse_unknown
 from .packed import PackedBatch, PackedFamily
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Part, Shapes, linear
 
 if TYPE_CHECKING:
     import torch
@@ -76,13 +76,13 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
                 shapes |= {f"{name}.{bound}": () for bound in bounds}
         return shapes
 
-    def shapes(
+    def parts(
         self, encoder: Gemma4VisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes:
-        shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=False) or {}
+    ) -> list[Part]:
+        parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=False) or []
         if head and encoder.standardize:
-            shapes |= dict.fromkeys(self.head_modules(), (encoder.hidden_size,))
-        return shapes
+            parts.append(Part(dict.fromkeys(self.head_modules(), (encoder.hidden_size,))))
+        return parts
 
     def head_modules(self) -> tuple[str, ...]:
         return ("std_bias", "std_scale")

@@ -9,6 +9,7 @@ from ..errors import BackendError
 from ..schemas import GenericEncoderConfig
 from .base import BlockInputs, FromTransformers, Norm, Reads, RunBlock, Shapes, VisionEncoderInfo
 from .dense import DenseBatch, DenseFamily
+from .shapes import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,9 +29,9 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
     def block_shapes(self, encoder: GenericEncoderConfig) -> Shapes:
         return {}
 
-    def shapes(
+    def parts(
         self, encoder: GenericEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes | None:
+    ) -> list[Part] | None:
         return None
 
     def transformers_config(

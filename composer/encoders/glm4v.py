@@ -12,7 +12,7 @@ from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
 from .qwen_vl import QwenVL, pixel_bounds
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear
+from .shapes import Part, Shapes, layer_norm, linear
 
 if TYPE_CHECKING:
     import torch
@@ -81,15 +81,15 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
             **linear("down_proj", encoder.intermediate_size, width, bias=False),
         }
 
-    def shapes(
+    def parts(
         self, encoder: Glm4vVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes | None:
-        shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head) or {}
+    ) -> list[Part]:
+        parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
         if head:
-            merge = encoder.spatial_merge_size
-            shapes["downsample.weight"] = (encoder.merged_width, encoder.width, merge, merge)
-            shapes["downsample.bias"] = (encoder.merged_width,)
-        return shapes
+            width, merge = encoder.merged_width, encoder.spatial_merge_size
+            weight = (width, encoder.width, merge, merge)
+            parts.append(Part({"downsample.weight": weight, "downsample.bias": (width,)}))
+        return parts
 
     def head_flops(self, encoder: Glm4vVisionEncoderConfig, num_tokens: int) -> int:
         merged, width = num_tokens // encoder.spatial_merge_size**2, encoder.merged_width

@@ -13,7 +13,7 @@ from .base import BlockInputs, FromTransformers
 from .dense import DenseBatch, DenseFamily
 from .facts import VisionEncoderInfo
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear
+from .shapes import Part, Shapes, conv_patches, layer_norm, linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -57,14 +57,15 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
             **linear("mlp.lin2", encoder.mlp_dim, width),
         }
 
-    def shapes(
+    def parts(
         self, encoder: GotOcr2VisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes | None:
-        shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head) or {}
+    ) -> list[Part]:
+        parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
         for block in range(num_blocks if encoder.use_rel_pos else 0):
             positions = (2 * _reach(encoder, block) - 1, encoder.head_size)
-            shapes |= {f"layers.{block}.attn.rel_pos_{axis}": positions for axis in "hw"}
-        return shapes
+            shapes = {f"attn.rel_pos_{axis}": positions for axis in "hw"}
+            parts.append(Part(shapes, self.block_name, (block,)))
+        return parts
 
     def head_shapes(self, encoder: GotOcr2VisionEncoderConfig) -> Shapes:
         channels = encoder.output_channels

@@ -8,7 +8,7 @@ from ..schemas.encoders.mlcd import MLCDVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .clip import clip_block
 from .dense import DenseFamily
-from .shapes import Shapes, conv_patches, layer_norm
+from .shapes import Part, Shapes, conv_patches, layer_norm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,11 +37,12 @@ class MLCD(DenseFamily[MLCDVisionEncoderConfig]):
     def block_shapes(self, encoder: MLCDVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
-    def shapes(
+    def parts(
         self, encoder: MLCDVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes | None:
-        shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head)
-        return {name: shape for name, shape in (shapes or {}).items() if name not in self.unused(num_blocks)}
+    ) -> list[Part]:
+        stem, *others = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
+        unused = self.unused(num_blocks)
+        return [Part({name: shape for name, shape in stem.shapes.items() if name not in unused}), *others]
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         # The class token's rope angles are used inside attention only.

@@ -19,7 +19,7 @@ from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
 from .reading import Reading
 from .reference import Sample, sample_of_size
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Part, Shapes, conv_patches, layer_norm, linear, num_positions
 from .tiled import TileBatch, TileLayout, real_images, whole_numbers
 
 if TYPE_CHECKING:
@@ -96,18 +96,20 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     def head_modules(self) -> tuple[str, ...]:
         return ("global_transformer", "post_tile_positional_embedding")
 
-    def shapes(
+    def parts(
         self, encoder: MllamaVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes | None:
-        shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=False) or {}
+    ) -> list[Part]:
+        parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=False) or []
         if not head:
-            return shapes
+            return parts
         _check_inner_layers(encoder)
         gates: Shapes = {"gate_attn": (1,), "gate_ffn": (1,)}
-        block = self.block_shapes(encoder) | gates
-        for i in range(encoder.num_global_layers):
-            shapes |= {f"global_transformer.layers.{i}.{name}": shape for name, shape in block.items()}
-        return shapes | _tile_embedding("post_tile_positional_embedding", encoder)
+        layers, block = range(encoder.num_global_layers), self.block_shapes(encoder) | gates
+        return [
+            *parts,
+            Part(block, "global_transformer.layers.{}".format, layers),
+            Part(_tile_embedding("post_tile_positional_embedding", encoder)),
+        ]
 
     def attention_pairs(
         self,

@@ -9,7 +9,7 @@ from ..schemas.encoders.qwen3_vl import Qwen3VLVisionEncoderConfig
 from .base import FromTransformers, Norm
 from .qwen3_5 import Qwen35, merger_shapes
 from .reading import Reading
-from .shapes import Shapes
+from .shapes import Part
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,19 +32,13 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     def head_modules(self) -> tuple[str, ...]:
         return ("merger", "deepstack_merger_list")
 
-    def shapes(
+    def parts(
         self, encoder: Qwen3VLVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> Shapes | None:
-        shapes = super().shapes(encoder, num_blocks, post_norm=post_norm, head=head)
-        return (shapes or {}) | self._deepstack_shapes(encoder)
-
-    def _deepstack_shapes(self, encoder: Qwen3VLVisionEncoderConfig) -> Shapes:
-        joined = encoder.width * encoder.spatial_merge_size**2
-        return {
-            f"deepstack_merger_list.{i}.{name}": shape
-            for i in range(len(encoder.deepstack_visual_indexes))
-            for name, shape in merger_shapes(encoder, norm_width=joined).items()
-        }
+    ) -> list[Part]:
+        parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
+        merger = merger_shapes(encoder, norm_width=encoder.width * encoder.spatial_merge_size**2)
+        levels = range(len(encoder.deepstack_visual_indexes))
+        return [*parts, Part(merger, "deepstack_merger_list.{}".format, levels)]
 
     def own_states(self, encoder: Qwen3VLVisionEncoderConfig) -> tuple[int, ...]:
         return (*(block + 1 for block in encoder.deepstack_layers), encoder.num_hidden_layers)

@@ -2,10 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+
 from ..schemas import EncoderConfig
 
 Shapes = dict[str, tuple[int, ...]]
 """Name of a tensor in a checkpoint -> its shape."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of an encoder: one module, or several that are alike. Counts its tensors without listing them.
+
+    Attributes:
+        shapes: The tensors of one such module.
+        name: The name of a module by its index, which its tensors' names begin with; None for a part that
+            is there once and whose names are complete.
+        indices: The indices of the modules.
+    """
+
+    shapes: Shapes
+    name: Callable[[int], str] | None = None
+    indices: Sequence[int] = (0,)
+
+    @property
+    def num_tensors(self) -> int:
+        """Tensors of all its modules."""
+        return len(self.indices) * len(self.shapes)
+
+    def num_values(self, *, without: frozenset[str]) -> int:
+        """Values in all its tensors but those whose names end in one of ``without``."""
+        kept = (shape for name, shape in self.shapes.items() if name.rpartition(".")[2] not in without)
+        return len(self.indices) * sum(map(prod, kept))
+
+    def expanded(self) -> Shapes:
+        """Every tensor under its full name."""
+        if self.name is None:
+            return self.shapes
+        return {
+            f"{self.name(index)}.{name}": shape
+            for index in self.indices
+            for name, shape in self.shapes.items()
+        }
+
+
+def expanded(parts: Iterable[Part]) -> Shapes:
+    """Every tensor of ``parts`` under its full name."""
+    return {name: shape for part in parts for name, shape in part.expanded().items()}
+
+
+def below(module: str, shapes: Shapes) -> Shapes:
+    """The tensors of a module, whose names lack the module's, with full names."""
+    return {f"{module}.{name}": shape for name, shape in shapes.items()}
 
 
 def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:

@@ -221,7 +221,7 @@ class PooledHead(Readout):
 
     @property
     def width(self) -> int:
-        return self.info.hidden_size
+        return self.family.head_width(self.encoder)
 
     @property
     def selection(self) -> Selection:

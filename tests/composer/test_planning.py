@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from math import prod
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support import tiny
 
 from vision_composer import plan
-from vision_composer.errors import InputError
+from vision_composer.encoders import family_of
+from vision_composer.encoders.shapes import Part
+from vision_composer.errors import ConfigError, InputError
+from vision_composer.planning import Plan
+from vision_composer.presets import load_config, preset_names
 
 _ENCODER = {
     "model_type": "dinov2_with_registers",
@@ -68,3 +77,48 @@ def test_planning_loads_no_torch() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def settings(config: dict[str, Any]) -> Iterator[Plan]:
+    """Plans of an encoder with its own output, an inner hidden state, none of its blocks, and its head."""
+    encoder = {"schema": 1, "encoder": config}
+    for keys in ({}, {"select_layers": [-2]}, {"select_layers": [0]}, {"head": True}, {"deepstack": "none"}):
+        with suppress(ConfigError):  # not every encoder has a head, or as many blocks as its output joins
+            yield plan({**encoder, **keys})
+
+
+@pytest.mark.parametrize("name", [*preset_names(), *(f"tiny {name}" for name in tiny.ENCODERS)])
+def test_counts_are_those_of_the_listed_tensors(name: str) -> None:
+    _, _, own = name.rpartition("tiny ")
+    config = tiny.ENCODERS[own] if name.startswith("tiny ") else load_config(name).to_dict()["encoder"]
+    plans = list(settings(config))
+    assert len(plans) >= 2
+    for planned in plans:
+        assert planned.shapes
+        buffers = family_of(planned.encoder).buffers
+        parameters = [prod(s) for name, s in planned.shapes.items() if name.split(".")[-1] not in buffers]
+        assert planned.num_checkpoint_tensors == len(planned.shapes)
+        assert planned.num_parameters == sum(parameters)
+
+
+@pytest.mark.parametrize("name", tiny.ENCODERS)
+def test_a_plan_lists_no_tensors(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(part: Part) -> None:
+        raise AssertionError("the tensors of every block are written out")
+
+    monkeypatch.setattr(Part, "expanded", refuse)
+    assert plan({"schema": 1, "encoder": tiny.ENCODERS[name]}).to_dict([(640, 480)])["num_parameters"]
+
+
+@pytest.mark.parametrize("depth", [1_025, 10_000_000, 9 * 10**18])
+def test_a_depth_without_end_is_refused(depth: int) -> None:
+    with pytest.raises(ConfigError, match="num_hidden_layers: must be at most 1024"):
+        plan({"schema": 1, "encoder": {"model_type": "clip_vision_model", "num_hidden_layers": depth}})
+
+
+def test_a_family_says_how_wide_its_head_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"schema": 1, "encoder": tiny.ENCODERS["siglip_vision_model"], "head": True}
+    assert plan(config).output_width == 32
+    family = type(family_of(plan(config).encoder))
+    monkeypatch.setattr(family, "head_width", lambda family, encoder: 3 * encoder.hidden_size)
+    assert plan(config).output_width == 96
