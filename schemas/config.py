@@ -13,6 +13,7 @@ from ..registry import Registry
 from ..text import did_you_mean
 from .base import ConfigModel, invalid, problem, whole_number
 from .encoders import AnyEncoderConfig, RopeType
+from .encoders.base import MAX_BLOCKS
 from .paths import source_fault
 from .running import ParallelConfig, TrainingConfig
 
@@ -161,7 +162,8 @@ class TowerConfig(ConfigModel):
     ] = WeightsConfig()
     """Where the weights come from."""
     select_layers: Annotated[
-        Annotated[tuple[int, ...], Field(strict=False)] | None, Field(examples=[[-2], [-2, -5, -8]])
+        Annotated[tuple[int, ...], Field(strict=False, max_length=MAX_BLOCKS)] | None,
+        Field(examples=[[-2], [-2, -5, -8]]),
     ] = None
     """Hidden states to return, concatenated on the feature axis in this order: 0 is the input of the first
     block, k the output of block k, negative counts from the full depth. null: last_hidden_state."""

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize
 
 
 class Aimv2VisionEncoderConfig(DenseEncoderConfig):
@@ -19,7 +19,7 @@ class Aimv2VisionEncoderConfig(DenseEncoderConfig):
     hidden_size: Count = 1024
     intermediate_size: Count = 2816
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 24
+    num_hidden_layers: Depth = 24
     num_attention_heads: Count = 8
     patch_size: SquareSize = 14
     hidden_act: Activation = "silu"

@@ -45,11 +45,29 @@ def _square(value: object) -> object:
     return value
 
 
-Count = Annotated[int, Field(ge=1)]
-_SIDE = {"type": "integer", "minimum": 1}
+# No config may ask for work without end. Each limit lies far above the largest value of a released encoder,
+# which stands beside it.
+MAX_BLOCKS = 1_024  # 48
+MAX_SIDE = 65_536  # 2,016 pixels
+Count = Annotated[int, Field(ge=1, le=131_072)]  # 13,696, the width of an MLP
+"""A width, or another number that has no type of its own."""
+Depth = Annotated[int, Field(ge=1, le=MAX_BLOCKS)]
+"""A number of blocks."""
+Few = Annotated[int, Field(ge=1, le=1_024)]  # 4
+"""Frames, tiles, patches along a merged square: what encoders have a handful of."""
+Extra = Annotated[int, Field(ge=0, le=1_024)]  # 10
+"""Tokens beside the patches."""
+Rows = Annotated[int, Field(ge=1, le=1 << 24)]  # 131,072
+"""Rows of a position table."""
+Blocks = Annotated[
+    tuple[Annotated[int, Field(ge=0, lt=MAX_BLOCKS)], ...], Field(strict=False, max_length=MAX_BLOCKS)
+]
+"""Blocks of the encoder, counted from 0."""
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+"""Pixels along one side."""
+_SIDE = {"type": "integer", "minimum": 1, "maximum": MAX_SIDE}
 SquareSize = Annotated[
-    int,
-    Field(ge=1),
+    Side,
     BeforeValidator(_square),
     WithJsonSchema({"anyOf": [_SIDE, {"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}]}),
 ]
@@ -197,7 +215,7 @@ class DenseEncoderConfig(EncoderConfig):
 
     hidden_size: Count = 768
     """Width of a token inside the encoder."""
-    num_hidden_layers: Count = 12
+    num_hidden_layers: Depth = 12
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     num_attention_heads: Count = 12
     """Attention heads per block; must divide hidden_size."""

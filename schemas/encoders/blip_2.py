@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize
 
 
 class Blip2VisionEncoderConfig(DenseEncoderConfig):
@@ -17,7 +17,7 @@ class Blip2VisionEncoderConfig(DenseEncoderConfig):
     hidden_size: Count = 1408
     intermediate_size: Count = 6144
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 39
+    num_hidden_layers: Depth = 39
     num_attention_heads: Count = 16
     patch_size: SquareSize = 14
     hidden_act: Activation = "gelu"

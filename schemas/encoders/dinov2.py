@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, DenseEncoderConfig, Epsilon, Few, Probability, SquareSize
 
 
 class Dinov2Fields(DenseEncoderConfig):
     """What DINOv2 has with registers and without."""
 
-    mlp_ratio: Count = 4
+    mlp_ratio: Few = 4
     """Width of the MLP inside a block, in multiples of hidden_size."""
     hidden_act: Activation = "gelu"
     """Activation of the MLP."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
+from .base import Extra
 from .dinov2 import Dinov2Fields
 
 
@@ -13,7 +12,7 @@ class Dinov2WithRegistersEncoderConfig(Dinov2Fields):
     """DINOv2 ViT with register tokens between the class token and the patches."""
 
     model_type: Literal["dinov2_with_registers"]
-    num_register_tokens: Annotated[int, Field(ge=0)] = 4
+    num_register_tokens: Extra = 4
     """Register tokens behind the class token."""
 
     @property

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, check_rope
+from .base import Activation, Count, DenseEncoderConfig, Epsilon, Extra, Probability, check_rope
 
 
 class DINOv3ViTEncoderConfig(DenseEncoderConfig):
@@ -50,7 +50,7 @@ class DINOv3ViTEncoderConfig(DenseEncoderConfig):
     """Stochastic depth, in training only."""
     use_gated_mlp: bool = False
     """Gated MLP, as in the larger models."""
-    num_register_tokens: Annotated[int, Field(ge=0)] = 0
+    num_register_tokens: Extra = 0
     """Register tokens behind the class token."""
     pos_embed_shift: Annotated[float | None, Field(examples=[0.1])] = None
     """Random shift of the rope's coordinates, in training only."""

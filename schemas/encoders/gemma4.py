@@ -8,7 +8,18 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, RopeType, SquareSize
+from .base import (
+    Activation,
+    Count,
+    Depth,
+    EncoderConfig,
+    Epsilon,
+    Few,
+    Probability,
+    RopeType,
+    Rows,
+    SquareSize,
+)
 
 
 class Gemma4VisionEncoderConfig(EncoderConfig):
@@ -23,7 +34,7 @@ class Gemma4VisionEncoderConfig(EncoderConfig):
     """Width of a token inside the encoder, and of a pooled one."""
     intermediate_size: Count = 3072
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 16
+    num_hidden_layers: Depth = 16
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     num_attention_heads: Count = 12
     """Attention heads per block."""
@@ -35,7 +46,7 @@ class Gemma4VisionEncoderConfig(EncoderConfig):
     """Activation of the MLP's gate."""
     rms_norm_eps: Epsilon = 1e-6
     """Epsilon of every RMSNorm."""
-    max_position_embeddings: Count = 131_072
+    max_position_embeddings: Rows = 131_072
     """Not used by the tower."""
     attention_bias: bool = False
     """Not used by the tower: its projections have no bias."""
@@ -43,12 +54,12 @@ class Gemma4VisionEncoderConfig(EncoderConfig):
     """Dropout on attention weights, in training only."""
     rope_parameters: dict[str, Any] | None = None
     """The rope's parameters in transformers' form; null for the family's own."""
-    pooling_kernel_size: Annotated[int, Field(ge=2)] = 3
+    pooling_kernel_size: Annotated[Few, Field(ge=2)] = 3
     """Patches along one side of the square that is pooled into one token. With 1, transformers returns the
     padding in place of the image."""
     patch_size: SquareSize = 16
     """Side in pixels of a square patch."""
-    position_embedding_size: Count = 10_240
+    position_embedding_size: Rows = 10_240
     """Most patches along one side of an image."""
     use_clipped_linears: bool = False
     """Whether the inputs and outputs of projections are clamped to bounds that the checkpoint brings."""

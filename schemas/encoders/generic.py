@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field
 
-from .base import DenseEncoderConfig
+from .base import DenseEncoderConfig, Extra
 
 _INERT = re.compile(
     r"dropout|drop_path|initializer|mask_token|head$|^layer_?scale|^pos_embed_|^projection_dim$"
@@ -28,7 +28,7 @@ class GenericEncoderConfig(DenseEncoderConfig):
 
     model_type: Annotated[str, Field(examples=["vit"])]
     """The encoder's model_type in transformers."""
-    prefix_tokens: Annotated[int, Field(ge=0, examples=[1])]
+    prefix_tokens: Annotated[Extra, Field(examples=[1])]
     """Tokens in front of the patches (class token, registers, distillation token)."""
 
     @classmethod

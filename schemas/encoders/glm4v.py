@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from .base import Count, Epsilon, Probability, SquareSize
+from .base import Count, Depth, Epsilon, Probability, SquareSize
 from .qwen_vl import QwenVisionEncoderConfig
 
 
@@ -12,7 +12,7 @@ class Glm4vVisionEncoderConfig(QwenVisionEncoderConfig):
     """GLM-4V ViT: RMSNorm, a gated MLP, a position table and rope, a convolution before the merger."""
 
     model_type: Literal["glm4v_vision", "glm4v_moe_vision"]
-    depth: Count = 24
+    depth: Depth = 24
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     hidden_size: Count = 1536
     """Width of a token inside the encoder."""

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
+from .base import MAX_SIDE, Activation, Blocks, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
 class GotOcr2VisionEncoderConfig(DenseEncoderConfig):
@@ -33,9 +33,9 @@ class GotOcr2VisionEncoderConfig(DenseEncoderConfig):
     """Learned positions, added to the patches."""
     use_rel_pos: bool = True
     """Learned relative positions, inside attention."""
-    window_size: Annotated[int, Field(ge=0)] = 14
+    window_size: Annotated[int, Field(ge=0, le=MAX_SIDE)] = 14
     """Patches along one side of a window; 0: every block attends to the whole image."""
-    global_attn_indexes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] = (
+    global_attn_indexes: Blocks = (
         2,
         5,
         8,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
+from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize
 
 
 class InternVLVisionEncoderConfig(DenseEncoderConfig):
@@ -14,7 +14,7 @@ class InternVLVisionEncoderConfig(DenseEncoderConfig):
 
     model_type: Literal["internvl_vision"]
     hidden_size: Count = 1024
-    num_hidden_layers: Count = 24
+    num_hidden_layers: Depth = 24
     num_attention_heads: Count = 16
     attention_bias: bool = False
     """Whether query, key and value projections have a bias."""

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, EncoderConfig, RopeType, SquareSize, check_rope
+from .base import (
+    Activation,
+    Count,
+    Depth,
+    EncoderConfig,
+    Few,
+    RopeType,
+    SquareSize,
+    check_rope,
+)
 
 
 class KimiK25VisionEncoderConfig(EncoderConfig):
@@ -22,7 +31,7 @@ class KimiK25VisionEncoderConfig(EncoderConfig):
     """Width of a token inside the encoder."""
     intermediate_size: Count = 4304
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 27
+    num_hidden_layers: Depth = 27
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     num_attention_heads: Count = 16
     """Attention heads per block; must divide hidden_size."""
@@ -32,7 +41,7 @@ class KimiK25VisionEncoderConfig(EncoderConfig):
     """Rows of the position table."""
     pos_emb_width: Count = 64
     """Columns of the position table; as many as rows."""
-    pos_emb_time: Count = 4
+    pos_emb_time: Few = 4
     """Most frames of a clip."""
     hidden_act: Activation = "gelu_pytorch_tanh"
     """Activation of the MLP."""

@@ -8,7 +8,16 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize, check_rope
+from .base import (
+    Activation,
+    Count,
+    DenseEncoderConfig,
+    Depth,
+    Epsilon,
+    Probability,
+    SquareSize,
+    check_rope,
+)
 
 
 class Llama4VisionEncoderConfig(DenseEncoderConfig):
@@ -27,7 +36,7 @@ class Llama4VisionEncoderConfig(DenseEncoderConfig):
     model_type: Literal["llama4_vision_model"]
     hidden_act: Activation = "gelu"
     """Not used: the activation is always gelu."""
-    num_hidden_layers: Count = 34
+    num_hidden_layers: Depth = 34
     num_attention_heads: Count = 16
     intermediate_size: Count = 5632
     """Width of the MLP inside a block, and of a merged token before the adapter's MLP."""
@@ -41,7 +50,7 @@ class Llama4VisionEncoderConfig(DenseEncoderConfig):
     """Not used: Llama 4 reads the adapter's output."""
     initializer_range: float = 0.02
     """Standard deviation of random initialisation."""
-    pixel_shuffle_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    pixel_shuffle_ratio: Annotated[float, Field(ge=0.001, le=1)] = 0.5
     """Side of a patch over the side of a merged token."""
     projector_input_dim: Count = 4096
     """Width inside the adapter's MLP; must be projector_output_dim."""

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, RopeType, SquareSize
+from .base import (
+    Activation,
+    Count,
+    DenseEncoderConfig,
+    Depth,
+    Epsilon,
+    Few,
+    Probability,
+    RopeType,
+    SquareSize,
+)
 
 
 class MiniMaxM3VLVisionEncoderConfig(DenseEncoderConfig):
@@ -17,14 +27,14 @@ class MiniMaxM3VLVisionEncoderConfig(DenseEncoderConfig):
     hidden_size: Count = 1280
     intermediate_size: Count = 5120
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 32
+    num_hidden_layers: Depth = 32
     num_attention_heads: Count = 16
     image_size: SquareSize = 2016
     """Side in pixels of the largest square image; the tower does not use it."""
     patch_size: SquareSize = 14
     temporal_patch_size: SquareSize = 2
     """Frames in a patch."""
-    spatial_merge_size: Count = 2
+    spatial_merge_size: Few = 2
     """Side of the squares of patches that the language model's projector merges; patches stand by them."""
     hidden_act: Activation = "gelu"
     """Activation of the MLP."""

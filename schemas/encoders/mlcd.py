@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import InitErrorDetails
 
 from ..base import ConfigModel, whole_number
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize, check_rope
+from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize, check_rope
 
 
 class AxialRope(ConfigModel):
@@ -27,7 +27,7 @@ class MLCDVisionEncoderConfig(DenseEncoderConfig):
     hidden_size: Count = 1664
     intermediate_size: Count = 8192
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 48
+    num_hidden_layers: Depth = 48
     num_attention_heads: Count = 16
     num_key_value_groups: Annotated[Literal[1], BeforeValidator(whole_number)] = 1
     """Query heads per key-value head; transformers' attention supports 1."""

@@ -8,10 +8,20 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, EncoderConfig, Epsilon, SquareSize
+from .base import (
+    MAX_BLOCKS,
+    Activation,
+    Count,
+    Depth,
+    EncoderConfig,
+    Epsilon,
+    Few,
+    SquareSize,
+)
 
 _ASPECT_RATIOS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1))
-_Pair = Annotated[tuple[Count, ...], Field(strict=False, min_length=2, max_length=2)]
+_Block = Annotated[int, Field(ge=-MAX_BLOCKS, lt=MAX_BLOCKS)]
+_Pair = Annotated[tuple[Few, ...], Field(strict=False, min_length=2, max_length=2)]
 
 
 class MllamaVisionEncoderConfig(EncoderConfig):
@@ -29,9 +39,9 @@ class MllamaVisionEncoderConfig(EncoderConfig):
     """Width of a token inside the encoder."""
     hidden_act: Activation = "gelu"
     """Activation of the MLP."""
-    num_hidden_layers: Count = 32
+    num_hidden_layers: Depth = 32
     """Blocks of the first stack in the checkpoint, all of them; negative select_layers count from here."""
-    num_global_layers: Count = 8
+    num_global_layers: Depth = 8
     """Blocks of the second stack, which makes the encoder's own output."""
     attention_heads: Count = 16
     """Attention heads per block; must divide hidden_size."""
@@ -47,12 +57,16 @@ class MllamaVisionEncoderConfig(EncoderConfig):
     """Side in pixels of a square patch."""
     norm_eps: Epsilon = 1e-5
     """Epsilon of the LayerNorms inside a block; that of the others is 1e-5."""
-    max_num_tiles: Count = 4
+    max_num_tiles: Few = 4
     """Tiles that a picture is cut into at most."""
-    intermediate_layers_indices: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] | None = None
+    intermediate_layers_indices: (
+        Annotated[tuple[_Block, ...], Field(strict=False, min_length=1, max_length=MAX_BLOCKS)] | None
+    ) = None
     """Blocks of the first stack, counted from 0, whose outputs join the encoder's own; null means 3, 7, 15,
     23 and 30."""
-    supported_aspect_ratios: Annotated[tuple[_Pair, ...], Field(strict=False, min_length=1)] | None = None
+    supported_aspect_ratios: (
+        Annotated[tuple[_Pair, ...], Field(strict=False, min_length=1, max_length=1_024)] | None
+    ) = None
     """Rows and columns of tiles, in the order of aspect_ratio_ids from 1; null means all of up to 4 tiles."""
     initializer_range: float = 0.02
     """Standard deviation of random initialisation."""

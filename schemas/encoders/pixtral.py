@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from .base import Activation, Count, DenseEncoderConfig, Probability, RopeType, SquareSize, check_rope
+from .base import Activation, Count, DenseEncoderConfig, Depth, Probability, RopeType, SquareSize, check_rope
 
 
 class PixtralVisionEncoderConfig(DenseEncoderConfig):
@@ -20,7 +20,7 @@ class PixtralVisionEncoderConfig(DenseEncoderConfig):
     hidden_size: Count = 1024
     intermediate_size: Count = 4096
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 24
+    num_hidden_layers: Depth = 24
     num_attention_heads: Count = 16
     image_size: SquareSize = 1024
     """Longest side in pixels that an image is encoded at."""

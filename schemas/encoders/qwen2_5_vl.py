@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Count
+from .base import Blocks, Count, Side
 from .qwen_vl import QwenVisionEncoderConfig
 
 
@@ -22,11 +21,11 @@ class Qwen2_5_VLVisionEncoderConfig(QwenVisionEncoderConfig):  # noqa: N801
     """Width of the MLP inside a block."""
     tokens_per_second: Count = 4
     """How a language model spaces the frames of a video; the tower does not use it."""
-    window_size: Count = 112
+    window_size: Side = 112
     """Side in pixels of an attention window."""
     out_hidden_size: Count = 3584
     """Width of a token behind the merger, that of the language model."""
-    fullatt_block_indexes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] = (
+    fullatt_block_indexes: Blocks = (
         7,
         15,
         23,

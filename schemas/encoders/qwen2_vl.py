@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from .base import Activation, Count
+from .base import Activation, Count, Few
 from .qwen_vl import QwenVisionEncoderConfig
 
 
@@ -20,7 +20,7 @@ class Qwen2VLVisionEncoderConfig(QwenVisionEncoderConfig):
     """Width of a token behind the merger, that of the language model."""
     hidden_act: Activation = "quick_gelu"
     """Activation of the MLP."""
-    mlp_ratio: Count = 4
+    mlp_ratio: Few = 4
     """Width of the MLP inside a block, in multiples of embed_dim."""
 
     @property

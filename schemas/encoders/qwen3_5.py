@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, SquareSize
+from .base import Activation, Count, Depth, Rows, SquareSize
 from .qwen_vl import QwenVisionEncoderConfig
 
 
@@ -16,7 +16,7 @@ class Qwen3_5VisionEncoderConfig(QwenVisionEncoderConfig):  # noqa: N801
     """Qwen3.5 ViT: LayerNorm, a position table resampled to any size, and rope."""
 
     model_type: Literal["qwen3_5_vision", "qwen3_5_moe_vision"]
-    depth: Count = 27
+    depth: Depth = 27
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     hidden_size: Count = 1152
     """Width of a token inside the encoder."""
@@ -27,7 +27,7 @@ class Qwen3_5VisionEncoderConfig(QwenVisionEncoderConfig):  # noqa: N801
     patch_size: SquareSize = 16
     out_hidden_size: Count = 3584
     """Width of a token behind the merger, that of the language model."""
-    num_position_embeddings: Count = 2304
+    num_position_embeddings: Rows = 2304
     """Rows of the position table: a square."""
 
     @property

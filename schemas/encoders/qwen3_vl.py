@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
+from .base import Blocks
 from .qwen3_5 import Qwen3_5VisionEncoderConfig
 
 
@@ -18,7 +18,7 @@ class Qwen3VLVisionEncoderConfig(Qwen3_5VisionEncoderConfig):
     depth_fields: ClassVar[frozenset[str]] = frozenset({"depth", "deepstack_visual_indexes"})
 
     model_type: Literal["qwen3_vl_vision", "qwen3_vl_moe_vision"]  # type: ignore[assignment]
-    deepstack_visual_indexes: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] = (
+    deepstack_visual_indexes: Blocks = (
         8,
         16,
         24,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from .base import Activation, Count, EncoderConfig, RopeType, SquareSize, check_rope
+from .base import Activation, Count, Depth, EncoderConfig, Few, RopeType, SquareSize, check_rope
 
 
 class QwenVisionEncoderConfig(EncoderConfig):
@@ -20,7 +20,7 @@ class QwenVisionEncoderConfig(EncoderConfig):
     heads_key: ClassVar[str] = "num_heads"
     depth_fields: ClassVar[frozenset[str]] = frozenset({"depth"})
 
-    depth: Count = 32
+    depth: Depth = 32
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     hidden_act: Activation = "silu"
     """Activation of the MLP."""
@@ -30,7 +30,7 @@ class QwenVisionEncoderConfig(EncoderConfig):
     """Colour channels of the input."""
     patch_size: SquareSize = 14
     """Side in pixels of a square patch."""
-    spatial_merge_size: Count = 2
+    spatial_merge_size: Few = 2
     """Patches along one side of the square that the merger makes one token of."""
     temporal_patch_size: SquareSize = 2
     """Frames in a patch."""

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability
+from .base import Activation, Blocks, Count, DenseEncoderConfig, Depth, Epsilon, Extra, Few, Probability, Side
 
 _Channels = Annotated[tuple[float, ...], Field(strict=False)]
 
@@ -19,9 +19,9 @@ class RadioEncoderConfig(DenseEncoderConfig):
 
     model_type: Literal["radio"]
     hidden_size: Count = 1280
-    num_hidden_layers: Count = 32
+    num_hidden_layers: Depth = 32
     num_attention_heads: Count = 16
-    mlp_ratio: Annotated[float, Field(gt=0)] = 4.0
+    mlp_ratio: Annotated[float, Field(gt=0, le=1_024)] = 4.0
     """Width of the MLP inside a block over hidden_size."""
     hidden_act: Activation = "gelu"
     """Activation of the MLP."""
@@ -39,15 +39,15 @@ class RadioEncoderConfig(DenseEncoderConfig):
     """Whether query, key and value have a bias."""
     layerscale_value: float = 1.0
     """Layer scale where a checkpoint holds none."""
-    max_img_size: Count = 2048
+    max_img_size: Side = 2048
     """Side in pixels of the image that the position table is for."""
-    num_cls_tokens: Annotated[int, Field(ge=0)] = 3
+    num_cls_tokens: Extra = 3
     """Class tokens in front of the patches."""
-    num_registers: Annotated[int, Field(ge=0)] = 7
+    num_registers: Extra = 7
     """Register tokens between the class tokens and the patches."""
-    video_temporal_patch_size: Annotated[int, Field(ge=2)] | None = None
+    video_temporal_patch_size: Annotated[Few, Field(ge=2)] | None = None
     """Frames in a patch of a video; the tower takes images only."""
-    summary_idxs: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False)] | None = None
+    summary_idxs: Blocks | None = None
     """Class tokens that make up RADIO's summary; the tower returns them all."""
     norm_mean: _Channels = (0.48145466, 0.4578275, 0.40821073)
     """Mean that the encoder takes off its pixels, which come as values from 0 to 1."""

@@ -8,7 +8,16 @@ from typing import ClassVar, Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, EncoderConfig, Epsilon, Probability, SquareSize
+from .base import (
+    Activation,
+    Count,
+    Depth,
+    EncoderConfig,
+    Epsilon,
+    Probability,
+    Rows,
+    SquareSize,
+)
 
 
 class Siglip2VisionEncoderConfig(EncoderConfig):
@@ -23,7 +32,7 @@ class Siglip2VisionEncoderConfig(EncoderConfig):
     """Width of a token inside the encoder."""
     intermediate_size: Count = 3072
     """Width of the MLP inside a block."""
-    num_hidden_layers: Count = 12
+    num_hidden_layers: Depth = 12
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     num_attention_heads: Count = 12
     """Attention heads per block; must divide hidden_size."""
@@ -39,7 +48,7 @@ class Siglip2VisionEncoderConfig(EncoderConfig):
     """Dropout on attention weights, in training only."""
     vision_use_head: bool = True
     """Whether the checkpoint carries the attention-pooling head; most VLMs leave it out."""
-    num_patches: Count = 256
+    num_patches: Rows = 256
     """Rows of the position table, a square grid that is resized to that of each image."""
 
     @property

@@ -27,6 +27,7 @@ _EXPECTED = {
 }
 _YAML_1_1 = {**dict.fromkeys(("yes", "on", "y"), "true"), **dict.fromkeys(("no", "off", "n"), "false")}
 _GROUPED_DIGITS = re.compile(r"[-+]?[0-9](?:[_,]?[0-9])*")
+_PLAINER = {"greater than or equal to": "at least", "less than or equal to": "at most"}
 _COMPILE_MODES = CompileConfig.model_fields["mode"].annotation
 _WIDEST_VALUE = 60
 
@@ -99,7 +100,10 @@ def _message(line: Mapping[str, Any]) -> str:
         if isinstance(value, str) and value in re.findall(r"\b\d+\b", choices):
             hint = "; write it without quotes"
         return f"expected {choices}, got {_shown(value)}{hint}"
-    return f"{re.sub(r'^[A-Z][a-z]+ should ', 'must ', message)}, got {_shown(line['input'])}"
+    message = re.sub(r"^[A-Z][a-z]+ should ", "must ", message)
+    for theirs, ours in _PLAINER.items():
+        message = message.replace(theirs, ours)
+    return f"{message}, got {_shown(line['input'])}"
 
 
 def _shown(value: Any) -> str:

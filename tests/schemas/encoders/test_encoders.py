@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections import defaultdict
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, get_args
 
@@ -12,8 +15,9 @@ from support import tiny
 from transformers.activations import ACT2FN
 
 from vision_composer.encoders import FAMILIES
-from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
-from vision_composer.schemas.encoders.base import Activation
+from vision_composer.presets import load_config, preset_names
+from vision_composer.schemas import ENCODER_CONFIGS, GenericEncoderConfig, encoder_config
+from vision_composer.schemas.encoders.base import Activation, EncoderConfig
 
 # What a transformers config holds beside the architecture or derives from it, and what only its backbone API
 # reads.
@@ -71,3 +75,38 @@ def test_activations_are_transformers() -> None:
     assert set(get_args(Activation)) <= set(ACT2FN)
     stateful_or_aliases = set(ACT2FN) - set(get_args(Activation))
     assert "gelu" not in stateful_or_aliases
+
+
+def whole_numbers(schema: Any) -> Iterator[dict[str, Any]]:
+    """Every part of a JSON Schema that takes whole numbers."""
+    parts = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    for part in parts:
+        yield from whole_numbers(part)
+    if isinstance(schema, dict) and (
+        schema.get("type") == "integer" or schema.get("items", {}).get("type") == "integer"
+    ):
+        yield schema
+
+
+@pytest.mark.parametrize("block", [*dict.fromkeys(ENCODER_CONFIGS.values()), GenericEncoderConfig])
+def test_every_whole_number_has_a_limit(block: type[EncoderConfig]) -> None:
+    numbers = list(whole_numbers(block.model_json_schema()))
+    assert numbers
+    for number in numbers:
+        assert (
+            "const" in number or number.get("maximum", number.get("exclusiveMaximum")) or "maxItems" in number
+        )
+
+
+def test_released_encoders_lie_far_below_the_limits() -> None:
+    limits, largest = defaultdict(lambda: math.inf), defaultdict(int)
+    for block in ENCODER_CONFIGS.values():
+        for name, field in block.model_json_schema()["properties"].items():
+            for number in whole_numbers(field):
+                limits[name] = min(limits[name], number.get("maximum", math.inf))
+    for preset in preset_names():
+        for name, value in load_config(preset).resolved()["encoder"].items():
+            if isinstance(value, int):
+                largest[name] = max(largest[name], value)
+    assert largest["num_hidden_layers"] == 48
+    assert [name for name in largest if largest[name] * 8 > limits[name]] == []
