@@ -10,6 +10,9 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from ..text import did_you_mean
 
+MOST_PROBLEMS = 100
+"""Problems of a config that are reported; a number stands for the others."""
+
 
 def problem(code: str, message: str, *loc: str | int, value: object = None) -> InitErrorDetails:
     """One line of a pydantic error: ``code`` becomes its type, ``message`` stays as written."""
@@ -47,14 +50,17 @@ class ConfigModel(BaseModel):
         try:
             return handler(data)
         except ValidationError as error:
-            lines = [cls._explain_line(line) for line in error.errors(include_url=False)]
+            lines = [
+                cls._explain_line(line, hint=i < MOST_PROBLEMS)
+                for i, line in enumerate(error.errors(include_url=False))
+            ]
         raise ValidationError.from_exception_data(cls.__name__, lines)
 
     @classmethod
-    def _explain_line(cls, line: ErrorDetails) -> InitErrorDetails:
+    def _explain_line(cls, line: ErrorDetails, *, hint: bool) -> InitErrorDetails:
         loc = line["loc"]
-        if line["type"] == "extra_forbidden" and len(loc) == 1:
+        if hint and line["type"] == "extra_forbidden" and len(loc) == 1:
             keys = [field.alias or name for name, field in cls.model_fields.items()]
-            hint = did_you_mean(loc[0], keys) or f" (keys here: {', '.join(keys)})"
-            return problem("VC101", f"unknown key{hint}", *loc, value=line["input"])
+            meant = did_you_mean(loc[0], keys) or f" (keys here: {', '.join(keys)})"
+            return problem("VC101", f"unknown key{meant}", *loc, value=line["input"])
         return problem(line["type"], line["msg"], *loc, value=line["input"])

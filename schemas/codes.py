@@ -8,7 +8,7 @@ CODES: dict[str, str] = {
     "VC003": "A mapping has the same key twice.",
     "VC004": "A key is not a string, is empty, or contains a dot.",
     "VC005": "A YAML tag, such as !!python/name or !!str.",
-    "VC006": "A limit on the size, depth or number of values, or on the size of a number.",
+    "VC006": "A limit on the size, depth or number of values, or of problems that are reported.",
     "VC007": "What extends names does not exist, leads in a circle, or is not a name or path.",
     "VC008": "A ${...} that is not a plain reference, or refers to nothing or to itself.",
     "VC009": "An override that cannot be read or applied.",

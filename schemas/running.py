@@ -12,6 +12,7 @@ from ..text import did_you_mean
 from .base import ConfigModel, invalid, problem
 
 _BLOCKS = re.compile(r"blocks\[:([1-9][0-9]{0,5})\]")
+_MOST_PARTS = 16
 _PART = r"^(all|stem|blocks\[:[1-9][0-9]{0,5}\])$"
 
 
@@ -70,6 +71,11 @@ class TrainingConfig(ConfigModel):
     @field_validator("freeze", mode="before")
     @classmethod
     def _one_or_several(cls, value: object) -> object:
+        if isinstance(value, (list, tuple)) and len(value) > _MOST_PARTS:
+            message = (
+                f"name at most {_MOST_PARTS} parts, not {len(value)}; blocks[:k] names the first k blocks"
+            )
+            raise invalid("training", problem("VC104", message, value=value))
         return [value] if isinstance(value, str) else value  # a list everywhere but in what is written
 
     @property

@@ -18,7 +18,7 @@ from .extends import FindPreset, Layers
 from .interpolation import interpolate
 from .nodes import Node, from_python
 from .overrides import apply_override
-from .problems import problems_of, unfilled
+from .problems import capped, problems_of, unfilled
 
 ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | TowerConfig
 """What a config is loaded from: a preset's name, a path, a mapping, or a config."""
@@ -73,7 +73,7 @@ def load_tree(
     for override in overrides:
         tree = apply_override(tree, override)
     if problems := unfilled(tree):
-        raise ConfigError(problems)
+        raise ConfigError(capped(problems))
     return _with_absolute_paths(interpolate(tree))
 
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from ...errors import ConfigError
 from ...text import did_you_mean
+from ..base import MOST_PROBLEMS
 from ..config import SCHEMA_VERSION, TowerConfig, newer_schema
 from .nodes import Node
+from .problems import capped
 from .reading import load_yaml
 from .rewrite import rewritten
 
@@ -97,13 +99,15 @@ def _version(tree: Node) -> int:
 def _check_root(tree: Node) -> None:
     """Some other YAML file must not be taken for a config that lacks its version."""
     keys = {*(field.alias or name for name, field in TowerConfig.model_fields.items()), "extends"}
-    found = [
-        (child.key or child).problem("VC101", f"unknown key{did_you_mean(key, keys)}", (key,))
-        for key, child in tree.value.items()
-        if key not in keys
-    ]
+    unknown = [key for key in tree.value if key not in keys]
+    # No more than are reported are compared with the keys there are, which takes its time.
+    hints = {key: did_you_mean(key, keys) for key in unknown[:MOST_PROBLEMS]}
+    found = []
+    for key in unknown:
+        child = tree.value[key]
+        found.append((child.key or child).problem("VC101", f"unknown key{hints.get(key, '')}", (key,)))
     if not found and not tree.value.keys() & {"encoder", "extends"}:
         message = "not a config: none of the keys schema, encoder and extends"
         found = [tree.problem("VC102", message)]
     if found:
-        raise ConfigError(found)
+        raise ConfigError(capped(found))

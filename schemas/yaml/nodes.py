@@ -23,6 +23,10 @@ MAX_NODES = 20_000
 """Values in a config, aliases and references expanded."""
 MAX_INT = 2**63 - 1
 """Magnitude of an integer."""
+MAX_TEXT = 10_000
+"""Characters of a string."""
+MAX_KEY = 200
+"""Characters of a key."""
 
 Loc = tuple[str | int, ...]
 """The keys and indices that lead from the root to a value, as pydantic's ``loc``."""
@@ -30,6 +34,7 @@ Loc = tuple[str | int, ...]
 _LINE_BREAK = re.compile(r"\r\n|\r|\n")
 _UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _WIDEST_LINE = 240
+_LONGEST_MESSAGE = 1_000
 _PLAIN_KEY = re.compile(r"[\w-]+")
 
 
@@ -80,7 +85,7 @@ class Place:
     def problem(self, code: str, message: str, path: Loc = ()) -> Problem:
         """A problem that stands here."""
         span = self.span
-        return Problem(code, printable(message), dotted(path), span, self.source.line(span))
+        return Problem(code, _message(message), dotted(path), span, self.source.line(span))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +119,17 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    @property
+    def num_values(self) -> int:
+        """This value and all below it."""
+        return 1 + sum(child.num_values for _, child in self.children())
+
     def problem(self, code: str, message: str, path: Loc = ()) -> Problem:
         """A problem of this value, at its position if it has one."""
         place = self.place or self.key
         if place:
             return place.problem(code, message, path)
-        return Problem(code, printable(message), dotted(path))
+        return Problem(code, _message(message), dotted(path))
 
     def children(self) -> list[tuple[str | int, Node]]:
         """Keys or indices with their nodes; nothing for a scalar."""
@@ -142,6 +152,14 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
+def _message(text: str) -> str:
+    """``text`` as the message of a problem; of one that quotes a long value, the middle is left out."""
+    if len(text) > _LONGEST_MESSAGE:
+        half = _LONGEST_MESSAGE // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    return printable(text)
+
+
 def dotted(path: Loc) -> str:
     """``("a", "b", 0)`` as ``a.b[0]``; a key that would be hard to read in it is quoted."""
     text = ""
@@ -157,11 +175,15 @@ def key_fault(key: str) -> str | None:
     """What is wrong with ``key``; None when nothing is."""
     if not key:
         return "a key cannot be empty"
+    if len(key) > MAX_KEY:
+        return f"a key cannot be longer than {MAX_KEY} characters"
     return "a key cannot contain a dot: dots separate the parts of a path" if "." in key else None
 
 
-def number_fault(value: Any) -> str | None:
-    """What is wrong with a number; None when nothing is, or when it is no number."""
+def scalar_fault(value: Any) -> str | None:
+    """What is wrong with a number or a string; None when nothing is, or when it is neither."""
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return f"a string cannot be longer than {MAX_TEXT} characters"
     if isinstance(value, int) and abs(value) > MAX_INT:
         return "an integer cannot be larger than 64 bits"
     return "a number must be finite" if isinstance(value, float) and not math.isfinite(value) else None
@@ -187,12 +209,12 @@ def from_python(value: Any) -> Node:
             for key, child in value.items():
                 fault = key_fault(key) if isinstance(key, str) else "keys must be strings"
                 if fault:
-                    raise ConfigError(Problem("VC004", fault, dotted((*path, str(key)))))
+                    raise ConfigError(Problem("VC004", fault, dotted((*path, str(key)[:MAX_KEY]))))
                 children[key] = build(child, (*path, key))
             return Node(children)
         if isinstance(value, (list, tuple)):
             return Node([build(child, (*path, i)) for i, child in enumerate(value)])
-        if fault := number_fault(value):
+        if fault := scalar_fault(value):
             raise ConfigError(Problem("VC006", fault, dotted(path)))
         return Node(value)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from ...errors import Problem
 from ...text import did_you_mean
+from ..base import MOST_PROBLEMS
 from ..config import CompileConfig
 from .hints import misplaced, same_value
 from .nodes import Loc, Node, find
@@ -43,13 +45,14 @@ def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
     expected: dict[Loc, list[str]] = {}
     hints: dict[Loc, str] = {}
     model_type = find(tree, ("encoder", "model_type"))[0].value
-    for line in error.errors(include_url=False):
+    for i, line in enumerate(error.errors(include_url=False)):
         node, depth = find(tree, line["loc"])
         # Behind a scalar, pydantic's loc goes on with the branches of a union; behind a mapping, with a key
         # that is missing or has its default.
         path = line["loc"] if isinstance(node.value, dict) else line["loc"][:depth]
         code, message = _code(line["type"]), _message(line)
-        if code == "VC101" and (elsewhere := misplaced(path, model_type)):
+        hinted = code == "VC101" and i < MOST_PROBLEMS  # looking around takes its time
+        if hinted and (elsewhere := misplaced(path, model_type)):
             message = f"unknown key{elsewhere}"
         if line["type"] in _EXPECTED:
             expected.setdefault(path, []).append(_EXPECTED[line["type"]])
@@ -58,7 +61,15 @@ def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
         at_key = code == "VC101" or depth < len(path)
         found = (node.key if at_key and node.key else node).problem(code, message, path)
         problems[path, code if line["type"] in _EXPECTED else message] = found
-    return sorted(problems.values(), key=lambda problem: _order(problem, tree))
+    return capped(sorted(problems.values(), key=lambda problem: _order(problem, tree)))
+
+
+def capped(problems: Sequence[Problem]) -> list[Problem]:
+    """The first of ``problems``, and one that says how many more there are, where the next one stands."""
+    if len(problems) <= MOST_PROBLEMS:
+        return list(problems)
+    message = f"{len(problems) - MOST_PROBLEMS} more problems from here on; correct those above first"
+    return [*problems[:MOST_PROBLEMS], replace(problems[MOST_PROBLEMS], code="VC006", message=message)]
 
 
 def unfilled(node: Node, path: Loc = ()) -> list[Problem]:
@@ -100,7 +111,7 @@ def _message(line: Mapping[str, Any]) -> str:
         if isinstance(value, str) and value in re.findall(r"\b\d+\b", choices):
             hint = "; write it without quotes"
         return f"expected {choices}, got {_shown(value)}{hint}"
-    message = re.sub(r"^[A-Z][a-z]+ should ", "must ", message)
+    message = re.sub(r"^[A-Z][a-z]+ should ", "must ", message).replace(" after validation", "")
     for theirs, ours in _PLAINER.items():
         message = message.replace(theirs, ours)
     return f"{message}, got {_shown(line['input'])}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,7 +13,8 @@ from typing import Any
 import yaml
 
 from ...errors import ConfigError
-from .nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES, Loc, Node, Place, Source, key_fault, number_fault
+from ...files import read_regular
+from .nodes import MAX_BYTES, MAX_DEPTH, MAX_NODES, Loc, Node, Place, Source, key_fault, scalar_fault
 from .syntax import explained
 
 _PARSER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -29,6 +31,7 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
 _NO_KEY = "a key must be a plain string; quote a text that begins with { or ["
+_TOO_LARGE = f"a config cannot be larger than {MAX_BYTES >> 20} MiB"
 _MOST_DIGITS = 24  # more than any 64-bit integer has in any base; Python refuses to convert thousands
 
 
@@ -44,7 +47,7 @@ def load_yaml(text: str | bytes, source: str, folder: Path | None = None) -> Nod
         ConfigError: Anything that is not such a document, with its position.
     """
     if len(text) > MAX_BYTES:
-        raise _error(Source(source, ""), 0, "VC006", f"a config cannot be larger than {MAX_BYTES >> 20} MiB")
+        raise _error(Source(source, ""), 0, "VC006", _TOO_LARGE)
     decoded = _decode(text, source) if isinstance(text, bytes) else text
     where = Source(source, decoded.removeprefix("\ufeff"), folder)
     root = parse(where)
@@ -65,17 +68,17 @@ def read_yaml(path: Path, source: str) -> Node:
 
 
 def read_bytes(path: Path, source: str) -> bytes:
-    """The file at ``path``, or as much of it as says that it is too large; ``source`` names it in errors.
+    """Read the file at ``path``; ``source`` names it in errors.
 
     Raises:
-        ConfigError: It cannot be read.
+        ConfigError: If it cannot be read, is no regular file, or is too large.
     """
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        reason = getattr(error, "strerror", None) or str(error)
-        raise _error(Source(source, ""), 0, "VC001", f"cannot be read: {reason}") from None
+        return read_regular(path, limit=MAX_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise _error(Source(source, ""), 0, "VC006", _TOO_LARGE) from None
+        raise _error(Source(source, ""), 0, "VC001", f"cannot be read: {error.strerror}") from None
 
 
 @lru_cache(maxsize=64)
@@ -252,18 +255,18 @@ class _Builder:
 
     def _scalar(self, event: Any, path: Loc) -> Any:
         text = event.value
-        if not event.implicit[0]:  # quoted, or a block scalar
-            return text
-        if text in _CONSTANTS:
-            return _CONSTANTS[text]
         value: Any = text
-        if _INT.fullmatch(text):
+        if not event.implicit[0]:  # quoted, or a block scalar
+            pass
+        elif text in _CONSTANTS:
+            return _CONSTANTS[text]
+        elif _INT.fullmatch(text):
             # int(text, 0) reads 0o and 0x prefixes as YAML 1.2 writes them.
             value = int(text, 0) if len(text) <= _MOST_DIGITS else 1 << 64
         elif _NOT_FINITE.fullmatch(text):
             value = float("nan")
         elif _FLOAT.fullmatch(text) and not _DIGITS.fullmatch(text):
             value = float(text)
-        if fault := number_fault(value):
+        if fault := scalar_fault(value):
             raise self._refuse(event, "VC006", fault, path)
         return value

@@ -7,6 +7,7 @@ The parser is OmegaConf's own, which is outside its documented API: only this mo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,9 +19,14 @@ from omegaconf.grammar_parser import parse as parse_grammar
 from ...errors import ConfigError, Problem
 from ...text import did_you_mean
 from .nodes import MAX_DEPTH, MAX_NODES, Loc, Node
+from .problems import capped
 
 _LONGEST = 1_000
 """Characters of a value with references; the parser is slow."""
+_NESTED = re.compile(r"(?:(?<!\\)(?:\\\\)*\$\{[^{}]*){4}")
+"""References inside one another, deeper than any error needs to see: the parser takes their depth squared."""
+_WIDEST = 60
+"""Characters of a reference that errors show."""
 _LINK = 4
 """Levels that a reference counts for: OmegaConf follows it by recursion, over many frames."""
 _CHUNK = 64
@@ -64,6 +70,8 @@ def references(text: str) -> tuple[list[Reference], bool]:
     """
     if len(text) > _LONGEST:
         raise ValueError(f"a value with references cannot be longer than {_LONGEST} characters")
+    if _NESTED.search(text):
+        raise ValueError("references stand inside one another; write out the path")
     try:
         tree = parse_grammar(text)
         found = list(_plain(tree))
@@ -84,15 +92,21 @@ def _plain(context: Any) -> Iterator[Reference]:
             yield from _plain(child)
         return
     if kind != "InterpolationNodeContext":
-        raise ValueError(f"{text} calls a resolver, which no config can; write a reference like ${{a.b}}")
+        raise ValueError(
+            f"{_short(text)} calls a resolver, which no config can; write a reference like ${{a.b}}"
+        )
     inner = [child.getText() for child in context.children[1:-1]]
     for child in context.children:
         for nested in _plain(child):
-            raise ValueError(f"{nested.text} stands inside another reference; write out the path")
+            raise ValueError(f"{_short(nested.text)} stands inside another reference; write out the path")
     parts = tuple(part for part in inner if part not in (".", "[", "]"))
     if any("\\" in part for part in parts):
-        raise ValueError(f"{text} has a backslash in its path")
+        raise ValueError(f"{_short(text)} has a backslash in its path")
     yield Reference(text, next((i for i, part in enumerate(inner) if part != "."), 0), parts)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _WIDEST else text[: _WIDEST - 3] + "..."
 
 
 class ReferenceCheck:
@@ -116,7 +130,7 @@ class ReferenceCheck:
             limit = f"{MAX_NODES} values" if values > MAX_NODES else f"{MAX_DEPTH} levels"
             self._problem(self._root, (), f"with its references, the config exceeds {limit}", "VC006")
         if self._problems:
-            raise ConfigError(self._problems)
+            raise ConfigError(capped(self._problems))
 
     def _problem(self, node: Node, path: Loc, message: str, code: str = "VC008") -> None:
         self._problems.append(node.problem(code, message, path))
@@ -156,7 +170,9 @@ class ReferenceCheck:
         for reference in found:
             target = self._follow(reference, path)
             if isinstance(target, str):
-                self._problem(node, path, f"{reference.text} refers to nothing that is written here{target}")
+                self._problem(
+                    node, path, f"{_short(reference.text)} refers to nothing that is written here{target}"
+                )
             else:
                 yield target
 

@@ -19,6 +19,11 @@ from ...errors import ConfigError, MissingDependencyError, Problem, Span
 from ..config import SCHEMA_VERSION
 from .reading import load_yaml
 
+MAX_REWRITTEN_BYTES = 1 << 15
+"""Size of a file that is rewritten; ruamel.yaml takes about 10 µs for a character."""
+MAX_REWRITTEN_VALUES = 1_000
+"""Values in such a file; ruamel.yaml takes about a millisecond for each."""
+
 Change = Callable[[dict[str, Any]], None]
 
 _BREAK = r"(?>\r\n|\r|\n)"
@@ -39,10 +44,15 @@ def rewritten(text: str, source: str, change: Change) -> str:
         change: Changes a mapping in place; called with ruamel's tree and with plain values.
 
     Raises:
-        ConfigError: ruamel cannot carry the change into this text.
+        ConfigError: The text is too large, or ruamel cannot carry the change into it.
         MissingDependencyError: ruamel.yaml is not installed.
     """
-    wanted = load_yaml(text, source).plain()
+    tree = load_yaml(text, source)
+    if len(text.encode()) > MAX_REWRITTEN_BYTES:
+        raise _cannot(source, f"it is larger than {MAX_REWRITTEN_BYTES >> 10} KiB")
+    if tree.num_values > MAX_REWRITTEN_VALUES:
+        raise _cannot(source, f"it holds more than {MAX_REWRITTEN_VALUES} values")
+    wanted = tree.plain()
     change(wanted)
     head = _HEAD.match(text)
     body = text[head.end() :] if head else text

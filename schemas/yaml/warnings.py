@@ -44,9 +44,10 @@ def _layers(config: TowerConfig) -> list[tuple[str, str, Loc]]:
     if config.post_norm == "last" and depth not in layers:
         message = f"no effect: it norms hidden state {depth} (-1), which select_layers leaves out; write none"
         found.append(("VC303", message, ("post_norm",)))
+    first: dict[int, int] = {}
     for i, layer in enumerate(layers):
-        if layer in layers[:i]:
-            message = f"hidden state {layer} is already item {layers.index(layer)}; it is returned twice"
+        if first.setdefault(layer, i) != i:
+            message = f"hidden state {layer} is already item {first[layer]}; it is returned twice"
             found.append(("VC304", message, ("select_layers", i)))
     return found
 
