@@ -32,5 +32,6 @@ CODES: dict[str, str] = {
     "VC302": "Warning: the weights come from a hub without a commit that pins them.",
     "VC303": "Warning: post_norm has no effect.",
     "VC304": "Warning: select_layers names a hidden state twice.",
+    "VC305": "Warning: prefix_tokens asks for the generic adapter, and the encoder has a family.",
 }
 """Code -> what it stands for."""

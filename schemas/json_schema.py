@@ -62,11 +62,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
         _exemplify_fields(definition)
     root = definitions.pop(_name(references[TowerConfig]))
     properties = root["properties"]
-    ours, theirs = (
-        {model_type: references[model] for model_type, model in families.items()}
-        for families in (ENCODER_CONFIGS, added)
-    )
-    properties["encoder"] |= _encoder(ours, theirs, references[GenericEncoderConfig])
+    families = {name: references[block] for name, block in (ENCODER_CONFIGS | added).items()}
+    properties["encoder"] |= _encoder(families, references[GenericEncoderConfig])
     properties["select_layers"]["anyOf"][0]["minItems"] = 1
     properties["attn_backend"]["enum"] = _names(("auto", *ATTN_BACKENDS), ATTENTION_BACKEND_PLUGINS, plugins)
     strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)
@@ -122,18 +119,9 @@ def _name(reference: _Json) -> str:
     return str(reference["$ref"]).rpartition("/")[2]
 
 
-def _encoder(families: _Json, plugins: _Json, generic: _Json) -> _Json:
+def _encoder(families: _Json, generic: _Json) -> _Json:
     """The choice between the families, and the generic adapter where ``prefix_tokens`` asks for it."""
-    names = [*families, *plugins]
-    asks_for_generic = {
-        "required": ["model_type", "prefix_tokens"],
-        "properties": {"model_type": {"not": {"enum": list(families)}}},
-    }
-    # A plugin's encoder can run through the generic adapter, too; one of ours cannot.
-    conditions = [
-        *((name, reference, {}) for name, reference in families.items()),
-        *((name, reference, {"not": {"required": ["prefix_tokens"]}}) for name, reference in plugins.items()),
-    ]
+    names = list(families)
     return {
         "type": "object",
         "properties": {
@@ -143,16 +131,18 @@ def _encoder(families: _Json, plugins: _Json, generic: _Json) -> _Json:
                 "anyOf": [{"enum": names}, {"type": "string"}],
             }
         },
-        "if": asks_for_generic,
+        "if": {"required": ["model_type", "prefix_tokens"]},
         "then": generic,
-        "else": {"properties": {"model_type": {"enum": names}}},
-        "allOf": [
-            {
-                "if": {"required": ["model_type"], "properties": {"model_type": {"const": name}}, **unless},
-                "then": reference,
-            }
-            for name, reference, unless in conditions
-        ],
+        "else": {
+            "properties": {"model_type": {"enum": names}},
+            "allOf": [
+                {
+                    "if": {"required": ["model_type"], "properties": {"model_type": {"const": name}}},
+                    "then": reference,
+                }
+                for name, reference in families.items()
+            ],
+        },
     }
 
 

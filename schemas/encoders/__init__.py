@@ -69,7 +69,10 @@ _LISTED = "`vision-composer plugins` lists the encoders"
 
 
 def encoder_config(data: object) -> EncoderConfig:
-    """The config block of the family that ``data["model_type"]`` names.
+    """The config block of the family that ``data["model_type"]`` names, or of the generic adapter.
+
+    A block with ``prefix_tokens`` is the generic adapter's, whatever families there are: so a config keeps
+    its meaning when its encoder gets a family.
 
     Dispatching here rather than through a pydantic Union keeps error locations equal to YAML paths.
 
@@ -90,10 +93,10 @@ def encoder_config(data: object) -> EncoderConfig:
         message = f"missing key: the encoder's name in transformers, such as clip_vision_model; {_LISTED}"
         raise invalid(_ENCODER, problem("VC102", message, "model_type", value=data))
     model_type = data["model_type"]
+    if "prefix_tokens" in data:
+        return GenericEncoderConfig.model_validate(data)
     if isinstance(model_type, str) and model_type in ENCODER_CONFIGS:
         return ENCODER_CONFIGS[model_type].model_validate(data)
-    if "prefix_tokens" in data:  # asks for the generic adapter, whatever plugins are installed
-        return GenericEncoderConfig.model_validate(data)
     if isinstance(model_type, str) and (plugin := ENCODER_PLUGINS.get(model_type)):
         return plugin[0].model_validate(data)
     if not isinstance(model_type, str):

@@ -15,10 +15,10 @@ _INERT = re.compile(
 
 
 class GenericEncoderConfig(DenseEncoderConfig):
-    """An encoder without a family file here: its remaining keys go to transformers' config as they stand.
+    """An encoder that transformers' own forward runs; its other keys go to transformers' config as they are.
 
     ``prefix_tokens`` is required, because the number of prefix tokens cannot be read off a config and is
-    never guessed. Writing it is what asks for the generic adapter.
+    never guessed. Writing it asks for the generic adapter, for an encoder with a family too.
     """
 
     model_config = ConfigDict(extra="allow")

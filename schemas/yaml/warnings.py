@@ -7,6 +7,7 @@ import re
 
 from ...errors import Problem
 from ..config import TowerConfig
+from ..encoders import ENCODER_CONFIGS
 from ..paths import looks_like_path
 from .nodes import Loc, Node, find
 
@@ -21,8 +22,16 @@ def warnings_of(config: TowerConfig, tree: Node) -> list[Problem]:
         tree: Where its values stand. A warning about a value that another file wrote stands at the start of
             the outermost file: that is the one that can do something about it.
     """
-    found = [*_weights(config), *_layers(config)]
+    found = [*_encoder(config), *_weights(config), *_layers(config)]
     return [_located(tree, code, message, path) for code, message, path in found]
+
+
+def _encoder(config: TowerConfig) -> list[tuple[str, str, Loc]]:
+    model_type = config.encoder.model_type
+    if not config.encoder.generic or model_type not in ENCODER_CONFIGS:
+        return []
+    message = f"the generic adapter runs this {model_type}; without this key its own family does"
+    return [("VC305", message, ("encoder", "prefix_tokens"))]
 
 
 def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:

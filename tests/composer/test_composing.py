@@ -166,3 +166,12 @@ def test_the_generic_adapter_needs_prefix_tokens_and_a_known_type() -> None:
         compose(
             {"schema": 1, "encoder": {"model_type": "vit", "prefix_tokens": 1, **_DENSE}, "post_norm": "last"}
         )
+
+
+def test_prefix_tokens_ask_for_the_generic_adapter_beside_a_family() -> None:
+    config = {"schema": 1, "encoder": {"model_type": "clip_vision_model", **_DENSE}}
+    generic = {**config, "encoder": {**config["encoder"], "prefix_tokens": 1}}
+    assert not compose(config).plan.generic
+    encoder = compose(generic)
+    assert encoder.plan.generic
+    assert encoder.num_tokens(32, 32) == compose(config).num_tokens(32, 32)
