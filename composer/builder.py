@@ -48,7 +48,7 @@ class VisionEncoderBuilder:
         """Start from a preset, or from any source that ``load_config`` takes.
 
         Raises:
-            ConfigError: No such preset.
+            ConfigError: If there is no such preset, or the source is no valid config.
         """
         return cls(load_config(name).to_dict())
 
@@ -143,7 +143,7 @@ class VisionEncoderBuilder:
         """The config.
 
         Raises:
-            ConfigError: It cannot work; says why.
+            ConfigError: If the config cannot work; says why.
         """
         return load_config(self.keys)
 

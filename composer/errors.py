@@ -81,10 +81,10 @@ class InputError(VisionComposerError, ValueError):
 
 
 class ImageError(VisionComposerError, ValueError):
-    """A picture that cannot be read or encoded; names it.
+    """An image that cannot be read or encoded; names it.
 
     Attributes:
-        name: The path, or ``image 3`` for the fourth picture of a call that has no path.
+        name: The path, or ``image 3`` for the fourth image of a call if it has no path.
     """
 
     def __init__(self, name: str, reason: str) -> None:

@@ -118,7 +118,7 @@ class Plan:
         """Tokens that the tower returns for one image of that size in pixels, or for a clip of ``frames``.
 
         Raises:
-            InputError: As :meth:`VisionEncoderInfo.num_tokens`.
+            InputError: If the image is empty, or smaller than a patch where the size matters.
         """
         return self.readout.num_tokens(self.info.grid(width, height, frames))
 
@@ -129,7 +129,7 @@ class Plan:
         norms, activations and softmax. None for the generic adapter.
 
         Raises:
-            InputError: As :meth:`VisionEncoderInfo.num_tokens`.
+            InputError: If the image is empty, or smaller than a patch where the size matters.
         """
         if self.parts is None:
             return None
@@ -211,7 +211,7 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
         overrides: ``key=value`` strings laid over it.
 
     Raises:
-        ConfigError: The config cannot be read or cannot work.
+        ConfigError: If the config cannot be read or cannot work.
     """
     return plan_config(load_config(source, overrides=overrides))
 
@@ -224,7 +224,7 @@ def plan_config(config: TowerConfig, *, resize: ResizeRule | None = None) -> Pla
         resize: How the checkpoint's image processor resizes images; None where nothing is known of it.
 
     Raises:
-        ConfigError: The config cannot work.
+        ConfigError: If the config cannot work.
     """
     encoder = config.encoder
     if config.deepstack == "none" or not config.merges:

@@ -71,7 +71,7 @@ class Registry(Generic[T]):
         """Add ``thing`` under ``name``.
 
         Raises:
-            InputError: The name is taken, or ``thing`` is not of the registry's type.
+            InputError: If the name is taken, or ``thing`` is not of the registry's type.
         """
         if not isinstance(name, str) or not name:
             raise InputError(f"the name of {self._a_kind} must be a string that is not empty, not {name!r}")
@@ -96,7 +96,7 @@ class Registry(Generic[T]):
         """What is registered under ``name``, its plugin imported if need be; None if nothing is.
 
         Raises:
-            PluginError: The plugin cannot be imported or gives the wrong thing, or two claim a name.
+            PluginError: If the plugin cannot be imported or gives the wrong thing, or two claim a name.
         """
         if name not in self._things and name in (offered := self._entry_points()):
             self._things[name] = self._load(offered[name])
@@ -107,7 +107,7 @@ class Registry(Generic[T]):
         return self._origins.get(name) or _origin(self._entry_points()[name])
 
     def unregister(self, name: str) -> None:
-        """Take a name out that :meth:`register` added; for tests."""
+        """Remove a name that :meth:`register` added; for tests."""
         self._things.pop(name, None)
         self._origins.pop(name, None)
 
@@ -179,7 +179,7 @@ def load_plugin(module: str) -> None:
         module: Its dotted name.
 
     Raises:
-        PluginError: It cannot be imported, or registers a name that is taken.
+        PluginError: If it cannot be imported, or registers a name that is taken.
     """
     with _loading(Origin(f"--plugin {module}")):
         import_module(module)

@@ -32,7 +32,7 @@ def preset_path(name: str) -> Path:
         name: ``clip-vit-large-patch14-336``, or by folder ``clip/vit-large-patch14-336``.
 
     Raises:
-        ConfigError: There is no such preset; suggests the closest.
+        ConfigError: If there is no such preset; suggests the closest.
     """
     files = _files()
     named = files if "/" in name else {key.replace("/", "-"): path for key, path in files.items()}
@@ -60,7 +60,7 @@ def load_config(
             file itself, or the current directory for a mapping.
 
     Raises:
-        ConfigError: With every problem that was found, each at its position.
+        ConfigError: If anything is wrong with it; holds every problem, each at its position.
     """
     return load_from(source, overrides=overrides, find_preset=preset_path, root=root)
 

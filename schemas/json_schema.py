@@ -50,7 +50,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
         plugins: Whether it has what plugins add: those that are installed, and what has been registered.
 
     Raises:
-        PluginError: A plugin that offers an encoder cannot be used.
+        PluginError: If a plugin that offers an encoder cannot be used.
     """
     added = _plugin_families() if plugins else {}
     blocks: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]

@@ -77,8 +77,8 @@ def encoder_config(data: object) -> EncoderConfig:
     Dispatching here rather than through a pydantic Union keeps error locations equal to YAML paths.
 
     Raises:
-        pydantic.ValidationError: Unknown or missing model_type, or whatever the family's model refuses.
-        PluginError: The plugin that offers the model_type cannot be used.
+        pydantic.ValidationError: If model_type is missing or unknown, or the family refuses the block.
+        PluginError: If the plugin that offers the model_type cannot be used.
     """
     if isinstance(data, EncoderConfig):
         return data

@@ -91,7 +91,7 @@ class EncoderConfig(ConfigModel):
     deepstack: ClassVar[bool] = False
     """Whether the family merges hidden states of inner blocks too."""
     tiled: ClassVar[bool] = False
-    """Whether pictures are cut into tiles, each with a class token that the encoder's own output keeps."""
+    """Whether images are cut into tiles, each with a class token that the encoder's own output keeps."""
     merger: ClassVar[bool] = False
     """Whether the encoder's own output goes through a merger behind its last block."""
     width_key: ClassVar[str] = "hidden_size"

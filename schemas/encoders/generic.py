@@ -26,7 +26,7 @@ class GenericEncoderConfig(DenseEncoderConfig):
 
     depth_fields: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers", "depth"})
 
-    model_type: Annotated[str, Field(examples=["vit"])]
+    model_type: Annotated[str, Field(examples=["vit_msn"])]
     """The encoder's model_type in transformers."""
     prefix_tokens: Annotated[Extra, Field(examples=[1])]
     """Tokens in front of the patches (class token, registers, distillation token)."""

@@ -8,6 +8,6 @@ from .idefics import IdeficsVisionEncoderConfig
 
 
 class Idefics2VisionEncoderConfig(IdeficsVisionEncoderConfig):
-    """Idefics2 ViT: pictures at their own aspect ratio."""
+    """Idefics2 ViT: images at their own aspect ratio."""
 
     model_type: Literal["idefics2_vision"]

@@ -9,7 +9,7 @@ from .idefics import IdeficsVisionEncoderConfig
 
 
 class Idefics3VisionEncoderConfig(IdeficsVisionEncoderConfig):
-    """Idefics3 ViT: pictures, or tiles of them, as squares."""
+    """Idefics3 ViT: images, or tiles of them, as squares."""
 
     model_type: Literal["idefics3_vision"]
     hidden_size: Count = 1152

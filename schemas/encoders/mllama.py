@@ -25,7 +25,7 @@ _Pair = Annotated[tuple[Few, ...], Field(strict=False, min_length=2, max_length=
 
 
 class MllamaVisionEncoderConfig(EncoderConfig):
-    """Llama 3.2's ViT: pictures cut into tiles that attend to each other, a class token in each, and a
+    """Llama 3.2's ViT: images cut into tiles that attend to each other, a class token in each, and a
     second, gated stack of blocks behind the first."""
 
     merger: ClassVar[bool] = True
@@ -58,7 +58,7 @@ class MllamaVisionEncoderConfig(EncoderConfig):
     norm_eps: Epsilon = 1e-5
     """Epsilon of the LayerNorms inside a block; that of the others is 1e-5."""
     max_num_tiles: Few = 4
-    """Tiles that a picture is cut into at most."""
+    """Tiles that an image is cut into at most."""
     intermediate_layers_indices: (
         Annotated[tuple[_Block, ...], Field(strict=False, min_length=1, max_length=MAX_BLOCKS)] | None
     ) = None

@@ -88,5 +88,7 @@ class RadioEncoderConfig(DenseEncoderConfig):
                 message = f"has {len(values)} values for {self.num_channels} channels"
                 problems.append(problem("VC208", message, key, value=values))
         if 0 in self.norm_std:
-            problems.append(problem("VC208", "divides by zero", "norm_std", value=self.norm_std))
+            problems.append(
+                problem("VC208", "a standard deviation cannot be 0", "norm_std", value=self.norm_std)
+            )
         return problems

@@ -43,7 +43,7 @@ class Layers:
             root: The folder that holds every file it may extend; None for what the whole config has.
 
         Raises:
-            ConfigError: A file cannot be read, or an ``extends`` leads nowhere, in a circle or too far.
+            ConfigError: If a file cannot be read, or an ``extends`` leads nowhere, in a circle or too far.
         """
         real = os.path.realpath(path)
         if real not in self._done:
@@ -61,7 +61,7 @@ class Layers:
             root: The folder that holds every file it may extend; None for what the whole config has.
 
         Raises:
-            ConfigError: As ``read``.
+            ConfigError: For the same reasons as ``read``.
         """
         extends = tree.child("extends")
         if extends is None:
@@ -78,7 +78,7 @@ class Layers:
     def _layer(self, name: Node, folder: Path, trail: tuple[str, ...], root: Path) -> Node:
         text = name.value
         if not isinstance(text, str) or not text:
-            raise _error(name, "write a preset's name or a path, or a list of them")
+            raise _error(name, "expected a preset's name, a path, or a list of them")
         if "://" in text:
             raise _error(name, "a URL is not read; download the file and write its path")
         path = self._path(name, text, folder, root)
@@ -87,7 +87,7 @@ class Layers:
             chain = [*trail[trail.index(real) :], real]
             raise _error(name, f"leads in a circle: {' -> '.join(os.path.basename(file) for file in chain)}")
         if len(trail) >= _MOST:
-            raise _error(name, f"a chain of more than {_MOST} files")
+            raise _error(name, f"a config cannot be extended over a chain of more than {_MOST} files")
         # A preset's own files come from where the preset does, not from below the user's root.
         return self.read(path, trail, root if looks_like_path(text) else path.absolute().parent)
 

@@ -19,7 +19,7 @@ def interpolate(root: Node) -> Node:
     """``root`` with every reference replaced by what it refers to, at the reference's position.
 
     Raises:
-        ConfigError: A resolver, a reference to nothing or in a circle, or more values than a config may have.
+        ConfigError: If a reference calls a resolver or leads nowhere or in a circle, or there are too many.
     """
     strings = dict(_strings(root, ()))
     if not strings:
@@ -49,7 +49,7 @@ def _check_limits(strings: Mapping[Loc, Node]) -> None:
         if count > _MOST:
             message = f"a config cannot have more than {_MOST} values with references"
         elif characters > _MOST_TEXT:
-            message = f"the values with references of a config cannot exceed {_MOST_TEXT} characters together"
+            message = f"a config cannot have more than {_MOST_TEXT} characters in values with references"
         else:
             continue
         raise ConfigError(node.problem("VC006", message, path))

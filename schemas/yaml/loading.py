@@ -43,7 +43,7 @@ def load_config(
             file itself, or the current directory for a mapping.
 
     Raises:
-        ConfigError: With every problem that was found, each at its position.
+        ConfigError: If anything is wrong with it; holds every problem, each at its position.
     """
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     if isinstance(source, TowerConfig) and not overrides:
@@ -67,7 +67,7 @@ def load_tree(
         root: As for ``load_config``.
 
     Raises:
-        ConfigError: A layer, an override or a reference that cannot be read.
+        ConfigError: If a layer, an override or a reference cannot be read.
     """
     tree = _source_tree(source, Layers(find_preset, Path(root) if root is not None else None), find_preset)
     for override in overrides:
@@ -81,7 +81,7 @@ def validate_tree(tree: Node) -> TowerConfig:
     """The config that a tree of located values means.
 
     Raises:
-        ConfigError: With every problem that was found, each at its position.
+        ConfigError: If anything is wrong with it; holds every problem, each at its position.
     """
     # pydantic also takes the field by its Python name; in a file only the alias is a key.
     if stray := tree.child("schema_version"):

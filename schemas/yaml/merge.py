@@ -19,7 +19,7 @@ def merge(base: Node, top: Node, path: Loc = ()) -> Node:
         path: Where the two stand in the config, for errors.
 
     Raises:
-        ConfigError: A list meets a mapping; names both positions.
+        ConfigError: If a list meets a mapping; names both positions.
     """
     kinds = {list, dict} & {type(base.value), type(top.value)}
     if len(kinds) == 2:

@@ -51,7 +51,7 @@ def is_current(content: bytes, source: str) -> bool:
         source: What errors call it.
 
     Raises:
-        ConfigError: It cannot be read, is newer than this package, or is no config.
+        ConfigError: If it cannot be read, is newer than this package, or is no config.
     """
     return _version(load_yaml(content, source)) == SCHEMA_VERSION
 
@@ -64,8 +64,8 @@ def migrated(content: bytes, source: str) -> bytes:
         source: What errors call it.
 
     Raises:
-        ConfigError: As :func:`is_current`, or ruamel.yaml cannot rewrite it.
-        MissingDependencyError: ruamel.yaml is not installed.
+        ConfigError: For the reasons of :func:`is_current`, or if ruamel.yaml cannot rewrite it.
+        MissingDependencyError: If ruamel.yaml is not installed.
     """
     version = _version(load_yaml(content, source))
     if version == SCHEMA_VERSION:
@@ -107,7 +107,7 @@ def _check_root(tree: Node) -> None:
         child = tree.value[key]
         found.append((child.key or child).problem("VC101", f"unknown key{hints.get(key, '')}", (key,)))
     if not found and not tree.value.keys() & {"encoder", "extends"}:
-        message = "not a config: none of the keys schema, encoder and extends"
+        message = "this is no config: it has none of the keys schema, encoder and extends"
         found = [tree.problem("VC102", message)]
     if found:
         raise ConfigError(capped(found))

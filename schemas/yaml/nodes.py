@@ -193,7 +193,7 @@ def from_python(value: Any) -> Node:
     """The tree of a mapping (an OmegaConf one, too), without positions, under the rules of a YAML file.
 
     Raises:
-        ConfigError: A key that is not a string or cannot be one, a number or a tree outside the limits.
+        ConfigError: If a key is no string or cannot be one, or a value or the tree is outside the limits.
     """
     count = 0
 

@@ -37,7 +37,7 @@ def apply_override(tree: Node, text: str) -> Node:
             Items of a list are ``key[0]`` or ``key.0``.
 
     Raises:
-        ConfigError: It cannot be read, or addresses what cannot be there. A key that no config has is
+        ConfigError: If it cannot be read, or addresses what cannot be there. A key that no config has is
             left for validation to find.
     """
     source = Source(f"override {text if len(text) <= 80 else text[:77] + '...'!r}", text)

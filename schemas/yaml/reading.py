@@ -44,7 +44,7 @@ def load_yaml(text: str | bytes, source: str, folder: Path | None = None) -> Nod
         folder: What relative paths in it are relative to; None for the current directory.
 
     Raises:
-        ConfigError: Anything that is not such a document, with its position.
+        ConfigError: If the text is no such document; says where it goes wrong.
     """
     if len(text) > MAX_BYTES:
         raise _error(Source(source, ""), 0, "VC006", _TOO_LARGE)
@@ -62,7 +62,7 @@ def read_yaml(path: Path, source: str) -> Node:
     """Parse the file at ``path``; ``source`` is what errors call it.
 
     Raises:
-        ConfigError: It cannot be read, or ``load_yaml`` refuses its content.
+        ConfigError: If it cannot be read, or ``load_yaml`` refuses its content.
     """
     return _load_file(read_bytes(path, source), source, path.parent)
 
@@ -95,7 +95,7 @@ def parse(source: Source, text: str | None = None) -> Node:
         text: The document, its characters at the same indices as in the source; None for all of it.
 
     Raises:
-        ConfigError: Anything that is not one valid document, with its position.
+        ConfigError: If the text is not one valid document; says where it goes wrong.
     """
     text = source.text if text is None else text
     if bad := _FORBIDDEN.search(text):

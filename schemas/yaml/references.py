@@ -66,7 +66,7 @@ def references(text: str) -> tuple[list[Reference], bool]:
     """The references in ``text``, and whether it is nothing but one.
 
     Raises:
-        ValueError: Not a text with plain references; says why.
+        ValueError: If not all references in it are plain; says why.
     """
     if len(text) > _LONGEST:
         raise ValueError(f"a value with references cannot be longer than {_LONGEST} characters")
@@ -123,7 +123,7 @@ class ReferenceCheck:
         """Measure the config with its references expanded.
 
         Raises:
-            ConfigError: References that are not plain, or to nothing, or in a circle, or to too much.
+            ConfigError: If references are not plain, or lead to nothing, in a circle, or to too much.
         """
         values, levels = self._size(self._root, (), 0)
         if not self._problems and (values > MAX_NODES or levels > MAX_DEPTH):

@@ -44,8 +44,8 @@ def rewritten(text: str, source: str, change: Change) -> str:
         change: Changes a mapping in place; called with ruamel's tree and with plain values.
 
     Raises:
-        ConfigError: The text is too large, or ruamel cannot carry the change into it.
-        MissingDependencyError: ruamel.yaml is not installed.
+        ConfigError: If the text is too large, or ruamel cannot carry the change into it.
+        MissingDependencyError: If ruamel.yaml is not installed.
     """
     tree = load_yaml(text, source)
     if len(text.encode()) > MAX_REWRITTEN_BYTES:

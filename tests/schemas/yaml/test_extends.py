@@ -98,12 +98,12 @@ def test_wide_and_deep_extends_are_read_once_each(write, monkeypatch):
 @pytest.mark.parametrize(
     ("extends", "message", "column"),
     [
-        ("5", "a preset's name or a path", 10),
-        ("null", "a preset's name or a path", 10),
-        ("{a: b}", "a preset's name or a path", 10),
-        ("''", "a preset's name or a path", 10),
-        ("[clip.yaml, 5]", "a preset's name or a path", 22),
-        ("[clip.yaml, [clip.yaml]]", "a preset's name or a path", 22),
+        ("5", "a preset's name, a path", 10),
+        ("null", "a preset's name, a path", 10),
+        ("{a: b}", "a preset's name, a path", 10),
+        ("''", "a preset's name, a path", 10),
+        ("[clip.yaml, 5]", "a preset's name, a path", 22),
+        ("[clip.yaml, [clip.yaml]]", "a preset's name, a path", 22),
         ("https://example.com/a.yaml", "URL", 10),
         ("file:///a.yaml", "URL", 10),
         ("./missing.yaml", "no such file: ./missing.yaml", 10),

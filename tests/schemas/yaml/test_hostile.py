@@ -24,7 +24,7 @@ def counted(line: str, count: int) -> str:
 TOO_LONG = "a string cannot be longer than 10000 characters"
 TOO_MANY = "a config cannot have more than 20000 values"
 TOO_DEEP = "a config cannot be nested deeper than 64 levels"
-REFERENCES = "the values with references of a config cannot exceed 8000 characters together"
+REFERENCES = "a config cannot have more than 8000 characters in values with references"
 NESTED = "references stand inside one another; write out the path"
 MORE = "more problems from here on; correct those above first [VC006]"
 
