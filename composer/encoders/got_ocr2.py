@@ -63,7 +63,7 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
         parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
         for block in range(num_blocks if encoder.use_rel_pos else 0):
             positions = (2 * _reach(encoder, block) - 1, encoder.head_size)
-            shapes = {f"attn.rel_pos_{axis}": positions for axis in "hw"}
+            shapes: Shapes = {f"attn.rel_pos_{axis}": positions for axis in "hw"}
             parts.append(Part(shapes, self.block_name, (block,)))
         return parts
 
