@@ -121,3 +121,10 @@ def test_build_composes() -> None:
     fields = {key: value for key, value in ENCODER.items() if key != "model_type"}
     tower = VisionEncoderBuilder().encoder(ENCODER["model_type"], **fields).select_layers(1).build()
     assert len(tower.blocks) == 1
+
+
+def test_what_becomes_of_the_callers_lists_later_is_no_step() -> None:
+    layers = [3, 7]
+    builder = VisionEncoderBuilder().encoder("mllama_vision_model", intermediate_layers_indices=layers)
+    layers.append(99)
+    assert builder.to_config().encoder.intermediate_layers_indices == (3, 7)  # type: ignore[attr-defined]

@@ -105,3 +105,8 @@ def test_configs_are_frozen_and_round_trip() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         config.select_layers = None  # type: ignore[misc]
     assert TowerConfig.model_validate(config.to_dict()) == config
+
+
+@pytest.mark.parametrize("post_norm", ["auto", "last"])
+def test_the_head_takes_the_normed_last_hidden_state(post_norm: str) -> None:
+    assert problems(SIGLIP, head=True, post_norm=post_norm) == []

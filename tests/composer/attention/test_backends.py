@@ -224,3 +224,13 @@ def test_eager_and_sdpa_agree(name: str) -> None:
         with torch.no_grad():
             outputs.append(tower(pixel_values=pixel_values))
     assert_close(outputs[1], outputs[0])
+
+
+def test_the_seed_function_asks_torchs_default_device() -> None:
+    before = torch.get_default_device()
+    torch.set_default_device("meta")
+    try:
+        with pytest.raises(BackendError, match="runs on CUDA, not on meta"):
+            get_vit_attn_backend(64, torch.float16, attn_backend_override=AttentionBackend.FLASH_ATTENTION_2)
+    finally:
+        torch.set_default_device(before)

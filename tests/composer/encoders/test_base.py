@@ -62,3 +62,11 @@ def test_only_families_newer_than_the_oldest_supported_transformers_name_a_versi
     versions = {name: Version(family.since) for name, family in FAMILIES.items() if family.since}
     assert versions
     assert all(since > oldest for since in versions.values()), versions
+
+
+def test_versions_are_compared_as_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Earlier(CLIP):
+        since = "5.9"
+
+    monkeypatch.setattr(transformers, "__version__", "5.24.0")
+    assert Earlier().transformers_config(ENCODER, 2, head=False).num_hidden_layers == 2

@@ -119,3 +119,12 @@ def test_any_tree(names: set[str], tmp_path_factory: pytest.TempPathFactory) -> 
     assert expand_sources([root]) == expected
     assert expand_sources([root, *expected]) == expected
     assert expand_sources([*reversed(expected), root]) == expected[::-1]
+
+
+def test_of_several_links_to_a_folder_the_first_by_name_is_followed(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/c.png")
+    names = [f"{n * 7 % 30:02}" for n in range(30)]
+    (tmp_path / "root").mkdir()
+    for name in names:
+        (tmp_path / "root" / name).symlink_to(tmp_path / "elsewhere")
+    assert expand_sources([tmp_path / "root"]) == [str(tmp_path / "root/00/c.png")]

@@ -10,7 +10,7 @@ from support import tiny
 
 from vision_composer import compose
 from vision_composer.errors import CompiledDifferenceError, InputError
-from vision_composer.running.warmup import largest_difference
+from vision_composer.running.warmup import largest_difference, warm_up
 
 ENCODER = tiny.ENCODERS["siglip_vision_model"]
 PACKED = tiny.PACKED["pixtral"] | {"num_hidden_layers": 2}
@@ -82,3 +82,22 @@ def test_differences_are_relative_to_a_token() -> None:
     assert largest_difference((expected, expected * 1.5), (expected, expected)) == 0.5
     assert largest_difference((), ()) == 0.0
     assert not largest_difference(expected * float("nan"), expected) <= 1e30
+
+
+def differences(*values: float) -> float:
+    """What warm-up makes of compiled features that differ by so much, a batch each."""
+    one = torch.ones(1, 1, 1)
+    features = iter([one * (1 + sign * value) for value in values for sign in (1, 0)])
+    return warm_up(
+        lambda inputs: next(features), lambda images: {}, [1] * len(values), image_size=8, dtype=torch.float32
+    )
+
+
+def test_the_largest_difference_of_all_batches_counts() -> None:
+    assert differences(1e-4, 5e-4, 2e-4) == pytest.approx(5e-4, rel=1e-2)
+
+
+def test_features_that_are_not_numbers_are_an_error() -> None:
+    for values in ([2e-3], [float("nan")], [0.0, float("inf")]):
+        with pytest.raises(CompiledDifferenceError):
+            differences(*values)

@@ -217,3 +217,26 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> 
     types = arguments.pop("mm_token_type_ids", TYPES)
     with pytest.raises(InputError, match=message):
         mrope_position_ids(types, **arguments)
+
+
+
+@pytest.mark.parametrize("grid", [[1, 2, 3], [1, 3, 2]])
+def test_rows_and_columns_are_merged_whole(grid: list[int]) -> None:
+    with pytest.raises(InputError, match="must be multiples of 2"):
+        mrope_position_ids(
+            torch.ones(1, 1, dtype=torch.int64), spatial_merge_size=2, image_grid_thw=torch.tensor([grid])
+        )
+
+
+@pytest.mark.skipif(WHOLE_SECONDS, reason="before 5.24 transformers cuts seconds to whole ones")
+def test_temporal_ids_are_cut_in_the_dtype_of_the_seconds() -> None:
+    """Three times almost a third of a second is 1 in float32, and less in float64."""
+    arguments: dict[str, Any] = {
+        "mm_token_type_ids": torch.full((1, 2), 2),
+        "video_grid_thw": torch.tensor([[2, 1, 1]]),
+        "second_per_grid_ts": torch.tensor([1 / 3 - 1e-9], dtype=torch.float64),
+    }
+    want, _ = model("qwen2_5_vl", 1).get_rope_index(torch.ones(1, 2, dtype=torch.int64), **arguments)
+    got, _ = mrope_position_ids(**arguments, spatial_merge_size=1, tokens_per_second=3)
+    assert torch.equal(got, want)
+    assert got[0, 0].tolist() == [0, 0]

@@ -97,3 +97,11 @@ def test_another_tower_is_not_compared() -> None:
     for other in ("siglip_vision_model", None, "", ["clip_vision_model"], {}):
         check({"vision_config": {"model_type": other, "hidden_size": 1}}, encoder)
         check({"model_type": other, "hidden_size": 1}, encoder)
+
+
+def test_a_pair_that_is_no_square_is_not_its_first_side() -> None:
+    encoder = encoder_config({"model_type": "clip_vision_model", "image_size": 32, "patch_size": 8})
+    own = published(encoder)
+    check(own | {"image_size": [32, 32]}, encoder)
+    with pytest.raises(WeightsError, match=r"means image_size: \[32, 64\], and this config says .*: 32"):
+        check(own | {"image_size": [32, 64]}, encoder)

@@ -1,0 +1,35 @@
+"""Grids that are known from an image's size, against those of preprocessed images."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+from support import tiny
+
+from vision_composer import compose, plan
+from vision_composer.errors import InputError
+
+ENCODERS = {
+    name: encoder
+    for name, encoder in (tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED).items()
+    if encoder.get("num_channels", 3) == 3 and "/" not in name
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_the_grid_of_an_image_is_that_of_its_inputs(name: str) -> None:
+    encoder = compose({"schema": 1, "encoder": ENCODERS[name], "select_layers": [0]})
+    for size in ((61, 87), (200, 70)):
+        inputs = encoder.preprocess([Image.new("RGB", size)])
+        assert encoder.image_grids(inputs) == (encoder.info.grid_of_image(*size),)
+
+
+def test_what_is_empty_or_smaller_than_a_patch() -> None:
+    any_size = plan({"schema": 1, "encoder": tiny.ENCODERS["dinov2"]})
+    for size in ((7, 64), (64, 7)):
+        with pytest.raises(InputError, match="smaller than one patch of 8x8"):
+            any_size.num_tokens(*size)
+    clips = plan({"schema": 1, "encoder": tiny.PACKED["qwen2_vl_vision"]})
+    for frames in (0, -2):
+        with pytest.raises(InputError, match=f"a clip of {frames} frames is empty"):
+            clips.num_tokens(64, 64, frames)

@@ -1,0 +1,46 @@
+"""What files of a checkpoint may say of each other."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from vision_composer.errors import WeightsError
+from vision_composer.weights.files import read_headers, read_tensor
+from vision_composer.weights.source import open_checkpoint
+
+
+def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
+    """Neither upwards nor by an absolute path, even to a file of good tensors."""
+    folder = tmp_path / "tower"
+    folder.mkdir()
+    for file in (tmp_path / "other.safetensors", folder / "shard.safetensors"):
+        save_file({"a": torch.zeros(1)}, file)
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"a": "shard.safetensors"}}))
+    assert open_checkpoint(str(folder)).headers(["a"])["a"].shape == (1,)
+    for name in ("../other.safetensors", str(tmp_path / "other.safetensors"), "x/shard.safetensors"):
+        index.write_text(json.dumps({"weight_map": {"a": name}}))
+        with pytest.raises(WeightsError, match="same folder"):
+            open_checkpoint(str(folder)).headers(["a"])
+
+
+def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:
+    save_file({"a": torch.zeros(1), "b": torch.zeros(1)}, tmp_path / "1.safetensors")
+    save_file({"b": torch.ones(1)}, tmp_path / "2.safetensors")
+    with pytest.raises(WeightsError, match=r"tensor b is in both 1\.safetensors and 2\.safetensors"):
+        open_checkpoint(str(tmp_path))
+
+
+def test_a_pickle_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
+    path = tmp_path / "pytorch_model.bin"
+    for values in ([1.0], [2.0, 3.0]):
+        torch.save({"a": torch.tensor(values)}, path)
+        os.utime(path, ns=(len(values), len(values)))
+        assert read_headers(path)["a"].shape == (len(values),)
+        assert read_tensor(path, "a").tolist() == values
