@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-hydra fuzz lint check format generate clean FORCE
+.PHONY: demo test test-all test-hydra fuzz mutants lint check format generate clean FORCE
 
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
@@ -17,6 +17,9 @@ EXAMPLES ?= 10000
 
 fuzz: .venv/installed  ## the tests of hostile files for as long as you like: make fuzz EXAMPLES=100000
 	@VISION_COMPOSER_FUZZ=$(EXAMPLES) $(BIN)/python -m pytest -n 2 tests/fuzz
+
+mutants: .venv/installed  ## whether the tests notice the wrong lines of tests/mutants/mutants.tsv
+	@$(BIN)/python scripts/mutants.py
 
 lint: .venv/installed  ## format, style, types, import order
 	@$(BIN)/ruff format --check

@@ -99,6 +99,19 @@ def test_cut_towers_and_missing_tensors(saved: tuple[Any, Path]) -> None:
         compose(config)
 
 
+@pytest.mark.parametrize("saved", ["kimi_k25"], indirect=True)
+def test_a_prefix_may_name_the_tower_too(saved: tuple[Any, Path]) -> None:
+    """Of a model whose conversion mapping knows where the tower is, and of the others."""
+    theirs, folder = saved
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        name = next(name for name in file.keys() if "vision_tower." in name)  # noqa: SIM118
+    root = name.partition("vision_tower.")[0]
+    config = load_config(tower_of_config_json(str(folder)))
+    for prefix in (root, f"{root}vision_tower", f"{root}vision_tower."):
+        ours = compose(config, overrides=[f"weights.prefix='{prefix}'"], dtype=torch.float32).model
+        assert all(torch.equal(tensor, theirs.state_dict()[key]) for key, tensor in ours.state_dict().items())
+
+
 @pytest.mark.parametrize(
     ("vlm", "tower"),
     [

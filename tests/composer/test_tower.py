@@ -6,6 +6,7 @@ import copy
 import pickle
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -176,3 +177,11 @@ def test_encode_names_the_broken_image(tmp_path: Path) -> None:
         tower().encode([np.zeros((8, 8, 3), dtype=np.uint8)] * 3 + [None], batch_size=2)
     with pytest.raises(InputError, match="batch_size is 0"):
         tower().encode([], batch_size=0)
+
+
+def test_of_several_processes_the_first_one_saves(tmp_path: Path) -> None:
+    encoder = tower()
+    for rank in (1, 0):
+        encoder.parallel = SimpleNamespace(rank=rank, size=2)  # type: ignore[assignment]
+        encoder.save(tmp_path / str(rank))
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]

@@ -161,3 +161,15 @@ def test_a_table_of_another_dtype_is_refused(tmp_path: Path) -> None:
     CostModel(plan(QWEN)).save(tmp_path / "costs.json")
     with pytest.raises(InputError, match=r"was measured with .*float32.* and this encoder is .*bfloat16"):
         CostModel.load(tmp_path / "costs.json", plan({**QWEN, "weights": {"dtype": "bfloat16"}}))
+
+
+@pytest.mark.parametrize(
+    "key", ["seconds_per_image", "seconds_per_linear_flop", "seconds_per_attention_flop"]
+)
+@pytest.mark.parametrize("value", [-1e-12, float("inf"), float("nan")])
+def test_costs_that_are_none(key: str, value: float, tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    CostModel(plan(QWEN)).save(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(InputError, match=r"costs\.json"):
+        CostModel.load(path, plan(QWEN))

@@ -101,3 +101,9 @@ def test_features_that_are_not_numbers_are_an_error() -> None:
     for values in ([2e-3], [float("nan")], [0.0, float("inf")]):
         with pytest.raises(CompiledDifferenceError):
             differences(*values)
+
+
+def test_an_error_is_held_against_its_own_token() -> None:
+    expected = torch.tensor([[[100.0, 0.0], [1.0, 0.0]]])
+    features = expected + torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
+    assert largest_difference(features, expected) == pytest.approx(0.01)

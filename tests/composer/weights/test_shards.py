@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import EntryNotFoundError
 from safetensors.torch import save_file
+from support import tiny
 
+from vision_composer import compose
 from vision_composer.errors import WeightsError
 from vision_composer.weights.files import read_headers, read_tensor
 from vision_composer.weights.source import open_checkpoint
@@ -44,3 +47,29 @@ def test_a_pickle_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
         os.utime(path, ns=(len(values), len(values)))
         assert read_headers(path)["a"].shape == (len(values),)
         assert read_tensor(path, "a").tolist() == values
+
+
+def test_the_revision_that_is_asked_for_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
+    asked = []
+
+    def download(repo: str, name: str, *, revision: str | None = None) -> str:
+        asked.append((repo, revision))
+        if name.endswith(".index.json"):
+            raise EntryNotFoundError(name)
+        return str(tmp_path / name)
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    assert set(open_checkpoint("someone/clip", "abc").files) == {"a"}
+    assert set(asked) == {("someone/clip", "abc")}
+
+
+def test_more_blocks_than_the_config_says_are_refused(tmp_path: Path) -> None:
+    """Negative select_layers would count from another depth than the model's."""
+    encoder = tiny.ENCODERS["clip_vision_model"]
+    folder = tiny.save(tiny.reference(encoder), tmp_path)
+    (folder / "config.json").unlink()
+    shallow = encoder | {"num_hidden_layers": encoder["num_hidden_layers"] - 1}
+    config = {"schema": 1, "encoder": shallow, "weights": {"source": str(folder)}, "select_layers": [-2]}
+    with pytest.raises(WeightsError, match=r"holds 4 blocks, but encoder\.num_hidden_layers is 3"):
+        compose(config)

@@ -1,0 +1,41 @@
+"""A gather in one process: what is announced, and what is sent; ``test_ranks`` has several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+from support.rank_towers import poisoned_memory
+
+from vision_composer.errors import InputError
+from vision_composer.parallel import gather
+from vision_composer.parallel.gather import RowGather
+
+
+@pytest.fixture
+def alone() -> Iterator[Any]:
+    """A group of this process alone."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield dist.group.WORLD
+    dist.destroy_process_group()
+
+
+@pytest.mark.parametrize("rows", [2, 4])
+def test_other_rows_than_were_announced(alone: Any, rows: int) -> None:
+    with pytest.raises(InputError, match=f"{rows} rows on rank 0, where 3 were announced"):
+        RowGather(torch.zeros(rows, 5), [3], alone)
+    (part,) = RowGather(torch.ones(3, 5), [3], alone).wait()
+    assert torch.equal(part, torch.ones(3, 5))
+
+
+def test_what_is_sent_does_not_depend_on_what_memory_held(
+    alone: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(gather.dist, "all_gather", lambda buffers, rows, **_: sent.append(rows))
+    with poisoned_memory():
+        gather._launch(torch.ones(1, 2), [1, 3], alone)
+    assert sent[0].tolist() == [[1, 1], [0, 0], [0, 0]]
