@@ -46,12 +46,7 @@ class Mutant:
     survives: str
 
     def mutated(self) -> str:
-        """The file's text with the slip in it.
-
-        Raises:
-            ValueError: If the text does not occur exactly once.
-            SyntaxError: If what comes out is no Python.
-        """
+        """The file with the slip in it; ValueError if the text is not there once."""
         source = (ROOT / self.file).read_text(encoding="utf-8")
         if (times := source.count(self.text)) != 1:
             raise ValueError(f"{self.file} holds {times} times, not once: {self.text!r}")
@@ -69,7 +64,7 @@ class Mutant:
             file, _, name = test.partition("::")
             path = ROOT / "tests" / file
             source = path.read_text(encoding="utf-8") if path.is_file() else ""
-            if not re.search(rf"^def {re.escape(name.partition('[')[0])}", source, re.MULTILINE):
+            if not re.search(rf"^def {re.escape(name.partition('[')[0])}\b", source, re.MULTILINE):
                 return f"no such test: tests/{test}"
         return None if self.tests else "it names no test"
 
@@ -101,11 +96,7 @@ class Copy:
         self._writes = 0
 
     def run(self, mutant: Mutant) -> str:
-        """Run a mutant's tests on it: ``killed`` or ``survived``.
-
-        Raises:
-            RuntimeError: If the tests cannot be run.
-        """
+        """Run a mutant's tests on it: ``killed`` or ``survived``; RuntimeError if they cannot be run."""
         self._write(mutant.file, mutant.mutated())
         try:
             status, output = self.pytest(mutant.tests)

@@ -110,3 +110,33 @@ def test_configs_are_frozen_and_round_trip() -> None:
 @pytest.mark.parametrize("post_norm", ["auto", "last"])
 def test_the_head_takes_the_normed_last_hidden_state(post_norm: str) -> None:
     assert problems(SIGLIP, head=True, post_norm=post_norm) == []
+
+
+DINOV3 = {"model_type": "dinov3_vit", "hidden_size": 24, "num_attention_heads": 4}
+MLLAMA = {"model_type": "mllama_vision_model", "max_num_tiles": 5}
+GEMMA4 = {"model_type": "gemma4_vision", "num_attention_heads": 4}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "keys", "found"),
+    [
+        (DINOV3, {}, [("VC208", ("encoder", "num_attention_heads"))]),  # heads of 6 features
+        (DINOV3 | {"hidden_size": 32}, {}, []),
+        (GEMMA4 | {"num_key_value_heads": 3}, {}, [("VC208", ("encoder", "num_key_value_heads"))]),
+        (GEMMA4 | {"num_key_value_heads": 2}, {}, []),
+        (
+            MLLAMA | {"supported_aspect_ratios": [[2, 3]]},
+            {},
+            [("VC208", ("encoder", "supported_aspect_ratios"))],
+        ),
+        (MLLAMA | {"supported_aspect_ratios": [[1, 5], [2, 2]]}, {}, []),
+        (CLIP, {"parallel": {"mode": "data", "cost_table": "./costs.json"}}, []),
+        (
+            CLIP,
+            {"parallel": {"mode": "data", "cost_table": "./costs.json", "inputs": "sharded"}},
+            [("VC104", ("parallel", "cost_table"))],
+        ),
+    ],
+)
+def test_rules_at_their_edges(encoder: dict[str, Any], keys: dict[str, Any], found: list[Any]) -> None:
+    assert problems(encoder, **keys) == found

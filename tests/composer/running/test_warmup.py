@@ -107,3 +107,15 @@ def test_an_error_is_held_against_its_own_token() -> None:
     expected = torch.tensor([[[100.0, 0.0], [1.0, 0.0]]])
     features = expected + torch.tensor([[[1.0, 0.0], [0.0, 0.0]]])
     assert largest_difference(features, expected) == pytest.approx(0.01)
+
+
+def test_images_have_the_sizes_that_are_expected() -> None:
+    made: list[tuple[int, ...]] = []
+
+    def preprocess(images: Any) -> dict[str, torch.Tensor]:
+        made.extend(image.shape for image in images)
+        return {}
+
+    batches = [2, (40, 24), [(8, 16), (32, 24)]]
+    warm_up(lambda inputs: torch.ones(1), preprocess, batches, image_size=16, dtype=torch.float32)
+    assert made == [(16, 16, 3), (16, 16, 3), (24, 40, 3), (16, 8, 3), (24, 32, 3)]
