@@ -197,6 +197,14 @@ def test_references_cannot_multiply_a_config(data):
     assert {problem.code for problem in refused(data)} == {"VC006"}
 
 
+def test_a_reference_counts_for_several_levels():
+    def chain(links):
+        return {**{f"a{i}": f"${{a{i + 1}}}" for i in range(links)}, f"a{links}": 1}
+
+    assert resolved(chain(10))["a0"] == 1
+    assert {problem.code for problem in refused(chain(20))} == {"VC006"}
+
+
 def test_the_largest_that_references_may_make():
     assert len(resolved({"a": [0] * (MAX_NODES // 2 - 2), "b": "${a}"})["b"]) == MAX_NODES // 2 - 2
 

@@ -198,6 +198,15 @@ def test_limits_are_where_they_are_said_to_be():
     assert refused("a: 1 #" + "x" * (MAX_BYTES - 5)).code == "VC006"
 
 
+def test_levels_inside_two_anchors_count_for_the_outer_one():
+    def text(levels):
+        deep = "[" * levels + "]" * levels
+        return f"a: &a [&b {deep}, x]\nb: {'[' * 40}*a{']' * 40}"
+
+    load_yaml(text(MAX_DEPTH - 43), "s")
+    assert refused(text(MAX_DEPTH - 20)).code == "VC006"
+
+
 @pytest.mark.parametrize("bracket", ["[", "{", "- ", "? ", "{a: ", "&a [", "!"])
 def test_deep_nesting_ends_in_an_error(bracket):
     assert refused("a:\n " + bracket * (500_000 // len(bracket))).code in ("VC002", "VC004", "VC005", "VC006")
