@@ -28,8 +28,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "tests/mutants/mutants.tsv"
-SECONDS = 600
-"""How long tests may take: a mutant that makes them hang is killed by that."""
+SECONDS = 300
+"""How long the tests of a mutant may take: one that makes them hang is killed by that."""
 PRELOADED = ("torch.distributed", "transformers.modeling_utils", "pyarrow.parquet", "pytest")
 """What takes long to import; a worker does it once for all the tests that it forks."""
 
@@ -99,19 +99,19 @@ class Copy:
         """Run a mutant's tests on it: ``killed`` or ``survived``; RuntimeError if they cannot be run."""
         self._write(mutant.file, mutant.mutated())
         try:
-            status, output = self.pytest(mutant.tests)
+            status, output = self.pytest(mutant.tests, SECONDS)
         finally:
             self._write(mutant.file, (ROOT / mutant.file).read_text(encoding="utf-8"))
         if status > 1:
             raise RuntimeError(f"{LIST.name}:{mutant.line}: pytest ended with {status}:\n{output[-2000:]}")
         return "survived" if status == 0 else "killed"
 
-    def pytest(self, tests: Sequence[str]) -> tuple[int, str]:
+    def pytest(self, tests: Sequence[str], seconds: float | None = None) -> tuple[int, str]:
         """Run tests until one fails; the exit status, negative for a signal, and what pytest printed."""
         with tempfile.TemporaryFile() as printed:
             child = get_context("fork").Process(target=self._pytest, args=(tests, printed.fileno()))
             child.start()
-            child.join(SECONDS)
+            child.join(seconds)
             if child.pid is not None and child.exitcode is None:
                 os.killpg(child.pid, signal.SIGKILL)  # with the processes that a test started
                 child.join()
@@ -125,6 +125,7 @@ class Copy:
         os.chdir(ROOT)
         sys.path.insert(0, str(self._folder))
         os.environ["PYTHONPATH"] = str(self._folder)  # for the processes that a test starts
+        os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = str(self._folder / "examples")
         sys.dont_write_bytecode, sys.pycache_prefix = False, str(self._folder / "bytecode")
         arguments = ["-q", "-x", "-p", "no:cacheprovider", *(f"tests/{test}" for test in tests)]
         status = int(import_module("pytest").main(arguments))

@@ -115,6 +115,7 @@ def test_the_head_takes_the_normed_last_hidden_state(post_norm: str) -> None:
 DINOV3 = {"model_type": "dinov3_vit", "hidden_size": 24, "num_attention_heads": 4}
 MLLAMA = {"model_type": "mllama_vision_model", "max_num_tiles": 5}
 GEMMA4 = {"model_type": "gemma4_vision", "num_attention_heads": 4}
+LLAMA4 = {"model_type": "llama4_vision_model"}
 
 
 @pytest.mark.parametrize(
@@ -124,6 +125,8 @@ GEMMA4 = {"model_type": "gemma4_vision", "num_attention_heads": 4}
         (DINOV3 | {"hidden_size": 32}, {}, []),
         (GEMMA4 | {"num_key_value_heads": 3}, {}, [("VC208", ("encoder", "num_key_value_heads"))]),
         (GEMMA4 | {"num_key_value_heads": 2}, {}, []),
+        (LLAMA4 | {"pixel_shuffle_ratio": 0.4}, {}, [("VC208", ("encoder", "pixel_shuffle_ratio"))]),
+        (LLAMA4 | {"pixel_shuffle_ratio": 1 / 3}, {}, []),
         (
             MLLAMA | {"supported_aspect_ratios": [[2, 3]]},
             {},
