@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from support import tiny
 from support.compare import assert_close
 
 from vision_composer import compose
@@ -172,3 +173,23 @@ def test_a_crash_leaves_no_file(folder: Path, tmp_path: Path, monkeypatch: pytes
         with pytest.raises(raised, match="smaller batch size" if raised is VisionComposerError else None):
             encode_images(encoder, [folder], tmp_path / "out")
         assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_no_batch_is_larger_than_asked_for(tmp_path: Path) -> None:
+    for n in range(5):
+        Image.new("RGB", (32, 32), (n, 0, 0)).save(tmp_path / f"{n}.png")
+    encoder = compose(tiny.config("clip_vision_model", select_layers=[0]))
+    sizes: list[int] = []
+    encoder.register_forward_pre_hook(
+        lambda module, args, inputs: sizes.append(len(inputs["pixel_values"])), with_kwargs=True
+    )
+    encode_images(encoder, [tmp_path], tmp_path / "out.parquet", batch_size=2)
+    assert sizes == [2, 2, 1]
+
+
+def test_levels_on_an_axis_of_their_own_are_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
+    encoder = compose(tiny.config("qwen3_vl_vision", deepstack="separate"))
+    with pytest.raises(InputError, match="use deepstack: concat or none instead of separate"):
+        encode_images(encoder, [tmp_path], tmp_path / "out.parquet")
+    assert not (tmp_path / "out.parquet").exists()

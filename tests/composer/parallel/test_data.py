@@ -25,3 +25,4 @@ def test_a_rank_without_images_runs_the_smallest() -> None:
 
 def test_images_of_ranks_follow_each_other() -> None:
     assert _one_after_the_other([2, 0, 3]) == [[0, 1], [], [2, 3, 4]]
+    assert _one_after_the_other([3, 2, 1]) == [[0, 1, 2], [3, 4], [5]]
