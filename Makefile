@@ -10,6 +10,9 @@ demo: .venv/installed  ## encode the digits with the embedded encoder; results i
 test: .venv/installed  ## the test suite
 	@$(BIN)/python -m pytest -n 2
 
+test-all: test test-hydra  ## the test suite, what reads configs beside Hydra, and a longer look at hostile files
+	@VISION_COMPOSER_FUZZ=500 $(BIN)/python -m pytest -n 2 tests/fuzz
+
 test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and the OmegaConf 2.3 that it needs
 	@.venv-hydra/bin/python -m pytest -n 2 tests/test_hydra.py tests/schemas
 
@@ -27,7 +30,7 @@ lint: .venv/installed  ## format, style, types, import order
 	@$(BIN)/mypy -p vision_composer
 	@$(BIN)/lint-imports
 
-check: lint test  ## what CI runs
+check: lint test-all  ## what CI runs
 
 format: .venv/installed  ## rewrite the files as lint wants them
 	@$(BIN)/ruff check --fix

@@ -54,7 +54,7 @@ def check_encoder(
     ``planned tensors``: the plan's tensors are the module's parameters, under the names that it saves.
     ``saving``: a tower that is saved and composed again is the same.
 
-    The check takes seconds. It runs with random float32 weights, and leaves torch's random state as it was. On
+    The check takes seconds. It uses random float32 weights, and leaves torch's random state as it was. On
     CUDA, products and convolutions are computed in float32 while it runs, and not in TF32.
 
     Args:

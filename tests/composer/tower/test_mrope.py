@@ -219,7 +219,6 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> 
         mrope_position_ids(types, **arguments)
 
 
-
 @pytest.mark.parametrize("grid", [[1, 2, 3], [1, 3, 2]])
 def test_rows_and_columns_are_merged_whole(grid: list[int]) -> None:
     with pytest.raises(InputError, match="must be multiples of 2"):
