@@ -981,8 +981,8 @@ def photographs(folder: Path, count: int, *, distinct: int) -> list[str]:
 def check_suspicions(record: Recorder) -> None:
     """What was suspected of GPUs where none was at hand, each tried once."""
     record("C5: a checkpoint under set_default_device", partial(default_device, record))
-    record("C2: CUDA graphs of a packed tower", partial(packed_graphs, record))
     record("C1, C3, C7: ranks", partial(ranks, record))
+    record("C2: CUDA graphs of a packed tower", partial(packed_graphs, record))
     record("C9: check_encoder on the device", partial(conformance, record))
     record("C8: costs that bench --calibrate finds", partial(calibration, record))
     record("C10: flex_attention beyond the limit on recompilations", partial(flex_limit, record))
