@@ -1078,7 +1078,8 @@ def in_a_process(record: Recorder, probe: str) -> dict[str, Any]:
             err = (Path(folder) / f"{rank}.err").open("wb")
             with out, err:
                 processes.append(subprocess.Popen(command, env=surroundings, stdout=out, stderr=err))
-        end = time.time() + max(20.0, min(60.0, record.seconds_left))
+        begun = time.time()
+        end = begun + max(20.0, min(60.0, record.seconds_left))
         try:
             for process in processes:
                 try:
@@ -1097,7 +1098,8 @@ def in_a_process(record: Recorder, probe: str) -> dict[str, Any]:
             row |= {key + name: value for name, value in answer.items()}
             if process.returncode:
                 tail = (Path(folder) / f"{rank}.err").read_text(errors="replace")[-1500:]
-                row |= {f"{key}exit status": process.returncode, f"{key}stderr": tail}
+                took = f" after {time.time() - begun:.0f} s" if process.returncode == -signal.SIGKILL else ""
+                row |= {f"{key}exit status": f"{process.returncode}{took}", f"{key}stderr": tail}
         return row
 
 
