@@ -31,7 +31,7 @@ def get_load_balance_assignment(
         size each GPU got.
 
     Raises:
-        InputError: Fewer than one GPU, or a negative size.
+        InputError: If there is less than one GPU, or a size is negative.
     """
     if num_gpus < 1:
         raise InputError(f"num_gpus is {num_gpus}; there must be at least 1")
@@ -72,7 +72,7 @@ def deal_by_cost(costs: Sequence[int], ranks: int) -> list[list[int]]:
         The images of every rank, ascending.
 
     Raises:
-        InputError: Fewer than one rank, or a negative cost.
+        InputError: If there is less than one rank, or a cost is negative.
     """
     hands = deal_by_size(costs, ranks)
     loads = [sum(costs[i] for i in hand) for hand in hands]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..errors import InputError
+from ..files import read_json
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -85,7 +86,7 @@ class CostModel:
             measurements: Of images of several sizes, from small to as large as there will be.
 
         Raises:
-            InputError: No two sizes, or a time that is not a positive number.
+            InputError: If there are no two sizes, or a time is not a positive number.
         """
         table = tuple(measurements)
         for grid, seconds in table:
@@ -102,7 +103,7 @@ class CostModel:
         """Write the model and what it was fitted to as JSON, for ``parallel.cost_table``.
 
         Raises:
-            InputError: It cannot be written.
+            InputError: If the file cannot be written.
         """
         table = {
             "format": _FORMAT,
@@ -120,16 +121,16 @@ class CostModel:
         """Read a model that :meth:`save` wrote.
 
         Raises:
-            InputError: The file cannot be read, is none of these, or is of another encoder.
+            InputError: If the file cannot be read, is no table of costs, or is of another encoder.
         """
         try:
-            table: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+            table = read_json(path)
             if table["format"] != _FORMAT:
                 raise ValueError(f"format is {table['format']!r}")
             image, linear, attention = (float(table[name]) for name in _FIELDS)
             measurements = tuple(Measurement(tuple(m["grid"]), m["seconds"]) for m in table["measurements"])
             encoder = table["encoder"]
-        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{path}: not a table of costs as bench --calibrate writes it: {error}"
             ) from error

@@ -32,8 +32,8 @@ class RowGather:
         async_op: Go on while data moves; :meth:`wait` then waits for it.
 
     Raises:
-        InputError: Another number of rows than ``counts`` says, or a device without a backend in the group.
-        DistributedError: Another rank is gone.
+        InputError: If there are more or fewer rows than ``counts`` says, or the group has no backend here.
+        DistributedError: If another rank is gone.
     """
 
     def __init__(

@@ -67,7 +67,7 @@ def start_gather(
         async_op: Go on while data moves.
 
     Raises:
-        DistributedError: Ranks whose features differ in dtype or width.
+        DistributedError: If the ranks' features differ in dtype or width.
     """
     return RowGather(
         own_rows(own, reports, device),
@@ -82,7 +82,7 @@ def own_rows(own: OwnRows, reports: Sequence[Report], device: torch.device) -> T
     """This rank's rows; without images, no rows like those of the others.
 
     Raises:
-        DistributedError: Ranks whose features differ in dtype or width.
+        DistributedError: If the ranks' features differ in dtype or width.
     """
     dtype, shape = agreed_layout(reports)
     if own.rows is None:
@@ -94,7 +94,7 @@ def agreed_layout(reports: Sequence[Report]) -> tuple[torch.dtype, tuple[int, ..
     """dtype of all features and their axes behind the first, which a rank without images learns so.
 
     Raises:
-        DistributedError: Ranks differ; or none has features, so that nobody knows.
+        DistributedError: If ranks differ, or none has features, so that nobody knows.
     """
     layouts = {(report.dtype, report.shape): rank for rank, report in enumerate(reports) if report.dtype}
     if len(layouts) != 1:
@@ -139,7 +139,7 @@ def check_counts(got: Sequence[int], images: Sequence[int], planned: Sequence[in
     """Compare the rows that came out with those that were planned.
 
     Raises:
-        InputError: They differ; names the image.
+        InputError: If they differ; it names the image.
     """
     for image, count, expected in zip(images, got, planned, strict=True):
         if count != expected:

@@ -46,8 +46,8 @@ def run_dp_sharded_vision_model(
         (images, ...) in input order, contiguous.
 
     Raises:
-        InputError: An output that is not one row per image.
-        DistributedError: Another rank failed, is gone, or was given another batch.
+        InputError: If the output is not one row per image.
+        DistributedError: If another rank failed, is gone, or was given another batch.
     """
     group = resolve_group(process_group)
     if group is None:
@@ -104,8 +104,8 @@ def run_dp_sharded_mrope_vision_model(
         ranks.
 
     Raises:
-        InputError: Grids that do not fit the patches, or rows that do not add up.
-        DistributedError: Another rank failed, is gone, or was given another batch.
+        InputError: If the grids do not fit the patches, or the rows do not add up.
+        DistributedError: If another rank failed, is gone, or was given another batch.
     """
     group = resolve_group(process_group)
     packed = _PackedModule(vision_model, pixel_values, grid_thw_list, rope_type, rows_of)

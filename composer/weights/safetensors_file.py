@@ -109,7 +109,7 @@ def read_safetensor(header: TensorHeader, name: str) -> Tensor:
     import torch
 
     buffer = torch.empty(header.size, dtype=torch.uint8, device="cpu")
-    view, done = memoryview(buffer.numpy().data), 0
+    view, done = buffer.numpy().data, 0
     try:
         with open_regular(header.file, limit=FILE_BYTES) as file:
             file.seek(header.start)

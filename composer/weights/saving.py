@@ -28,7 +28,7 @@ def save_tower(model: Any, processor: Any, config: TowerConfig, folder: Path, *,
         dtype: dtype of the parameters.
 
     Raises:
-        WeightsError: The folder cannot be written, or the dtype is not one that a config can name.
+        WeightsError: If the folder cannot be written, or the dtype is not one that a config can name.
     """
     name = str(dtype).removeprefix("torch.")
     if name not in get_args(DType):

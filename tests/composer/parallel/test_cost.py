@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,12 @@ def test_broken_tables(change: Any, tmp_path: Path) -> None:
         CostModel.load(path, planned)
     with pytest.raises(InputError, match="missing"):
         CostModel.load(tmp_path / "missing.json", planned)
+
+
+def test_a_pipe_is_no_table(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "costs.json")
+    with pytest.raises(InputError, match="a named pipe, not a regular file"):
+        CostModel.load(tmp_path / "costs.json", plan("llava-1.5-7b"))
 
 
 @pytest.mark.parametrize(
