@@ -82,7 +82,9 @@ def open_image(image: ImageLike, *, name: str | None = None) -> Image.Image:
     try:
         if isinstance(image, Image.Image):
             _check_format(image, label)
-            return _upright_rgb(image, label)
+            _check_size(image.size, label)
+            with _budget.taking(decoding_bytes(image)):
+                return _upright_rgb(image, label)
         if isinstance(image, np.ndarray):
             return _upright_rgb(_from_array(image, label), label)
         if isinstance(image, (str, os.PathLike)):
@@ -131,8 +133,13 @@ def _read(path: str, label: str) -> Image.Image:
                 label, known if os.fstat(file.fileno()).st_size else "the file is empty"
             ) from None
         with image:
+            _check_size(image.size, label)
             check_scans(image, file)
-            return _upright_rgb(image, label)
+            with _budget.taking(decoding_bytes(image)):
+                try:
+                    return _upright_rgb(image, label)
+                finally:
+                    image.close()  # what it holds is given back before others may take as much
 
 
 def _opened(file: TimedFile) -> Image.Image:
@@ -156,14 +163,12 @@ def _quietly() -> Iterator[None]:
 
 
 def _upright_rgb(image: Image.Image, label: str) -> Image.Image:
-    _check_size(image.size, label)
-    with _budget.taking(decoding_bytes(image)):
-        image.load()
-        _check_size(image.size, label)  # an icon of the caller's knows its size only now
-        turn = _UPRIGHT.get(_orientation(image))
-        rgb = _to_rgb(image, label)
-        if turn is not None:
-            rgb = rgb.transpose(turn)
+    image.load()
+    _check_size(image.size, label)  # an icon of the caller's knows its size only now
+    turn = _UPRIGHT.get(_orientation(image))
+    rgb = _to_rgb(image, label)
+    if turn is not None:
+        rgb = rgb.transpose(turn)
     rgb.info = {}  # or the orientation would be applied again by whoever reads it
     return rgb
 
