@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from vision_composer import get_load_balance_assignment
 from vision_composer.errors import InputError
+from vision_composer.parallel.balance import deal_by_size
 
 sizes_strategy = st.lists(st.integers(0, 5000), max_size=40)
 gpus_strategy = st.integers(1, 9)
@@ -62,3 +63,8 @@ def test_examples() -> None:
         get_load_balance_assignment([1], 0)
     with pytest.raises(InputError, match="negative"):
         get_load_balance_assignment([-1], 2)
+
+
+def test_the_images_of_a_rank_are_ascending() -> None:
+    assert deal_by_size([1, 5, 3, 2], 1) == [[0, 1, 2, 3]]
+    assert deal_by_size([1, 5, 3, 2], 2) == [[0, 1], [2, 3]]
