@@ -2,7 +2,7 @@
 
     torchrun --nproc-per-node 2 scripts/bench_ranks.py pixtral-12b --set encoder.num_hidden_layers=1
 
-Every rank has one thread. Pictures are of log-normal size, and the weights random and the same on all ranks.
+Every rank has one thread. Images are of log-normal size, and the weights random and the same on all ranks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("preset", help="a preset of native resolution, or a path")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a value")
     parser.add_argument("--images", type=int, default=16)
-    parser.add_argument("--patches", type=int, default=500, help="median patches of a picture")
+    parser.add_argument("--patches", type=int, default=500, help="median patches of an image")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
 
@@ -51,7 +51,7 @@ def main() -> None:
         )
     if dist.get_rank() == 0:
         first, all_ranks = (sorted(times[1:]) for times in seconds.values())  # the first round warms up
-        print(f"{arguments.images} pictures, {one.plan.num_blocks} blocks, features within {difference:.0e}")
+        print(f"{arguments.images} images, {one.plan.num_blocks} blocks, features within {difference:.0e}")
         for name, times in (("1 rank", first), (f"{dist.get_world_size()} ranks", all_ranks)):
             print(f"{name:8}  {median(times):6.2f} s  ({times[0]:.2f} to {times[-1]:.2f})")
         print(f"{median(first) / median(all_ranks):.2f} x as fast, by medians of {len(first)} rounds")

@@ -1,6 +1,6 @@
 """Train the embedded encoder: ``python scripts/train_tiny_digits.py`` rewrites ``tiny-digits``' weights.
 
-A vision tower of SigLIP's architecture learns, with SigLIP's sigmoid loss, to put a picture's pooled feature
+A vision tower of SigLIP's architecture learns, with SigLIP's sigmoid loss, to put an image's pooled feature
 beside the embedding of its label and away from the nine others. It sees the ``encoder`` part of the digits
 only, through the image processor that every later use goes through. The numbers printed are of the part
 ``probe_train``, on which the recipe below was chosen; ``probe_test`` is left to the demo.
@@ -31,7 +31,7 @@ BATCH = 96
 LEARNING_RATE = 2e-3
 WEIGHT_DECAY = 0.05
 SEED = 0
-# Bounds of the random affine maps: degrees, shares of the size, and shares of the picture's side.
+# Bounds of the random affine maps: degrees, shares of the size, and shares of the image's side.
 ROTATION, SCALE, SHEAR, SHIFT = 15.0, 0.15, 0.2, 0.1
 
 TRAIN, HELD_OUT = PARTS["encoder"], PARTS["probe_train"]
@@ -53,7 +53,7 @@ class LabelEmbeddings(nn.Module):
 
 
 def sigmoid_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """SigLIP's loss: each pair of picture and label is a yes-or-no question of its own."""
+    """SigLIP's loss: each pair of image and label is a yes-or-no question of its own."""
     signs = 2 * F.one_hot(labels, logits.shape[1]) - 1
     return -F.logsigmoid(signs * logits).sum(dim=-1).mean()
 
@@ -113,7 +113,7 @@ def train(
 def report(
     model: SiglipVisionModel, labels: LabelEmbeddings, images: Tensor, targets: npt.NDArray[np.int64]
 ) -> None:
-    """Print what the trained encoder, and its architecture alone, are worth on pictures they never saw."""
+    """Print what the trained encoder, and its architecture alone, are worth on images they never saw."""
 
     def probes(encoder: SiglipVisionModel) -> str:
         states = encoder.eval()(images, output_hidden_states=True).hidden_states
