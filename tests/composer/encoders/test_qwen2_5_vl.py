@@ -15,7 +15,7 @@ def test_windows_at_the_edge_count_as_what_they_hold(name: str) -> None:
     info, encoder = planned.info, tiny.PACKED[name]
     window = encoder["window_size"] // info.merge_size // info.patch_size
     wide = len(encoder["fullatt_block_indexes"])
-    for width, height in ((8, 8), (40, 64), (56, 104), (200, 72)):
+    for width, height in ((56, 64), (64, 72), (56, 104), (88, 160), (200, 72)):
         grid = info.grid(width, height)
         _, lengths = window_order([grid], info.merge_size, window)
         pairs = wide * (grid[1] * grid[2]) ** 2 + (4 - wide) * sum(length**2 for length in lengths)

@@ -141,3 +141,8 @@ def test_a_strategy_of_none_leaves_tensors_of_any_shape_alone() -> None:
     states = [torch.full((4,), float(k)) for k in range(3)]
     got = resolve_visual_encoder_outputs(states, None, select_layers=[0, -1], max_possible_layers=2)
     assert got.tolist() == [0.0] * 4 + [2.0] * 4
+
+
+def test_nothing_is_left_of_no_tokens() -> None:
+    for strategy in ("class", "default", "full"):
+        assert get_num_selected_vision_tokens(0, strategy) == 0
