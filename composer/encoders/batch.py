@@ -56,7 +56,7 @@ class Batch(ABC):
 
     @abstractmethod
     def split(self, features: Tensor, num_tokens: NumTokens) -> Tensor | tuple[Tensor, ...]:
-        """Return the features image by image, without padding and in memory of their own.
+        """Return the features image by image, contiguous and without padding.
 
         Args:
             features: What the readout made: (images, tokens, width) of a dense batch, (..., tokens, width) of

@@ -5,7 +5,6 @@ Importing this module loads Pillow but not torch.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MissingDependencyError, WeightsError
+from ..files import read_json
 from .limits import MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 Arrays: TypeAlias = dict[str, "np.ndarray[Any, Any]"]
 
 _CONFIG_FILES = ("processor_config.json", "preprocessor_config.json")
+_CONFIG_BYTES = 1 << 20
+
+_MAX_SIZE = 1 << 23
+"""Most pixels that an image is resized to for a batch of one size: 2,896 x 2,896, far more than any encoder
+takes, and 100 MB as float32."""
 
 
 def process_dense(processor: Any, image: Image.Image, num_channels: int) -> Arrays:
@@ -60,7 +65,7 @@ def process_ragged(processor: Any, resize: ResizeRule, image: Image.Image) -> Ar
         ValueError: If the image would be resized to too many pixels. The processor may raise others.
     """
     width, height = resize(*image.size)
-    _check_area(height, width)
+    _check_area(height, width, MAX_PIXELS)
     with np.errstate(all="ignore"):
         output = processor(image, return_tensors="np")
     arrays = {name: np.asarray(array) for name, array in output.items()}
@@ -110,18 +115,19 @@ def _check_resize(processor: Any, image: Image.Image) -> None:
         short, long = sorted(image.size)
         if size.shortest_edge:
             length = size.shortest_edge * long // short
-            _check_area(size.shortest_edge, min(length, size.longest_edge or length))
+            _check_area(size.shortest_edge, min(length, size.longest_edge or length), _MAX_SIZE)
         else:
-            _check_area(size.height or size.max_height or 1, size.width or size.max_width or 1)
+            _check_area(size.height or size.max_height or 1, size.width or size.max_width or 1, _MAX_SIZE)
     if processor.do_center_crop and crop is not None:
-        _check_area(crop.height or 1, crop.width or 1)
+        _check_area(crop.height or 1, crop.width or 1, _MAX_SIZE)
 
 
-def _check_area(height: int, width: int) -> None:
+def _check_area(height: int, width: int, limit: int) -> None:
     """Refuse a size to resize to that memory should not be spent on."""
-    if height * width > MAX_PIXELS:
+    if height * width > limit:
         raise ValueError(
-            f"it would be resized to {max(height, width)}x{min(height, width)} pixels, more than the limit"
+            f"it would be resized to {max(height, width)}x{min(height, width)} pixels, more than the limit "
+            f"of {limit:,}"
         )
 
 
@@ -171,16 +177,16 @@ def load_image_processor(
 def _saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     """Read the image processor's part of a checkpoint's processor config; return its file, too, if any."""
     for file in (folder / name for name in _CONFIG_FILES):
-        if not file.is_file():
+        if not file.exists():
             continue
         try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise WeightsError(f"{file}: not readable as JSON: {error}") from error
-        if file.name == "processor_config.json":  # newer transformers nests the image processor's values
-            values = values.get("image_processor") if isinstance(values, dict) else values
-            if values is None:
-                continue
+            content = read_json(file, limit=_CONFIG_BYTES)
+        except (OSError, ValueError) as error:
+            raise WeightsError(f"{file}: not readable as a JSON object: {error}") from error
+        # Newer transformers nests the image processor's values.
+        values = content.get("image_processor") if file.name == "processor_config.json" else content
+        if values is None:
+            continue
         if not isinstance(values, dict):
             raise WeightsError(f"{file}: expected the image processor's values as a JSON object")
         return file, values

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -276,6 +278,26 @@ def test_no_tiles_of_a_vision_language_model(
 def test_a_broken_config_names_its_file(text: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
         load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, written(tmp_path, text))
+
+
+def test_a_processor_config_costs_little_whatever_it_says(tmp_path: Path) -> None:
+    huge = {"size": {"height": 13377, "width": 13377}, "do_center_crop": False}
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            WeightsError, match="resized to 13377x13377 pixels, more than the limit of 8,388,608"
+        ):
+            load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, written(tmp_path, huge))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1 << 26
+
+
+def test_a_processor_config_is_a_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "preprocessor_config.json")
+    with pytest.raises(WeightsError, match="a named pipe, not a regular file"):
+        load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, tmp_path)
 
 
 @pytest.mark.parametrize("values", [[], {"image_processor": 3}, "{"])
