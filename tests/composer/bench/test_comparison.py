@@ -83,7 +83,7 @@ def test_other_features_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("images", [[(0, 4)], [(4,)]], ids=str)
 def test_sizes_that_are_none(images: Any) -> None:
-    with pytest.raises(InputError, match="no widths and heights"):
+    with pytest.raises(InputError, match="not the sizes of images: each is a pair of a width"):
         compare(config("clip_vision_model"), images=images)
 
 
