@@ -316,7 +316,7 @@ def _check_inner_layers(encoder: MllamaVisionEncoderConfig) -> None:
     Raises:
         ConfigError: If a joined hidden state does not exist.
     """
-    if not all(1 <= layer <= encoder.num_hidden_layers for layer in encoder.inner_layers):
-        blocks = [layer - 1 for layer in encoder.inner_layers]
-        message = f"{blocks} must name blocks from 0 to {encoder.num_hidden_layers - 1} only"
+    depth = encoder.num_hidden_layers
+    if not all(-depth <= block < depth for block in encoder.inner_blocks):
+        message = f"{list(encoder.inner_blocks)} must name blocks from {-depth} to {depth - 1} only"
         raise ConfigError(Problem("VC208", message, "encoder.intermediate_layers_indices"))

@@ -80,10 +80,15 @@ class MllamaVisionEncoderConfig(EncoderConfig):
         return 1
 
     @property
+    def inner_blocks(self) -> tuple[int, ...]:
+        """Blocks whose outputs join the encoder's own; negative ones count from the last."""
+        return self.intermediate_layers_indices or (3, 7, 15, 23, 30)
+
+    @property
     def inner_layers(self) -> tuple[int, ...]:
-        """Hidden states that join the encoder's own output; negative ones of blocks count from the depth."""
-        blocks = self.intermediate_layers_indices or (3, 7, 15, 23, 30)
-        return tuple(block + 1 if block >= 0 else self.num_hidden_layers + block + 1 for block in blocks)
+        """Hidden states that join the encoder's own output, counted from 0."""
+        depth = self.num_hidden_layers
+        return tuple(block + 1 if block >= 0 else depth + block + 1 for block in self.inner_blocks)
 
     @property
     def aspect_ratios(self) -> tuple[tuple[int, ...], ...]:

@@ -17,7 +17,7 @@ def test_a_batch_is_cast_and_never_moved() -> None:
     batch = DenseBatch(torch.zeros(2, 3, 16, 24), 8)
     assert batch.grids == ((1, 2, 3), (1, 2, 3))
     assert batch.to(HERE, torch.bfloat16).pixels.dtype is torch.bfloat16
-    with pytest.raises(InputError, match="pixel_values are on meta, and the tower is on cpu"):
+    with pytest.raises(InputError, match="pixel_values are on meta, but the tower is on cpu"):
         DenseBatch(batch.pixels.to("meta"), 8).to(HERE, torch.float32)
 
 

@@ -32,5 +32,5 @@ def test_one_patch_more_than_there_are() -> None:
     encoder = compose({"schema": 1, "encoder": tiny.PADDED[NAME], "select_layers": [0]})
     batch = {"pixel_values": torch.zeros(1, 6, 192), "pixel_attention_mask": torch.ones(1, 6).int()}
     encoder(**batch, spatial_shapes=torch.tensor([[2, 3]]))
-    with pytest.raises(InputError, match="1x7 patches, and pixel_values has 6"):
+    with pytest.raises(InputError, match="1x7 patches, but pixel_values has 6"):
         encoder(**batch, spatial_shapes=torch.tensor([[1, 7]]))

@@ -221,7 +221,7 @@ def test_what_does_not_fit_is_refused(changed: dict[str, Any], message: str) -> 
 
 @pytest.mark.parametrize("grid", [[1, 2, 3], [1, 3, 2]])
 def test_rows_and_columns_are_merged_whole(grid: list[int]) -> None:
-    with pytest.raises(InputError, match="must be multiples of 2"):
+    with pytest.raises(InputError, match="must be multiples of spatial_merge_size, 2"):
         mrope_position_ids(
             torch.ones(1, 1, dtype=torch.int64), spatial_merge_size=2, image_grid_thw=torch.tensor([grid])
         )

@@ -14,7 +14,7 @@ from support import tiny
 
 from vision_composer import compose
 from vision_composer.errors import WeightsError
-from vision_composer.weights.files import read_headers, read_tensor
+from vision_composer.weights.pickled import pickled_headers, read_pickled
 from vision_composer.weights.source import open_checkpoint
 
 
@@ -45,8 +45,8 @@ def test_a_pickle_that_was_written_anew_is_read_anew(tmp_path: Path) -> None:
     for values in ([1.0], [2.0, 3.0]):
         torch.save({"a": torch.tensor(values)}, path)
         os.utime(path, ns=(len(values), len(values)))
-        assert read_headers(path)["a"].shape == (len(values),)
-        assert read_tensor(path, "a").tolist() == values
+        assert pickled_headers(path)["a"].shape == (len(values),)
+        assert read_pickled(pickled_headers(path)["a"], "a").tolist() == values
 
 
 def test_the_revision_that_is_asked_for_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
