@@ -158,8 +158,8 @@ def test_the_generic_adapter_holds_the_checkpoints_config_against_ours(tmp_path:
 
 
 def test_the_generic_adapter_needs_prefix_tokens_and_a_known_type() -> None:
-    with pytest.raises(ConfigError, match=r"encoder\.model_type: unknown model_type 'vit'.*prefix_tokens"):
-        compose({"schema": 1, "encoder": {"model_type": "vit", **_DENSE}})
+    with pytest.raises(ConfigError, match=r"encoder\.model_type: unknown model_type 'deit'.*prefix_tokens"):
+        compose({"schema": 1, "encoder": {"model_type": "deit", **_DENSE}})
     with pytest.raises(BackendError, match="transformers cannot make a config of model_type 'nonesuch'"):
         compose({"schema": 1, "encoder": {"model_type": "nonesuch", "prefix_tokens": 0, **_DENSE}})
     with pytest.raises(ConfigError, match="generic adapter returns"):

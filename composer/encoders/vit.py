@@ -1,0 +1,74 @@
+"""ViT (``ViTModel``): a class token, learned positions, and a dense layer on the class token for a head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ..schemas.encoders.vit import ViTEncoderConfig, ViTFields
+from .base import BlockInputs, FromTransformers
+from .dense import DenseFamily
+from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+F = TypeVar("F", bound=ViTFields)
+
+
+class ViTStages(DenseFamily[F], Generic[F]):
+    """What ViT has in common with I-JEPA. Shapes have the names of published checkpoints, which transformers
+    changes when it loads them.
+    """
+
+    blocks = "layers"
+    post_norm = "layernorm"
+    image_processor = "ViTImageProcessorPil"
+
+    def block_name(self, index: int) -> str:
+        return f"encoder.layer.{index}"
+
+    def stem_shapes(self, encoder: F) -> Shapes:
+        width, prefix = encoder.hidden_size, encoder.num_prefix_tokens
+        return {
+            **({"embeddings.cls_token": (1, 1, width)} if prefix else {}),
+            "embeddings.position_embeddings": (1, prefix + num_positions(encoder), width),
+            **conv_patches("embeddings.patch_embeddings.projection", encoder),
+        }
+
+    def block_shapes(self, encoder: F) -> Shapes:
+        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
+        shapes = layer_norm("layernorm_before", width) | layer_norm("layernorm_after", width)
+        for projection in ("query", "key", "value"):
+            shapes |= linear(f"attention.attention.{projection}", width, width, bias=encoder.qkv_bias)
+        return {
+            **shapes,
+            **linear("attention.output.dense", width, width),
+            **linear("intermediate.dense", width, mlp_width),
+            **linear("output.dense", mlp_width, width),
+        }
+
+    def image_processor_defaults(self, encoder: F) -> dict[str, object]:
+        half = [0.5, 0.5, 0.5]
+        size = {"height": encoder.image_size, "width": encoder.image_size}
+        return {"size": size, "image_mean": half, "image_std": half}
+
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
+        return model.embeddings(pixel_values), {"attention_mask": None}
+
+
+class ViT(ViTStages[ViTEncoderConfig]):
+    """vit."""
+
+    model_type = "vit"
+    model_class = "ViTModel"
+    config_class = "ViTConfig"
+    head = "pooler"
+
+    def head_shapes(self, encoder: ViTEncoderConfig) -> Shapes:
+        return linear("dense", encoder.hidden_size, encoder.pooled_width)
+
+    def head_width(self, encoder: ViTEncoderConfig) -> int:
+        return encoder.pooled_width
+
+    def head_flops(self, encoder: ViTEncoderConfig, num_tokens: int) -> int:
+        return 2 * encoder.hidden_size * encoder.pooled_width
