@@ -7,10 +7,11 @@ BIN := .venv/bin
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
 
-test: .venv/installed  ## the test suite
-	@$(BIN)/python -m pytest -n 2
+test: .venv/installed  ## the test suite without its slow tests
+	@$(BIN)/python -m pytest -n 2 -m 'not slow'
 
-test-all: test test-hydra  ## the test suite, what reads configs beside Hydra, and a longer look at hostile files
+test-all: .venv/installed test-hydra  ## every test, what reads configs beside Hydra, and more hostile files
+	@$(BIN)/python -m pytest -n 2
 	@VISION_COMPOSER_FUZZ=500 $(BIN)/python -m pytest -n 2 tests/fuzz
 
 test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and the OmegaConf 2.3 that it needs

@@ -54,6 +54,7 @@ def options(folder: Path, **given: Any) -> Namespace:
     )
 
 
+@pytest.mark.slow
 def test_it_runs_on_a_cpu(tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--device", "cpu", "--budget", "10", "-o", str(tmp_path)]
     subprocess.run(command, check=True, timeout=120)

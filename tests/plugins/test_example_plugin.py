@@ -281,6 +281,7 @@ def test_the_guide_shows_the_files_as_they_are(path: str) -> None:
     assert f"```{language}\n{code}```" in GUIDE
 
 
+@pytest.mark.slow
 def test_the_python_of_the_guide_runs(site: Path, tmp_path: Path) -> None:
     examples = re.findall(r"^```python\n(.*?)^```", GUIDE, flags=re.DOTALL | re.MULTILINE)
     registers = next(code for code in examples if "register_feature_selector(" in code)

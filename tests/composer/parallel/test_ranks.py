@@ -37,6 +37,7 @@ def test_every_family_on_two_ranks(name: str) -> None:
     on_ranks(2, rank_outputs.family, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in rank_towers.NAMES if "/" not in name])
 def test_every_family_on_three_ranks(name: str) -> None:
     on_ranks(3, rank_outputs.family, name)
@@ -122,12 +123,14 @@ def test_gradients_on_more_ranks_than_some_batches_have_images(how: str) -> None
 # --- failure ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rank_failures.FAILURES)
 @on_two_or_more
 def test_a_failure_on_one_rank_is_an_error_on_all(world: int, name: str) -> None:
     on_ranks(world, rank_failures.FAILURES[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", rank_failures.FAILURES_ON_DISK)
 @on_two_or_more
 def test_a_failure_on_disk_is_an_error_on_all(world: int, name: str, tmp_path: Path) -> None:
@@ -142,6 +145,7 @@ def test_ranks_of_other_weights_find_out_first(world: int, name: str, tmp_path: 
     assert max(seconds) < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "left early"])
 @on_two_or_more
 def test_a_rank_that_is_gone_is_an_error_on_the_others(world: int, how: str) -> None:

@@ -173,6 +173,7 @@ def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
     assert _codes(counter) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
 def test_inductor_freezes_weights() -> None:
     encoder = {**ENCODER, "num_hidden_layers": 2}
@@ -294,6 +295,7 @@ def test_a_whole_encoder_is_traced_without_a_break() -> None:
         assert torch.equal(compiled(pixel_values=pixel_values), encoder(pixel_values=pixel_values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_exported_encoder_takes_any_number_of_images(strict: bool) -> None:
     encoder = _tower()
