@@ -885,7 +885,7 @@ def quickly_built(record: Recorder, build: Callable[[], Any]) -> Any:
     try:
         with record.device:
             return build()
-    except Exception:
+    except Exception:  # some models make tensors on the CPU for others on the device
         torch.cuda.empty_cache()
         return build()
 

@@ -127,4 +127,4 @@ def test_what_becomes_of_the_callers_lists_later_is_no_step() -> None:
     layers = [3, 7]
     builder = VisionEncoderBuilder().encoder("mllama_vision_model", intermediate_layers_indices=layers)
     layers.append(99)
-    assert builder.to_config().encoder.intermediate_layers_indices == (3, 7)  # type: ignore[attr-defined]
+    assert builder.to_config().encoder.intermediate_layers_indices == (3, 7)  # type: ignore[attr-defined]  # Mllama's

@@ -182,6 +182,6 @@ def test_encode_names_the_broken_image(tmp_path: Path) -> None:
 def test_of_several_processes_the_first_one_saves(tmp_path: Path) -> None:
     encoder = tower()
     for rank in (1, 0):
-        encoder.parallel = SimpleNamespace(rank=rank, size=2)  # type: ignore[assignment]
+        encoder.parallel = SimpleNamespace(rank=rank, size=2)  # type: ignore[assignment]  # a stand-in
         encoder.save(tmp_path / str(rank))
     assert [path.name for path in tmp_path.iterdir()] == ["0"]

@@ -76,7 +76,7 @@ def patches(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]
     """Images and clips of merged tokens, as rows of patches."""
     info, merge = encoder.info, encoder.info.grid_multiple
     thw = torch.tensor([(t, h * merge, w * merge) for t, h, w in grids], dtype=torch.int64).view(-1, 3)
-    rows = noise(int(thw.prod(1).sum()), *encoder.family.patch_shape(info))  # type: ignore[operator]
+    rows = noise(int(thw.prod(1).sum()), *encoder.family.patch_shape(info))  # type: ignore[operator]  # packed only
     return {"pixel_values": rows, "image_grid_thw": thw}
 
 

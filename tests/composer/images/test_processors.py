@@ -21,7 +21,7 @@ def test_an_image_is_not_given_to_a_processor_that_would_make_it_huge() -> None:
         raise AssertionError("resized")
 
     with pytest.raises(ValueError, match="14000x14000 pixels, more than the limit"):
-        process_ragged(never, lambda width, height: (14_000, 14_000), Image.new("RGB", (8, 8)))  # type: ignore[arg-type]
+        process_ragged(never, lambda width, height: (14_000, 14_000), Image.new("RGB", (8, 8)))  # type: ignore[arg-type]  # no ResizeRule
 
 
 def test_null_says_nothing(tmp_path: Path) -> None:
