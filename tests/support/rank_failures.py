@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -104,11 +105,11 @@ def failing_loader() -> None:
             assert f"rank {owner}: KeyError: 'pixels' (image 1)" in str(caught.value)
 
 
-def not_finite() -> None:
+def not_finite(gather: str = "all") -> None:
     """Features that are NaN are an error of the image, named by the rank that encodes it."""
     images = [noise_image(32, 32) for _ in range(2 * dist.get_world_size())]
     with next_call_works():
-        _, spread = pair(CLIP)
+        _, spread = pair(CLIP, {"gather": gather})
         first = spread.parallel.assign([(1, 4, 4)] * len(images))[1][0]
         if dist.get_rank() == 1:
             with torch.no_grad():
@@ -240,6 +241,7 @@ def pipe_as_image(folder: str) -> None:
 FAILURES: dict[str, Callable[..., None]] = {
     "another batch": another_batch,
     "not finite": not_finite,
+    "not finite, kept": partial(not_finite, "none"),
     "failing device": failing_device,
     "slow": slow,
     "config that cannot be loaded": config_that_cannot_be_loaded,
