@@ -101,6 +101,29 @@ class VisionEncoderBuilder:
         """Say how packed inputs are read, which must be the encoder's own way; None takes that."""
         return self._with("rope_type", rope_type)
 
+    def connector(self, type: str, *, hidden_size: int, **fields: Any) -> Self:
+        """Set what stands between the tower and the language model; built with :meth:`output` ``embeds``.
+
+        Args:
+            type: Which connector.
+            hidden_size: Width of the language model's embeddings.
+            **fields: The connector's own fields, and ``weights``.
+        """
+        return self._with("connector", {"type": type, "hidden_size": hidden_size, **fields})
+
+    def tiling(self, type: str = "none", **fields: Any) -> Self:
+        """Set how an image is cut into tiles.
+
+        Args:
+            type: Which tiling; ``none`` takes an image whole.
+            **fields: The tiling's own fields.
+        """
+        return self._with("tiling", type if type == "none" else {"type": type, **fields})
+
+    def output(self, output: str) -> Self:
+        """Set what comes out: ``features``, ``tiles`` or ``embeds``."""
+        return self._with("output", output)
+
     def attn_backend(self, name: str) -> Self:
         """Set the attention backend: ``auto``, or the one to insist on."""
         return self._with("attn_backend", name)

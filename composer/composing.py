@@ -13,6 +13,8 @@ from .encoder import ComposedVisionEncoder
 from .encoders import family_of
 from .errors import InputError
 from .images.preprocess import ImagePreprocessor
+from .images.preprocess_tiles import TiledPreprocessor
+from .images.tiling import tiling_of
 from .parallel import Startup, join_group, tell_ranks
 from .planning import Plan, plan_config
 from .presets import load_config
@@ -20,8 +22,10 @@ from .running.attention import plan_attention
 from .running.compilation import compile_tower, should_torch_compile_mm_vit
 from .running.training import prepare_training
 from .schemas import CompileConfig, TowerConfig, WeightsConfig
+from .schemas.weights import SourceConfig
+from .tower.half import VisionHalf
 from .tower.module import VisionTower
-from .weights import load_model, local_folder
+from .weights import load_connector, load_model, local_folder
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -69,17 +73,18 @@ def compose(
     if config.parallel == "none" or group is None:
         preprocessor = _preprocessor(config)
         plan, attention = _planned(config, preprocessor, where)
-        tower, spread = _tower(plan, config.weights, attention, where), None
+        half, spread = _half(plan, attention, where), None
     else:
         ranks = Startup(group, config, config.parallel)
         preprocessor = ranks.preprocessor(lambda: _preprocessor(config))
         plan, attention = ranks.together(lambda: _planned(config, preprocessor, where))
-        weights = config.weights if ranks.reads_weights else _random(config.weights)
-        tower = ranks.tower(lambda: _tower(plan, weights, attention, where))
-        spread = ranks.spread(tower, preprocessor, plan)
+        half = ranks.tower(lambda: _half(plan, attention, where, reads=ranks.reads_weights))
+        spread = ranks.spread(half, preprocessor, plan)
     if should_torch_compile_mm_vit(config):
-        compile_tower(tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
-    return ComposedVisionEncoder(plan, tower, preprocessor, attention, parallel=spread).eval()
+        compile_tower(
+            half.tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig()
+        )
+    return ComposedVisionEncoder(plan, half, preprocessor, attention, parallel=spread).eval()
 
 
 def _settled(
@@ -110,10 +115,26 @@ def _planned(
     return plan, plan_attention(plan, where)
 
 
-def _tower(
-    plan: Plan, weights: WeightsConfig, attention: AttentionChoice, where: torch.device
-) -> VisionTower:
-    """Build this process's tower, with the weights that ``weights`` names."""
+def _half(
+    plan: Plan, attention: AttentionChoice, where: torch.device, *, reads: bool = True
+) -> VisionTower | VisionHalf:
+    """Build what this process runs: the tower, or with another ``output`` the vision half around it.
+
+    With ``reads`` the weights come from where the config says; without, they are random.
+    """
+    tower = _tower(plan, attention, where, reads=reads)
+    if plan.config.output == "features":
+        return tower
+    module = None
+    if plan.connector is not None:
+        weights = plan.connector.config.weights or plan.config.weights
+        dtype: torch.dtype = getattr(torch, plan.dtype)
+        module = load_connector(plan.connector, weights if reads else SourceConfig(), dtype=dtype)
+    return VisionHalf(tower, plan.tiling, plan.connector, module).to(where).eval()
+
+
+def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads: bool = True) -> VisionTower:
+    weights = plan.config.weights if reads else WeightsConfig()
     family = family_of(plan.encoder)
     parameter_dtype: torch.dtype = getattr(torch, plan.dtype)
     model = load_model(
@@ -143,11 +164,18 @@ def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
     weights = config.weights
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
     preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, folder)
-    return preprocessor
+    if config.output == "features" or config.tiling == "none":
+        return preprocessor
+    import transformers
 
+    from .images.processors import load_image_processor
 
-def _random(weights: WeightsConfig) -> WeightsConfig:
-    return weights.model_copy(update={"source": None, "revision": None})
+    tiling = tiling_of(config.tiling, config.encoder.image_size)
+    side = {"height": config.encoder.image_size, "width": config.encoder.image_size}
+    preprocessor.processor = load_image_processor(
+        getattr(transformers, f"{tiling.processor}Pil"), {"size": side, "crop_size": side}, folder
+    )
+    return TiledPreprocessor(preprocessor, tiling)
 
 
 def usable_device(device: torch.device | str | None) -> torch.device:

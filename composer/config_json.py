@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers
 from .errors import ConfigError, InputError, Problem
 from .files import read_json
+from .images.processors import saved_values
+from .images.tiling import TILINGS
 from .text import did_you_mean
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -26,11 +29,20 @@ _READERS = {
 """model_type of a model with a vision_config -> that of its tower if it does not say, and how it reads it."""
 
 
-def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keys of a config that mean the tower of a transformers config, as its model reads it.
+_CONNECTORS = {name: connector for connector in CONNECTORS.values() for name in connector.read_by}
+"""model_type of a VLM -> its connector."""
+_TILINGS = {name: tiling for tiling in TILINGS.values() for name in tiling.read_by}
+"""model_type of a VLM -> how it cuts images into tiles."""
+
+
+def tower_from_transformers(
+    fields: Mapping[str, Any], processor: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the keys of a config that mean the vision half of a transformers config, as its model reads it.
 
     Args:
         fields: What ``config.json`` of a vision encoder or a vision-language model holds.
+        processor: What its image processor's JSON holds, as far as there is one.
 
     Raises:
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
@@ -57,7 +69,8 @@ def tower_from_transformers(fields: Mapping[str, Any]) -> dict[str, Any]:
     selection = _selection(fields, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
-    return {"schema": 1, "encoder": encoder, **_dtype(fields), **selection}
+    behind = _connector(fields, model_type) | _tiling({**fields, **(processor or {})}, model_type)
+    return {"schema": 1, "encoder": encoder, **_dtype(fields), **selection, **behind}
 
 
 def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, Any]:
@@ -91,7 +104,7 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{file}: cannot be read as JSON: {error}") from error
-    tower = tower_from_transformers(fields)
+    tower = tower_from_transformers(fields, saved_values(file.parent)[1])
     weights = weights | tower.pop("weights", {})
     return {**tower, "source": f"config.json of {source}", "weights": weights}
 
@@ -131,6 +144,16 @@ def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     if reading.last_is_normed and layers == [-1]:
         return {"feature_select_strategy": strategy}
     return {"select_layers": layers, "feature_select_strategy": strategy, "post_norm": "none"}
+
+
+def _connector(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
+    connector = _CONNECTORS.get(model_type)
+    return {} if connector is None else {"connector": {"type": connector.type, **connector.fields_of(fields)}}
+
+
+def _tiling(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
+    tiling = _TILINGS.get(model_type)
+    return {} if tiling is None else {"tiling": {"type": tiling.type, **tiling.fields_of(fields)}}
 
 
 def _check_first_token(encoder: Mapping[str, Any]) -> None:

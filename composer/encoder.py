@@ -21,7 +21,9 @@ from .running.evaluation import EvaluationMode
 from .running.finite import NOT_FINITE, not_finite
 from .running.warmup import BatchOfSizes, warm_up
 from .schemas import TowerConfig
-from .tower.module import Features, VisionTower
+from .tower.base import Features
+from .tower.half import VisionHalf
+from .tower.module import VisionTower
 from .weights import save_tower
 
 
@@ -34,18 +36,18 @@ class ComposedVisionEncoder(nn.Module):
 
     Args:
         plan: The config, and every fact that follows from it without weights.
-        tower: The module that runs a batch: transformers' blocks and what is read off them.
+        half: The module that runs a batch: the tower, or the tower with the connector behind it.
         preprocessor: What turns images into the tower's inputs.
         attention: Which attention backend runs the blocks, and why.
         parallel: What spreads images over several processes; None if there is one process.
     """
 
-    tower: VisionTower
+    half: VisionTower | VisionHalf
 
     def __init__(
         self,
         plan: Plan,
-        tower: VisionTower,
+        half: VisionTower | VisionHalf,
         preprocessor: ImagePreprocessor,
         attention: AttentionChoice,
         *,
@@ -53,13 +55,19 @@ class ComposedVisionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = plan
-        self.model = tower.model
+        self.model = half.tower.model
+        self.connector = half.connector_module
         # Not a submodule, which would give every parameter a second name beside that of transformers' module.
-        self.__dict__["tower"] = tower
+        self.__dict__["half"] = half
         self.preprocessor = preprocessor
         self.attention = attention
         self.parallel = parallel
         self._evaluation = EvaluationMode()
+
+    @property
+    def tower(self) -> VisionTower:
+        """The module that runs transformers' blocks and reads features off them."""
+        return self.half.tower
 
     @property
     def config(self) -> TowerConfig:
@@ -129,6 +137,8 @@ class ComposedVisionEncoder(nn.Module):
             - With ``deepstack: separate``: (1 + levels, tokens, width) per image, the main features first,
               then the levels from the shallowest to the deepest.
             - With ``head: true``: one token per image.
+            - With ``output: tiles`` or ``embeds``: one (rows, width) tensor per image, tile after tile or as
+              the language model reads them.
 
         Raises:
             InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.
@@ -138,7 +148,7 @@ class ComposedVisionEncoder(nn.Module):
             inputs["pixel_values"] = pixel_values
         if self.parallel is not None:
             return self.parallel.start(**inputs).wait()
-        features: Features = self.tower(self.tower.read(inputs))
+        features: Features = self.half(self.half.read(inputs))
         return features
 
     def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
@@ -150,7 +160,7 @@ class ComposedVisionEncoder(nn.Module):
         Raises:
             InputError: If :meth:`forward` would refuse the inputs.
         """
-        return self.tower.read(inputs).grids
+        return self.half.read(inputs).grids
 
     def preprocess(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
         """Turn images into the encoder's inputs, on its device.
@@ -256,5 +266,6 @@ class ComposedVisionEncoder(nn.Module):
                 self.preprocessor.processor,
                 self.config,
                 Path(folder).expanduser(),
+                connector=self.connector,
                 dtype=self.dtype,
             )

@@ -13,8 +13,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .encoders import VisionEncoderInfo, family_of
+from .connectors import AnyConnector, ImageOfTiles, TowerOutput, connector_of
+from .encoders import Grid, VisionEncoderInfo, family_of
 from .encoders.shapes import Part, Shapes, expanded
+from .images.tiling import AnyTiling, TilePlan, tiling_of
 from .presets import load_config
 from .schemas import EncoderConfig, TowerConfig
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
@@ -36,6 +38,8 @@ class Plan:
         readout: What is read off the blocks.
         parts: The parts of the tower with the tensors that they read from a checkpoint; None for the generic
             adapter, which learns them when it builds.
+        tiling: How images are cut into tiles; None if each is taken whole.
+        connector: What stands between the tower and the language model; None if it is not built.
     """
 
     config: TowerConfig
@@ -43,6 +47,8 @@ class Plan:
     info: VisionEncoderInfo
     readout: Readout
     parts: Sequence[Part] | None = field(repr=False)
+    tiling: AnyTiling | None = field(default=None, repr=False)
+    connector: AnyConnector | None = field(default=None, repr=False)
 
     @property
     def generic(self) -> bool:
@@ -57,7 +63,14 @@ class Plan:
     @property
     def num_checkpoint_tensors(self) -> int | None:
         """Tensors that are read from a checkpoint; None for the generic adapter."""
-        return None if self.parts is None else sum(part.num_tensors for part in self.parts)
+        if self.parts is None:
+            return None
+        return sum(part.num_tensors for part in self.parts) + len(self.connector_shapes)
+
+    @property
+    def connector_shapes(self) -> Shapes:
+        """Every tensor of the connector, under its name in the VLM; none if it is not built."""
+        return {} if self.connector is None else self.connector.shapes()
 
     @property
     def select_layers(self) -> tuple[int, ...]:
@@ -77,7 +90,7 @@ class Plan:
     @property
     def output_width(self) -> int:
         """Features per token of the output."""
-        return self.readout.width
+        return self.readout.width if self.connector is None else self.connector.width
 
     @property
     def dtype(self) -> str:
@@ -87,17 +100,20 @@ class Plan:
     @property
     def layout(self) -> str:
         """Axes of the output; where images come out apart, of the one tensor that each has."""
+        if self.config.output != "features":
+            return "(levels, rows, width) per image" if self.separate_levels else "(rows, width) per image"
         if self.separate_levels:
             return "(levels, tokens, width) per image"
         return "(tokens, width) per image" if self.info.ragged else "(images, tokens, width)"
 
     @cached_property
     def num_parameters(self) -> int | None:
-        """Parameters of the tower; None for the generic adapter."""
+        """Parameters of the tower and of the connector that is built; None for the generic adapter."""
         if self.parts is None:
             return None
         buffers = family_of(self.encoder).buffers
-        return sum(part.num_values(without=buffers) for part in self.parts)
+        tower = sum(part.num_values(without=buffers) for part in self.parts)
+        return tower + sum(map(prod, self.connector_shapes.values()))
 
     @property
     def num_bytes(self) -> int | None:
@@ -115,15 +131,32 @@ class Plan:
         return bool(self.deepstack_layers) and self.config.deepstack == "separate"
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens that the tower returns for one image of that size in pixels, or for a clip of ``frames``.
+        """Count the rows that come out for one image of that size in pixels, or for a clip of ``frames``.
 
         Raises:
             InputError: If the image is empty, or smaller than a patch where the size matters.
         """
-        return self.readout.num_tokens(self.info.grid(width, height, frames))
+        image = self.image_of_tiles(width, height, frames)
+        if self.connector is not None:
+            return self.connector.num_rows(image)
+        return image.tiles.num_tiles * self.readout.num_tokens(image.grid)
+
+    def image_of_tiles(self, width: int, height: int, frames: int = 1) -> ImageOfTiles:
+        """Return how an image of that size in pixels is cut, and the grid of each of its tiles.
+
+        Raises:
+            InputError: As :meth:`num_tokens`.
+        """
+        grid: Grid = self.info.grid(width, height, frames)
+        if self.tiling is None:
+            return ImageOfTiles(TilePlan(), grid)
+        side = self.tiling.side
+        return ImageOfTiles(self.tiling.plan(width, height), self.info.grid(side, side))
 
     def flops(self, width: int, height: int) -> int | None:
         """Floating-point operations of one image's matrix products, a multiply-add counted as two.
+
+        With ``output: tiles`` or ``embeds`` those of all its tiles, and of the connector.
 
         Counts projections, MLPs, attention's two products, the patch embedding and the head; leaves out
         norms, activations and softmax. None for the generic adapter.
@@ -133,6 +166,16 @@ class Plan:
         """
         if self.parts is None:
             return None
+        if self.tiling is None:
+            return self._tower_flops(width, height) + self._connector_flops(width, height)
+        side, tiles = self.tiling.side, self.tiling.plan(width, height).num_tiles
+        return tiles * self._tower_flops(side, side) + self._connector_flops(width, height)
+
+    def _connector_flops(self, width: int, height: int) -> int:
+        return 0 if self.connector is None else self.connector.flops(self.image_of_tiles(width, height))
+
+    def _tower_flops(self, width: int, height: int) -> int:
+        """Those of :meth:`flops` that the tower takes for one image or tile."""
         family, encoder = family_of(self.encoder), self.encoder
         tokens = self.info.sequence_length(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
@@ -179,6 +222,9 @@ class Plan:
             "merge_size": info.merge_size,
             "temporal_patch_size": info.temporal_patch_size,
             "merged": self.config.merges,
+            "output": config.output,
+            "connector": None if config.connector is None else config.connector.type,
+            "tiling": "none" if config.tiling == "none" else config.tiling.type,
             "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,
             "output_width": self.output_width,
@@ -227,7 +273,9 @@ def plan_config(config: TowerConfig, *, resize: ResizeRule | None = None) -> Pla
         ConfigError: If the config cannot work.
     """
     encoder = config.encoder
-    if config.deepstack == "none" or not config.merges:
+    # A language model reads the levels elsewhere than in its embeddings.
+    in_embeds = config.output == "embeds" and config.deepstack != "separate"
+    if config.deepstack == "none" or in_embeds or not config.merges:
         encoder = encoder.without_deepstack()
     family = family_of(encoder)
     info = family.info(encoder, resize)
@@ -235,7 +283,14 @@ def plan_config(config: TowerConfig, *, resize: ResizeRule | None = None) -> Pla
     parts = family.parts(
         encoder, readout.num_blocks, post_norm=bool(readout.norm_layers), head=readout.needs_head
     )
-    return Plan(config, encoder, info, readout, parts)
+    tiling = connector = None
+    if config.output != "features" and config.tiling != "none":
+        tiling = tiling_of(config.tiling, info.image_size)
+    if config.output == "embeds" and config.connector is not None:
+        num_layers = len(config.select_layers or (None,))
+        tower = TowerOutput(encoder, info, readout.width, num_layers, readout.num_tokens)
+        connector = connector_of(config.connector, tower)
+    return Plan(config, encoder, info, readout, parts, tiling, connector)
 
 
 def _readout(config: TowerConfig, encoder: EncoderConfig, info: VisionEncoderInfo) -> Readout:

@@ -11,7 +11,6 @@ from .config import (
     CompileConfig,
     PostNorm,
     TowerConfig,
-    WeightsConfig,
 )
 from .encoders import (
     ENCODER_CONFIGS,
@@ -24,6 +23,7 @@ from .encoders import (
 )
 from .json_schema import json_schema
 from .running import ParallelConfig, TrainingConfig
+from .weights import WeightsConfig
 from .yaml.loading import ConfigSource, load_config, load_tree, validate_tree
 from .yaml.reading import load_yaml
 

@@ -12,13 +12,15 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from ..registry import Registry
 from ..text import did_you_mean
 from .base import ConfigModel, invalid, problem, whole_number
+from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
-from .paths import source_fault
 from .running import ParallelConfig, TrainingConfig
+from .tiling import AnyTilingConfig
+from .weights import WeightsConfig
 
 PostNorm = Literal["auto", "none", "last", "each"]
-DType = Literal["float32", "float16", "bfloat16"]
+Output = Literal["features", "tiles", "embeds"]
 
 SCHEMA_VERSION = 1
 """The version of the format that this package reads and writes."""
@@ -75,35 +77,6 @@ def _known_version(value: object) -> object:
     if isinstance(value, int) and value > SCHEMA_VERSION:
         raise PydanticCustomError("VC104", newer_schema(value))
     return value
-
-
-class WeightsConfig(ConfigModel):
-    """Where the weights come from."""
-
-    source: Annotated[
-        Annotated[str, Field(min_length=1)] | None,
-        Field(examples=["openai/clip-vit-large-patch14-336", "./model.safetensors"]),
-    ] = None
-    """Hub id, folder or .safetensors file; paths in a YAML file are relative to it. null: random weights."""
-    revision: Annotated[str | None, Field(examples=["ce19dc912ca5cd21c8a653c79e251e808ccabcd1"])] = None
-    """Branch, tag or commit of a hub id; a commit pins it."""
-    format: Literal["safetensors", "pickle"] = "safetensors"
-    """Which of the checkpoint's files are read. Pickles are read by torch's weights-only unpickler, and only
-    when asked for here."""
-    prefix: Annotated[str | None, Field(examples=["vision_tower.vision_model."])] = None
-    """What the tower's tensor names begin with in the checkpoint; null finds it. For checkpoints with
-    several towers that fit."""
-    dtype: DType = "float32"
-    """Parameter and output dtype of the tower, whatever the checkpoint stores."""
-
-    @model_validator(mode="after")
-    def _rules(self) -> Self:
-        if self.source is not None and (fault := source_fault(self.source)):
-            raise invalid("weights", problem("VC104", fault, "source", value=self.source))
-        if self.revision is not None and self.source is None:
-            message = "revision without a source: name the hub id it belongs to"
-            raise invalid("weights", problem("VC104", message, "revision", value=self.revision))
-        return self
 
 
 class CompileConfig(ConfigModel):
@@ -179,6 +152,15 @@ class TowerConfig(ConfigModel):
     """Return the pooling head's output, one token per image, instead of features per patch."""
     rope_type: Annotated[RopeType | None, Field(examples=["none"])] = None
     """How packed inputs and their grids are read; must be the encoder's own. null takes the encoder's."""
+    connector: Annotated[
+        AnyConnectorConfig | None, Field(examples=[{"type": "llava", "hidden_size": 4096}])
+    ] = None
+    """What stands between the tower and the language model; built and read only with ``output: embeds``."""
+    tiling: Annotated[AnyTilingConfig, Field(examples=["none", {"type": "llava_next"}])] = "none"
+    """How an image is cut into tiles; with ``output: features`` it is taken whole."""
+    output: Output = "features"
+    """What comes out: ``features`` (the tower's, of the image whole), ``tiles`` (the tower's, tile after
+    tile), or ``embeds`` (the rows that the language model reads)."""
     attn_backend: Annotated[str, Field(examples=["auto", "sdpa"])] = "auto"
     """``auto``, or the attention backend to insist on."""
     compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
@@ -235,6 +217,7 @@ class TowerConfig(ConfigModel):
             *self._norm_rules(),
             *self._head_rules(),
             *self._deepstack_rules(),
+            *self._output_rules(),
             *self._run_rules(),
             *self._training_rules(),
         ]
@@ -325,6 +308,23 @@ class TowerConfig(ConfigModel):
         else:
             return []
         return [problem("VC209", message, "deepstack", value=self.deepstack)]
+
+    def _output_rules(self) -> list[InitErrorDetails]:
+        if self.tiling != "none" and not self.tiling.masked and (self.encoder.packed or self.encoder.tiled):
+            message = f"{self.encoder.model_type} takes no tiles of one size; leave this out"
+            return [problem("VC211", message, "tiling", value=self.tiling.type)]
+        if self.output != "embeds":
+            return []
+        if self.head:
+            message = "the pooling head's token is not what a language model reads; leave head out"
+        elif self.connector is None and not self.merges:
+            message = (
+                f"the output of {self.encoder.model_type} reaches a language model through a connector, and "
+                "this config has none; write the connector block"
+            )
+        else:
+            return []
+        return [problem("VC211", message, "output", value=self.output)]
 
     def _run_rules(self) -> list[InitErrorDetails]:
         problems = []

@@ -8,7 +8,7 @@ wrong. A number written as a reference (``${a.b}``) is a string to an editor, wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
@@ -22,6 +22,7 @@ from .config import (
     FEATURE_SELECTOR_PLUGINS,
     TowerConfig,
 )
+from .connectors import CONNECTOR_CONFIGS
 from .encoders import (
     ENCODER_CONFIGS,
     ENCODER_PLUGINS,
@@ -29,6 +30,8 @@ from .encoders import (
     EncoderConfig,
     GenericEncoderConfig,
 )
+from .tiling import TILING_CONFIGS
+from .typed import TypedBlock
 
 SCHEMA_ID = "https://vision-composer.dev/schemas/vision-composer-1.json"
 
@@ -55,7 +58,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
     added = _plugin_families() if plugins else {}
     blocks: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
     encoders = list(dict.fromkeys(blocks))
-    references, definitions = _definitions([TowerConfig, *encoders])
+    typed = [*CONNECTOR_CONFIGS.values(), *TILING_CONFIGS.values()]
+    references, definitions = _definitions([TowerConfig, *encoders, *typed])
     for encoder in encoders:
         _describe_fields(definitions[_name(references[encoder])])
     for definition in definitions.values():
@@ -64,6 +68,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
     properties = root["properties"]
     families = {name: references[block] for name, block in (ENCODER_CONFIGS | added).items()}
     properties["encoder"] |= _encoder(families, references[GenericEncoderConfig])
+    properties["connector"]["anyOf"][0] = _by_type(CONNECTOR_CONFIGS, references)
+    properties["tiling"]["anyOf"] = [{"const": "none"}, _by_type(TILING_CONFIGS, references)]
     properties["select_layers"]["anyOf"][0]["minItems"] = 1
     properties["attn_backend"]["enum"] = _names(("auto", *ATTN_BACKENDS), ATTENTION_BACKEND_PLUGINS, plugins)
     strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)
@@ -143,6 +149,22 @@ def _encoder(families: _Json, generic: _Json) -> _Json:
                 for name, reference in families.items()
             ],
         },
+    }
+
+
+def _by_type(blocks: Mapping[str, type[TypedBlock]], references: Mapping[type[ConfigModel], _Json]) -> _Json:
+    """The choice between blocks of several types."""
+    return {
+        "type": "object",
+        "required": ["type"],
+        "properties": {"type": {"enum": list(blocks)}},
+        "allOf": [
+            {
+                "if": {"required": ["type"], "properties": {"type": {"const": name}}},
+                "then": references[block],
+            }
+            for name, block in blocks.items()
+        ],
     }
 
 

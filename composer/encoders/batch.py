@@ -1,4 +1,4 @@
-"""The batch of images that a tower runs, made of checked inputs. Loads no torch."""
+"""Images as a tower runs them, made of checked inputs. Loads no torch."""
 
 from __future__ import annotations
 
@@ -17,25 +17,17 @@ NumTokens: TypeAlias = "Callable[[Grid], int]"
 """Counts the output tokens of an image with this grid."""
 
 
-class Batch(ABC):
-    """Images in the form that a family runs; its ``read`` makes it from the inputs of a forward.
+class Images(ABC):
+    """The checked images of one call, of which some can be taken.
 
     Attributes:
-        pixels: Floating-point pixels of all images; each family has axes of its own.
         grids: Frames (or tiles), patch rows and patch columns of every image.
     """
 
     if TYPE_CHECKING:  # at run time, an abstract property would forbid a dataclass field of the same name
 
         @property
-        def pixels(self) -> Tensor: ...
-        @property
         def grids(self) -> tuple[Grid, ...]: ...
-
-    @property
-    def layout_key(self) -> Hashable:
-        """The key under which the family's layout is kept; None if a layout is made for every batch."""
-        return None
 
     def __len__(self) -> int:
         """Return the number of images."""
@@ -47,12 +39,31 @@ class Batch(ABC):
         return not self.grids
 
     @abstractmethod
-    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        """Return the same batch on ``device``, its pixels in ``dtype``."""
-
-    @abstractmethod
     def take(self, images: Sequence[int]) -> Self:
         """Return some images, by their indices in ascending order, as a batch of their own."""
+
+
+class Batch(Images):
+    """Images in the form that a family runs; its ``read`` makes it from the inputs of a forward.
+
+    Attributes:
+        pixels: Floating-point pixels of all images; each family has axes of its own.
+        grids: As for :class:`Images`.
+    """
+
+    if TYPE_CHECKING:
+
+        @property
+        def pixels(self) -> Tensor: ...
+
+    @property
+    def layout_key(self) -> Hashable:
+        """The key under which the family's layout is kept; None if a layout is made for every batch."""
+        return None
+
+    @abstractmethod
+    def to(self, device: torch.device, dtype: torch.dtype) -> Self:
+        """Return the same batch on ``device``, its pixels in ``dtype``."""
 
     @abstractmethod
     def split(self, features: Tensor, num_tokens: NumTokens) -> Tensor | tuple[Tensor, ...]:

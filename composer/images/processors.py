@@ -155,7 +155,7 @@ def load_image_processor(
         WeightsError: If the folder's processor config is broken, or its values do not work.
         MissingDependencyError: If the installed transformers has the processor for another library only.
     """
-    file, saved = _saved_values(source) if source is not None else (None, {})
+    file, saved = saved_values(source) if source is not None else (None, {})
     try:
         known = processor_class.valid_kwargs.__annotations__
     except ImportError as error:  # transformers puts a stand-in where it misses a library
@@ -174,7 +174,7 @@ def load_image_processor(
     return processor
 
 
-def _saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
+def saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
     """Read the image processor's part of a checkpoint's processor config; return its file, too, if any."""
     for file in (folder / name for name in _CONFIG_FILES):
         if not file.exists():

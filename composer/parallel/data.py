@@ -12,13 +12,14 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from ..encoders.base import Batch, Grid
+from ..encoders.base import Grid
+from ..encoders.batch import Images
 from ..errors import ImageError
 from ..images.decode import ImageLike, image_name, size_of_image
 from ..images.preprocess import ImagePreprocessor
 from ..running.finite import NOT_FINITE, not_finite
 from ..schemas import ParallelConfig
-from ..tower.module import Features, VisionTower
+from ..tower.base import Features, VisionModule
 from .balance import deal_by_cost, deal_by_size, deal_in_order
 from .cost import CostModel
 from .group import Report, together
@@ -50,7 +51,7 @@ class DataParallel:
 
     def __init__(
         self,
-        tower: VisionTower,
+        tower: VisionModule[Any],
         preprocessor: ImagePreprocessor,
         group: ProcessGroup,
         config: ParallelConfig,
@@ -75,7 +76,7 @@ class DataParallel:
             InputError: If the tower cannot take the inputs.
             DistributedError: If another rank failed, is gone, or was called with something else.
         """
-        read: list[Batch] = []
+        read: list[Images] = []
 
         def grids() -> Sequence[Grid]:
             read.append(self._tower.read(inputs))
@@ -88,6 +89,7 @@ class DataParallel:
             nothing=lambda: read[0].take([]),
             spare=self._blank if sharded else lambda: read[0].take([_smallest(read[0].grids)]),
             sharded=sharded,
+            planned=lambda _: self._tower.rows_of_batch(read[0]),
         )
 
     def encode_owned(
@@ -107,7 +109,7 @@ class DataParallel:
         Raises:
             DistributedError: If another rank failed, is gone, or was called with something else.
         """
-        return self._encode_owned(grids, load, exact=exact)
+        return self._encode_owned(grids, load, planned=self._tower.rows_per_image if exact else None)
 
     def encode_images(self, images: Sequence[ImageLike], *, first: int = 0) -> Features:
         """Encode images, each opened by the rank that encodes it; of the others only the size is read.
@@ -123,7 +125,6 @@ class DataParallel:
         return self._encode_owned(
             [self._image_grid(image) for image in images],
             lambda i: self._preprocessor([images[i]], first=first + i),
-            exact=False,
             name=lambda i: image_name(images[i], f"image {first + i}"),
         )
 
@@ -132,12 +133,12 @@ class DataParallel:
         grids: Sequence[Grid],
         load: Callable[[int], Mapping[str, Tensor]],
         *,
-        exact: bool,
+        planned: Callable[[Sequence[Grid]], list[int]] | None = None,
         name: Callable[[int], str] | None = None,
     ) -> Features:
         """As :meth:`encode_owned`; with ``name``, features that are NaN or infinite are an error."""
 
-        def take(images: Sequence[int]) -> Batch:
+        def take(images: Sequence[int]) -> Images:
             loaded = []
             for image in images:
                 try:
@@ -147,14 +148,15 @@ class DataParallel:
                     raise
             batch = self._preprocessor.collate(loaded)
             device = self._tower.device
-            return self._tower.read({name: tensor.to(device) for name, tensor in batch.items()})
+            read: Images = self._tower.read({name: tensor.to(device) for name, tensor in batch.items()})
+            return read
 
         return self._start(
             lambda: grids,
             take,
             nothing=lambda: self._blank().take([]),
             spare=self._blank,
-            exact=exact,
+            planned=planned,
             name=name,
         ).wait()
 
@@ -169,12 +171,12 @@ class DataParallel:
     def _start(
         self,
         image_grids: Callable[[], Sequence[Grid]],
-        take: Callable[[Sequence[int]], Batch],
+        take: Callable[[Sequence[int]], Images],
         *,
-        nothing: Callable[[], Batch],
-        spare: Callable[[], Batch],
+        nothing: Callable[[], Images],
+        spare: Callable[[], Images],
         sharded: bool = False,
-        exact: bool = True,
+        planned: Callable[[Sequence[Grid]], list[int]] | None = None,
         name: Callable[[int], str] | None = None,
     ) -> PendingFeatures:
         """Deal the images out, encode this rank's, agree, and gather: the one way that all calls go.
@@ -185,13 +187,13 @@ class DataParallel:
             nothing: A batch without images.
             spare: A batch of an image that a rank without images runs for its place in the graph.
             sharded: Whether every rank has images of its own.
-            exact: Whether the grids are those of the inputs.
+            planned: Counts the rows of every image by its grid; None where the grids are not exact.
             name: What an image is called, where its features must be finite; None where they need not be.
         """
 
         def encode() -> tuple[tuple[OwnRows, Hands, list[int]], Report]:
             grids = list(image_grids())
-            planned = self._tower.rows_per_image(grids) if exact else []
+            counts = [] if planned is None else planned(grids)
             facts = {"config": self._fingerprint}
             if sharded:
                 hands, mine = [], list(range(len(grids)))
@@ -206,11 +208,11 @@ class DataParallel:
                 own = OwnRows(without_images(self._tower, lambda: self._rows(spare())), [])
             else:
                 own = OwnRows(None, [])
-            if exact:
-                check_counts(own.counts, mine, [planned[i] for i in mine])
-            return (own, hands, planned), own.report(facts)
+            if planned is not None:
+                check_counts(own.counts, mine, [counts[i] for i in mine])
+            return (own, hands, counts), own.report(facts)
 
-        (own, hands, planned), reports = together(self.group, encode, what="encode images")
+        (own, hands, rows_of_all), reports = together(self.group, encode, what="encode images")
         if not any(report.count for report in reports):
             return PendingFeatures(lambda: self._tower(nothing()))
         if self.config.gather == "none":
@@ -218,17 +220,17 @@ class DataParallel:
             return PendingFeatures(lambda: self._joined(torch.split(rows, own.counts), nothing))
         if sharded:
             hands = _one_after_the_other([report.count for report in reports])
-        if sharded or not exact:
+        if sharded or planned is None:
             counts = exchange_counts(own.counts, [len(hand) for hand in hands], self.group)
         else:
-            counts = [[planned[i] for i in hand] for hand in hands]
+            counts = [[rows_of_all[i] for i in hand] for hand in hands]
         gather = start_gather(own, counts, reports, self.group, self._tower.device, async_op=True)
         return PendingFeatures(lambda: self._joined(images_in_order(gather.wait(), hands, counts), nothing))
 
     def _own(
         self,
         images: list[int],
-        take: Callable[[Sequence[int]], Batch],
+        take: Callable[[Sequence[int]], Images],
         name: Callable[[int], str] | None,
     ) -> OwnRows:
         """Encode this rank's images."""
@@ -242,23 +244,23 @@ class DataParallel:
             raise ImageError(name(images[wrong[0]]), NOT_FINITE)
         return _rows_of(features)
 
-    def _rows(self, batch: Batch) -> Tensor:
+    def _rows(self, batch: Images) -> Tensor:
         rows = _rows_of(self._tower(batch)).rows
         return torch.empty(0) if rows is None else rows
 
-    def _blank(self) -> Batch:
+    def _blank(self) -> Images:
         """Return a small image that nobody sees."""
-        blank: Batch = self._tower.family.blank(self._tower.info, self._tower.device)
+        blank: Images = self._tower.blank()
         return blank
 
     def _image_grid(self, image: ImageLike) -> Grid:
         size = size_of_image(image)
         try:
-            return self._tower.info.grid_of_image(*size) if size else (1, 1, 1)
+            return self._tower.grid_of_image(*size) if size else (1, 1, 1)
         except ValueError:  # too thin: the rank that opens it will say so
             return 1, 1, 1
 
-    def _joined(self, images: Sequence[Tensor], nothing: Callable[[], Batch]) -> Features:
+    def _joined(self, images: Sequence[Tensor], nothing: Callable[[], Images]) -> Features:
         """Return every image's rows as the tower returns its features."""
         if not images:
             features: Features = self._tower(nothing())

@@ -9,7 +9,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
@@ -20,12 +20,13 @@ from ..encoders import family_of
 from ..images.preprocess import ImagePreprocessor
 from ..planning import Plan
 from ..schemas import EncoderConfig, ParallelConfig, TowerConfig
-from ..tower.module import VisionTower
+from ..tower.base import VisionModule
 from .cost import CostModel
 from .data import DataParallel
 from .group import Report, broadcast_text, lost_ranks_named, resolve_group, together
 
 T = TypeVar("T")
+M = TypeVar("M", bound=VisionModule[Any])
 
 _WHAT = "compose the encoder"
 
@@ -103,7 +104,7 @@ class Startup:
         values = broadcast_text(values, self._group, what="send the image processor")
         return self.together(lambda: preprocessor_of(self._encoder, values) if mine is None else mine)
 
-    def tower(self, build: Callable[[], VisionTower]) -> VisionTower:
+    def tower(self, build: Callable[[], M]) -> M:
         """Return what ``build`` makes, with the same weights on all ranks.
 
         Raises:
@@ -117,7 +118,7 @@ class Startup:
                 dist.broadcast(tensor, group=self._group, group_src=0)
         return tower
 
-    def spread(self, tower: VisionTower, preprocessor: ImagePreprocessor, plan: Plan) -> DataParallel:
+    def spread(self, tower: VisionModule[Any], preprocessor: ImagePreprocessor, plan: Plan) -> DataParallel:
         """Return the tower as it runs on all ranks.
 
         Raises:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import CompiledDifferenceError, InputError
 from ..images.decode import ImageLike
-from ..tower.module import Features
+from ..tower.base import Features
 
 Size = tuple[int, int]
 """Width and height of an image in pixels."""

@@ -10,10 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ..encoders.base import AnyFamily, Batch, Grid, VisionEncoderInfo
+from .base import Features, VisionModule
 from .readout import Readout
-
-Features = Tensor | tuple[Tensor, ...]
-"""A batch (images, tokens, width), or one (tokens, width) tensor for each image."""
 
 _LAYOUTS = 16
 """How many layouts are kept. Batches of the same sizes recur, and a layout holds two rows per token."""
@@ -26,7 +24,7 @@ def run_block(block: nn.Module, hidden_states: Tensor, **inputs: Any) -> Tensor:
     return result
 
 
-class VisionTower(nn.Module):
+class VisionTower(VisionModule[Batch]):
     """A vision encoder of transformers, cut to what the readout needs.
 
     Args:
@@ -54,6 +52,7 @@ class VisionTower(nn.Module):
         _ = readout.selection.select  # found once, since torch.compile cannot trace the search
         self.run_block: Callable[..., Tensor] = run_block
         self._block_masks = block_masks
+
         self._layouts: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -61,29 +60,20 @@ class VisionTower(nn.Module):
         return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     @property
+    def connector_module(self) -> None:
+        """The connector behind the tower: none."""
+
+    @property
+    def tower(self) -> VisionTower:
+        """The tower itself, as of a vision half."""
+        return self
+
+    @property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, in order."""
         return self.family.block_list(self.model)
 
-    @property
-    def device(self) -> torch.device:
-        """The device that the parameters are on."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the parameters and of the output."""
-        return next(self.parameters()).dtype
-
     def read(self, inputs: Mapping[str, Any]) -> Batch:
-        """Check the inputs and return them as a batch.
-
-        Args:
-            inputs: What the family's image processor returns, by the same names.
-
-        Raises:
-            InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.
-        """
         batch: Batch = self.family.read(self.model, self.info, inputs)
         return batch
 
@@ -107,14 +97,22 @@ class VisionTower(nn.Module):
         features = self.readout.features(self.model, states, batch, layout)
         return batch.split(features, self.readout.num_tokens)
 
+    def rows_of_batch(self, batch: Batch) -> list[int]:
+        return self.rows_per_image(batch.grids)
+
     def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
-        """Count the output tokens of every image."""
         return [self.readout.num_tokens(grid) for grid in grids]
 
     def join(self, images: Sequence[Tensor]) -> Features:
-        """Join the features of single images, at least one, into what :meth:`forward` returns for a batch."""
         features: Features = self.family.join(images)
         return features
+
+    def blank(self) -> Batch:
+        batch: Batch = self.family.blank(self.info, self.device)
+        return batch
+
+    def grid_of_image(self, width: int, height: int) -> Grid:
+        return self.info.grid_of_image(width, height)
 
     def _layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
         if batch.layout_key is None:

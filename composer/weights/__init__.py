@@ -1,9 +1,17 @@
-"""Reading a tower's weights out of a checkpoint, and writing them back."""
+"""Reading a tower's and a connector's weights out of a checkpoint, and writing them back."""
 
 from __future__ import annotations
 
 from .checkpoint import load_model
+from .connector import load_connector
 from .saving import save_tower
 from .source import Checkpoint, local_folder, open_checkpoint
 
-__all__ = ["Checkpoint", "load_model", "local_folder", "open_checkpoint", "save_tower"]
+__all__ = [
+    "Checkpoint",
+    "load_connector",
+    "load_model",
+    "local_folder",
+    "open_checkpoint",
+    "save_tower",
+]

@@ -183,7 +183,7 @@ def _read(
         _check_header(name, headers[name], names, stripped)
     try:
         return {
-            stripped: _read_tensor(checkpoint, name, headers[name], dtype)
+            stripped: read_tensor(checkpoint, name, headers[name], dtype)
             for stripped, name in sources.items()
         }
     finally:
@@ -222,12 +222,26 @@ def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped:
             f"{header.file}: tensor {name} has shape {header.shape}, more than the {most:,} values that this "
             "encoder has of it"
         )
+    check_readable(name, header)
+
+
+def check_readable(name: str, header: TensorHeader) -> None:
+    """Refuse a tensor of a dtype that cannot be cast to a float.
+
+    Raises:
+        WeightsError: If it is one.
+    """
     if header.dtype not in _READABLE:
         dtype = f"torch.{header.dtype}" if hasattr(torch, header.dtype) else header.dtype
         raise WeightsError(f"{header.file}: tensor {name} is {dtype}; quantised weights are not supported")
 
 
-def _read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
+def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
+    """Read a tensor and cast it.
+
+    Raises:
+        WeightsError: If it cannot be read, is not finite, or does not fit into the dtype.
+    """
     tensor = checkpoint.read(name, header)
     if tensor.dim() == 0 and not bool(tensor.isnan()):
         return tensor.to(dtype)  # a bound of a clamp may be infinite

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import WeightsError
 from ..schemas import TowerConfig
-from ..schemas.config import DType
+from ..schemas.weights import DType
 from ..schemas.yaml.dump import to_yaml
 from .quiet import quiet_transformers
 
@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     import torch
 
 
-def save_tower(model: Any, processor: Any, config: TowerConfig, folder: Path, *, dtype: torch.dtype) -> None:
+_CONNECTOR_FILE = "connector.safetensors"
+
+
+def save_tower(
+    model: Any, processor: Any, config: TowerConfig, folder: Path, *, connector: Any, dtype: torch.dtype
+) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
     transformers writes the weights, so that they carry the names of its checkpoints.
@@ -25,6 +30,7 @@ def save_tower(model: Any, processor: Any, config: TowerConfig, folder: Path, *,
         processor: transformers' image processor.
         config: The config that the tower was composed from.
         folder: Made if it does not exist.
+        connector: The connector's module, which goes into a file of its own; None if it was not built.
         dtype: dtype of the parameters.
 
     Raises:
@@ -35,12 +41,22 @@ def save_tower(model: Any, processor: Any, config: TowerConfig, folder: Path, *,
         raise WeightsError(
             f"{folder}: a tower of {name} cannot be saved; cast it to one of {get_args(DType)}"
         )
+    from safetensors.torch import save_file
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with quiet_transformers():
             model.save_pretrained(folder)
         processor.save_pretrained(folder)
         keys = config.to_dict() | {"weights": {"source": "./model.safetensors", "dtype": name}}
+        if connector is not None:
+            tensors = {key: tensor.detach().contiguous() for key, tensor in connector.state_dict().items()}
+            save_file(tensors, folder / _CONNECTOR_FILE, metadata={"format": "pt"})
+            keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
+        elif config.connector is not None and config.connector.weights is None and config.weights.source:
+            # It was not built, and so stays where it was read from.
+            where = {"source": config.weights.source, "revision": config.weights.revision}
+            keys["connector"] |= {"weights": {key: value for key, value in where.items() if value}}
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written: {error.strerror or error}") from error

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..base import ConfigModel
-from ..config import CompileConfig, TowerConfig, WeightsConfig
+from ..config import CompileConfig, TowerConfig
 from ..encoders import ENCODER_CONFIGS
 from ..running import ParallelConfig, TrainingConfig
+from ..weights import WeightsConfig
 from .nodes import Loc
 
 _ROOT = {field.alias or name for name, field in TowerConfig.model_fields.items()} | {"extends"}

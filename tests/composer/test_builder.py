@@ -42,6 +42,9 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .deepstack("none")
         .head(False)
         .rope_type("none")
+        .connector("llava", hidden_size=48, act="relu")
+        .tiling("llava_next", image_grid_pinpoints=[[64, 32]])
+        .output("tiles")
         .attn_backend("sdpa")
         .compile(mode="max-autotune", dynamic=True)
         .parallel(balance="patches", gather="none")
@@ -69,6 +72,9 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "deepstack": "none",
             "head": False,
             "rope_type": "none",
+            "connector": {"type": "llava", "hidden_size": 48, "act": "relu"},
+            "tiling": {"type": "llava_next", "image_grid_pinpoints": [[64, 32]]},
+            "output": "tiles",
             "attn_backend": "sdpa",
             "compile": {"mode": "max-autotune", "dynamic": True},
             "parallel": {"mode": "data", "balance": "patches", "gather": "none"},

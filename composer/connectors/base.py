@@ -1,0 +1,185 @@
+"""The interface of a connector: what stands between a tower and a language model.
+
+Importing a connector loads no torch, so that ``plan`` can ask it for its facts. Methods that build or run
+something import torch themselves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from math import prod
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+
+from ..encoders import Grid, VisionEncoderInfo
+from ..encoders.shapes import Shapes
+from ..errors import BackendError
+from ..images.tiling import TilePlan
+from ..schemas import EncoderConfig
+from ..schemas.connectors import ConnectorConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+C = TypeVar("C", bound=ConnectorConfig)
+
+
+@dataclass(frozen=True)
+class TowerOutput:
+    """What a tower gives to its connector.
+
+    Attributes:
+        encoder: The encoder's config block.
+        info: The encoder's facts.
+        width: Features of a token, of all selected hidden states together.
+        num_layers: Selected hidden states; 1 for the tower's own output.
+        num_tokens: Counts the tokens of a tile (or of an image that is not cut) with a grid of patches.
+    """
+
+    encoder: EncoderConfig
+    info: VisionEncoderInfo
+    width: int
+    num_layers: int
+    num_tokens: Callable[[Grid], int]
+
+
+@dataclass(frozen=True)
+class ImageOfTiles:
+    """One image as a connector sees it.
+
+    Attributes:
+        tiles: How it was cut.
+        grid: Frames, patch rows and patch columns of each of its tiles, or of the image that is not cut.
+    """
+
+    tiles: TilePlan
+    grid: Grid
+
+
+class Connector(ABC, Generic[C]):
+    """What one VLM puts between its tower and its language model, run by transformers' own classes.
+
+    Args:
+        config: The config block.
+        tower: What the tower gives.
+    """
+
+    type: ClassVar[str]
+    read_by: ClassVar[tuple[str, ...]] = ()
+    """model_type of the VLMs whose connector this is."""
+    disk_names: ClassVar[Mapping[str, str]] = {}
+    """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
+
+    def __init__(self, config: C, tower: TowerOutput) -> None:
+        self.config, self.tower = config, tower
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    @classmethod
+    @abstractmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the block's fields that a VLM's config.json means, without ``type``."""
+
+    @property
+    def width(self) -> int:
+        """Features of a row that the language model reads."""
+        return self.config.hidden_size
+
+    @abstractmethod
+    def shapes(self) -> Shapes:
+        """Return the connector's tensors, named as in transformers' model of the VLM, without ``model.``."""
+
+    @abstractmethod
+    def num_rows(self, image: ImageOfTiles) -> int:
+        """Count the rows that an image becomes."""
+
+    def flops(self, image: ImageOfTiles) -> int:
+        """Count the floating-point operations of matrix products for one image.
+
+        By default that is every matrix applied to every token of the tower.
+        """
+        tokens = image.tiles.num_tiles * self.tower.num_tokens(image.grid)
+        return 2 * tokens * sum(prod(shape) for shape in self.shapes().values() if len(shape) == 2)
+
+    # --- building and running -------------------------------------------------------------------------
+
+    @abstractmethod
+    def build(self) -> nn.Module:
+        """Build the module, with random weights; its state dict has the names of :meth:`shapes`."""
+
+    @abstractmethod
+    def run(
+        self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
+    ) -> tuple[Tensor, ...]:
+        """Make what the language model reads.
+
+        Args:
+            module: What :meth:`build` returned.
+            features: The tower's: (tiles, tokens, width) of all images' tiles one after the other, or one
+                (tokens, width) tensor per image or tile.
+            images: The images.
+
+        Returns:
+            One (rows, :attr:`width`) tensor per image, in order.
+        """
+
+
+class TileConnector(Connector[C], Generic[C]):
+    """A connector that runs every tile alone, and then puts the tiles of each image together."""
+
+    @abstractmethod
+    def project(self, module: nn.Module, features: Tensor) -> Tensor:
+        """Run tiles (tiles, tokens, width) to (tiles, rows, hidden_size)."""
+
+    def join(self, module: nn.Module, tiles: Tensor, image: ImageOfTiles) -> Tensor:
+        """Put the tiles (tiles, rows, hidden_size) of one image together. By default, one after the other."""
+        return tiles.flatten(0, 1)
+
+    def num_tile_rows(self, grid: Grid) -> int:
+        """Count the rows that :meth:`project` makes of a tile with this grid; by default, one per token."""
+        return self.tower.num_tokens(grid)
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        return image.tiles.num_tiles * self.num_tile_rows(image.grid)
+
+    def run(
+        self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
+    ) -> tuple[Tensor, ...]:
+        import torch
+
+        stacked = features if isinstance(features, torch.Tensor) else torch.stack(features)
+        rows = self.project(module, stacked)
+        of_images = torch.split(rows, [image.tiles.num_tiles for image in images])
+        return tuple(self.join(module, tiles, image) for tiles, image in zip(of_images, images, strict=True))
+
+
+def transformers_class(module: str, name: str) -> Any:
+    """Import a class of a model in transformers.
+
+    Raises:
+        BackendError: If the installed transformers lacks it.
+    """
+    from transformers import __version__
+
+    try:
+        return getattr(import_module(f"transformers.models.{module}"), name)
+    except (ImportError, AttributeError) as error:
+        raise BackendError(
+            f"transformers {__version__} has no {module}.{name}, which this connector runs"
+        ) from error
+
+
+def parts(**named: nn.Module | Tensor) -> nn.Module:
+    """Make a module that has these modules and parameters under these names."""
+    from torch import nn
+
+    whole = nn.Module()
+    for name, part in named.items():
+        setattr(whole, name, part if isinstance(part, nn.Module) else nn.Parameter(part))
+    return whole
+
+
+AnyConnector: TypeAlias = Connector[Any]
+"""A connector of any type."""

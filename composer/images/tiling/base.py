@@ -1,0 +1,114 @@
+"""The interface of a way to cut images into tiles. Loads no torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from ...schemas.tiling import TILING_CONFIGS, TilingConfig
+
+if TYPE_CHECKING:
+    from transformers.image_processing_backends import PilBackend
+
+    from ..processors import Arrays
+
+T = TypeVar("T", bound=TilingConfig)
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom of a tile, in pixels of the canvas."""
+
+
+@dataclass(frozen=True)
+class TilePlan:
+    """How one image is cut into tiles; in the order of the tiles, which is that of the tower's inputs.
+
+    Attributes:
+        width: Width of the image in pixels; 0 where it is not known.
+        height: Its height.
+        rows: Rows of tiles; 0 if the image is taken whole.
+        columns: Columns of tiles.
+        whole: Where the image as a whole, as a tile of its own, stands among the tiles.
+        canvas: Width and height in pixels of what is cut.
+    """
+
+    width: int = 0
+    height: int = 0
+    rows: int = 0
+    columns: int = 0
+    whole: Literal["first", "last", "none"] = "first"
+    canvas: tuple[int, int] = (0, 0)
+
+    @property
+    def num_tiles(self) -> int:
+        """Tiles in all."""
+        return self.rows * self.columns + (self.whole != "none")
+
+    @property
+    def boxes(self) -> tuple[Box, ...]:
+        """Where on the canvas each tile lies, row after row; the image as a whole is not among them."""
+        across, down = self.canvas[0] // max(self.columns, 1), self.canvas[1] // max(self.rows, 1)
+        return tuple(
+            (column * across, row * down, (column + 1) * across, (row + 1) * down)
+            for row in range(self.rows)
+            for column in range(self.columns)
+        )
+
+
+class Tiling(ABC, Generic[T]):
+    """One way to cut images into tiles: where it cuts, and how transformers' image processor is asked to.
+
+    Args:
+        config: The config block.
+        side: Side of a tile in pixels: what the tower takes.
+    """
+
+    type: ClassVar[str]
+    processor: ClassVar[str]
+    """The image processor that cuts so where neither config nor checkpoint names one: its class in
+    transformers."""
+    read_by: ClassVar[tuple[str, ...]] = ()
+    """model_type of the VLMs that cut images so."""
+
+    def __init__(self, config: T, side: int) -> None:
+        self.config, self.side = config, side
+
+    @abstractmethod
+    def plan(self, width: int, height: int) -> TilePlan:
+        """Return how an image of that size in pixels is cut: pure arithmetic.
+
+        Raises:
+            InputError: If the processor refuses such an image.
+        """
+
+    @classmethod
+    def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the block's fields, without ``type``, that a VLM's config.json and processor JSON say."""
+        known = set(TILING_CONFIGS[cls.type].model_fields) - {"type"}
+        return {key: value for key, value in values.items() if key in known and value is not None}
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments with which transformers' processor cuts an image so."""
+        return self.config.model_dump(mode="json", exclude={"type"})
+
+    def cut(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        """Return the tiles of an RGB image as transformers' processor makes them, one after the other.
+
+        Args:
+            processor: The VLM's image processor.
+            image: In RGB.
+
+        Returns:
+            The tower's inputs, with a tile on every row of the first axis.
+        """
+        output = processor(image, return_tensors="np", **self.options())
+        pixels = np.asarray(output["pixel_values"])
+        return {"pixel_values": pixels.reshape(-1, *pixels.shape[-3:])}
+
+
+AnyTiling: TypeAlias = Tiling[Any]
+"""A tiling of any type."""

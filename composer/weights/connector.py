@@ -1,0 +1,87 @@
+"""From a checkpoint to a loaded connector: only its tensors are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..connectors import AnyConnector
+from ..errors import BackendError, WeightsError
+from .checkpoint import check_readable, read_tensor
+from .pickled import forget
+from .source import Checkpoint, open_checkpoint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from ..schemas.weights import SourceConfig
+
+
+def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: torch.dtype) -> nn.Module:
+    """Build a connector's module with its weights.
+
+    Without ``weights.source`` the weights are random. With it, every tensor of the module was read from the
+    checkpoint, or this raises.
+
+    Args:
+        connector: The connector.
+        weights: Where the weights are.
+        dtype: dtype of the parameters.
+
+    Raises:
+        WeightsError: If the checkpoint is missing or broken, or has no such connector.
+        BackendError: If transformers cannot build it.
+    """
+    try:
+        module: nn.Module = connector.build().to(dtype)
+    except (TypeError, ValueError, AttributeError, KeyError) as error:
+        raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
+    if weights.source is None:
+        return module
+    checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+    tensors = module.state_dict()
+    sources = _sources(checkpoint, connector, tensors)
+    headers = checkpoint.headers(sources.values())
+    try:
+        for name, tensor in tensors.items():
+            source = sources[name]
+            header = headers[source]
+            if header.shape != tuple(tensor.shape):
+                raise WeightsError(
+                    f"{header.file}: tensor {source} has shape {header.shape}, and this connector's is "
+                    f"{tuple(tensor.shape)}"
+                )
+            check_readable(source, header)
+            tensor.copy_(read_tensor(checkpoint, source, header, dtype))
+    finally:
+        forget()
+    return module
+
+
+def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[str]) -> dict[str, str]:
+    """Return the checkpoint's name of each of the module's tensors.
+
+    Raises:
+        WeightsError: If one is missing, or several tensors could be it.
+    """
+    found: dict[str, str] = {}
+    for name in names:
+        spellings = {name}
+        for on_disk, in_module in connector.disk_names.items():
+            if name.startswith(in_module):
+                spellings.add(on_disk + name.removeprefix(in_module))
+        matches = [
+            file
+            for file in checkpoint.files
+            if any(f".{file}".endswith(f".{spelling}") for spelling in spellings)
+        ]
+        if len(matches) != 1:
+            some = f"several tensors are: {', '.join(sorted(matches)[:3])}" if matches else "no tensor is"
+            raise WeightsError(
+                f"{checkpoint.label}: the connector {connector.type!r} needs {name}, and {some} named so; "
+                "connector.weights says where its weights are"
+            )
+        found[name] = matches[0]
+    return found

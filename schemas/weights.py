@@ -1,0 +1,46 @@
+"""Where the weights of a tower or of a connector come from. A block of the config."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from .base import ConfigModel, invalid, problem
+from .paths import source_fault
+
+DType = Literal["float32", "float16", "bfloat16"]
+
+
+class SourceConfig(ConfigModel):
+    """The files that weights come from."""
+
+    source: Annotated[
+        Annotated[str, Field(min_length=1)] | None,
+        Field(examples=["openai/clip-vit-large-patch14-336", "./model.safetensors"]),
+    ] = None
+    """Hub id, folder or .safetensors file; paths in a YAML file are relative to it. null: random weights."""
+    revision: Annotated[str | None, Field(examples=["ce19dc912ca5cd21c8a653c79e251e808ccabcd1"])] = None
+    """Branch, tag or commit of a hub id; a commit pins it."""
+    format: Literal["safetensors", "pickle"] = "safetensors"
+    """Which of the checkpoint's files are read. Pickles are read by torch's weights-only unpickler, and only
+    when asked for here."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.source is not None and (fault := source_fault(self.source)):
+            raise invalid("weights", problem("VC104", fault, "source", value=self.source))
+        if self.revision is not None and self.source is None:
+            message = "revision without a source: name the hub id it belongs to"
+            raise invalid("weights", problem("VC104", message, "revision", value=self.revision))
+        return self
+
+
+class WeightsConfig(SourceConfig):
+    """Where the weights come from."""
+
+    prefix: Annotated[str | None, Field(examples=["vision_tower.vision_model."])] = None
+    """What the tower's tensor names begin with in the checkpoint; null finds it. For checkpoints with
+    several towers that fit."""
+    dtype: DType = "float32"
+    """Parameter and output dtype of the tower, whatever the checkpoint stores."""
