@@ -11,7 +11,7 @@ from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers
 from .errors import ConfigError, InputError, Problem
 from .files import read_json
-from .images.processors import saved_values
+from .images.saved import saved_values
 from .images.tiling import TILINGS
 from .text import did_you_mean
 

@@ -13,8 +13,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MissingDependencyError, WeightsError
-from ..files import read_json
 from .limits import MAX_PIXELS
+from .saved import saved_values
 
 if TYPE_CHECKING:
     from transformers.image_processing_backends import PilBackend
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from .resize import ResizeRule
 
 Arrays: TypeAlias = dict[str, "np.ndarray[Any, Any]"]
-
-_CONFIG_FILES = ("processor_config.json", "preprocessor_config.json")
-_CONFIG_BYTES = 1 << 20
 
 _MAX_SIZE = 1 << 23
 """Most pixels that an image is resized to for a batch of one size: 2,896 x 2,896, far more than any encoder
@@ -172,22 +169,3 @@ def load_image_processor(
         where = file if file is not None else processor_class.__name__
         raise WeightsError(f"{where}: not a usable image processor config: {error}") from error
     return processor
-
-
-def saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
-    """Read the image processor's part of a checkpoint's processor config; return its file, too, if any."""
-    for file in (folder / name for name in _CONFIG_FILES):
-        if not file.exists():
-            continue
-        try:
-            content = read_json(file, limit=_CONFIG_BYTES)
-        except (OSError, ValueError) as error:
-            raise WeightsError(f"{file}: not readable as a JSON object: {error}") from error
-        # Newer transformers nests the image processor's values.
-        values = content.get("image_processor") if file.name == "processor_config.json" else content
-        if values is None:
-            continue
-        if not isinstance(values, dict):
-            raise WeightsError(f"{file}: expected the image processor's values as a JSON object")
-        return file, values
-    return None, {}

@@ -24,7 +24,9 @@ from vision_composer.schemas import (
     load_tree,
     load_yaml,
 )
+from vision_composer.schemas.connectors import CONNECTOR_CONFIGS
 from vision_composer.schemas.json_schema import SCHEMA_ID, json_schema_text
+from vision_composer.schemas.tiling import TILING_CONFIGS
 
 BAD = Path(__file__).parent / "bad"
 SCHEMA = json_schema()
@@ -153,18 +155,26 @@ MINIMAL = {
 }
 
 
+CONNECTORS = {block.__name__: {"type": name, "hidden_size": 64} for name, block in CONNECTOR_CONFIGS.items()}
+TILINGS = {block.__name__: {"type": name} for name, block in TILING_CONFIGS.items()}
+
+
 def smallest(name, values):
     """The smallest config around ``values`` of the block that a definition of the schema describes."""
     if name in MINIMAL:
         return {**CONFIG, "encoder": {**MINIMAL[name], **values}}
+    for key, blocks in (("connector", CONNECTORS), ("tiling", TILINGS)):
+        if name in blocks:
+            return {**CONFIG, key: {**blocks[name], **values}}
     for key, field in SCHEMA["properties"].items():
         if key != "encoder" and f"/{name}" in json.dumps(field):
             start = next(example for example in field["examples"] if isinstance(example, dict))
             return {**CONFIG, key: {**start, **values}}
-    for family in MINIMAL:
+    for family in (*MINIMAL, *CONNECTORS, *TILINGS):
         for key, field in SCHEMA["$defs"][family]["properties"].items():
             if f"/{name}" in json.dumps(field):
-                return smallest(family, {key: values})
+                start = next((example for example in field["examples"] if isinstance(example, dict)), {})
+                return smallest(family, {key: {**start, **values}})
     raise LookupError(f"no field of the schema is a {name}")
 
 

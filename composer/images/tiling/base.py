@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
-import numpy as np
-from PIL import Image
-
 from ...schemas.tiling import TILING_CONFIGS, TilingConfig
 
 if TYPE_CHECKING:
+    from PIL import Image
     from transformers.image_processing_backends import PilBackend
 
     from ..processors import Arrays
@@ -105,6 +103,8 @@ class Tiling(ABC, Generic[T]):
         Returns:
             The tower's inputs, with a tile on every row of the first axis.
         """
+        import numpy as np
+
         output = processor(image, return_tensors="np", **self.options())
         pixels = np.asarray(output["pixel_values"])
         return {"pixel_values": pixels.reshape(-1, *pixels.shape[-3:])}

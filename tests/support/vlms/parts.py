@@ -1,0 +1,27 @@
+"""Pieces that tiny VLMs are made of."""
+
+from __future__ import annotations
+
+TEXT = {
+    "model_type": "llama",
+    "hidden_size": 40,
+    "intermediate_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 2,
+    "head_dim": 20,
+    "vocab_size": 64,
+}
+"""A language model of one layer."""
+CLIP = {
+    "model_type": "clip_vision_model",
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+}
+"""A tower with a class token."""
+SIDE = {"height": 32, "width": 32}
+"""The size of its images, as image processors take it."""
