@@ -1,0 +1,92 @@
+"""Whole towers, uncompiled and compiled, beside transformers' own classes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vision_composer.bench.comparison import Size, noise
+from vision_composer.bench.measure import interleaved, matmul, timed
+
+from ..compare import largest_error
+from ..measure import brief, microseconds
+from ..peers import OURS, with_peers
+from ..recorder import Recorder
+from ..towers import preset
+
+MIXED = [(448, 448), (640, 480), (224, 224), (896, 672), (336, 336), (480, 640), (1024, 768), (280, 420)] * 2
+TOWERS: dict[str, tuple[str, dict[str, list[Size]]]] = {
+    "CLIP-L/14-336": ("llava-1.5-7b", {str(n): [(336, 336)] * n for n in (8, 32, 1)}),
+    "Qwen2.5-VL-7B": (
+        "qwen2.5-vl-7b",
+        {"16 mixed": MIXED, **{str(n): [(448, 448)] * n for n in (8, 32, 1)}},
+    ),
+    "SigLIP-so400m-384": ("siglip-so400m-patch14-384", {str(n): [(384, 384)] * n for n in (8, 32, 1)}),
+    "Pixtral": ("pixtral-12b", {"16 mixed": MIXED, **{str(n): [(512, 512)] * n for n in (8, 32, 1)}}),
+}
+"""Name -> preset, and batches of images by their names."""
+
+
+def check(record: Recorder) -> None:
+    """Every tower in its first batch, then in its second, and so on, as far as time allows."""
+    record("matrix product", partial(peak, record))
+    built: dict[str, dict[str, Any]] = {}  # the towers stay, for their other batches
+    for number in range(max(len(batches) for _, batches in TOWERS.values())):
+        for name, (source, batches) in TOWERS.items():
+            if number < len(batches):
+                batch, sizes = list(batches.items())[number]
+                record(f"{name}, {batch}", partial(speed, record, built, source, sizes))
+
+
+def peak(record: Recorder) -> dict[str, Any]:
+    """What one large product of bfloat16 matrices reaches: 100% of what follows."""
+    run, operations = matmul(record.device, torch.bfloat16)
+    seconds = microseconds(run, record.device, rounds=20) / 1e6
+    return {"ms": seconds * 1e3, "TFLOP/s": operations / seconds / 1e12}
+
+
+def speed(
+    record: Recorder, built: dict[str, dict[str, Any]], source: str, sizes: list[Size]
+) -> list[dict[str, Any]]:
+    """All in one process, interleaved, on the same weights."""
+    begun = time.perf_counter()
+    if source not in built:
+        built[source] = with_peers(preset(record, source).requires_grad_(False))
+    seconds_to_build = time.perf_counter() - begun
+    tower = built[source][OURS]
+    sizes = sizes if record.on_gpu else [(32, 32)] * 2
+    inputs = noise(tower, sizes)
+    operations = sum(tower.plan.flops(*size) or 0 for size in sizes)
+    rows: dict[str, dict[str, Any]] = {}
+    runs: dict[str, Callable[[], Any]] = {}
+    features: dict[str, list[Tensor]] = {}
+    with torch.inference_mode():
+        for name, module in built[source].items():
+            row = rows[name] = {"runner": name, "images": len(sizes), "build s": seconds_to_build}
+            try:
+                row["first s"], features[name] = timed(partial(floats, module, inputs), record.device)
+                row["difference"] = largest_error(features[name], features[OURS])
+                module(**inputs)
+                runs[name] = partial(module, **inputs)
+            except Exception as error:
+                row["error"] = brief(error)
+                torch.cuda.empty_cache()
+        del features
+        possible = peak(record)["TFLOP/s"] * 1e12
+        rounds = interleaved(list(runs.values()), 8 if record.on_gpu else 1, record.device)
+    for name, seconds in zip(runs, rounds, strict=True):
+        rate = operations / median(seconds)
+        rows[name] |= {"ms": median(seconds) * 1e3, "ms min": min(seconds) * 1e3}
+        rows[name] |= {"images/s": len(sizes) / median(seconds)}
+        rows[name] |= {"TFLOP/s": rate / 1e12, "of peak": rate / possible}
+    return list(rows.values())
+
+
+def floats(module: Callable[..., Sequence[Tensor]], inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    return [part.float() for part in module(**inputs)]
