@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -138,14 +138,12 @@ def embeddings(model: Any, processor: Any, encoder: ComposedVisionEncoder, image
 
 def _image_options(model_type: str) -> dict[str, Any]:
     """Return the options that a VLM's own processor hands to its image processor."""
-    from transformers.models.auto.processing_auto import (
-        PROCESSOR_MAPPING_NAMES,  # type: ignore[attr-defined]  # a public name that it does not list
-        processor_class_from_name,
-    )
+    from transformers.models.auto import processing_auto as auto
 
-    name = PROCESSOR_MAPPING_NAMES.get(model_type)
+    names: Mapping[str, str] = vars(auto)["PROCESSOR_MAPPING_NAMES"]
+    name = names.get(model_type)
     try:
-        processor = None if name is None else processor_class_from_name(name)
+        processor = None if name is None else auto.processor_class_from_name(name)
         return dict(getattr(processor, "images_kwargs", {}))
     except ImportError:  # transformers' stand-in for a class whose library is missing
         return {}

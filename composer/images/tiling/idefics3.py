@@ -35,7 +35,7 @@ class Idefics3Tiling(Tiling[Idefics3TilingConfig]):
         return {} if longest is None else {"longest_edge": longest}
 
     def plan(self, width: int, height: int) -> TilePlan:
-        """Source: ``Idefics3ImageProcessorPil``: ``resize``, ``resize_for_vision_encoder``, ``split_images``."""
+        """Source: ``resize``, ``resize_for_vision_encoder`` and ``split_images`` of transformers' class."""
         width, height, original = *self._resized(width, height), (width, height)
         ratio = width / height
         if width >= height:
