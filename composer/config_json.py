@@ -153,7 +153,8 @@ def _connector(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
 
 def _tiling(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
     tiling = _TILINGS.get(model_type)
-    return {} if tiling is None else {"tiling": {"type": tiling.type, **tiling.fields_of(fields)}}
+    values = None if tiling is None else tiling.fields_of(fields)
+    return {} if tiling is None or values is None else {"tiling": {"type": tiling.type, **values}}
 
 
 def _check_first_token(encoder: Mapping[str, Any]) -> None:

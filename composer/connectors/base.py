@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from ..encoders import Grid, VisionEncoderInfo
 from ..encoders.shapes import Shapes
-from ..errors import BackendError
+from ..errors import BackendError, ConfigError, Problem
 from ..images.tiling import TilePlan
 from ..schemas import EncoderConfig
 from ..schemas.connectors import ConnectorConfig
@@ -169,6 +169,44 @@ def transformers_class(module: str, name: str) -> Any:
         raise BackendError(
             f"transformers {__version__} has no {module}.{name}, which this connector runs"
         ) from error
+
+
+DEFAULT_WIDTHS = {
+    "cohere": 8192,
+    "cohere2": 8192,
+    "gemma": 3072,
+    "gemma2": 2304,
+    "gemma3_text": 2304,
+    "llama": 4096,
+    "mistral": 4096,
+    "qwen2": 4096,
+    "qwen3": 4096,
+}
+"""model_type of a language model -> the default of its hidden_size in transformers."""
+
+
+def text_field(vlm: Mapping[str, Any], name: str) -> Any:
+    """Return what a VLM's config.json says of its language model; None if it does not say."""
+    text = vlm.get("text_config")
+    return text.get(name) if isinstance(text, Mapping) else None
+
+
+def text_width(vlm: Mapping[str, Any]) -> int:
+    """Return the width of the language model that a VLM's config.json names.
+
+    A config.json leaves out what is the default of its language model.
+
+    Raises:
+        ConfigError: If it does not say.
+    """
+    width = text_field(vlm, "hidden_size") or DEFAULT_WIDTHS.get(
+        str(text_field(vlm, "model_type") or "llama")
+    )
+    if not isinstance(width, int):
+        raise ConfigError(
+            Problem("VC104", "the width of the language model is missing", "text_config.hidden_size")
+        )
+    return width
 
 
 def parts(**named: nn.Module | Tensor) -> nn.Module:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..schemas.connectors.llava import LlavaConnectorConfig, LlavaFields
-from .base import TileConnector, parts, transformers_class
+from .base import TileConnector, parts, text_width, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -57,9 +57,3 @@ class LlavaConnector(LlavaLayers[LlavaConnectorConfig]):
 
     type = "llava"
     read_by: ClassVar = ("llava", "video_llava")
-
-
-def text_width(vlm: Mapping[str, Any], default: int = 4096) -> int:
-    """Return the width of the language model that a VLM's config.json names."""
-    text = vlm.get("text_config")
-    return int(text.get("hidden_size", default)) if isinstance(text, Mapping) else default

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
@@ -121,7 +121,7 @@ def embeddings(model: Any, processor: Any, encoder: ComposedVisionEncoder, image
         encoder: Tells how many image tokens to write into the prompt.
         image: The image.
     """
-    inputs = processor(images=[image], return_tensors="pt")
+    inputs = processor(images=[image], return_tensors="pt", **_image_options(model.config.model_type))
     known = signature(model.forward).parameters
     inputs = {name: value for name, value in inputs.items() if name in known}
     token = next(
@@ -134,6 +134,19 @@ def embeddings(model: Any, processor: Any, encoder: ComposedVisionEncoder, image
     with _scattered() as seen, torch.no_grad():
         model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
     return seen[0].flatten(0, -2)
+
+
+def _image_options(model_type: str) -> dict[str, Any]:
+    """Return the options that a VLM's own processor hands to its image processor."""
+    from transformers.models.auto import processing_auto as auto
+
+    names: Mapping[str, str] = vars(auto)["PROCESSOR_MAPPING_NAMES"]
+    name = names.get(model_type)
+    try:
+        processor = None if name is None else auto.processor_class_from_name(name)
+        return dict(getattr(processor, "images_kwargs", {}))
+    except ImportError:  # transformers' stand-in for a class whose library is missing
+        return {}
 
 
 @contextmanager

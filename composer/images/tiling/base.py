@@ -84,8 +84,11 @@ class Tiling(ABC, Generic[T]):
         """
 
     @classmethod
-    def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the block's fields, without ``type``, that a VLM's config.json and processor JSON say."""
+    def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Return the block's fields, without ``type``, that a VLM's config.json and processor JSON say.
+
+        None if they say that images are not cut.
+        """
         known = set(TILING_CONFIGS[cls.type].model_fields) - {"type"}
         return {key: value for key, value in values.items() if key in known and value is not None}
 

@@ -24,4 +24,6 @@ CLIP = {
 }
 """A tower with a class token."""
 SIDE = {"height": 32, "width": 32}
-"""The size of its images, as image processors take it."""
+"""The size of their images, as image processors take it."""
+SIGLIP = CLIP | {"model_type": "siglip_vision_model"}
+"""A tower without one."""

@@ -1,0 +1,63 @@
+"""Gemma 3's connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..encoders import Grid
+from ..encoders.shapes import Shapes, below
+from ..schemas.connectors.gemma3 import Gemma3ConnectorConfig
+from .base import TileConnector, parts, text_width, transformers_class
+from .internvl import PROJECTOR
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Gemma3Connector(TileConnector[Gemma3ConnectorConfig]):
+    """Squares of tokens averaged, a norm, and a product. The norm multiplies by one plus its weight."""
+
+    type = "gemma3"
+    read_by: ClassVar = ("gemma3", "shieldgemma2")
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {"hidden_size": text_width(vlm), "mm_tokens_per_image": vlm.get("mm_tokens_per_image")}
+        return {key: value for key, value in fields.items() if value is not None}
+
+    def shapes(self) -> Shapes:
+        width = self.tower.width
+        return below(
+            PROJECTOR,
+            {
+                "mm_input_projection_weight": (width, self.config.hidden_size),
+                "mm_soft_emb_norm.weight": (width,),
+            },
+        )
+
+    def num_tile_rows(self, grid: Grid) -> int:
+        _, rows, columns = grid
+        kernel = rows // int(self.config.mm_tokens_per_image**0.5)
+        return (rows // kernel) * (columns // kernel)
+
+    def build(self) -> nn.Module:
+        projector = transformers_class("gemma3.modeling_gemma3", "Gemma3MultiModalProjector")
+        info = self.tower.info
+        vision = SimpleNamespace(
+            hidden_size=self.tower.width,
+            layer_norm_eps=getattr(self.tower.encoder, "layer_norm_eps", 1e-6),
+            image_size=info.image_size,
+            patch_size=info.patch_size,
+        )
+        config = SimpleNamespace(
+            vision_config=vision,
+            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+            mm_tokens_per_image=self.config.mm_tokens_per_image,
+        )
+        return parts(multi_modal_projector=projector(config))
+
+    def project(self, module: nn.Module, features: Tensor) -> Tensor:
+        rows: Tensor = module.get_submodule(PROJECTOR)(features)
+        return rows

@@ -1,0 +1,96 @@
+"""InternVL's connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from ..encoders import Grid
+from ..encoders.shapes import Shapes, below, layer_norm, linear
+from ..errors import InputError
+from ..schemas.connectors import ConnectorConfig
+from ..schemas.connectors.internvl import InternVLConnectorConfig
+from .base import TileConnector, parts, text_width, transformers_class
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+S = TypeVar("S", bound=ConnectorConfig)
+PROJECTOR = "multi_modal_projector"
+
+
+class SquaresOfTokens(TileConnector[S], Generic[S]):
+    """Connectors that make one row of every square of tokens of a tile."""
+
+    @property
+    def factor(self) -> int:
+        """Tokens along a side of a square."""
+        raise NotImplementedError
+
+    @property
+    def square_width(self) -> int:
+        """Features of all tokens of a square."""
+        return self.tower.width * self.factor**2
+
+    def num_tile_rows(self, grid: Grid) -> int:
+        _, rows, columns = grid
+        if self.tower.num_tokens(grid) != rows * columns:
+            raise InputError(
+                f"the connector {self.type!r} makes squares of {rows}x{columns} patches, but the tower gives "
+                f"{self.tower.num_tokens(grid)} tokens; set feature_select_strategy: default"
+            )
+        if rows % self.factor or columns % self.factor:
+            raise InputError(
+                f"{rows}x{columns} patches are no whole squares of {self.factor}x{self.factor}, which the "
+                f"connector {self.type!r} joins"
+            )
+        return rows * columns // self.factor**2
+
+
+class InternVLConnector(SquaresOfTokens[InternVLConnectorConfig]):
+    """Squares of tokens, a norm, and two linear layers. Source: ``InternVLModel.get_image_features``."""
+
+    type = "internvl"
+    read_by: ClassVar = ("internvl", "qianfan_ocr")
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        fields: dict[str, Any] = {"hidden_size": text_width(vlm)}
+        if "downsample_ratio" in vlm:
+            fields["downsample_factor"] = int(1 / vlm["downsample_ratio"])
+        return fields | ({"act": vlm["projector_hidden_act"]} if "projector_hidden_act" in vlm else {})
+
+    @property
+    def factor(self) -> int:
+        return self.config.downsample_factor
+
+    def shapes(self) -> Shapes:
+        width = self.config.hidden_size
+        layers = layer_norm("layer_norm", self.square_width) | linear("linear_1", self.square_width, width)
+        return below(PROJECTOR, layers | linear("linear_2", width, width))
+
+    def build(self) -> nn.Module:
+        projector = transformers_class("internvl.modeling_internvl", "InternVLMultiModalProjector")
+        config = SimpleNamespace(
+            vision_config=SimpleNamespace(hidden_size=self.tower.width),
+            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+            downsample_ratio=1 / self.factor,
+            projector_hidden_act=self.config.act,
+        )
+        return parts(multi_modal_projector=projector(config))
+
+    def project(self, module: nn.Module, features: Tensor) -> Tensor:
+        rows: Tensor = module.get_submodule(PROJECTOR)(space_to_depth(features, self.factor))
+        return rows
+
+
+def space_to_depth(tiles: Tensor, factor: int) -> Tensor:
+    """Join squares of tokens: (tiles, side * side, width) to (tiles, squares, factor * factor * width).
+
+    The features of a square are those of its tokens row by row.
+    """
+    count, tokens, width = tiles.shape
+    side = round(tokens**0.5)
+    squares = tiles.reshape(count, side // factor, factor, side // factor, factor, width)
+    return squares.transpose(2, 3).reshape(count, -1, factor * factor * width)

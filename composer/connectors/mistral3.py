@@ -1,0 +1,78 @@
+"""Mistral 3's and LightOnOCR's connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..encoders.shapes import Shapes, below, linear
+from ..errors import InputError
+from ..schemas.connectors.mistral3 import Mistral3ConnectorConfig
+from .base import Connector, ImageOfTiles, parts, text_field, text_width, transformers_class
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
+    """A norm, squares of tokens merged by a linear layer, and two linear layers."""
+
+    type = "mistral3"
+    read_by: ClassVar = ("mistral3", "lighton_ocr", "mistral_large4")
+    disk_names: ClassVar = {"vision_projection.": "multi_modal_projector."}
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {
+            "hidden_size": text_width(vlm),
+            "act": vlm.get("projector_hidden_act"),
+            "bias": vlm.get("multimodal_projector_bias"),
+            "spatial_merge_size": vlm.get("spatial_merge_size"),
+            "rms_norm_eps": text_field(vlm, "rms_norm_eps"),
+        }
+        return {key: value for key, value in fields.items() if value is not None}
+
+    def shapes(self) -> Shapes:
+        width, out, bias = self.tower.info.hidden_size, self.config.hidden_size, self.config.bias
+        layers: Shapes = {"norm.weight": (width,)}
+        layers |= linear(
+            "patch_merger.merging_layer", width * self.config.spatial_merge_size**2, width, bias=False
+        )
+        layers |= linear("linear_1", self.tower.width, out, bias=bias) | linear(
+            "linear_2", out, out, bias=bias
+        )
+        return below("multi_modal_projector", layers)
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        frames, rows, columns = image.grid
+        size = self.config.spatial_merge_size
+        if rows < size or columns < size:
+            raise InputError(f"{rows}x{columns} patches are less than one square of {size}x{size}")
+        return frames * (rows // size) * (columns // size)
+
+    def build(self) -> nn.Module:
+        projector = transformers_class("mistral3.modeling_mistral3", "Mistral3MultiModalProjector")
+        config = SimpleNamespace(
+            vision_config=SimpleNamespace(
+                hidden_size=self.tower.info.hidden_size, patch_size=self.tower.info.patch_size
+            ),
+            text_config=SimpleNamespace(
+                hidden_size=self.config.hidden_size, rms_norm_eps=self.config.rms_norm_eps
+            ),
+            spatial_merge_size=self.config.spatial_merge_size,
+            vision_feature_layer=list(range(self.tower.num_layers)),
+            projector_hidden_act=self.config.act,
+            multimodal_projector_bias=self.config.bias,
+        )
+        return parts(multi_modal_projector=projector(config))
+
+    def run(
+        self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
+    ) -> tuple[Tensor, ...]:
+        import torch
+
+        side = self.tower.info.patch_size
+        sizes = [(side * rows, side * columns) for _, rows, columns in (image.grid for image in images)]
+        rows = module.get_submodule("multi_modal_projector")(torch.cat(tuple(features)), sizes)
+        return torch.split(rows, [self.num_rows(image) for image in images])

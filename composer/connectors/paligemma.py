@@ -1,0 +1,40 @@
+"""PaliGemma's connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..encoders.shapes import Shapes, below, linear
+from ..schemas.connectors.paligemma import PaliGemmaConnectorConfig
+from .base import TileConnector, parts, text_width, transformers_class
+from .internvl import PROJECTOR
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class PaliGemmaConnector(TileConnector[PaliGemmaConnectorConfig]):
+    """One linear layer on every token."""
+
+    type = "paligemma"
+    read_by: ClassVar = ("paligemma",)
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        vision = vlm.get("vision_config")
+        width = vision.get("projection_dim") if isinstance(vision, Mapping) else None
+        return {"hidden_size": width or vlm.get("projection_dim") or text_width(vlm)}
+
+    def shapes(self) -> Shapes:
+        return below(PROJECTOR, linear("linear", self.tower.width, self.config.hidden_size))
+
+    def build(self) -> nn.Module:
+        projector = transformers_class("paligemma.modeling_paligemma", "PaliGemmaMultiModalProjector")
+        vision = SimpleNamespace(hidden_size=self.tower.width, projection_dim=self.config.hidden_size)
+        return parts(multi_modal_projector=projector(SimpleNamespace(vision_config=vision)))
+
+    def project(self, module: nn.Module, features: Tensor) -> Tensor:
+        rows: Tensor = module.get_submodule(PROJECTOR)(features)
+        return rows

@@ -1,0 +1,49 @@
+"""Google's VLMs around SigLIP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import transformers
+
+from .parts import SIDE, SIGLIP, TEXT
+
+
+def paligemma() -> tuple[Any, Any]:
+    config = transformers.PaliGemmaConfig(
+        vision_config=SIGLIP | {"vision_use_head": False},
+        text_config=TEXT | {"model_type": "gemma"},
+        image_token_index=63,
+        projection_dim=40,
+    )
+    return (
+        transformers.PaliGemmaForConditionalGeneration(config),
+        transformers.SiglipImageProcessorPil(size=SIDE),
+    )
+
+
+def gemma3(**pan_and_scan: Any) -> tuple[Any, Any]:
+    config = transformers.Gemma3Config(
+        vision_config=SIGLIP | {"vision_use_head": False},
+        text_config=TEXT | {"model_type": "gemma3_text"},
+        image_token_index=63,
+        mm_tokens_per_image=4,
+        boi_token_index=60,
+        eoi_token_index=61,
+    )
+    model = transformers.Gemma3ForConditionalGeneration(config)
+    # transformers starts the projection from zeros, which would make every output equal.
+    model.model.multi_modal_projector.mm_input_projection_weight.data.normal_(std=0.1)
+    return model, transformers.Gemma3ImageProcessorPil(size=SIDE, **pan_and_scan)
+
+
+VLMS = {
+    "paligemma": paligemma,
+    "gemma3": gemma3,
+    "gemma3/pan and scan": lambda: gemma3(
+        do_pan_and_scan=True,
+        pan_and_scan_min_crop_size=20,
+        pan_and_scan_max_num_crops=3,
+        pan_and_scan_min_ratio_to_activate=1.5,
+    ),
+}
