@@ -121,7 +121,8 @@ def embeddings(model: Any, processor: Any, encoder: ComposedVisionEncoder, image
         encoder: Tells how many image tokens to write into the prompt.
         image: The image.
     """
-    inputs = processor(images=[image], return_tensors="pt", **_image_options(model.config.model_type))
+    options = _image_options(model.config.model_type) | {"return_tensors": "pt"}
+    inputs = processor(images=[image], **options)
     known = signature(model.forward).parameters
     inputs = {name: value for name, value in inputs.items() if name in known}
     token = next(
@@ -131,9 +132,12 @@ def embeddings(model: Any, processor: Any, encoder: ComposedVisionEncoder, image
     )
     ids = torch.full((1, encoder.num_tokens(*image.size) + 1), token)
     ids[0, -1] = next(i for i in range(3, 9) if i != token)
-    with _scattered() as seen, torch.no_grad():
-        model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
-    return seen[0].flatten(0, -2)
+    try:
+        with _stopping_at_the_scatter(), torch.no_grad():
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
+    except _Scattered as found:
+        return found.rows.flatten(0, -2)
+    raise ConformanceError(f"{model.config.model_type} wrote nothing among its input embeddings")
 
 
 def _image_options(model_type: str) -> dict[str, Any]:
@@ -149,19 +153,25 @@ def _image_options(model_type: str) -> dict[str, Any]:
         return {}
 
 
+class _Scattered(Exception):
+    """Ends a model's forward when it has come to what is looked for."""
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        self.rows = rows
+
+
 @contextmanager
-def _scattered() -> Iterator[list[Tensor]]:
-    """Collect what is written into masked places: so VLMs put images' rows among their text's embeddings."""
-    seen: list[Tensor] = []
+def _stopping_at_the_scatter() -> Iterator[None]:
+    """Stop a model where it puts images' rows among its text's embeddings: it writes into masked places."""
     own = Tensor.masked_scatter
 
     def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-        seen.append(source.detach().clone())
-        return own(self, mask, source)
+        raise _Scattered(source)
 
     Tensor.masked_scatter = masked_scatter  # type: ignore[method-assign,assignment]  # for a while
     try:
-        yield seen
+        yield
     finally:
         Tensor.masked_scatter = own  # type: ignore[method-assign]  # back again
 
