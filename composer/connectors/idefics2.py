@@ -98,9 +98,11 @@ class Idefics2Connector(Connector[Idefics2ConnectorConfig]):
     def run(
         self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
     ) -> tuple[Tensor, ...]:
+        import torch
+
         connector, rows = module.get_submodule("connector"), []
         for tokens in features:  # images have numbers of tokens of their own, and no padding
-            everything = tokens.new_ones((1, len(tokens)), dtype=bool)
+            everything = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
             rows.append(connector(tokens[None], attention_mask=everything)[0])
         return tuple(rows)
 

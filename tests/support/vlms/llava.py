@@ -29,7 +29,10 @@ def llava_next(**fields: Any) -> tuple[Any, Any]:
 
 def llava_next_video() -> tuple[Any, Any]:
     config = transformers.LlavaNextVideoConfig(
-        vision_config=CLIP, text_config=TEXT, image_token_index=63, video_token_index=62,
+        vision_config=CLIP,
+        text_config=TEXT,
+        image_token_index=63,
+        video_token_index=62,
         image_grid_pinpoints=PINPOINTS,
     )
     processor = transformers.LlavaNextImageProcessorPil(

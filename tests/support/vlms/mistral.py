@@ -39,4 +39,8 @@ def lighton_ocr() -> tuple[Any, Any]:
     return transformers.LightOnOcrForConditionalGeneration(config), processor
 
 
-VLMS = {"mistral3": mistral3, "mistral3/other": lambda: mistral3(vision_feature_layer=2, projector_hidden_act="relu"), "lighton_ocr": lighton_ocr}
+VLMS = {
+    "mistral3": mistral3,
+    "mistral3/hidden state": lambda: mistral3(vision_feature_layer=2, projector_hidden_act="relu"),
+    "lighton_ocr": lighton_ocr,
+}

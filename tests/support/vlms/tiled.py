@@ -23,7 +23,12 @@ def cohere2_vision() -> tuple[Any, Any]:
 def llama4() -> tuple[Any, Any]:
     vision = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
     vision |= {"image_size": 32, "patch_size": 8, "vision_output_dim": 24, "projector_output_dim": 24}
-    text = TEXT | {"intermediate_size_mlp": 32, "num_local_experts": 1, "pad_token_id": 0, "model_type": "llama4_text"}
+    text = TEXT | {
+        "intermediate_size_mlp": 32,
+        "num_local_experts": 1,
+        "pad_token_id": 0,
+        "model_type": "llama4_text",
+    }
     config = transformers.Llama4Config(
         vision_config=vision | {"projector_input_dim": 24}, text_config=text, image_token_index=63
     )
