@@ -13,8 +13,9 @@ from .encoder import ComposedVisionEncoder
 from .encoders import family_of
 from .errors import InputError
 from .images.preprocess import ImagePreprocessor
+from .images.settings import ProcessorSettings
 from .parallel import Startup, join_group, tell_ranks
-from .planning import Plan, plan_config
+from .planning import Plan, plan_config, processor_settings
 from .presets import load_config
 from .running.attention import plan_attention
 from .running.compilation import compile_tower, should_torch_compile_mm_vit
@@ -67,13 +68,12 @@ def compose(
     config, where = _settled(source, [*given, *_dtype_override(dtype)], device, process_group)
     group = None if config.parallel == "none" else join_group(process_group)
     if config.parallel == "none" or group is None:
-        preprocessor = _preprocessor(config)
-        plan, attention = _planned(config, preprocessor, where)
+        plan, attention, preprocessor = _planned(config, _processor(config), where)
         tower, spread = _tower(plan, config.weights, attention, where), None
     else:
         ranks = Startup(group, config, config.parallel)
-        preprocessor = ranks.preprocessor(lambda: _preprocessor(config))
-        plan, attention = ranks.together(lambda: _planned(config, preprocessor, where))
+        processor = ranks.processor(lambda: _processor(config))
+        plan, attention, preprocessor = ranks.together(lambda: _planned(config, processor, where))
         weights = config.weights if ranks.reads_weights else _random(config.weights)
         tower = ranks.tower(lambda: _tower(plan, weights, attention, where))
         spread = ranks.spread(tower, preprocessor, plan)
@@ -104,10 +104,11 @@ def _settled(
 
 
 def _planned(
-    config: TowerConfig, preprocessor: ImagePreprocessor, where: torch.device
-) -> tuple[Plan, AttentionChoice]:
-    plan = plan_config(config, resize=preprocessor.resize)
-    return plan, plan_attention(plan, where)
+    config: TowerConfig, processor: ProcessorSettings, where: torch.device
+) -> tuple[Plan, AttentionChoice, ImagePreprocessor]:
+    plan = plan_config(config, processor)
+    attention = plan_attention(plan, where)
+    return plan, attention, family_of(config.encoder).preprocessor(config.encoder, processor)
 
 
 def _tower(
@@ -139,11 +140,11 @@ def _tower(
     return tower
 
 
-def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
+def _processor(config: TowerConfig) -> ProcessorSettings:
+    """Resolve the image processor, with the checkpoint's own config, which is fetched if it is on a hub."""
     weights = config.weights
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
-    preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, folder)
-    return preprocessor
+    return processor_settings(config, folder)
 
 
 def _random(weights: WeightsConfig) -> WeightsConfig:

@@ -28,6 +28,7 @@ CODES: dict[str, str] = {
     "VC208": "The encoder's sizes do not fit each other.",
     "VC209": "deepstack asks for levels that the encoder or the selection does not have.",
     "VC210": "compile asks for a mode that its backend or scope does not have.",
+    "VC211": "image_processor names a class or a key that cannot make the tower's pixels.",
     "VC301": "Warning: no weights.source, so the weights are random.",
     "VC302": "Warning: the weights come from a hub without a commit that pins them.",
     "VC303": "Warning: post_norm has no effect.",

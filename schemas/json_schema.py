@@ -29,6 +29,7 @@ from .encoders import (
     EncoderConfig,
     GenericEncoderConfig,
 )
+from .processor_classes import PROCESSOR_CLASSES
 
 SCHEMA_ID = "https://vision-composer.dev/schemas/vision-composer-1.json"
 
@@ -69,6 +70,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
     strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)
     # An open choice: an editor offers these, and others may be registered.
     properties["feature_select_strategy"]["anyOf"] = [{"enum": strategies}, {"type": "string"}]
+    definitions["ImageProcessorConfig"]["properties"]["type"]["anyOf"][0]["enum"] = [*PROCESSOR_CLASSES]
     freeze = definitions["TrainingConfig"]["properties"]["freeze"]
     freeze["anyOf"] = [freeze["items"], {"type": freeze.pop("type"), "items": freeze.pop("items")}]
     required = root.pop("required")

@@ -1215,7 +1215,7 @@ def spread_tower(device: str, model_type: str, **keys: Any) -> tuple[Any, Any]:
 
     encoder = tiny(model_type, device=device, **keys)
     ranks = Startup(dist.group.WORLD, encoder.config, ParallelConfig(mode="data"))
-    ranks.preprocessor(lambda: encoder.preprocessor)
+    ranks.processor(lambda: encoder.plan.processor)
     ranks.tower(lambda: encoder.tower)
     return ranks.spread(encoder.tower, encoder.preprocessor, encoder.plan), encoder
 

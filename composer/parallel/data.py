@@ -254,7 +254,7 @@ class DataParallel:
     def _image_grid(self, image: ImageLike) -> Grid:
         size = size_of_image(image)
         try:
-            return self._tower.info.grid_of_image(*size) if size else (1, 1, 1)
+            return self._tower.info.grid(*size) if size else (1, 1, 1)
         except ValueError:  # too thin: the rank that opens it will say so
             return 1, 1, 1
 

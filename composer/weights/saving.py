@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import WeightsError
+from ..images.settings import PROCESSOR_FILES, ProcessorSettings
 from ..schemas import TowerConfig
 from ..schemas.config import DType
 from ..schemas.yaml.dump import to_yaml
@@ -15,14 +17,16 @@ if TYPE_CHECKING:
     import torch
 
 
-def save_tower(model: Any, processor: Any, config: TowerConfig, folder: Path, *, dtype: torch.dtype) -> None:
+def save_tower(
+    model: Any, processor: ProcessorSettings, config: TowerConfig, folder: Path, *, dtype: torch.dtype
+) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
     transformers writes the weights, so that they carry the names of its checkpoints.
 
     Args:
         model: transformers' module.
-        processor: transformers' image processor.
+        processor: The image processor and its values.
         config: The config that the tower was composed from.
         folder: Made if it does not exist.
         dtype: dtype of the parameters.
@@ -39,7 +43,8 @@ def save_tower(model: Any, processor: Any, config: TowerConfig, folder: Path, *,
         folder.mkdir(parents=True, exist_ok=True)
         with quiet_transformers():
             model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+        text = json.dumps(processor.to_json(), indent=2, sort_keys=True) + "\n"
+        (folder / PROCESSOR_FILES[1]).write_text(text, encoding="utf-8")
         keys = config.to_dict() | {"weights": {"source": "./model.safetensors", "dtype": name}}
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
     except OSError as error:
