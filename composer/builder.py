@@ -61,6 +61,12 @@ class VisionEncoderBuilder:
         """
         return self._with("encoder", {"model_type": model_type, **fields})
 
+    def image_processor(self, **options: Any) -> Self:
+        """Set how images become pixels: ``type``, ``size``, ``min_pixels``, ``max_pixels``, ``patch_size``,
+        ``resample``, ``mean``, ``std``, ``crop``, ``pad``.
+        """
+        return self._with("image_processor", options)
+
     def weights(
         self,
         source: str | Path | None,

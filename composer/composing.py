@@ -14,9 +14,9 @@ from .encoders import family_of
 from .errors import InputError
 from .images.preprocess import ImagePreprocessor
 from .images.preprocess_tiles import TiledPreprocessor
-from .images.tiling import tiling_of
+from .images.settings import ProcessorSettings
 from .parallel import Startup, join_group, tell_ranks
-from .planning import Plan, plan_config
+from .planning import Plan, plan_config, processor_settings
 from .presets import load_config
 from .running.attention import plan_attention
 from .running.compilation import compile_tower, should_torch_compile_mm_vit
@@ -71,13 +71,12 @@ def compose(
     config, where = _settled(source, [*given, *_dtype_override(dtype)], device, process_group)
     group = None if config.parallel == "none" else join_group(process_group)
     if config.parallel == "none" or group is None:
-        preprocessor = _preprocessor(config)
-        plan, attention = _planned(config, preprocessor, where)
+        plan, attention, preprocessor = _planned(config, _processor(config), where)
         half, spread = _half(plan, attention, where), None
     else:
         ranks = Startup(group, config, config.parallel)
-        preprocessor = ranks.preprocessor(lambda: _preprocessor(config))
-        plan, attention = ranks.together(lambda: _planned(config, preprocessor, where))
+        processor = ranks.processor(lambda: _processor(config))
+        plan, attention, preprocessor = ranks.together(lambda: _planned(config, processor, where))
         half = ranks.tower(lambda: _half(plan, attention, where, reads=ranks.reads_weights))
         spread = ranks.spread(half, preprocessor, plan)
     if should_torch_compile_mm_vit(config):
@@ -109,10 +108,14 @@ def _settled(
 
 
 def _planned(
-    config: TowerConfig, preprocessor: ImagePreprocessor, where: torch.device
-) -> tuple[Plan, AttentionChoice]:
-    plan = plan_config(config, resize=preprocessor.resize)
-    return plan, plan_attention(plan, where)
+    config: TowerConfig, processor: ProcessorSettings, where: torch.device
+) -> tuple[Plan, AttentionChoice, ImagePreprocessor]:
+    plan = plan_config(config, processor)
+    attention = plan_attention(plan, where)
+    preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, processor)
+    if plan.tiling is not None:
+        preprocessor = TiledPreprocessor(preprocessor, plan.tiling, processor)
+    return plan, attention, preprocessor
 
 
 def _half(
@@ -160,22 +163,11 @@ def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads
     return tower
 
 
-def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
+def _processor(config: TowerConfig) -> ProcessorSettings:
+    """Resolve the image processor, with the checkpoint's own config, which is fetched if it is on a hub."""
     weights = config.weights
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
-    preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, folder)
-    if config.output == "features" or config.tiling == "none":
-        return preprocessor
-    import transformers
-
-    from .images.processors import load_image_processor
-
-    tiling = tiling_of(config.tiling, config.encoder.image_size)
-    side = {"height": config.encoder.image_size, "width": config.encoder.image_size}
-    preprocessor.processor = load_image_processor(
-        getattr(transformers, f"{tiling.processor}Pil"), {"size": side, "crop_size": side}, folder
-    )
-    return TiledPreprocessor(preprocessor, tiling)
+    return processor_settings(config, folder)
 
 
 def usable_device(device: torch.device | str | None) -> torch.device:

@@ -11,7 +11,7 @@ from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers
 from .errors import ConfigError, InputError, Problem
 from .files import read_json
-from .images.saved import saved_values
+from .images.settings import SavedProcessor
 from .images.tiling import TILINGS
 from .text import did_you_mean
 
@@ -104,7 +104,7 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{file}: cannot be read as JSON: {error}") from error
-    tower = tower_from_transformers(fields, saved_values(file.parent)[1])
+    tower = tower_from_transformers(fields, SavedProcessor.read(file.parent).values)
     weights = weights | tower.pop("weights", {})
     return {**tower, "source": f"config.json of {source}", "weights": weights}
 

@@ -105,17 +105,22 @@ class ComposedVisionEncoder(nn.Module):
         return self.plan.output_width
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Count the output tokens of one image or clip of that size in pixels.
+        """Count the output tokens of one image, or of a clip of ``frames``, as it comes.
 
-        For most encoders that is the size of the image itself: how it is resized is counted in. Dense
-        encoders of any size (``info.any_size`` without ``info.packed``: InternVL, DINOv2, DINOv3, MLCD,
-        RADIO, native AIMv2) count the size of ``pixel_values``, and :meth:`encode` resizes images before
-        that; :meth:`preprocess` shows to which size.
+        How :meth:`preprocess` resizes, crops and pads it is counted in.
 
         Raises:
             InputError: If the image is empty, or too small or too thin for the encoder.
         """
         return self.plan.num_tokens(width, height, frames)
+
+    def tokens_of(self, width: int, height: int, frames: int = 1) -> int:
+        """Count the output tokens for ``pixel_values`` of that size, which are resized already.
+
+        Raises:
+            InputError: If the encoder does not take pixels of that size.
+        """
+        return self.plan.tokens_of(width, height, frames)
 
     def forward(self, pixel_values: Tensor | None = None, **inputs: Any) -> Features:
         """Encode a batch.
@@ -263,7 +268,7 @@ class ComposedVisionEncoder(nn.Module):
         if self.parallel is None or self.parallel.rank == 0:
             save_tower(
                 self.model,
-                self.preprocessor.processor,
+                self.plan.processor,
                 self.config,
                 Path(folder).expanduser(),
                 connector=self.connector,

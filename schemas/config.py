@@ -15,6 +15,7 @@ from .base import ConfigModel, invalid, problem, whole_number
 from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
+from .image_processor import ImageProcessorConfig
 from .running import ParallelConfig, TrainingConfig
 from .tiling import AnyTilingConfig
 from .weights import WeightsConfig
@@ -129,6 +130,10 @@ class TowerConfig(ConfigModel):
     """Licence of the weights: an SPDX identifier, or the licence's own name."""
     encoder: Annotated[AnyEncoderConfig, Field(examples=[{"model_type": "clip_vision_model"}])]
     """The encoder's architecture: model_type, then that family's own fields under transformers' names."""
+    image_processor: Annotated[
+        ImageProcessorConfig, Field(examples=[{"size": 448}, {"type": "LlavaNextImageProcessor"}])
+    ] = ImageProcessorConfig()
+    """How images become pixels, where that is not what the checkpoint's own processor config says."""
     weights: Annotated[
         WeightsConfig,
         Field(examples=[{"source": "openai/clip-vit-large-patch14-336", "dtype": "float16"}]),

@@ -7,8 +7,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import torch.distributed as dist
@@ -16,10 +14,10 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from .._version import __version__
-from ..encoders import family_of
 from ..images.preprocess import ImagePreprocessor
+from ..images.settings import ProcessorSettings
 from ..planning import Plan
-from ..schemas import EncoderConfig, ParallelConfig, TowerConfig
+from ..schemas import ParallelConfig, TowerConfig
 from ..tower.base import VisionModule
 from .cost import CostModel
 from .data import DataParallel
@@ -91,8 +89,8 @@ class Startup:
         """
         return together(self._group, lambda: (work(), Report(self._facts)), what=_WHAT)[0]
 
-    def preprocessor(self, load: Callable[[], ImagePreprocessor]) -> ImagePreprocessor:
-        """Return what ``load`` makes; where rank 0 sends the weights, one of the same values as rank 0's.
+    def processor(self, load: Callable[[], ProcessorSettings]) -> ProcessorSettings:
+        """Return what ``load`` finds; where rank 0 sends the weights, what it finds there.
 
         Raises:
             DistributedError: If another rank failed, is gone, or has another config.
@@ -100,9 +98,9 @@ class Startup:
         if not self.sends_weights:
             return self._in_turn(load)
         mine = self.together(lambda: load() if self.reads_weights else None)
-        values = "" if mine is None else mine.processor.to_json_string()
-        values = broadcast_text(values, self._group, what="send the image processor")
-        return self.together(lambda: preprocessor_of(self._encoder, values) if mine is None else mine)
+        text = "" if mine is None else mine.to_text()
+        text = broadcast_text(text, self._group, what="send the image processor's values")
+        return ProcessorSettings.of_text(text) if mine is None else mine
 
     def tower(self, build: Callable[[], M]) -> M:
         """Return what ``build`` makes, with the same weights on all ranks.
@@ -145,18 +143,6 @@ class Startup:
         if done is None:
             raise TypeError(f"{work} returned nothing")
         return done
-
-
-def preprocessor_of(encoder: EncoderConfig, values: str) -> ImagePreprocessor:
-    """Make an encoder's preprocessor of an image processor's values in JSON, as a saved tower's is made.
-
-    Raises:
-        WeightsError: If the values do not work.
-    """
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "preprocessor_config.json").write_text(values, encoding="utf-8")
-        preprocessor: ImagePreprocessor = family_of(encoder).preprocessor(encoder, Path(folder))
-    return preprocessor
 
 
 def _nothing() -> None:

@@ -112,7 +112,7 @@ class VisionTower(VisionModule[Batch]):
         return batch
 
     def grid_of_image(self, width: int, height: int) -> Grid:
-        return self.info.grid_of_image(width, height)
+        return self.info.grid(width, height)
 
     def _layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
         if batch.layout_key is None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ..errors import WeightsError
+from ..images.settings import PROCESSOR_FILES, ProcessorSettings
 from ..schemas import TowerConfig
 from ..schemas.weights import DType
 from ..schemas.yaml.dump import to_yaml
@@ -19,7 +21,13 @@ _CONNECTOR_FILE = "connector.safetensors"
 
 
 def save_tower(
-    model: Any, processor: Any, config: TowerConfig, folder: Path, *, connector: Any, dtype: torch.dtype
+    model: Any,
+    processor: ProcessorSettings,
+    config: TowerConfig,
+    folder: Path,
+    *,
+    connector: Any,
+    dtype: torch.dtype,
 ) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
@@ -27,7 +35,7 @@ def save_tower(
 
     Args:
         model: transformers' module.
-        processor: transformers' image processor.
+        processor: The image processor and its values.
         config: The config that the tower was composed from.
         folder: Made if it does not exist.
         connector: The connector's module, which goes into a file of its own; None if it was not built.
@@ -47,7 +55,8 @@ def save_tower(
         folder.mkdir(parents=True, exist_ok=True)
         with quiet_transformers():
             model.save_pretrained(folder)
-        processor.save_pretrained(folder)
+        text = json.dumps(processor.to_json(), indent=2, sort_keys=True) + "\n"
+        (folder / PROCESSOR_FILES[1]).write_text(text, encoding="utf-8")
         keys = config.to_dict() | {"weights": {"source": "./model.safetensors", "dtype": name}}
         if connector is not None:
             tensors = {key: tensor.detach().contiguous() for key, tensor in connector.state_dict().items()}

@@ -35,6 +35,7 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .source("the paper")
         .license("MIT")
         .encoder(ENCODER["model_type"], **fields)
+        .image_processor(size=448, resample="bilinear")
         .weights("someone/clip", revision="main", dtype="bfloat16", prefix="vision_model")
         .select_layers(-2, -4)
         .feature_select_strategy("default")
@@ -60,6 +61,7 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "source": "the paper",
             "license": "MIT",
             "encoder": ENCODER,
+            "image_processor": {"size": 448, "resample": "bilinear"},
             "weights": {
                 "source": "someone/clip",
                 "revision": "main",
