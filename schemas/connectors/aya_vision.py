@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ..encoders.base import Count, Epsilon
 from .base import ConnectorConfig
@@ -15,7 +17,7 @@ class AyaVisionConnectorConfig(ConnectorConfig):
     type: Literal["aya_vision"]
     downsample_factor: Factor = 2
     """Tokens along a side of the square that becomes one row."""
-    intermediate_size: Count
+    intermediate_size: Annotated[Count, Field(examples=[36_864])]
     """Width of the first linear layer: values and gates."""
     layer_norm_eps: Epsilon = 1e-6
     """Epsilon of the norm."""
