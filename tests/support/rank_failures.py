@@ -51,6 +51,18 @@ def another_batch() -> None:
             spread(**(other if dist.get_rank() == 1 else good))
 
 
+def another_list() -> None:
+    """Lists of images that differ, in their names or only in their length."""
+    images = [noise_image(32, 32) for _ in range(8)]
+    paths = [f"{i}.png" for i in range(8)]
+    for some, others in ((images, images[:4]), (images, []), (paths, paths[::-1])):
+        with (
+            next_call_works() as (_, spread, _good),
+            pytest.raises(DistributedError, match="rank 1 has another list of images than rank 0"),
+        ):
+            spread.encode(others if dist.get_rank() == 1 else some, batch_size=2)
+
+
 def inputs_that_do_not_fit() -> None:
     with next_call_works() as (_, spread, good):
         if dist.get_rank() == 1:
@@ -240,6 +252,7 @@ def pipe_as_image(folder: str) -> None:
 
 FAILURES: dict[str, Callable[..., None]] = {
     "another batch": another_batch,
+    "another list": another_list,
     "not finite": not_finite,
     "not finite, kept": partial(not_finite, "none"),
     "failing device": failing_device,

@@ -81,6 +81,12 @@ each_encoder = pytest.mark.parametrize(
 )
 
 
+@each_encoder
+@on_two_or_more
+def test_every_rank_brings_a_list_of_its_own(world: int, encoder: dict[str, Any]) -> None:
+    on_ranks(world, rank_outputs.sharded_images, encoder)
+
+
 @pytest.mark.parametrize("how", ["node", "broadcast"])
 @each_encoder
 @on_two_or_more
