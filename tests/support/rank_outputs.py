@@ -179,3 +179,14 @@ def saving(encoder: dict[str, Any], folder: str) -> None:
     spread.save(Path(folder) / "saved")
     dist.barrier()
     assert_same(tuple(compose(Path(folder) / "saved").encode(paths)), tuple(alone.encode(paths)))
+
+
+def given_group(folder: str) -> None:
+    """A group that is given spreads this run, and is no part of what is saved."""
+    grouped = compose(keys(CLIP), process_group=dist.group.WORLD)
+    assert grouped.parallel is not None
+    assert grouped.parallel.size == dist.get_world_size()
+    assert grouped.config.parallel == "none"
+    grouped.save(Path(folder) / "saved")
+    dist.barrier()
+    assert compose(Path(folder) / "saved").parallel is None

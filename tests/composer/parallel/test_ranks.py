@@ -112,6 +112,10 @@ def test_saving(world: int, encoder: dict[str, Any], tmp_path: Path) -> None:
     on_ranks(world, rank_outputs.saving, encoder, str(tmp_path))
 
 
+def test_a_group_that_is_given_is_not_saved(tmp_path: Path) -> None:
+    on_ranks(2, rank_outputs.given_group, str(tmp_path))
+
+
 # --- training -----------------------------------------------------------------------------------------
 
 
