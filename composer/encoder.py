@@ -174,6 +174,7 @@ class ComposedVisionEncoder(nn.Module):
 
         Raises:
             ImageError: If an image cannot be read; the message names it.
+            InputError: If there are no images, or it is no list of them.
         """
         batch = self.preprocessor(images, first=first)
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
