@@ -164,7 +164,7 @@ class DataParallel:
         """
         sharded = self.config.inputs == "sharded"
         step = batch_size if sharded else batch_size * self.size
-        counts = self._agree_on_list(images)
+        counts = self._agree_on_list(images, batch_size)
         found: list[tuple[int, Tensor]] = []
         for start in range(0, max(counts), step):
             features = self._encode_batch(images[start : start + step], first=start)
@@ -176,9 +176,9 @@ class DataParallel:
             found.extend(zip(ranks, (row.clone() for row in features), strict=True))
         return [row for _, row in sorted(found, key=itemgetter(0))]
 
-    def _agree_on_list(self, images: Sequence[ImageLike]) -> list[int]:
+    def _agree_on_list(self, images: Sequence[ImageLike], batch_size: int) -> list[int]:
         """Return how many images every rank was given; refuse lists that must be the same and are not."""
-        facts = {"config": self._fingerprint}
+        facts = {"config": self._fingerprint, "batch size": str(batch_size)}
         if self.config.inputs == "replicated":
             names = [image_name(image, "") for image in images]
             facts["list of images"] = f"{len(names)} images, {_digest(names)}"

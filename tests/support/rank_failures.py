@@ -64,6 +64,16 @@ def another_list() -> None:
             spread.encode(others if dist.get_rank() == 1 else some, batch_size=2)
 
 
+def another_batch_size() -> None:
+    """One rank would make more batches than the others."""
+    _, spread = pair(CLIP, {"inputs": "sharded"})
+    with (
+        next_call_works(),
+        pytest.raises(DistributedError, match="rank 1 has another batch size"),
+    ):
+        spread.encode([noise_image(32, 32)] * 4, batch_size=2 if dist.get_rank() == 1 else 4)
+
+
 def inputs_that_do_not_fit() -> None:
     with next_call_works() as (_, spread, good):
         if dist.get_rank() == 1:
@@ -294,6 +304,7 @@ def pipe_as_image(folder: str) -> None:
 FAILURES: dict[str, Callable[..., None]] = {
     "another batch": another_batch,
     "another list": another_list,
+    "another batch size": another_batch_size,
     "not finite": not_finite,
     "not finite, kept": partial(not_finite, "none"),
     "failing device": failing_device,
