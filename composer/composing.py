@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -21,7 +21,7 @@ from .presets import load_config
 from .running.attention import plan_attention
 from .running.compilation import compile_tower, should_torch_compile_mm_vit
 from .running.training import prepare_training
-from .schemas import CompileConfig, TowerConfig, WeightsConfig
+from .schemas import CompileConfig, ParallelConfig, TowerConfig, WeightsConfig
 from .schemas.weights import SourceConfig
 from .tower.half import VisionHalf
 from .tower.module import VisionTower
@@ -68,13 +68,13 @@ def compose(
         DistributedError: If another process fails, is gone, or has another config.
     """
     given = [overrides] if isinstance(overrides, str) else overrides
-    config, where = _settled(source, [*given, *_dtype_override(dtype)], device, process_group)
-    group = None if config.parallel == "none" else join_group(process_group)
-    if config.parallel == "none" or group is None:
+    config, parallel, where = _settled(source, given, dtype, device, process_group)
+    group = None if parallel == "none" else join_group(process_group)
+    if parallel == "none" or group is None:
         plan, attention, preprocessor = _planned(config, _processor(config), where)
         half, spread = _half(plan, attention, where), None
     else:
-        ranks = Startup(group, config, config.parallel)
+        ranks = Startup(group, config, parallel)
         processor = ranks.processor(lambda: _processor(config))
         plan, attention, preprocessor = ranks.together(lambda: _planned(config, processor, where))
         half = ranks.tower(lambda: _half(plan, attention, where, reads=ranks.reads_weights))
@@ -89,18 +89,22 @@ def compose(
 def _settled(
     source: str | Path | Mapping[str, Any] | TowerConfig,
     overrides: Iterable[str],
+    dtype: torch.dtype | None,
     device: torch.device | str | None,
     process_group: ProcessGroup | DeviceMesh | None,
-) -> tuple[TowerConfig, torch.device]:
-    """Check config and device before anything is read or downloaded, and tell other ranks of a failure."""
+) -> tuple[TowerConfig, ParallelConfig | Literal["none"], torch.device]:
+    """Check all arguments before anything is read or downloaded, and tell other ranks of a failure."""
     spreads = process_group is not None
     try:
         config = load_config(source, overrides=overrides)
-        if spreads and config.parallel == "none":
-            config = load_config(config, overrides=["parallel={mode: data}"])
-        spreads = config.parallel != "none"
+        run = config
+        if spreads and config.parallel == "none":  # in this run, but not in what is saved
+            run = load_config(config, overrides=["parallel={mode: data}"])
+        spreads = run.parallel != "none"
+        if dtype is not None:
+            config = load_config(config, overrides=[_dtype_override(dtype)])
         plan_config(config)
-        return config, usable_device(device)
+        return config, run.parallel, usable_device(device)
     except Exception as error:
         if spreads:
             tell_ranks(process_group, error)
@@ -176,20 +180,19 @@ def usable_device(device: torch.device | str | None) -> torch.device:
     Raises:
         InputError: If this machine or this build of torch cannot compute on it.
     """
+    name = "torch's default device" if device is None else f"device {str(device)!r}"
     try:
         where = torch.get_default_device() if device is None else torch.device(device)
+        name = f"device {str(where)!r}"
         torch.zeros(1, device=where).item()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         # A build without CUDA asserts, and the meta device holds no values.
-        name = "meta" if device is None else str(device)
-        raise InputError(f"device {name!r} cannot be used here: {str(error)[:80]}") from error
+        raise InputError(f"{name} cannot be used here: {str(error)[:80]}") from error
     return where
 
 
-def _dtype_override(dtype: torch.dtype | None) -> list[str]:
-    if dtype is None:
-        return []
+def _dtype_override(dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
     if name not in ("float32", "float16", "bfloat16"):
         raise InputError(f"dtype must be torch.float32, torch.float16 or torch.bfloat16, not {dtype}")
-    return [f"weights.dtype={name}"]
+    return f"weights.dtype={name}"

@@ -179,6 +179,7 @@ class ComposedVisionEncoder(nn.Module):
 
         Raises:
             ImageError: If an image cannot be read; the message names it.
+            InputError: If there are no images, or it is no list of them.
         """
         batch = self.preprocessor(images, first=first)
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
@@ -191,27 +192,26 @@ class ComposedVisionEncoder(nn.Module):
             batch_size: Images per forward and process.
 
         Returns:
-            One (tokens, width) tensor per image, in order, each in memory of its own.
+            One (tokens, width) tensor per image, in order, each in memory of its own. With
+            ``parallel: {inputs: sharded}`` every process gives images of its own, and gets the features of
+            all: those of the first process, then of the second, and so on.
 
         Raises:
             ImageError: If an image cannot be read, or its features are NaN or infinite; the message names it.
             InputError: If ``batch_size`` is below 1.
-            DistributedError: If another process fails, is gone, or is given images of other sizes.
+            DistributedError: If another process fails, is gone, or is given another list of images.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         listed = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
         features: list[Tensor] = []
-        step = batch_size if self.parallel is None else batch_size * self.parallel.size
         with self.evaluating():
-            for start in range(0, len(listed), step):
-                some = listed[start : start + step]
-                if self.parallel is None:
-                    output = self(**self.preprocess(some, first=start))
-                else:
-                    output = self.parallel.encode_images(some, first=start)
-                # A rank that keeps only its own features does not know whose they are.
-                if len(output) == len(some) and (wrong := not_finite(output)):
+            if self.parallel is not None:
+                return self.parallel.encode_images(listed, batch_size=batch_size)
+            for start in range(0, len(listed), batch_size):
+                some = listed[start : start + batch_size]
+                output = self(**self.preprocess(some, first=start))
+                if wrong := not_finite(output):
                     name = image_name(some[wrong[0]], f"image {start + wrong[0]}")
                     raise ImageError(name, NOT_FINITE)
                 features.extend(row.clone() for row in output)

@@ -5,10 +5,12 @@ Importing this module loads Pillow but not torch; what needs torch imports it.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, InputError
@@ -49,9 +51,12 @@ class ImagePreprocessor(ABC):
 
         Raises:
             ImageError: If an image cannot be read or resized; names it.
-            InputError: If there are no images, they make no batch, or the tower's channels are not colours.
+            InputError: If there are no images or it is no list of them, they make no batch, or the tower's
+                channels are not colours.
         """
         self._check_channels()
+        if isinstance(images, (str, os.PathLike, np.ndarray, Image.Image)):
+            raise InputError("expected a list of images; for one image write [image]")
         if len(images) == 0:
             raise InputError("no images to preprocess")
         return self.collate(

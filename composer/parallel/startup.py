@@ -60,7 +60,7 @@ class Startup:
     Args:
         group: The ranks.
         config: The config, the same on all of them.
-        parallel: Its block.
+        parallel: How images are spread, whatever the config says of it.
 
     Raises:
         DistributedError: If another rank failed, is gone, or has another config.
@@ -71,7 +71,7 @@ class Startup:
         self.sends_weights = parallel.weights == "broadcast" or config.weights.source is None
         self.reads_weights = dist.get_rank(group) == 0 or not self.sends_weights
         """Whether this rank reads the checkpoint."""
-        self._fingerprint = _fingerprint(config, self.sends_weights)
+        self._fingerprint = _fingerprint(config, parallel, self.sends_weights)
         self._facts = {
             "source of weights": "rank 0" if self.sends_weights else "a checkpoint",
             "config": self._fingerprint,
@@ -129,7 +129,7 @@ class Startup:
             if self._parallel.cost_table is not None:
                 cost = CostModel.load(self._parallel.cost_table, plan)
             spread = DataParallel(tower, preprocessor, self._group, self._parallel, cost, self._fingerprint)
-            return spread, Report({"costs": _costs(cost)})
+            return spread, Report({"table of costs": _costs(cost)})
 
         return together(self._group, attach, what=_WHAT)[0]
 
@@ -149,11 +149,15 @@ def _nothing() -> None:
     """Do nothing, on a rank whose turn it is not."""
 
 
-def _fingerprint(config: TowerConfig, sent: bool) -> str:
+def _fingerprint(config: TowerConfig, parallel: ParallelConfig, sent: bool) -> str:
     """Return a digest of all that makes a difference to the features, or to how ranks work together."""
-    keys = config.resolved() | {"version": __version__}
+    # Where a table of costs lies makes none; its costs are compared when it has been read.
+    shared = parallel.model_dump(exclude={"cost_table"})
+    keys = config.resolved() | {"version": __version__, "parallel": shared}
     for described in ("name", "summary", "source", "license", *(["weights"] if sent else [])):
         keys.pop(described)
+    if sent and keys["connector"]:
+        keys["connector"].pop("weights")
     keys["dtype"] = config.weights.dtype
     return sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -67,6 +67,25 @@ def test_a_device_that_is_not_there(device: str) -> None:
         compose(CONFIG, device=device)
 
 
+def test_a_default_device_that_cannot_be_used_is_named() -> None:
+    before = torch.get_default_device()
+    torch.set_default_device("meta")
+    try:
+        with pytest.raises(InputError, match="device 'meta' cannot be used here"):
+            compose(CONFIG)
+        torch.set_default_device("cuda:99")
+        with pytest.raises(InputError, match="device 'cuda:99' cannot be used here"):
+            compose(CONFIG)
+    finally:
+        torch.set_default_device(before)
+
+
+def test_a_group_asks_of_a_config_what_data_parallelism_does() -> None:
+    group: Any = object()
+    with pytest.raises(ConfigError, match="is compiled by its blocks"):
+        compose({**CONFIG, "compile": {"scope": "tower"}}, process_group=group)
+
+
 def test_an_attention_backend_that_cannot_work_here() -> None:
     with pytest.raises(BackendError, match="flash_attention_2 runs on CUDA"):
         compose(CONFIG, overrides=["attn_backend=flash_attention_2"], device="cpu")

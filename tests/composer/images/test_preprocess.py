@@ -293,6 +293,16 @@ def test_no_batch() -> None:
         preprocessor(do_center_crop=False)([noise(80, 40), noise(80, 60)])
 
 
+@pytest.mark.parametrize("kind", [str, Path, np.asarray, Image.fromarray])
+def test_one_image_is_no_list(kind: Any, tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = kind(tmp_path / "a.png" if kind in (str, Path) else pixels)
+    with pytest.raises(InputError, match=r"expected a list of images; for one image write \[image\]"):
+        preprocessor()(image)
+    assert preprocessor()([image])["pixel_values"].shape[0] == 1
+
+
 # --- reading ahead ------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,24 @@ from support import rank_towers, tiny
 
 from vision_composer.encoders import family_of
 from vision_composer.images.settings import ProcessorSettings
-from vision_composer.schemas import encoder_config
+from vision_composer.parallel.startup import _fingerprint
+from vision_composer.presets import load_config
+from vision_composer.schemas import ParallelConfig, encoder_config
+
+
+def test_where_weights_lie_makes_a_difference_to_those_who_read_them() -> None:
+    prints: dict[bool, set[str]] = {True: set(), False: set()}
+    for tower, connector in (("a", "b"), ("a", "c"), ("d", "b")):
+        weights = {"source": f"/{tower}/model.safetensors"}
+        block = {
+            "type": "llava",
+            "hidden_size": 48,
+            "weights": {"source": f"/{connector}/model.safetensors"},
+        }
+        config = load_config(rank_towers.keys(rank_towers.CLIP, weights=weights, connector=block))
+        for sent in prints:
+            prints[sent].add(_fingerprint(config, ParallelConfig(mode="data"), sent))
+    assert {sent: len(values) for sent, values in prints.items()} == {True: 1, False: 3}
 
 
 @pytest.mark.parametrize("name", rank_towers.NAMES)
