@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from ..encoders.base import Count, Epsilon
 from .base import ConnectorConfig
@@ -17,7 +15,7 @@ class AyaVisionConnectorConfig(ConnectorConfig):
     type: Literal["aya_vision"]
     downsample_factor: Factor = 2
     """Tokens along a side of the square that becomes one row."""
-    intermediate_size: Annotated[Count, Field(examples=[36_864])]
+    intermediate_size: Count = 28_672
     """Width of the first linear layer: values and gates."""
     layer_norm_eps: Epsilon = 1e-6
     """Epsilon of the norm."""

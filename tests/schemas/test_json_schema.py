@@ -176,7 +176,7 @@ def smallest(name, values):
     for family in (*MINIMAL, *CONNECTORS, *TILINGS, "ImageProcessorConfig"):
         for key, field in SCHEMA["$defs"][family]["properties"].items():
             if f"/{name}" in json.dumps(field):
-                start = next((example for example in field["examples"] if isinstance(example, dict)), {})
+                start = field["examples"][0] if name == "SourceConfig" else {}
                 return smallest(family, {key: {**start, **values}})
     raise LookupError(f"no field of the schema is a {name}")
 
