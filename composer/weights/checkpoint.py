@@ -208,7 +208,9 @@ def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, cov
         more = f", and {len(missing) - 1} more of this encoder's" if len(missing) > 1 else ""
         where = sorted(set(checkpoint.files.values()))
         file = f" ({where[0]})" if len(where) == 1 else ""
-        raise WeightsError(f"{checkpoint.label}{file}: tensor {prefix}{missing[0]} is missing{more}")
+        raise WeightsError(
+            f"{checkpoint.label}{file}: tensor {prefix}{missing[0]} is missing{more}{checkpoint.unread_index}"
+        )
 
 
 def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped: str) -> None:

@@ -124,7 +124,7 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
         some = ", ".join(list(checkpoint.files)[:3]) or "no tensor at all"
         raise WeightsError(
             f"{checkpoint.label}: holds no such encoder: no tensor is named {sentinel}, with or without a "
-            f"prefix (it has {some}, ...)"
+            f"prefix (it has {some}, ...){checkpoint.unread_index}"
         )
     if len(found) > 1:
         raise WeightsError(

@@ -83,6 +83,15 @@ class Checkpoint:
         """Whether ``encoder.save`` wrote it, with no more blocks than were built."""
         return self.fetch("tower.yaml") is not None
 
+    @property
+    def unread_index(self) -> str:
+        """What an error of a missing tensor adds where an index was passed over; "" where none was."""
+        single = _SINGLE[self.file_format]
+        index = f"{single}.index.json"
+        if list(self.known) != [single] or self.fetch(index) is None:
+            return ""
+        return f"; {index} was not read: like transformers, this reads {single} where there is one"
+
     def config(self) -> dict[str, Any] | None:
         """Return the checkpoint's own config.json; None when it has none.
 
@@ -153,7 +162,7 @@ def _looks_like_path(source: str) -> bool:
 def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
     single = folder / _SINGLE[file_format]
     index = folder / f"{single.name}.index.json"
-    if index.exists():
+    if index.exists() and not single.exists():  # as transformers does; an index may be left from before
         return Checkpoint(label, _weight_map(index, file_format), _local_fetch(folder), file_format)
     files = [single] if single.exists() else sorted(folder.glob(f"*{single.suffix}"))
     if not files:
@@ -186,15 +195,25 @@ def _local_fetch(folder: Path) -> Callable[[str], Path | None]:
 def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoint:
     fetch = _hub_fetch(repo, revision)
     name = _SINGLE[file_format]
-    index = fetch(f"{name}.index.json")
+    single, not_cached = None, None
+    try:
+        single = fetch(name)
+    except _NotCachedError as error:  # a checkpoint of several files has none of this name
+        not_cached = error
+    index = None if single is not None else fetch(f"{name}.index.json")
     if index is not None:
         return Checkpoint(repo, _weight_map(index, file_format), fetch, file_format)
-    single = fetch(name)
     if single is None:
+        if not_cached is not None:
+            raise not_cached
         hint = f"; if it has a {_SINGLE['pickle']}, {_PICKLE_HINT}" if file_format == "safetensors" else ""
         raise WeightsError(f"{repo}: neither {name} nor {name}.index.json in this repository{hint}")
     known = {name: _headers(single, file_format)}
     return Checkpoint(repo, dict.fromkeys(known[name], name), fetch, file_format, known)
+
+
+class _NotCachedError(WeightsError):
+    """A file that may be on the hub, which cannot be reached."""
 
 
 def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
@@ -213,7 +232,7 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
             # Offline, a file that the repository lacks and one that was never downloaded look the same;
             # only the weights must be there.
             if name not in _SMALL and not name.endswith(".index.json"):
-                raise WeightsError(
+                raise _NotCachedError(
                     f"{repo}: {name} is not in the local cache and the hub cannot be reached"
                 ) from error
             return None

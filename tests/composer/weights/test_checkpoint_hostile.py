@@ -76,6 +76,7 @@ def index_of_an_absolute_path(folder: Path) -> None:
 
 
 def index_of_many_names(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
     names = dict.fromkeys(map(str, range(400_000)), "x.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
 
@@ -83,6 +84,11 @@ def index_of_many_names(folder: Path) -> None:
 def pipe(folder: Path, name: str) -> None:
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
+
+
+def pipe_as_index(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    pipe(folder, "model.safetensors.index.json")
 
 
 def device(folder: Path) -> None:
@@ -155,7 +161,7 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "name of 5,000 characters": (lambda f: index(f, "x" * 5_000), {}, "(5,000 characters) is not the name"),
     "index of many names": (index_of_many_names, {}, "more than 300,000 values"),
     "pipe as weights": (lambda f: pipe(f, "model.safetensors"), {}, "a named pipe, not a regular file"),
-    "pipe as index": (lambda f: pipe(f, "model.safetensors.index.json"), {}, "a named pipe, not a regular"),
+    "pipe as index": (pipe_as_index, {}, "a named pipe, not a regular file"),
     "pipe as config": (lambda f: pipe(f, "config.json"), {}, "a named pipe, not a regular file"),
     "pipe as pickle": (
         lambda f: (pickled(f, {}), pipe(f, "pytorch_model.bin")),
