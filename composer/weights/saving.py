@@ -48,14 +48,15 @@ def save_tower(
         with quiet_transformers():
             model.save_pretrained(folder)
         processor.save_pretrained(folder)
-        keys = config.to_dict() | {"weights": {"source": "./model.safetensors", "dtype": name}}
+        written = config.to_dict()
+        keys = written | {"weights": {"source": "./model.safetensors", "dtype": name}}
         if connector is not None:
             tensors = {key: tensor.detach().contiguous() for key, tensor in connector.state_dict().items()}
             save_file(tensors, folder / _CONNECTOR_FILE, metadata={"format": "pt"})
             keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
         elif config.connector is not None and config.connector.weights is None and config.weights.source:
             # It was not built, and so stays where it was read from.
-            where = {"source": config.weights.source, "revision": config.weights.revision}
+            where = {key: written["weights"].get(key) for key in ("source", "revision")}
             keys["connector"] |= {"weights": {key: value for key, value in where.items() if value}}
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
     except OSError as error:

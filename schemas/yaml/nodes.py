@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, Problem, Span
-from ..base import ConfigModel
+from ..base import ConfigModel, escape_references
 
 MAX_BYTES = 1 << 20
 """Size of a YAML file."""
@@ -224,7 +224,8 @@ def from_python(value: Any) -> Node:
 def _builtin(value: Any) -> Any:
     """Configs of pydantic and OmegaConf as mappings and lists; anything else as it is."""
     if isinstance(value, ConfigModel):
-        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        # Its values were read already: what looks like a reference is a text.
+        return escape_references(value.model_dump(mode="json", by_alias=True, exclude_unset=True))
     omegaconf = sys.modules.get("omegaconf")  # not loaded: then value is none of its containers
     if omegaconf is not None and omegaconf.OmegaConf.is_config(value):
         return omegaconf.OmegaConf.to_container(value, resolve=False)

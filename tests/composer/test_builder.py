@@ -134,3 +134,10 @@ def test_what_becomes_of_the_callers_lists_later_is_no_step() -> None:
     builder = VisionEncoderBuilder().encoder("mllama_vision_model", intermediate_layers_indices=layers)
     layers.append(99)
     assert builder.to_config().encoder.intermediate_layers_indices == (3, 7)  # type: ignore[attr-defined]  # Mllama's
+
+
+def test_a_literal_reference_of_a_source_stays(tmp_path: Path) -> None:
+    file = tmp_path / "tower.yaml"
+    file.write_text("schema: 1\nencoder: {model_type: clip_vision_model}\nsummary: 'costs \\${5}'\n")
+    config = VisionEncoderBuilder.from_preset(str(file)).to_config()
+    assert config.summary == "costs ${5}"

@@ -344,14 +344,10 @@ def test_a_single_file_goes_before_an_index(folder: Path, tmp_path: Path) -> Non
         file.rename(folder / file.name)
     assert torch.equal(features(load(folder)), want)
     rewrite(folder, lambda tensors: {name: t for name, t in tensors.items() if name != POSITIONS})
-    with pytest.raises(
-        WeightsError, match=rf"{POSITIONS} is missing; model\.safetensors\.index\.json was not"
-    ):
+    with pytest.raises(WeightsError, match=rf"{POSITIONS} is missing; .*index\.json was not read"):
         load(folder)
     rewrite(folder, lambda tensors: {"a": torch.zeros(1)})
-    with pytest.raises(
-        WeightsError, match=r"it has a, \.\.\.\); model\.safetensors\.index\.json was not read"
-    ):
+    with pytest.raises(WeightsError, match=r"it has a, .*index\.json was not read"):
         load(folder)
 
 
