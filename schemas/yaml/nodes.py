@@ -68,7 +68,7 @@ class Source:
         start = self._starts[span.line - 1]
         line_break = _LINE_BREAK.search(self.text, start)
         end = min(line_break.start() if line_break else len(self.text), start + _WIDEST_LINE)
-        return printable(self.text[start:end])
+        return same_length(self.text[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ class Node:
         return None
 
 
-def printable(text: str) -> str:
-    """``text`` without the characters that a terminal would act on: texts of a config end up in messages."""
+def same_length(text: str) -> str:
+    """``text`` with a mark in place of each character that a terminal would act on: a caret still fits."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
@@ -157,7 +157,7 @@ def _message(text: str) -> str:
     if len(text) > _LONGEST_MESSAGE:
         half = _LONGEST_MESSAGE // 2
         text = f"{text[:half]} ... {text[-half:]}"
-    return printable(text)
+    return same_length(text)
 
 
 def dotted(path: Loc) -> str:
