@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from ..text import printable
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 
@@ -32,11 +35,10 @@ def config_file(path: str | Path) -> Path | None:
 
 
 def display_name(path: Path) -> str:
-    """``path`` as errors show it: relative where it lies below the current directory."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    """``path`` as errors show it: on one line, and relative where it lies below the current directory."""
+    with suppress(ValueError):
+        path = path.absolute().relative_to(Path.cwd())
+    return printable(str(path), line=True)
 
 
 def source_fault(source: str) -> str | None:
