@@ -40,11 +40,11 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
     if weights.source is None:
         return module
-    checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
     tensors = module.state_dict()
-    sources = _sources(checkpoint, connector, tensors)
-    headers = checkpoint.headers(sources.values())
     try:
+        checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+        sources = _sources(checkpoint, connector, tensors)
+        headers = checkpoint.headers(sources.values())
         for name, tensor in tensors.items():
             source = sources[name]
             header = headers[source]

@@ -15,6 +15,7 @@ from support import tiny
 
 from vision_composer import compose
 from vision_composer.errors import WeightsError
+from vision_composer.weights import pickled
 
 ENCODER = tiny.ENCODERS["clip_vision_model"]
 POSITIONS = "embeddings.position_embedding.weight"
@@ -92,6 +93,23 @@ def test_two_towers_need_a_prefix(folder: Path) -> None:
     assert torch.equal(features(load(folder, weights={"prefix": "image_tower"})), want)
     with pytest.raises(WeightsError, match="no tensor audio_tower"):
         load(folder, weights={"prefix": "audio_tower"})
+
+
+@pytest.mark.parametrize("weights", [{}, {"prefix": "z"}])
+def test_of_many_towers_three_are_named(folder: Path, weights: dict[str, str]) -> None:
+    name = "embeddings.patch_embedding.weight"
+    rewrite(folder, lambda tensors: {f"t{i:04}.{name}": torch.zeros(1) for i in range(2_000)})
+    with pytest.raises(WeightsError, match=r"'t0000\.', 't0001\.', 't0002\.' and 1,997 more") as raised:
+        load(folder, weights=weights)
+    assert len(str(raised.value)) < 500 + len(str(folder))
+
+
+def test_a_pickle_is_let_go_of_when_it_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    torch.save({name: t for name, t in tensors.items() if name != POSITIONS}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="is missing"):
+        load(folder, weights={"format": "pickle"})
+    assert not pickled._unpickle.cache_info().currsize
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,12 @@ def pickled(folder: Path, content: Any) -> None:
     torch.save(content, folder / "pytorch_model.bin")
 
 
+def block_of_many_digits(folder: Path) -> None:
+    """More than Python reads as a number."""
+    tensors = load_file(folder / "model.safetensors")
+    pickled(folder, {**tensors, f"encoder.layers.{'9' * 5_000}.x": torch.zeros(1)})
+
+
 def index_of_a_pickle(folder: Path) -> None:
     torch.save({"a": Bomb(folder / MARK)}, folder / "x.bin")
     index(folder, "x.bin")
@@ -179,6 +185,7 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "header of brackets": (lambda f: header(f, b'{"a":' + b"[" * (30 << 20)), {}, "more than 250,000 values"),
     "many tensors": (lambda f: with_empty_tensors(f, 100_000), {}, "more than 250,000 values"),
     "as many tensors as are read": (lambda f: with_empty_tensors(f, 20_000), {}, ""),
+    "block of 5,000 digits": (block_of_many_digits, PICKLE, ""),
     "two tensors of a name": (two_of_a_name, {}, "the key 'a' is there twice"),
     "labels": (lambda f: own(f, num_labels=30_000_000), {}, ""),
     "blocks": (lambda f: own(f, num_hidden_layers=2_000_000_000), {}, "means num_hidden_layers: 2000000000"),
