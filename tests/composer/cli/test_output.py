@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from vision_composer import load_config
 from vision_composer.cli import main
 from vision_composer.text import printable
 
@@ -95,6 +97,23 @@ def test_what_a_config_says(name: str, run: Run, tmp_path: Path) -> None:
         ("validate", "a.yaml"),
         ("plan", "a.yaml", "--set", f"encoder.{name}=1"),
     ):
+        assert not STEERS.search(run(*arguments)), arguments
+
+
+@pytest.mark.parametrize("summary", NAMES)
+def test_a_config_is_piped_as_it_is(
+    summary: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(config(summary=summary)))
+    fields = {"model_type": "clip_vision_model"}
+    (tmp_path / f"{summary}.json").write_text(json.dumps(fields))
+    commands = ("show", "a.yaml"), ("show", "a.yaml", "--resolved"), ("init", "--from", f"{summary}.json")
+    for arguments in commands:
+        (tmp_path / "piped.yaml").write_bytes(run(*arguments))
+        piped = load_config(tmp_path / "piped.yaml")
+        assert summary in (piped.summary, (piped.source or "").removeprefix("config.json of ")[:-5])
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda stream: True)
+    for arguments in commands:
         assert not STEERS.search(run(*arguments)), arguments
 
 
