@@ -41,11 +41,16 @@ def display_name(path: Path) -> str:
     return printable(str(path), line=True)
 
 
+def is_weights_path(source: str) -> bool:
+    """Whether a weights source can only be a path, and no hub id."""
+    return looks_like_path(source) or source.endswith(".safetensors")
+
+
 def source_fault(source: str) -> str | None:
     """What is wrong with a weights source that is neither a path nor a hub id; None when nothing is."""
     if "://" in source:
         return "a URL is not read; write a hub id (organisation/name), or the path of downloaded files"
-    if looks_like_path(source) or source.endswith(".safetensors") or _HUB_ID.fullmatch(source):
+    if is_weights_path(source) or _HUB_ID.fullmatch(source):
         return None
     if os.path.exists(source):
         return None
@@ -62,6 +67,6 @@ def absolute_weights(source: str, folder: Path | None) -> str:
     if "://" in source:
         return source
     path = os.path.abspath(os.path.join(folder or "", os.path.expanduser(source)))
-    if not source or not (looks_like_path(source) or source.endswith(".safetensors") or os.path.exists(path)):
+    if not source or not (is_weights_path(source) or os.path.exists(path)):
         return source
     return path

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
 from ..files import read_json
+from ..schemas.paths import is_weights_path
 from .files import Format, TensorHeader
 from .pickled import pickled_headers, read_pickled
 from .safetensors_file import read_safetensor, safetensors_headers
@@ -125,7 +126,7 @@ def open_checkpoint(
             )
             raise WeightsError(f"{source}: not a {file_format} file; if it is to be read, {hint}")
         return _from_files(source, [path], path.parent, file_format)
-    if _looks_like_path(source):
+    if is_weights_path(source):
         raise WeightsError(f"{source}: no such file or folder")
     return _from_hub(source, revision, file_format)
 
@@ -139,7 +140,7 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     path = _path(source)
     if path.exists():
         return path if path.is_dir() else path.parent
-    if _looks_like_path(source):
+    if is_weights_path(source):
         return None  # what is missing is said where weights are read
     fetch = _hub_fetch(source, revision)
     found = [fetch(name) for name in _SMALL[2:]]
@@ -153,10 +154,6 @@ def _path(source: str) -> Path:
     except OSError as error:  # a name too long for a file, and for a hub id
         raise WeightsError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
     return path
-
-
-def _looks_like_path(source: str) -> bool:
-    return source.startswith((".", "/", "~")) or source.endswith(".safetensors") or source.count("/") > 1
 
 
 def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:

@@ -8,7 +8,7 @@ import re
 from ...errors import Problem
 from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
-from ..paths import looks_like_path
+from ..paths import is_weights_path
 from .nodes import Loc, Node, find
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -39,7 +39,7 @@ def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:
     if source is None:
         message = "no source: the tower starts from random weights; name a hub id, a folder or a file"
         return [("VC301", message, ("weights",))]
-    on_hub = not (looks_like_path(source) or source.endswith(".safetensors") or os.path.exists(source))
+    on_hub = not (is_weights_path(source) or os.path.exists(source))
     if on_hub and not _COMMIT.fullmatch(revision or ""):
         now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
         message = f"{now}: the weights can change under this config; pin them by the 40 digits of a commit"

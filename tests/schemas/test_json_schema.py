@@ -38,8 +38,9 @@ CONFIG = {"schema": 1, "encoder": ENCODER}
 BEYOND_A_SCHEMA = {
     "broken_base", "cost_table_unused", "environment_variable", "float_for_integer", "freeze_in_generic",
     "head_and_layers", "heads_do_not_divide", "layer_out_of_range", "list_over_mapping", "no_class_token",
-    "no_head", "no_post_norm", "not_square", "parallel_compiled_tower", "revision_without_source",
-    "rope_type", "sharded_and_balanced", "unfilled", "unknown_strategy", "weights_url",
+    "no_head", "no_post_norm", "not_square", "parallel_compiled_tower", "revision_of_a_path",
+    "revision_without_source", "rope_type", "sharded_and_balanced", "unfilled", "unknown_strategy",
+    "weights_url",
 }  # fmt: skip
 
 
