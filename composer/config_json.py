@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -84,7 +85,7 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
         ConfigError: As :func:`tower_from_transformers`.
         InputError: If there is no such file, or it is not a JSON object of sensible size.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     weights: dict[str, Any] = {}
     try:
         is_local = path.exists()

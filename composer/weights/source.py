@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,7 +149,7 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
 
 
 def _path(source: str) -> Path:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     try:
         path.exists()
     except OSError as error:  # a name too long for a file, and for a hub id

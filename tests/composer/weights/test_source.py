@@ -76,6 +76,8 @@ def test_what_is_not_there_is_said(hub: Path) -> None:
         open_checkpoint("no/where")
     with pytest.raises(WeightsError, match="neither a file, a folder, nor a hub id"):
         open_checkpoint("not a hub id!")
+    with pytest.raises(WeightsError, match="~nosuch/x: no such file or folder"):
+        open_checkpoint("~nosuch/x")
     snapshot = publish(hub, "someone/siglip", max_shard_size="20KB")
     shard = next(snapshot.glob("model-00001*.safetensors"))
     shard.unlink()
