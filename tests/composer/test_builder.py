@@ -12,7 +12,7 @@ from support import tiny
 from support.offenders import offenders
 
 from vision_composer import VisionEncoderBuilder, load_config
-from vision_composer.errors import ConfigError
+from vision_composer.errors import ConfigError, InputError
 from vision_composer.presets import preset_names
 from vision_composer.schemas import TowerConfig, json_schema
 
@@ -121,6 +121,17 @@ def test_what_cannot_work_is_refused_when_the_config_is_made() -> None:
         builder.to_config()
     with pytest.raises(ConfigError, match="clip-vit-base-patch32"):
         VisionEncoderBuilder.from_preset("clip-vit-base-patch23")
+
+
+def test_options_of_what_is_switched_off_are_refused() -> None:
+    builder = VisionEncoderBuilder()
+    for refused in (
+        lambda: builder.compile(False, mode="max-autotune"),
+        lambda: builder.parallel("none", balance="cost"),
+        lambda: builder.tiling("none", max_patches=4),
+    ):
+        with pytest.raises(InputError, match="takes no options"):
+            refused()
 
 
 def test_build_composes() -> None:
