@@ -19,7 +19,9 @@ def saved_values(folder: Path) -> tuple[Path | None, dict[str, Any]]:
             continue
         try:
             content = read_json(file, limit=_CONFIG_BYTES)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise WeightsError(f"{file}: cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
             raise WeightsError(f"{file}: not readable as a JSON object: {error}") from error
         # Newer transformers nests the image processor's values.
         values = content.get("image_processor") if file.name == "processor_config.json" else content

@@ -121,7 +121,9 @@ def read_safetensor(header: TensorHeader, name: str) -> Tensor:
                     )
                 done += count
     except OSError as error:
-        raise WeightsError(f"{header.file}: tensor {name} cannot be read: {error}") from error
+        raise WeightsError(
+            f"{header.file}: tensor {name} cannot be read: {error.strerror or error}"
+        ) from error
     return buffer.view(getattr(torch, header.dtype)).reshape(header.shape)
 
 
