@@ -11,7 +11,7 @@ import torch
 from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
-from .files import TensorHeader
+from .header import TensorHeader
 from .names import TensorNames, find_prefix
 from .own_config import check_own_config
 from .pickled import forget

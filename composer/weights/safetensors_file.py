@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import WeightsError
 from ..files import open_regular, parse_json
-from .files import FILE_BYTES, TensorHeader
+from .header import FILE_BYTES, TensorHeader
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import WeightsError
 from ..files import read_json
 from ..schemas.paths import is_weights_path
-from .files import Format, TensorHeader
+from .header import Format, TensorHeader
 from .pickled import pickled_headers, read_pickled
 from .safetensors_file import read_safetensor, safetensors_headers
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
-_SMALL = ("config.json", "tower.yaml", "preprocessor_config.json", "processor_config.json")
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_SMALL = ("config.json", "tower.yaml", *_PROCESSOR_FILES)
 _INDEX_BYTES = 64 << 20
 _INDEX_VALUES = 300_000
 """The index of a model of 1,000 billion parameters names 210,000 tensors."""
@@ -144,7 +145,7 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     if is_weights_path(source):
         return None  # what is missing is said where weights are read
     fetch = _hub_fetch(source, revision)
-    found = [fetch(name) for name in _SMALL[2:]]
+    found = [fetch(name) for name in _PROCESSOR_FILES]
     return next((file.parent for file in found if file is not None), None)
 
 
