@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -10,6 +11,13 @@ from .base import ConfigModel, invalid, problem
 from .paths import is_weights_path, source_fault
 
 DType = Literal["float32", "float16", "bfloat16"]
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit, which cannot move as a branch or a tag can."""
+    return _COMMIT.fullmatch(revision) is not None
 
 
 class SourceConfig(ConfigModel):
