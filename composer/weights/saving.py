@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from ..errors import WeightsError
 from ..schemas import TowerConfig
@@ -13,13 +13,21 @@ from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
-
+    from torch import nn
+    from transformers import PreTrainedModel
+    from transformers.image_processing_backends import PilBackend
 
 _CONNECTOR_FILE = "connector.safetensors"
 
 
 def save_tower(
-    model: Any, processor: Any, config: TowerConfig, folder: Path, *, connector: Any, dtype: torch.dtype
+    model: PreTrainedModel,
+    processor: PilBackend,
+    config: TowerConfig,
+    folder: Path,
+    *,
+    connector: nn.Module | None,
+    dtype: torch.dtype,
 ) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
