@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from .errors import ConfigError, InputError, Problem
 from .files import read_json
 from .images.settings import SavedProcessor
 from .images.tiling import TILINGS
+from .schemas.weights import is_commit
 from .text import did_you_mean
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = 80
 """The most characters that the name of a model has, and that a message shows of anything else."""
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -84,7 +84,7 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
         ConfigError: As :func:`tower_from_transformers`.
         InputError: If there is no such file, or it is not a JSON object of sensible size.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     weights: dict[str, Any] = {}
     try:
         is_local = path.exists()
@@ -97,7 +97,7 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
     else:
         file = _from_hub(source, revision)
         commit = file.parent.name  # the hub's cache keeps a snapshot by its commit
-        weights = {"source": source, "revision": commit if _COMMIT.fullmatch(commit) else revision}
+        weights = {"source": source, "revision": commit if is_commit(commit) else revision}
     try:
         fields = read_json(file)
     except OSError as error:

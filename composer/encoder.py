@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -270,7 +271,7 @@ class ComposedVisionEncoder(nn.Module):
                 self.model,
                 self.plan.processor,
                 self.config,
-                Path(folder).expanduser(),
+                Path(os.path.expanduser(folder)),
                 connector=self.connector,
                 dtype=self.dtype,
             )

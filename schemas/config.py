@@ -11,7 +11,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..registry import Registry
 from ..text import did_you_mean
-from .base import ConfigModel, invalid, problem, whole_number
+from .base import ConfigModel, escape_references, invalid, problem, whole_number
 from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
@@ -376,10 +376,18 @@ class TowerConfig(ConfigModel):
         return tuple(k if k >= 0 else depth + 1 + k for k in self.select_layers or (depth,))
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys that were set, under their YAML names: what ``TowerConfig.model_validate`` takes back."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        r"""The keys that were set, as a YAML file would have them; what ``load_config`` takes back.
+
+        In a string, ``${`` is written ``\${``: it would begin a reference.
+        """
+        return self._written(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
     def resolved(self) -> dict[str, Any]:
         """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out."""
         dumped = self.model_dump(mode="json", by_alias=True)
-        return {**dumped, "encoder": self.encoder.model_dump(mode="json")}
+        return self._written({**dumped, "encoder": self.encoder.model_dump(mode="json")})
+
+    @staticmethod
+    def _written(values: dict[str, Any]) -> dict[str, Any]:
+        written: dict[str, Any] = escape_references(values)
+        return written

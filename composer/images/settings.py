@@ -220,7 +220,9 @@ def _content(file: Path) -> dict[str, Any] | None:
         return None
     try:
         return read_json(file, limit=_CONFIG_BYTES)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise WeightsError(f"{file}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
         raise WeightsError(f"{file}: not readable as a JSON object: {error}") from error
 
 

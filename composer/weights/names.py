@@ -13,7 +13,7 @@ from .source import Checkpoint
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d+)\.")
+_BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d{1,6})\.")
 
 
 class TensorNames:
@@ -116,22 +116,27 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
         asked = asked if not asked or asked.endswith(".") else f"{asked}."
         asked = asked.removesuffix(names.root)
         if asked not in found:
-            raise WeightsError(
-                f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {found or 'none'}"
-            )
+            others = _some(found) if found else "none"
+            raise WeightsError(f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {others}")
         return asked
     if not found:
         some = ", ".join(list(checkpoint.files)[:3]) or "no tensor at all"
         raise WeightsError(
             f"{checkpoint.label}: holds no such encoder: no tensor is named {sentinel}, with or without a "
-            f"prefix (it has {some}, ...)"
+            f"prefix (it has {some}, ...){checkpoint.unread_index}"
         )
     if len(found) > 1:
         raise WeightsError(
-            f"{checkpoint.label}: holds {len(found)} towers that fit, under {', '.join(map(repr, found))}; "
+            f"{checkpoint.label}: holds {len(found):,} towers that fit, under {_some(found)}; "
             "say which with weights.prefix"
         )
     return found[0]
+
+
+def _some(prefixes: list[str]) -> str:
+    """The first of ``prefixes``, and how many there are beside them: a checkpoint may hold thousands."""
+    more = f" and {len(prefixes) - 3:,} more" if len(prefixes) > 3 else ""
+    return ", ".join(map(repr, prefixes[:3])) + more
 
 
 def _prefixes(name: str, target: str, aliases: set[str], names: TensorNames) -> list[str]:

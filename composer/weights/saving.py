@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from ..errors import WeightsError
 from ..images.settings import PROCESSOR_FILES, ProcessorSettings
@@ -15,18 +15,19 @@ from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
-
+    from torch import nn
+    from transformers import PreTrainedModel
 
 _CONNECTOR_FILE = "connector.safetensors"
 
 
 def save_tower(
-    model: Any,
+    model: PreTrainedModel,
     processor: ProcessorSettings,
     config: TowerConfig,
     folder: Path,
     *,
-    connector: Any,
+    connector: nn.Module | None,
     dtype: torch.dtype,
 ) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
@@ -57,14 +58,15 @@ def save_tower(
             model.save_pretrained(folder)
         text = json.dumps(processor.to_json(), indent=2, sort_keys=True) + "\n"
         (folder / PROCESSOR_FILES[1]).write_text(text, encoding="utf-8")
-        keys = config.to_dict() | {"weights": {"source": "./model.safetensors", "dtype": name}}
+        written = config.to_dict()
+        keys = written | {"weights": {"source": "./model.safetensors", "dtype": name}}
         if connector is not None:
             tensors = {key: tensor.detach().contiguous() for key, tensor in connector.state_dict().items()}
             save_file(tensors, folder / _CONNECTOR_FILE, metadata={"format": "pt"})
             keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
         elif config.connector is not None and config.connector.weights is None and config.weights.source:
             # It was not built, and so stays where it was read from.
-            where = {"source": config.weights.source, "revision": config.weights.revision}
+            where = {key: written["weights"].get(key) for key in ("source", "revision")}
             keys["connector"] |= {"weights": {key: value for key, value in where.items() if value}}
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
     except OSError as error:

@@ -127,3 +127,8 @@ def test_no_such_source(tmp_path):
         tower_of_config_json(str(tmp_path / "a b" / "missing" / "x"))
     with pytest.raises(InputError, match=r"config\.json"):
         tower_of_config_json(str(tmp_path))
+
+
+def test_a_home_that_nobody_has():
+    with pytest.raises(InputError, match="~nosuch/x"):
+        tower_of_config_json("~nosuch/x")

@@ -37,10 +37,11 @@ CONFIG = {"schema": 1, "encoder": ENCODER}
 # Problems that only a look at several values, at other files or at a default can find.
 BEYOND_A_SCHEMA = {
     "broken_base", "cost_table_unused", "environment_variable", "float_for_integer", "freeze_in_generic",
-    "head_and_layers", "heads_do_not_divide", "image_processor_key",
-    "image_processor_size", "layer_out_of_range", "list_over_mapping", "no_class_token",
-    "no_head", "no_post_norm", "not_square", "parallel_compiled_tower", "revision_without_source",
-    "rope_type", "sharded_and_balanced", "unfilled", "unknown_strategy", "weights_url",
+    "head_and_layers", "heads_do_not_divide", "image_processor_key", "image_processor_size",
+    "layer_out_of_range", "list_over_mapping", "no_class_token",
+    "no_head", "no_post_norm", "not_square", "parallel_compiled_tower", "revision_of_a_path",
+    "revision_without_source", "rope_type", "sharded_and_balanced", "unfilled", "unknown_strategy",
+    "weights_url",
 }  # fmt: skip
 
 

@@ -55,6 +55,12 @@ def pickled(folder: Path, content: Any) -> None:
     torch.save(content, folder / "pytorch_model.bin")
 
 
+def block_of_many_digits(folder: Path) -> None:
+    """More than Python reads as a number."""
+    tensors = load_file(folder / "model.safetensors")
+    pickled(folder, {**tensors, f"encoder.layers.{'9' * 5_000}.x": torch.zeros(1)})
+
+
 def index_of_a_pickle(folder: Path) -> None:
     torch.save({"a": Bomb(folder / MARK)}, folder / "x.bin")
     index(folder, "x.bin")
@@ -76,6 +82,7 @@ def index_of_an_absolute_path(folder: Path) -> None:
 
 
 def index_of_many_names(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
     names = dict.fromkeys(map(str, range(400_000)), "x.safetensors")
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
 
@@ -83,6 +90,11 @@ def index_of_many_names(folder: Path) -> None:
 def pipe(folder: Path, name: str) -> None:
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
+
+
+def pipe_as_index(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    pipe(folder, "model.safetensors.index.json")
 
 
 def device(folder: Path) -> None:
@@ -155,7 +167,7 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "name of 5,000 characters": (lambda f: index(f, "x" * 5_000), {}, "(5,000 characters) is not the name"),
     "index of many names": (index_of_many_names, {}, "more than 300,000 values"),
     "pipe as weights": (lambda f: pipe(f, "model.safetensors"), {}, "a named pipe, not a regular file"),
-    "pipe as index": (lambda f: pipe(f, "model.safetensors.index.json"), {}, "a named pipe, not a regular"),
+    "pipe as index": (pipe_as_index, {}, "a named pipe, not a regular file"),
     "pipe as config": (lambda f: pipe(f, "config.json"), {}, "a named pipe, not a regular file"),
     "pipe as pickle": (
         lambda f: (pickled(f, {}), pipe(f, "pytorch_model.bin")),
@@ -173,6 +185,7 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "header of brackets": (lambda f: header(f, b'{"a":' + b"[" * (30 << 20)), {}, "more than 250,000 values"),
     "many tensors": (lambda f: with_empty_tensors(f, 100_000), {}, "more than 250,000 values"),
     "as many tensors as are read": (lambda f: with_empty_tensors(f, 20_000), {}, ""),
+    "block of 5,000 digits": (block_of_many_digits, PICKLE, ""),
     "two tensors of a name": (two_of_a_name, {}, "the key 'a' is there twice"),
     "labels": (lambda f: own(f, num_labels=30_000_000), {}, ""),
     "blocks": (lambda f: own(f, num_hidden_layers=2_000_000_000), {}, "means num_hidden_layers: 2000000000"),
