@@ -12,7 +12,7 @@ from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
 from .files import TensorHeader
-from .names import TensorNames, find_prefix
+from .names import TensorNames, find_prefix, names_under
 from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
@@ -167,9 +167,7 @@ def _read(
     sources: dict[str, str] = {}
     covered: set[str] = set()
     depth = 0
-    for name in sorted(checkpoint.files):  # some renamings of transformers depend on the order
-        if not name.startswith(prefix):
-            continue
+    for name in names_under(checkpoint, prefix + names.root):  # some renamings depend on the order
         stripped = name.removeprefix(prefix)
         targets = names(stripped)
         depth = max(depth, names.depth(targets))
