@@ -168,7 +168,7 @@ def _read(
     covered: set[str] = set()
     depth = 0
     for name in names_under(checkpoint, prefix + names.root):  # some renamings depend on the order
-        stripped = name.removeprefix(prefix)
+        stripped = names.without_root(name.removeprefix(prefix))
         targets = names(stripped)
         depth = max(depth, names.depth(targets))
         if not names.needed.keys().isdisjoint(targets):

@@ -53,6 +53,15 @@ class TensorNames:
         first = converter.target_patterns[0]
         return [renamed.replace(first, target) for target in converter.target_patterns]
 
+    def without_root(self, name: str) -> str:
+        """The name under which transformers takes a tensor: without the root, if no pattern takes that off.
+
+        transformers itself does so for the whole model, whose names have the root.
+        """
+        if self.root and self._rename(name) == (name, None):
+            return name.removeprefix(self.root)
+        return name
+
     def _rename(self, name: str) -> tuple[str, Any]:
         from transformers.core_model_loading import rename_source_key
 
@@ -92,8 +101,7 @@ class TensorNames:
         convolutions = [name for name, tensor in self.needed.items() if tensor.dim() >= 4]
         named = [name for name in self.needed if "patch" in name]
         target = next(iter(convolutions or named or self.needed))
-        planned = {name for name in self._planned or () if self(name) == [target]}
-        return planned if self.root else {target, *planned}
+        return {self.root + target, *(name for name in self._planned or () if self(name) == [target])}
 
     def depth(self, targets: list[str]) -> int:
         """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
