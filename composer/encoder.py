@@ -193,12 +193,11 @@ class ComposedVisionEncoder(nn.Module):
                 some = listed[start : start + step]
                 if self.parallel is None:
                     output = self(**self.preprocess(some, first=start))
-                else:
+                    if wrong := not_finite(output):
+                        name = image_name(some[wrong[0]], f"image {start + wrong[0]}")
+                        raise ImageError(name, NOT_FINITE)
+                else:  # each rank looks at the features of its own images before it sends them
                     output = self.parallel.encode_images(some, first=start)
-                # A rank that keeps only its own features does not know whose they are.
-                if len(output) == len(some) and (wrong := not_finite(output)):
-                    name = image_name(some[wrong[0]], f"image {start + wrong[0]}")
-                    raise ImageError(name, NOT_FINITE)
                 features.extend(row.clone() for row in output)
         return features
 
