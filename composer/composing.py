@@ -185,8 +185,9 @@ def usable_device(device: torch.device | str | None) -> torch.device:
         where = torch.get_default_device() if device is None else torch.device(device)
         name = f"device {str(where)!r}"
         torch.zeros(1, device=where).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # A build without CUDA asserts, and the meta device holds no values.
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # torch has no one class for this: a build without CUDA asserts, a device that an extension brings (hpu)
+        # is a module that is not there, and anything else (no such name or number, meta) a RuntimeError.
         raise InputError(f"{name} cannot be used here: {str(error)[:80]}") from error
     return where
 

@@ -32,6 +32,11 @@ def _bare(word: str) -> str:
     return "".join(character for character in word.casefold() if character.isalnum())
 
 
+def shortened(text: str) -> str:
+    """Return text in quotes, cut where it is too long for a message."""
+    return repr(text) if len(text) <= 100 else f"{text[:80]!r}... ({len(text):,} characters)"
+
+
 def printable(text: str, *, line: bool = False) -> str:
     r"""Return text that a terminal shows as it is: control characters and the like as ``\x1b``.
 

@@ -12,7 +12,7 @@ from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
 from .header import TensorHeader
-from .names import TensorNames, find_prefix
+from .names import TensorNames, find_prefix, names_under
 from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
@@ -170,10 +170,8 @@ def _read(
     sources: dict[str, str] = {}
     covered: set[str] = set()
     depth = 0
-    for name in sorted(checkpoint.files):  # some renamings of transformers depend on the order
-        if not name.startswith(prefix):
-            continue
-        stripped = name.removeprefix(prefix)
+    for name in names_under(checkpoint, prefix + names.root):  # some renamings depend on the order
+        stripped = names.without_root(name.removeprefix(prefix))
         targets = names(stripped)
         depth = max(depth, names.depth(targets))
         if not names.needed.keys().isdisjoint(targets):

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from ..errors import WeightsError
 from ..files import read_json
 from ..schemas.paths import is_weights_path
+from ..text import shortened
 from .header import Format, TensorHeader
 from .pickled import pickled_headers, read_pickled
 from .safetensors_file import read_safetensor, safetensors_headers
@@ -24,9 +25,10 @@ _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pyt
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _SMALL = ("config.json", "tower.yaml", *_PROCESSOR_FILES)
-_INDEX_BYTES = 64 << 20
+_INDEX_BYTES = 48 << 20
 _INDEX_VALUES = 300_000
-"""The index of a model of 1,000 billion parameters names 210,000 tensors."""
+_INDEX_FILES = 10_000
+"""The index of a model of 1,000 billion parameters names 210,000 tensors in 64 files, and has 24 MB."""
 _NAME_BYTES = 255
 """Longest name that file systems give to a file."""
 
@@ -181,7 +183,7 @@ def _from_files(label: str, files: list[Path], folder: Path, file_format: Format
     for file in files:
         for name in known[file.name]:
             if name in names:
-                raise WeightsError(f"{label}: tensor {name} is in both {names[name]} and {file.name}")
+                raise WeightsError(f"{label}: tensor {name[:200]} is in both {names[name]} and {file.name}")
             names[name] = file.name
     return Checkpoint(label, names, _local_fetch(folder), file_format, known)
 
@@ -257,12 +259,15 @@ def _weight_map(index: Path, file_format: Format) -> dict[str, str]:
         weight_map = _Index.model_validate(content, strict=True).weight_map
     except ValidationError:
         raise WeightsError(f"{index}: no weight_map from tensor names to files") from None
-    for file in sorted(set(weight_map.values())):
+    files = set(weight_map.values())
+    if len(files) > _INDEX_FILES:
+        raise WeightsError(f"{index}: names {len(files):,} files; the limit is {_INDEX_FILES:,}")
+    for file in sorted(files):
         if not _is_plain_name(file):
-            raise WeightsError(f"{index}: {_short(file)} is not the name of a file in the same folder")
+            raise WeightsError(f"{index}: {shortened(file)} is not the name of a file in the same folder")
         if file.endswith(".safetensors") != (file_format == "safetensors"):
             hint = f"; {_PICKLE_HINT}" if file_format == "safetensors" else ""
-            raise WeightsError(f"{index}: {_short(file)} is not a {file_format} file{hint}")
+            raise WeightsError(f"{index}: {shortened(file)} is not a {file_format} file{hint}")
     return weight_map
 
 
@@ -270,10 +275,6 @@ def _is_plain_name(file: str) -> bool:
     """Whether a name can only be that of a file in the same folder, here and on other systems."""
     plain = file not in ("", ".", "..") and file.isprintable() and not set(file) & set("/\\:")
     return plain and len(file.encode("utf-8", "replace")) <= _NAME_BYTES
-
-
-def _short(text: str) -> str:
-    return repr(text) if len(text) <= 100 else f"{text[:80]!r}... ({len(text):,} characters)"
 
 
 def _json_object(path: Path, **limits: int) -> dict[str, Any]:
