@@ -30,7 +30,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
     model_class = "Glm4vVisionModel"
     config_class = "Glm4vVisionConfig"
     other_names = ("glm4v", "glm4v_moe")
-    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v"), Reading())
+    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glmga"), Reading())
     post_norm = "post_layernorm"
     patch_bias = True
     tiny: ClassVar = {"out_hidden_size": 24}

@@ -26,7 +26,7 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     model_class = "Qwen3VLVisionModel"
     config_class = "Qwen3VLVisionConfig"
     other_names = ("qwen3_vl", "qwen3_vl_moe")
-    read_by: ClassVar = {"qwen3_vl": Reading(), "qwen3_vl_moe": Reading()}
+    read_by: ClassVar = dict.fromkeys(("qwen3_vl", "qwen3_vl_moe", "cosmos3_omni"), Reading())
     tiny: ClassVar = {**Qwen35.tiny, "deepstack_visual_indexes": [0, 1]}
 
     def head_modules(self) -> tuple[str, ...]:

@@ -131,6 +131,8 @@ def embeddings(model: Any, processor: Any, encoder: ComposedVisionEncoder, image
     )
     ids = torch.full((1, encoder.num_tokens(*image.size) + 1), token)
     ids[0, -1] = next(i for i in range(3, 9) if i != token)
+    if "mm_token_type_ids" in known:  # tells image tokens, 1, from text, 0, for a rope over images
+        inputs["mm_token_type_ids"] = (ids == token).int()
     with _scattered() as seen, torch.no_grad():
         model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
     return seen[0].flatten(0, -2)
