@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,13 @@ LINEAR_ATTENTION = {
 }
 SMALL = {"depth": 3, "num_heads": 4, "patch_size": 6}
 WIDTHS = {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 40}
+INDEXER = {
+    "indexer_n_heads": 2,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 20,
+    "indexer_budget": 8,
+    "indexer_compress_ratio": 2,
+}
 QWEN2 = SMALL | {"embed_dim": 32, "hidden_size": 40, "mlp_ratio": 2}
 QWEN2_5 = SMALL | WIDTHS | {"window_size": 24, "fullatt_block_indexes": [1]}
 QWEN3 = SMALL | WIDTHS | {"num_position_embeddings": 25, "deepstack_visual_indexes": [0, 1]}
@@ -51,7 +59,7 @@ def vlm(
     """A VLM of two classes of transformers (its config's, its own), its tower changed as said."""
     vision = vision | changed
     config, model = (getattr(transformers, name) for name in names)
-    made = config(vision_config=vision, text_config=language, **TOKENS)
+    made = config(vision_config=vision, text_config=deepcopy(language), **TOKENS)
     return model(made), image_processor(vision)
 
 
@@ -66,19 +74,62 @@ _KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "qwen3_vl_moe": ("Qwen3VLMoe", QWEN3, text("qwen3_vl_moe_text", **EXPERTS)),
     "qwen3_5": ("Qwen3_5", QWEN3_5, text("qwen3_5_text", **LINEAR_ATTENTION)),
     "qwen3_5_moe": ("Qwen3_5Moe", QWEN3_5, text("qwen3_5_moe_text", **EXPERTS, **LINEAR_ATTENTION)),
+    "qwen4_exp": ("Qwen4Exp", QWEN3_5, text("qwen4_exp_text", **EXPERTS, **LINEAR_ATTENTION, **INDEXER)),
     "cosmos3_omni": ("Cosmos3Omni", QWEN3, text("qwen3_vl_text")),
 }
 _OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "qwen2_vl/merge3": ("qwen2_vl", {"spatial_merge_size": 3, "hidden_act": "silu", "temporal_patch_size": 1}),
+    "qwen2_vl/merge3": (
+        "qwen2_vl",
+        {"spatial_merge_size": 3, "hidden_act": "silu", "temporal_patch_size": 1},
+    ),
     "qwen2_5_vl/no windows": ("qwen2_5_vl", {"fullatt_block_indexes": [0, 1, 2], "hidden_act": "gelu"}),
     "qwen3_vl/unsorted": ("qwen3_vl", {"deepstack_visual_indexes": [2, 0], "hidden_act": "gelu"}),
     "qwen3_5/unmerged": ("qwen3_5", {"spatial_merge_size": 1, "num_position_embeddings": 9}),
 }
 
-VLMS: dict[str, Callable[[], tuple[Any, Any]]] = {
-    name: partial(vlm, _generation(kind), vision, language)
-    for name, (kind, vision, language) in _KINDS.items()
-} | {
-    name: partial(vlm, _generation(_KINDS[of][0]), *_KINDS[of][1:], **changed)
-    for name, (of, changed) in _OTHERS.items()
-}
+_AUDIO2_5 = {"d_model": 16, "encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 16}
+_AUDIO3 = _AUDIO2_5 | {"downsample_hidden_size": 8}
+
+
+def thinker(name: str, vision: dict[str, Any], language: dict[str, Any], audio: dict[str, Any]) -> Any:
+    """The part of an omni model that sees."""
+    config = getattr(transformers, f"{name}ThinkerConfig")(
+        vision_config=vision,
+        text_config=deepcopy(language),  # transformers writes into its rope
+        audio_config=audio | {"output_dim": 40},
+        **TOKENS,
+    )
+    return getattr(transformers, f"{name}ThinkerForConditionalGeneration")(config), image_processor(vision)
+
+
+def exaone4_5(**changed: Any) -> Any:
+    vision = QWEN2_5 | {"num_key_value_heads": 2} | changed
+    config = transformers.Exaone4_5_Config(
+        vision_config=vision,
+        text_config=TEXT | {"model_type": "exaone4"},
+        image_token_id=63,
+        video_token_id=62,
+    )
+    return transformers.Exaone4_5_ForConditionalGeneration(config), image_processor(vision)
+
+
+VLMS: dict[str, Callable[[], tuple[Any, Any]]] = (
+    {
+        name: partial(vlm, _generation(kind), vision, language)
+        for name, (kind, vision, language) in _KINDS.items()
+    }
+    | {
+        name: partial(vlm, _generation(_KINDS[of][0]), *_KINDS[of][1:], **changed)
+        for name, (of, changed) in _OTHERS.items()
+    }
+    | {
+        "qwen2_5_omni_thinker": partial(
+            thinker, "Qwen2_5Omni", QWEN2_5, text("qwen2_5_omni_text"), _AUDIO2_5
+        ),
+        "qwen3_omni_moe_thinker": partial(
+            thinker, "Qwen3OmniMoe", QWEN3, text("qwen3_omni_moe_text", **EXPERTS), _AUDIO3
+        ),
+        "exaone4_5": exaone4_5,
+        "exaone4_5/one head of keys": partial(exaone4_5, num_key_value_heads=1, fullatt_block_indexes=[]),
+    }
+)
