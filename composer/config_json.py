@@ -135,7 +135,8 @@ def _dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     if reading.layer is None:
         return {} if reading.strategy == "full" else {"feature_select_strategy": reading.strategy}
-    layer = fields.get("vision_feature_layer", reading.layer)
+    # VipLlava's older files have the plural.
+    layer = fields.get("vision_feature_layers") or fields.get("vision_feature_layer", reading.layer)
     layers = [*layer] if isinstance(layer, (list, tuple)) else [layer]
     strategy = reading.strategy
     if reading.chooses:

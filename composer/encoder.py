@@ -36,18 +36,18 @@ class ComposedVisionEncoder(nn.Module):
 
     Args:
         plan: The config, and every fact that follows from it without weights.
-        half: The module that runs a batch: the tower, or the tower with the connector behind it.
+        vision: The module that runs a batch: the tower, or the tower with the connector behind it.
         preprocessor: What turns images into the tower's inputs.
         attention: Which attention backend runs the blocks, and why.
         parallel: What spreads images over several processes; None if there is one process.
     """
 
-    half: VisionTower | VisionHalf
+    vision: VisionTower | VisionHalf
 
     def __init__(
         self,
         plan: Plan,
-        half: VisionTower | VisionHalf,
+        vision: VisionTower | VisionHalf,
         preprocessor: ImagePreprocessor,
         attention: AttentionChoice,
         *,
@@ -55,10 +55,10 @@ class ComposedVisionEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.plan = plan
-        self.model = half.tower.model
-        self.connector = half.connector_module
+        self.model = vision.tower.model
+        self.connector = vision.connector_module
         # Not a submodule, which would give every parameter a second name beside that of transformers' module.
-        self.__dict__["half"] = half
+        self.__dict__["vision"] = vision
         self.preprocessor = preprocessor
         self.attention = attention
         self.parallel = parallel
@@ -67,7 +67,7 @@ class ComposedVisionEncoder(nn.Module):
     @property
     def tower(self) -> VisionTower:
         """The module that runs transformers' blocks and reads features off them."""
-        return self.half.tower
+        return self.vision.tower
 
     @property
     def config(self) -> TowerConfig:
@@ -148,7 +148,7 @@ class ComposedVisionEncoder(nn.Module):
             inputs["pixel_values"] = pixel_values
         if self.parallel is not None:
             return self.parallel.start(**inputs).wait()
-        features: Features = self.half(self.half.read(inputs))
+        features: Features = self.vision(self.vision.read(inputs))
         return features
 
     def image_grids(self, inputs: Mapping[str, Any]) -> tuple[Grid, ...]:
@@ -160,7 +160,7 @@ class ComposedVisionEncoder(nn.Module):
         Raises:
             InputError: If :meth:`forward` would refuse the inputs.
         """
-        return self.half.read(inputs).grids
+        return self.vision.read(inputs).grids
 
     def preprocess(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
         """Turn images into the encoder's inputs, on its device.

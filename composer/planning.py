@@ -133,6 +133,9 @@ class Plan:
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
         """Count the rows that come out for one image of that size in pixels, or for a clip of ``frames``.
 
+        Of a dense encoder of any size (``info.any_size`` without ``info.packed``) it is the size of
+        ``pixel_values``, after preprocessing.
+
         Raises:
             InputError: If the image is empty, or smaller than a patch where the size matters.
         """

@@ -8,7 +8,21 @@ import sys
 import typer
 
 from ..errors import VisionComposerError
-from . import backends, bench, demo, encode, init, migrate, plan, plugins, presets, schema, show, validate
+from . import (
+    backends,
+    bench,
+    demo,
+    encode,
+    init,
+    migrate,
+    plan,
+    plugins,
+    presets,
+    schema,
+    show,
+    validate,
+    verify,
+)
 from .output import echo
 
 app = typer.Typer(
@@ -22,6 +36,7 @@ app.command()(plan.plan)
 app.command()(backends.backends)
 app.command()(encode.encode)
 app.command()(bench.bench)
+app.command()(verify.verify)
 app.command()(demo.demo)
 app.command()(validate.validate)
 app.command()(migrate.migrate)

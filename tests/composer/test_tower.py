@@ -100,6 +100,12 @@ def test_dtype_is_kept_from_input_to_output(dtype: torch.dtype) -> None:
         assert encoder(pixel_values=tiny.pixels(CLIP)).dtype is dtype
 
 
+def test_its_dtype_changes_as_that_of_any_module() -> None:
+    """No attribute of ours stands in the place of a method of torch's modules."""
+    assert tower().half().dtype == torch.float16
+    assert set(vars(tower())).isdisjoint(vars(torch.nn.Module))
+
+
 def test_it_lives_inside_another_model() -> None:
     model = torch.nn.Sequential(tower(select_layers=[-2]), torch.nn.Linear(32, 4))
     names = {name for name, _ in model.named_parameters()}

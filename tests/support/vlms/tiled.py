@@ -1,0 +1,39 @@
+"""VLMs whose image processors exist for torchvision only; ours stands in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import transformers
+
+from .parts import SIDE, SIGLIP, TEXT
+
+
+def cohere2_vision() -> tuple[Any, Any]:
+    config = transformers.Cohere2VisionConfig(
+        vision_config=SIGLIP | {"vision_use_head": False},
+        text_config=TEXT | {"model_type": "cohere2"},
+        image_token_id=63,
+        alignment_intermediate_size=48,
+    )
+    processor = transformers.SiglipImageProcessorPil(size=SIDE)
+    return transformers.Cohere2VisionForConditionalGeneration(config), processor
+
+
+def llama4() -> tuple[Any, Any]:
+    vision = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
+    vision |= {"image_size": 32, "patch_size": 8, "vision_output_dim": 24, "projector_output_dim": 24}
+    text = TEXT | {
+        "intermediate_size_mlp": 32,
+        "num_local_experts": 1,
+        "pad_token_id": 0,
+        "model_type": "llama4_text",
+    }
+    config = transformers.Llama4Config(
+        vision_config=vision | {"projector_input_dim": 24}, text_config=text, image_token_index=63
+    )
+    processor = transformers.SiglipImageProcessorPil(size=SIDE)
+    return transformers.Llama4ForConditionalGeneration(config), processor
+
+
+VLMS = {"cohere2_vision": cohere2_vision, "llama4": llama4}
