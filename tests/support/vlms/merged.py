@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import transformers
@@ -18,6 +19,7 @@ VIT = {
     "patch_size": 6,
 }
 _ONE = {"image_token_id": 63, "video_token_id": 62}
+_SPARSE = {"model_type": "minimax_m3_vl_text", "num_local_experts": 2, "num_experts_per_tok": 1}
 _LATENT = {
     "model_type": "deepseek_v3",
     "q_lora_rank": 8,
@@ -46,7 +48,7 @@ def minimax_m3_vl(**changed: Any) -> tuple[Any, Any]:
     vision = VIT | changed
     config = transformers.MiniMaxM3VLConfig(
         vision_config=vision,
-        text_config=TEXT | {"model_type": "minimax_m3_vl_text", "num_local_experts": 2, "num_experts_per_tok": 1},
+        text_config=TEXT | _SPARSE,
         image_token_index=63,
         video_token_index=62,
         projector_hidden_size=28,
@@ -68,5 +70,9 @@ def kimi_k25(**changed: Any) -> tuple[Any, Any]:
 VLMS = {
     "hyperclovax_vision_v2": hyperclovax_vision_v2,
     "minimax_m3_vl": minimax_m3_vl,
+    "minimax_m3_vl/merge3": partial(minimax_m3_vl, spatial_merge_size=3, temporal_patch_size=1),
+}
+WITHOUT_PROCESSOR = {
     "kimi_k25": kimi_k25,
+    "kimi_k25/merge3": partial(kimi_k25, merge_kernel_size=(3, 3)),
 }
