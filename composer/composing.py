@@ -186,8 +186,8 @@ def usable_device(device: torch.device | str | None) -> torch.device:
         name = f"device {str(where)!r}"
         torch.zeros(1, device=where).item()
     except (RuntimeError, AssertionError, ImportError) as error:
-        # torch has no one class for this. A build without CUDA asserts; a device that an extension brings (hpu)
-        # is a module that is missing; anything else (no such name or number, meta) is a RuntimeError.
+        # torch has no one class for this. A build without CUDA asserts; a device that an extension brings is
+        # a module that is missing; anything else (no such name or number, meta) is a RuntimeError.
         raise InputError(f"{name} cannot be used here: {str(error)[:80]}") from error
     return where
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers
+from .encoders.reading import thinker_of
 from .errors import ConfigError, InputError, Problem
 from .files import read_json
 from .images.settings import SavedProcessor
@@ -47,6 +48,7 @@ def tower_from_transformers(
     Raises:
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
+    fields = thinker_of(fields)
     vision = fields.get("vision_config")
     if vision is None:
         _model_type(fields, "model_type")

@@ -155,6 +155,29 @@ class TileConnector(Connector[C], Generic[C]):
         return tuple(self.join(module, tiles, image) for tiles, image in zip(of_images, images, strict=True))
 
 
+class TokenConnector(Connector[C], Generic[C]):
+    """A connector that runs the tokens of all images one after the other, whatever image they are of."""
+
+    @abstractmethod
+    def project(self, module: nn.Module, tokens: Tensor) -> Tensor:
+        """Run tokens (tokens, width) to (rows, hidden_size), image after image."""
+
+    def num_token_rows(self, grid: Grid) -> int:
+        """Count the rows that :meth:`project` makes of an image with this grid; by default, one per token."""
+        return self.tower.num_tokens(grid)
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        return self.num_token_rows(image.grid)
+
+    def run(
+        self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
+    ) -> tuple[Tensor, ...]:
+        import torch
+
+        rows = self.project(module, torch.cat(tuple(features)))
+        return torch.split(rows, [self.num_rows(image) for image in images])
+
+
 def transformers_class(module: str, name: str) -> Any:
     """Import a class of a model in transformers.
 
@@ -174,10 +197,14 @@ def transformers_class(module: str, name: str) -> Any:
 DEFAULT_WIDTHS = {
     "cohere": 8192,
     "cohere2": 8192,
+    "deepseek_v3": 7168,
     "gemma": 3072,
     "gemma2": 2304,
     "gemma3_text": 2304,
+    "hyperclovax": 4096,
+    "kimi_k2": 7168,
     "llama": 4096,
+    "minimax_m3_vl_text": 6144,
     "mistral": 4096,
     "qwen2": 4096,
     "qwen3": 4096,
@@ -191,16 +218,20 @@ def text_field(vlm: Mapping[str, Any], name: str) -> Any:
     return text.get(name) if isinstance(text, Mapping) else None
 
 
-def text_width(vlm: Mapping[str, Any]) -> int:
+def text_width(vlm: Mapping[str, Any], model_type: str = "llama") -> int:
     """Return the width of the language model that a VLM's config.json names.
 
     A config.json leaves out what is the default of its language model.
+
+    Args:
+        vlm: The config.json.
+        model_type: That of the language model where the config.json does not say it.
 
     Raises:
         ConfigError: If it does not say.
     """
     width = text_field(vlm, "hidden_size") or DEFAULT_WIDTHS.get(
-        str(text_field(vlm, "model_type") or "llama")
+        str(text_field(vlm, "model_type") or model_type)
     )
     if not isinstance(width, int):
         raise ConfigError(

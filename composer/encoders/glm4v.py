@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from math import isqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
@@ -20,16 +20,18 @@ if TYPE_CHECKING:
     from .layout import Layout
     from .packed import PackedBatch
 
+G = TypeVar("G", bound=Glm4vVisionEncoderConfig)
 
-class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
+
+class GLM4V(QwenVL[G], Generic[G]):
     """The family of glm4v_vision. Frames of a clip do not attend to each other."""
 
     model_type = "glm4v_vision"
     module = "transformers.models.glm4v.modeling_glm4v"
     model_class = "Glm4vVisionModel"
     config_class = "Glm4vVisionConfig"
-    other_names = ("glm4v", "glm4v_moe")
-    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v"), Reading())
+    other_names: ClassVar[tuple[str, ...]] = ("glm4v", "glm4v_moe")
+    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glmga"), Reading())
     post_norm = "post_layernorm"
     patch_bias = True
     tiny: ClassVar = {"out_hidden_size": 24}
@@ -37,7 +39,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
     min_pixels = 112 * 112
     max_pixels = 28 * 28 * 15000
 
-    def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
+    def stem_shapes(self, encoder: G) -> Shapes:
         positions = (encoder.image_size // encoder.patch_size) ** 2
         return {
             **super().stem_shapes(encoder),
@@ -45,7 +47,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
             "embeddings.position_embedding.weight": (positions, encoder.width),
         }
 
-    def block_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: G) -> Shapes:
         width = encoder.width
         return {
             "norm1.weight": (width,),
@@ -57,25 +59,23 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
             **linear("mlp.down_proj", encoder.mlp_width, width, bias=False),
         }
 
-    def norm_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
+    def norm_shapes(self, encoder: G) -> Shapes:
         return {"weight": (encoder.width,)}
 
     def head_modules(self) -> tuple[str, ...]:
         return ("downsample", "merger")
 
-    def head_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
-        width = encoder.merged_width
+    def head_shapes(self, encoder: G) -> Shapes:
+        width, inner = encoder.merged_width, encoder.merger_width
         return {
             **linear("proj", width, width, bias=False),
             **layer_norm("post_projection_norm", width),
-            **linear("gate_proj", width, encoder.intermediate_size, bias=False),
-            **linear("up_proj", width, encoder.intermediate_size, bias=False),
-            **linear("down_proj", encoder.intermediate_size, width, bias=False),
+            **linear("gate_proj", width, inner, bias=False),
+            **linear("up_proj", width, inner, bias=False),
+            **linear("down_proj", inner, width, bias=False),
         }
 
-    def parts(
-        self, encoder: Glm4vVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> list[Part]:
+    def parts(self, encoder: G, num_blocks: int, *, post_norm: bool, head: bool) -> list[Part]:
         parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
         if head:
             width, merge = encoder.merged_width, encoder.spatial_merge_size
@@ -83,10 +83,10 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
             parts.append(Part({"downsample.weight": weight, "downsample.bias": (width,)}))
         return parts
 
-    def head_flops(self, encoder: Glm4vVisionEncoderConfig, num_tokens: int) -> int:
+    def head_flops(self, encoder: G, num_tokens: int) -> int:
         merged, width = num_tokens // encoder.spatial_merge_size**2, encoder.merged_width
         joined = encoder.width * encoder.spatial_merge_size**2
-        return 2 * merged * width * (joined + width + 3 * encoder.intermediate_size)
+        return 2 * merged * width * (joined + width + 3 * encoder.merger_width)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         grids = inputs["image_grid_thw"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
+from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig, WindowedVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .qwen2_vl import merger_mlp
@@ -19,19 +19,15 @@ if TYPE_CHECKING:
     from .layout import Layout
     from .packed import PackedBatch
 
+W = TypeVar("W", bound=WindowedVisionEncoderConfig)
 
-class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
-    """The family of qwen2_5_vl_vision. Blocks take patches window by window; the output is in input order."""
 
-    model_type = "qwen2_5_vl_vision"
-    module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
-    model_class = "Qwen2_5_VisionTransformerPretrainedModel"
-    config_class = "Qwen2_5_VLVisionConfig"
-    other_names = ("qwen2_5_vl",)
-    read_by: ClassVar = {"qwen2_5_vl": Reading()}
+class WindowedVision(QwenVL[W], Generic[W]):
+    """Towers whose blocks take patches window by window; the output is in input order."""
+
     tiny: ClassVar = {"out_hidden_size": 24, "window_size": 32, "fullatt_block_indexes": [1]}
 
-    def block_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: W) -> Shapes:
         width = encoder.width
         return {
             "norm1.weight": (width,),
@@ -42,12 +38,12 @@ class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
             **linear("mlp.down_proj", encoder.mlp_width, width),
         }
 
-    def head_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:
+    def head_shapes(self, encoder: W) -> Shapes:
         return {"ln_q.weight": (encoder.width,), **merger_mlp(encoder)}
 
     def attention_pairs(
         self,
-        encoder: Qwen2_5_VLVisionEncoderConfig,
+        encoder: W,
         num_blocks: int,
         info: VisionEncoderInfo,
         size: tuple[int, int],
@@ -111,6 +107,17 @@ class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         merged: Tensor = model.merger(hidden_states)[layout.window_inverse]
         return merged
+
+
+class Qwen25VL(WindowedVision[Qwen2_5_VLVisionEncoderConfig]):
+    """The family of qwen2_5_vl_vision."""
+
+    model_type = "qwen2_5_vl_vision"
+    module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
+    model_class = "Qwen2_5_VisionTransformerPretrainedModel"
+    config_class = "Qwen2_5_VLVisionConfig"
+    other_names = ("qwen2_5_vl",)
+    read_by: ClassVar = dict.fromkeys(("qwen2_5_vl", "hyperclovax_vision_v2"), Reading())
 
 
 def _by_square(states: Tensor, index: Tensor | None, layout: Layout) -> Tensor:

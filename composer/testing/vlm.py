@@ -145,20 +145,22 @@ def image_inputs(model: Any, processor: Any, image: Image.Image) -> dict[str, Te
 
 
 def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tensor:
-    """Return the rows (rows, width) that a VLM puts into its input embeddings for an image.
+    """Return the rows (rows, width) that a VLM puts into its input embeddings for an image or a clip.
 
     Args:
         model: The VLM.
-        inputs: What its image processor made of the image.
-        num_rows: How many image tokens to write into the prompt.
+        inputs: What its image processor made of the image, or its video processor of the clip.
+        num_rows: How many image or video tokens to write into the prompt.
 
     Raises:
         ConformanceError: If it puts nothing there.
     """
-    names = ("image_token_id", "image_token_index")
-    token = next(getattr(model.config, name) for name in names if hasattr(model.config, name))
-    ids = torch.full((1, num_rows + 1), token)
-    ids[0, -1] = next(i for i in range(3, 9) if i != token)
+    # Some take image tokens for clips, too.
+    kinds = ("image", "video") if "pixel_values_videos" in inputs else ("image",)
+    names = [(f"{kind}_token_id", f"{kind}_token_index") for kind in kinds]
+    tokens = [next(getattr(model.config, n) for n in both if hasattr(model.config, n)) for both in names]
+    word = next(i for i in range(3, 9) if i not in tokens)
+    ids = torch.tensor([[*tokens * num_rows, word]])
     try:
         with _stopping_at_the_scatter(), torch.no_grad():
             model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
