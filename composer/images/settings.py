@@ -16,7 +16,7 @@ from typing import Any, Self
 from ..errors import ConfigError, InputError, Problem, WeightsError
 from ..files import read_json
 from ..schemas import PROCESSOR_CLASSES, ImageProcessorConfig, ProcessorClass
-from ..schemas.processor_classes import Values, plain_name
+from ..schemas.processor_classes import RESAMPLE, Values, plain_name
 from ..text import did_you_mean
 from .arguments import canonical, from_config
 from .rules import rule_of
@@ -174,6 +174,33 @@ def _check(settings: ProcessorSettings) -> None:
 
 def _unusable(where: object, error: Exception) -> str:
     return f"{where}: not a usable image processor config: {error}"
+
+
+def to_config(settings: ProcessorSettings) -> dict[str, Any]:
+    """Return the keys of a config for values of the checkpoint's that are not their class's defaults."""
+    known, defaults = settings.processor_class.keys, settings.processor_class.defaults
+    differ = {
+        key: value
+        for key, value in settings.values.items()
+        if settings.origin[key] in PROCESSOR_FILES and value != defaults.get(key) and value is not None
+    }
+    names = {number: name for name, number in RESAMPLE.items()}
+    block: dict[str, Any] = {}
+    if "size" in differ and "size" in known:
+        block["size"] = differ["size"]
+    if "patch_size" in differ and "patch_size" in known:
+        block["patch_size"] = differ["patch_size"]["height"]
+    if differ.get("resample") in names:
+        block["resample"] = names[differ["resample"]]
+    for key, argument in (("mean", "image_mean"), ("std", "image_std")):
+        if isinstance(differ.get(argument), list) and key in known:
+            block[key] = differ[argument]
+    if "crop" in known and differ.keys() & {"do_center_crop", "crop_size"}:
+        crops = settings.values.get("do_center_crop")
+        block["crop"] = settings.values["crop_size"] if crops else False
+    if "do_pad" in differ and "pad" in known:
+        block["pad"] = bool(differ["do_pad"])
+    return block
 
 
 @dataclass(frozen=True)
