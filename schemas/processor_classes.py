@@ -283,6 +283,7 @@ def _classes() -> list[ProcessorClass]:
         ),
         _class("Glm4v", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
         _class("Glm46V", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
+        _class("Glmga", "qwen_patches", areas, _CLIP, _QWEN, glm_areas, patch_expand_factor=1),
         _class(
             *("Kimi_K25", "kimi_patches", f"max_pixels {_LOOK}", _HALF),
             do_convert_rgb=True,

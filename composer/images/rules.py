@@ -146,6 +146,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "MiniMaxM3VL": _qwen,
     "Glm4v": _glm,
     "Glm46V": _glm,
+    "Glmga": _glm,
     "Kimi_K25": _kimi,
     "Pixtral": _pixtral,
     "Siglip2": _naflex,
