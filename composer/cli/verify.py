@@ -77,7 +77,7 @@ def _print(images: list[Path], compared: list[ImageComparison]) -> None:
         table.add_row(
             printable(path.name, line=True),
             f"{line.width}x{line.height}",
-            f"{line.pixels:.2g}",
+            "not compared" if line.pixels is None else f"{line.pixels:.2g}",
             *map(str, (line.planned, line.rows, line.expected)),
             f"{line.difference:.2g}",
             "equal" if line.equal else "DIFFERENT",

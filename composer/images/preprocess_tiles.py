@@ -13,6 +13,7 @@ from .limits import MAX_PIXELS
 from .preprocess import ImagePreprocessor
 from .settings import ProcessorSettings
 from .tiling import AnyTiling
+from .whole import whole_image_processor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,13 +65,15 @@ class TiledPreprocessor(ImagePreprocessor):
 
 
 def cutting_processor(tiling: AnyTiling, settings: ProcessorSettings) -> PilBackend:
-    """Make transformers' image processor that cuts images into tiles, with a checkpoint's values.
+    """Make the image processor with which a tiling cuts images, with a checkpoint's values.
 
     Raises:
         WeightsError: If it does not take the values.
     """
     import transformers
 
+    if not tiling.processor:
+        return whole_image_processor(settings)
     processor_class = getattr(transformers, f"{tiling.processor}Pil")
     known = processor_class.valid_kwargs.__annotations__
     values = {key: value for key, value in settings.values.items() if key in known}
