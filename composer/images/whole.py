@@ -33,7 +33,7 @@ def whole_image_processor(settings: ProcessorSettings) -> PilBackend:
     except ImportError as error:  # transformers puts a stand-in where it misses a library
         raise MissingDependencyError(" ".join(str(error).split())) from error
     # Said in full, or a class that stands in would put its own defaults where the model's has none.
-    values = dict.fromkeys(ARGUMENTS) | change(settings.values)
+    values = {**dict.fromkeys(ARGUMENTS), **change(settings.values)}
     made: PilBackend = processor_class(**{key: value for key, value in values.items() if key in known})
     return made
 
