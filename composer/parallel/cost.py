@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import read_json
+from ..images.steps import Steps
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -75,7 +76,8 @@ class CostModel:
     @cached_property
     def _at_own_size(self) -> Plan:
         """The plan for images that were resized already."""
-        return replace(self.plan, info=replace(self.plan.info, resize=None))
+        resize = Steps() if self.plan.info.any_size else None
+        return replace(self.plan, info=replace(self.plan.info, resize=resize))
 
     @classmethod
     def fit(cls, plan: Plan, measurements: Iterable[Measurement]) -> CostModel:

@@ -255,12 +255,9 @@ def test_the_hubs_cache_is_read_without_network(tmp_path: Path, monkeypatch: pyt
     theirs = try_to_load_from_cache("someone/clip", "preprocessor_config.json", cache_dir=tmp_path)
     assert folder_at_hand("someone/clip") == Path(str(theirs)).parent == snapshot
     assert folder_at_hand("someone/clip", commit) == snapshot
-    nowhere = [
-        ("someone/clip", "v2"),
-        ("some/one/clip", None),
-        ("someone/clip", "../../x"),
-        ("a" * 999, None),
-    ]
+    written(tmp_path / "elsewhere", {})
+    outside = ["../../elsewhere", str(tmp_path / "elsewhere")]
+    nowhere = [("someone/clip", revision) for revision in ("v2", *outside)] + [("some/one/clip", None)]
     for source, revision in [*nowhere, (None, None)]:
         assert folder_at_hand(source, revision) is None
     made = plan({"schema": 1, "encoder": CLIP, "weights": {"source": "someone/clip"}}).processor
