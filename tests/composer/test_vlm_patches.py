@@ -14,10 +14,11 @@ from vision_composer import compose
 from vision_composer.config_json import tower_of_config_json
 from vision_composer.testing.vlm import embeddings, random_images
 
-FRAMES = 3
+FRAMES = 4
 SIZE = (97, 64)
 TAKE_CLIPS = {
     "cosmos3_omni",
+    "ernie4_5_vl_moe",
     "exaone4_5",
     "glm46v",
     "glm4v",
