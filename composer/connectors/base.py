@@ -209,11 +209,13 @@ def transformers_class(module: str, name: str) -> Any:
 DEFAULT_WIDTHS = {
     "cohere": 8192,
     "cohere2": 8192,
+    "cosmos3_edge_text": 2048,
     "deepseek_v3": 7168,
     "ernie4_5_vl_moe_text": 2560,
     "gemma": 3072,
     "gemma2": 2304,
     "gemma3_text": 2304,
+    "hunyuan_vl_text": 4096,
     "hyperclovax": 4096,
     "kimi_k2": 7168,
     "llama": 4096,

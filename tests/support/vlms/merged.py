@@ -95,7 +95,39 @@ def ernie4_5_vl_moe(**changed: Any) -> tuple[Any, Any]:
     return transformers.Ernie4_5_VLMoeForConditionalGeneration(config), processor
 
 
+def hunyuan_vl(**changed: Any) -> tuple[Any, Any]:
+    vision = VIT | {"max_image_size": 30} | changed
+    language = TEXT | {"model_type": "hunyuan_vl_text"}
+    config = transformers.HunYuanVLConfig(vision_config=vision, text_config=language, image_token_id=63)
+    processor = transformers.HunYuanVLImageProcessorPil(
+        size={"shortest_edge": 60 * 60, "longest_edge": 100 * 100},
+        patch_size=6,
+        merge_size=vision.get("spatial_merge_size", 2),
+    )
+    return transformers.HunYuanVLForConditionalGeneration(config), processor
+
+
+def cosmos3_edge(**changed: Any) -> tuple[Any, Any]:
+    vision = VIT | {"num_patches": 81} | changed
+    language = TEXT | {"model_type": "cosmos3_edge_text", "rope_parameters": dict(ROPE)}
+    config = transformers.Cosmos3EdgeConfig(
+        vision_config=vision, text_config=language, projector_hidden_size=28, **TOKENS
+    )
+    processor = transformers.Cosmos3EdgeImageProcessorPil(
+        size={"shortest_edge": 60 * 60, "longest_edge": 100 * 100},
+        patch_size=6,
+        merge_size=vision.get("spatial_merge_size", 2),
+    )
+    return transformers.Cosmos3EdgeForConditionalGeneration(config), processor
+
+
 VLMS = {
+    "cosmos3_edge": cosmos3_edge,
+    "cosmos3_edge/merge3": partial(cosmos3_edge, spatial_merge_size=3, num_patches=900, hidden_act="gelu"),
+    "hunyuan_vl": hunyuan_vl,
+    "hunyuan_vl/bicubic": partial(
+        hunyuan_vl, spatial_merge_size=3, interpolate_mode="bicubic", hidden_act="silu", rms_norm_eps=1e-3
+    ),
     "ernie4_5_vl_moe": ernie4_5_vl_moe,
     "ernie4_5_vl_moe/merge3": partial(
         ernie4_5_vl_moe, spatial_merge_size=3, rms_norm_eps=1e-3, hidden_act="gelu"
