@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import typer
@@ -59,6 +60,16 @@ def main() -> None:
     except VisionComposerError as error:
         echo(str(error), err=True)
         sys.exit(1)
-    except OSError as error:  # standard output is full or gone
-        echo(f"cannot write: {error.strerror or error}", err=True)
+    except OSError as error:
+        echo(_reason(error), err=True)
         sys.exit(1)
+
+
+def _reason(error: OSError) -> str:
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current directory is gone; change to one that exists"
+    return f"cannot write: {error.strerror or error}"  # standard output is full or gone

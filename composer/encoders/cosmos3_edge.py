@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import EnlargingPixelBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.cosmos3_edge import Cosmos3EdgeVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .clip import clip_block
 from .facts import VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
-from .qwen_vl import pixel_bounds
 from .reading import Reading
 from .shapes import Shapes, linear
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
     from .layout import Layout
     from .packed import PackedBatch
-
-_PIXEL_BOUNDS = (256 * 256, 4096 * 4096)
-"""Bounds of an image's area in pixels, for a checkpoint that does not name them."""
 
 
 class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig]):
@@ -41,7 +37,7 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig]):
     post_norm = "post_layernorm"
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
-    image_processor = "Cosmos3EdgeImageProcessorPil"
+    image_processor = "Cosmos3EdgeImageProcessor"
     tiny: ClassVar = {"num_patches": 16}
 
     # --- facts ----------------------------------------------------------------------------------------
@@ -50,15 +46,6 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig]):
         self, encoder: Cosmos3EdgeVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
         return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
-
-    def resize_rule(
-        self, encoder: Cosmos3EdgeVisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        bounds = pixel_bounds(processor, _PIXEL_BOUNDS)
-        return EnlargingPixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
-
-    def image_processor_defaults(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> dict[str, object]:
-        return {}
 
     def image_processor_settings(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> dict[str, object]:
         return {

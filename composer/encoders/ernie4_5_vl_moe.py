@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import PixelBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.ernie4_5_vl_moe import Ernie45VLVisionEncoderConfig
 from .base import FromTransformers
 from .facts import VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
-from .qwen_vl import pixel_bounds
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
 
     from .layout import Layout
     from .packed import PackedBatch
-
-_PIXEL_BOUNDS = (56 * 56, 28 * 28 * 6177)
-"""Bounds of an image's area in pixels, for a checkpoint that does not name them."""
 
 
 class Ernie45VL(PatchRowsFamily[Ernie45VLVisionEncoderConfig]):
@@ -35,7 +31,7 @@ class Ernie45VL(PatchRowsFamily[Ernie45VLVisionEncoderConfig]):
     config_class = "Ernie4_5_VLMoeVisionConfig"
     read_by: ClassVar = {"ernie4_5_vl_moe": Reading()}
     post_norm = "ln"
-    image_processor = "Ernie4_5_VLMoeImageProcessorPil"
+    image_processor = "Ernie4_5_VLMoeImageProcessor"
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -43,15 +39,6 @@ class Ernie45VL(PatchRowsFamily[Ernie45VLVisionEncoderConfig]):
         self, encoder: Ernie45VLVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
         return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
-
-    def resize_rule(
-        self, encoder: Ernie45VLVisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        bounds = pixel_bounds(processor, _PIXEL_BOUNDS)
-        return PixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
-
-    def image_processor_defaults(self, encoder: Ernie45VLVisionEncoderConfig) -> dict[str, object]:
-        return {}
 
     def image_processor_settings(self, encoder: Ernie45VLVisionEncoderConfig) -> dict[str, object]:
         return {

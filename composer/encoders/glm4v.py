@@ -7,10 +7,9 @@ from dataclasses import replace
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
-from .qwen_vl import QwenVL, pixel_bounds
+from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Part, Shapes, layer_norm, linear
 
@@ -36,14 +35,9 @@ class GLM4V(QwenVL[G], Generic[G]):
     post_norm = "post_layernorm"
     patch_bias = True
     tiny: ClassVar = {"out_hidden_size": 24}
-    image_processor = "Glm4vImageProcessorPil"
+    image_processor = "Glm4vImageProcessor"
     min_pixels = 112 * 112
     max_pixels = 28 * 28 * 15000
-
-    def resize_rule(self, encoder: G, processor: FromTransformers = None) -> ResizeRule:
-        factor = encoder.patch_size * encoder.spatial_merge_size
-        bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
-        return EnlargingPixelBudget(factor, *bounds, frames=encoder.temporal_patch_size)
 
     def stem_shapes(self, encoder: G) -> Shapes:
         positions = (encoder.image_size // encoder.patch_size) ** 2

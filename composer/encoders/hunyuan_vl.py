@@ -7,12 +7,11 @@ from dataclasses import replace
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import PixelBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.hunyuan_vl import HunYuanVLVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
-from .qwen_vl import pixel_bounds
 from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
     from .layout import Layout
     from .packed import PackedBatch
-
-_PIXEL_BOUNDS = (512 * 512, 2048 * 2048)
-"""Bounds of an image's area in pixels, for a checkpoint that does not name them."""
 
 
 class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig]):
@@ -41,7 +37,7 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig]):
     blocks = "layers"
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
-    image_processor = "HunYuanVLImageProcessorPil"
+    image_processor = "HunYuanVLImageProcessor"
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -49,15 +45,6 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig]):
         self, encoder: HunYuanVLVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
         return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
-
-    def resize_rule(
-        self, encoder: HunYuanVLVisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        bounds = pixel_bounds(processor, _PIXEL_BOUNDS)
-        return PixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
-
-    def image_processor_defaults(self, encoder: HunYuanVLVisionEncoderConfig) -> dict[str, object]:
-        return {}
 
     def image_processor_settings(self, encoder: HunYuanVLVisionEncoderConfig) -> dict[str, object]:
         return {

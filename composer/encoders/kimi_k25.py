@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
-from ..images.resize import PaddedPatchBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .base import FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -39,6 +39,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
     vlm = "kimi_k25"
     blocks = "layers"
     post_norm = "final_layernorm"
+    image_processor = "Kimi_K25ImageProcessor"
     depth_field = "num_hidden_layers"
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
@@ -55,20 +56,6 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
             pools_frames=True,
             attends_across_frames=True,
         )
-
-    def resize_rule(
-        self, encoder: KimiK25VisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        most, side = (16384, 512) if processor is None else (processor.max_patches, processor.size.max_height)
-        return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
-
-    def image_processor_class(self) -> FromTransformers:
-        from ..images.kimi import KimiImageProcessor
-
-        return KimiImageProcessor
-
-    def image_processor_defaults(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
-        return {}
 
     def image_processor_settings(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
         return {

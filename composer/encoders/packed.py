@@ -5,15 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Self
 
 from ..images.resize import ResizeRule
-from .base import BlockInputs, C, EncoderFamily, FromTransformers
+from ..images.settings import ProcessorSettings
+from .base import BlockInputs, EncoderFamily, FromTransformers
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
+from .processing import C
 
 if TYPE_CHECKING:
     import torch
@@ -66,8 +66,8 @@ class PackedBatch(Batch):
 class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
     """A family whose images share one sequence, each at its own resolution.
 
-    A subclass defines :meth:`stem_shapes`, :meth:`block_shapes`, :meth:`resize_rule`, :meth:`read`,
-    :meth:`layout`, :meth:`stem` and :meth:`block_inputs`.
+    A subclass defines :meth:`stem_shapes`, :meth:`block_shapes`, :meth:`read`, :meth:`layout`, :meth:`stem`
+    and :meth:`block_inputs`.
     """
 
     head: ClassVar[str] = ""
@@ -75,7 +75,8 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
     post_norm: ClassVar[str] = ""
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        resize = self.resize_rule(encoder) if resize is None else resize
+        if resize is None:
+            resize = self.resize_rule(encoder, self.processor_settings(encoder))
         return VisionEncoderInfo(
             model_type=encoder.model_type,
             hidden_size=encoder.width,
@@ -95,23 +96,10 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
             resize=resize,
         )
 
-    @abstractmethod
-    def resize_rule(self, encoder: C, processor: FromTransformers = None) -> ResizeRule:
-        """Return how ``processor`` resizes images; None stands for the family's processor by default."""
+    def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
+        from ..images.preprocess import ragged_preprocessor
 
-    def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
-        from ..images.preprocess import RaggedPreprocessor
-        from ..images.processors import load_image_processor, try_ragged
-
-        rule = partial(self.resize_rule, encoder)
-        processor = load_image_processor(
-            self.image_processor_class(),
-            self.image_processor_defaults(encoder),
-            folder,
-            try_out=partial(try_ragged, resize_rule=rule),
-            settings=self.image_processor_settings(encoder),
-        )
-        return RaggedPreprocessor(processor, rule(processor), num_channels=encoder.num_channels)
+        return ragged_preprocessor(settings, self.resize_rule(encoder, settings), encoder.num_channels)
 
     # --- running --------------------------------------------------------------------------------------
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import ResizeRule, StretchingPixelBudget
+from ..images.resize import ResizeRule
 from ..schemas.encoders.paddleocr_vl import PaddleOCRVLVisionEncoderConfig
 from .base import FromTransformers
 from .clip import clip_block
 from .facts import VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
-from .qwen_vl import pixel_bounds
 from .reading import Reading
 from .shapes import Shapes, conv_patches, num_positions
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 
     from .layout import Layout
     from .packed import PackedBatch
-
-_PIXEL_BOUNDS = (384 * 384, 1536 * 1536)
-"""Bounds of an image's area in pixels, for a checkpoint that does not name them."""
 
 
 class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig]):
@@ -40,7 +36,7 @@ class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig]):
     post_norm = "post_layernorm"
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
-    image_processor = "PaddleOCRVLImageProcessorPil"
+    image_processor = "PaddleOCRVLImageProcessor"
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -48,15 +44,6 @@ class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig]):
         self, encoder: PaddleOCRVLVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
         return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
-
-    def resize_rule(
-        self, encoder: PaddleOCRVLVisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        bounds = pixel_bounds(processor, _PIXEL_BOUNDS)
-        return StretchingPixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
-
-    def image_processor_defaults(self, encoder: PaddleOCRVLVisionEncoderConfig) -> dict[str, object]:
-        return {}
 
     def image_processor_settings(self, encoder: PaddleOCRVLVisionEncoderConfig) -> dict[str, object]:
         return {

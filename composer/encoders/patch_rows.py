@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic
 
 from ..errors import InputError
-from .base import BlockInputs, C, FromTransformers
+from .base import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedFamily
+from .processing import C
 from .reference import Sample
 
 if TYPE_CHECKING:

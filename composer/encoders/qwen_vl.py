@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..images.resize import PixelBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .base import FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -32,7 +32,7 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
     """
 
     head = "merger"
-    image_processor = "Qwen2VLImageProcessorPil"
+    image_processor = "Qwen2VLImageProcessor"
     min_pixels: ClassVar[int] = 56 * 56
     max_pixels: ClassVar[int] = 28 * 28 * 16384
     """Bounds of an image's area in pixels for a checkpoint that does not name them; released ones all do."""
@@ -49,10 +49,6 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
             temporal_patch_size=encoder.temporal_patch_size,
             out_hidden_size=encoder.merged_width,
         )
-
-    def resize_rule(self, encoder: Q, processor: FromTransformers = None) -> ResizeRule:
-        bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
-        return PixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
 
     def image_processor_defaults(self, encoder: Q) -> dict[str, object]:
         return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
@@ -116,8 +112,3 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         merged: Tensor = model.merger(hidden_states)
         return merged
-
-
-def pixel_bounds(processor: FromTransformers, default: tuple[int, int]) -> tuple[int, int]:
-    """Return the smallest and largest area that ``processor`` resizes to; ``default`` without a processor."""
-    return default if processor is None else (processor.size.shortest_edge, processor.size.longest_edge)

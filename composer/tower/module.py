@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from ..encoders.base import AnyFamily, Batch, Grid, VisionEncoderInfo
 from .base import Features, VisionModule
 from .readout import Readout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _LAYOUTS = 16
 """How many layouts are kept. Batches of the same sizes recur, and a layout holds two rows per token."""
@@ -37,7 +40,7 @@ class VisionTower(VisionModule[Batch]):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         family: AnyFamily,
         info: VisionEncoderInfo,
         readout: Readout,
@@ -112,7 +115,7 @@ class VisionTower(VisionModule[Batch]):
         return batch
 
     def grid_of_image(self, width: int, height: int) -> Grid:
-        return self.info.grid_of_image(width, height)
+        return self.info.grid(width, height)
 
     def _layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
         if batch.layout_key is None:

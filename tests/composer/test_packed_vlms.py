@@ -100,6 +100,23 @@ def test_cut_towers_and_missing_tensors(saved: tuple[Any, Path]) -> None:
 
 
 @pytest.mark.parametrize("saved", ["kimi_k25"], indirect=True)
+def test_published_names_that_no_pattern_changes(saved: tuple[Any, Path]) -> None:
+    """transformers saves Kimi's patch embedding below ``encoder``; the published one stands beside that."""
+    theirs, folder = saved
+    tensors = load_file(folder / "model.safetensors")
+    published = {name.replace("encoder.patch_embed", "patch_embed"): tensors[name] for name in tensors}
+    assert {"vision_tower.patch_embed.proj.weight", "vision_tower.patch_embed.pos_emb.weight"} < set(
+        published
+    )
+    save_file(published, folder / "model.safetensors", metadata={"format": "pt"})
+    again = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    ours = compose(load_config(tower_of_config_json(str(folder))), dtype=torch.float32).model.state_dict()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(again.model.vision_tower.state_dict()[name], tensor)
+        assert torch.equal(ours[name], tensor)
+
+
+@pytest.mark.parametrize("saved", ["kimi_k25"], indirect=True)
 def test_a_prefix_may_name_the_tower_too(saved: tuple[Any, Path]) -> None:
     """Of a model whose conversion mapping knows where the tower is, and of the others."""
     theirs, folder = saved
