@@ -15,7 +15,18 @@ Values = Mapping[str, Any]
 """Arguments of an image processor, as JSON holds them."""
 
 Inputs = Literal[
-    "pixels", "qwen_patches", "kimi_patches", "pixtral", "naflex", "gemma4", "idefics2", "idefics3", "mllama"
+    "pixels",
+    "qwen_patches",
+    "kimi_patches",
+    "paddleocr_patches",
+    "hunyuan_patches",
+    "cosmos3_edge_patches",
+    "pixtral",
+    "naflex",
+    "gemma4",
+    "idefics2",
+    "idefics3",
+    "mllama",
 ]
 """What a processor makes: which towers can take it."""
 
@@ -280,6 +291,28 @@ def _classes() -> list[ProcessorClass]:
         _class(
             *("MiniMaxM3VL", "qwen_patches", areas, _CLIP, _QWEN),
             size={"shortest_edge": 4 * 28 * 28, "longest_edge": 451584},
+        ),
+        _class(
+            *("Ernie4_5_VLMoe", "qwen_patches", areas, _CLIP, _QWEN),
+            size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 6177},
+            temporal_patch_size=1,
+        ),
+        _class(
+            *("PaddleOCRVL", "paddleocr_patches", areas, _CLIP, _QWEN),
+            size={"shortest_edge": 384 * 384, "longest_edge": 1536 * 1536},
+            temporal_patch_size=1,
+        ),
+        _class(
+            *("HunYuanVL", "hunyuan_patches", "size min_pixels max_pixels mean std", _CLIP, _QWEN),
+            size={"shortest_edge": 512 * 512, "longest_edge": 2048 * 2048},
+            patch_size=16,
+            temporal_patch_size=1,
+        ),
+        _class(
+            *("Cosmos3Edge", "cosmos3_edge_patches", areas, _HALF, _QWEN),
+            size={"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096},
+            patch_size=16,
+            temporal_patch_size=1,
         ),
         _class("Glm4v", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
         _class("Glm46V", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),

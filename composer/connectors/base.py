@@ -155,27 +155,39 @@ class TileConnector(Connector[C], Generic[C]):
         return tuple(self.join(module, tiles, image) for tiles, image in zip(of_images, images, strict=True))
 
 
-class TokenConnector(Connector[C], Generic[C]):
-    """A connector that runs the tokens of all images one after the other, whatever image they are of."""
+class GridConnector(Connector[C], Generic[C]):
+    """A connector that runs the tokens of all images one after the other, and their grids beside them."""
 
     @abstractmethod
-    def project(self, module: nn.Module, tokens: Tensor) -> Tensor:
-        """Run tokens (tokens, width) to (rows, hidden_size), image after image."""
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
+        """Run tokens (tokens, width) to (rows, hidden_size), image after image.
 
-    def num_token_rows(self, grid: Grid) -> int:
-        """Count the rows that :meth:`project` makes of an image with this grid; by default, one per token."""
-        return self.tower.num_tokens(grid)
-
-    def num_rows(self, image: ImageOfTiles) -> int:
-        return self.num_token_rows(image.grid)
+        Args:
+            module: What :meth:`build` returned.
+            tokens: The tower's, in its order.
+            grids: Frames, patch rows and patch columns of the images, (images, 3) int64 on the CPU.
+        """
 
     def run(
         self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
     ) -> tuple[Tensor, ...]:
         import torch
 
-        rows = self.project(module, torch.cat(tuple(features)))
-        return torch.split(rows, [self.num_rows(image) for image in images])
+        counts = [self.num_rows(image) for image in images]
+        grids = torch.tensor([image.grid for image in images])
+        return torch.split(self.project(module, torch.cat(tuple(features)), grids), counts)
+
+
+class TokenConnector(GridConnector[C], Generic[C]):
+    """A connector that makes rows of tokens, one of each, or of as many as follow each other."""
+
+    @property
+    def tokens_per_row(self) -> int:
+        """Consecutive tokens that become one row."""
+        return 1
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        return self.tower.num_tokens(image.grid) // self.tokens_per_row
 
 
 def transformers_class(module: str, name: str) -> Any:
@@ -197,15 +209,19 @@ def transformers_class(module: str, name: str) -> Any:
 DEFAULT_WIDTHS = {
     "cohere": 8192,
     "cohere2": 8192,
+    "cosmos3_edge_text": 2048,
     "deepseek_v3": 7168,
+    "ernie4_5_vl_moe_text": 2560,
     "gemma": 3072,
     "gemma2": 2304,
     "gemma3_text": 2304,
+    "hunyuan_vl_text": 4096,
     "hyperclovax": 4096,
     "kimi_k2": 7168,
     "llama": 4096,
     "minimax_m3_vl_text": 6144,
     "mistral": 4096,
+    "paddleocr_vl_text": 1024,
     "qwen2": 4096,
     "qwen3": 4096,
 }

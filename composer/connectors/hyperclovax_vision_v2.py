@@ -32,6 +32,6 @@ class HyperClovaXConnector(TokenConnector[HyperClovaXConnectorConfig]):
 
         return parts(projector=nn.Linear(self.tower.width, self.config.hidden_size))
 
-    def project(self, module: nn.Module, tokens: Tensor) -> Tensor:
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
         rows: Tensor = module.get_submodule("projector")(tokens)
         return rows

@@ -53,7 +53,7 @@ class KimiK25Connector(TokenConnector[KimiK25ConnectorConfig]):
         )
         return parts(mm_projector=projector(config))
 
-    def project(self, module: nn.Module, tokens: Tensor) -> Tensor:
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
         patches = tokens.view(len(tokens), -1, self.tower.info.hidden_size)
         rows: Tensor = module.get_submodule(PROJECTOR)(patches)
         return rows.squeeze(1)

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, linear
 from ..schemas.connectors.minimax_m3_vl import MiniMaxM3VLConnectorConfig
 from .base import ImageOfTiles, TokenConnector, parts, text_width, transformers_class
@@ -31,14 +30,13 @@ class MiniMaxM3VLConnector(TokenConnector[MiniMaxM3VLConnectorConfig]):
         return fields if inner is None else fields | {"projector_hidden_size": inner}
 
     @property
-    def square(self) -> int:
-        """Patches that become one row."""
+    def tokens_per_row(self) -> int:
         return self.tower.info.grid_multiple**2
 
     def shapes(self) -> Shapes:
         width, inner = self.config.hidden_size, self.config.projector_hidden_size
         layers = linear("linear_1", self.tower.width, inner) | linear("linear_2", inner, width)
-        layers |= linear("merge_linear_1", width * self.square, inner)
+        layers |= linear("merge_linear_1", width * self.tokens_per_row, inner)
         return below(PROJECTOR, layers | linear("merge_linear_2", inner, width))
 
     def build(self) -> nn.Module:
@@ -52,19 +50,16 @@ class MiniMaxM3VLConnector(TokenConnector[MiniMaxM3VLConnectorConfig]):
             ),
             text_config=SimpleNamespace(hidden_size=width),
             projector_hidden_size=self.config.projector_hidden_size,
-            merged_hidden_size=width * self.square,
+            merged_hidden_size=width * self.tokens_per_row,
         )
         return parts(multi_modal_projector=projector(config))
-
-    def num_token_rows(self, grid: Grid) -> int:
-        return self.tower.num_tokens(grid) // self.square
 
     def flops(self, image: ImageOfTiles) -> int:
         tokens, inner = self.tower.num_tokens(image.grid), self.config.projector_hidden_size
         width = self.config.hidden_size
         first = tokens * inner * (self.tower.width + width)
-        return 2 * (first + tokens // self.square * inner * width * (self.square + 1))
+        return 2 * (first + tokens // self.tokens_per_row * inner * width * (self.tokens_per_row + 1))
 
-    def project(self, module: nn.Module, tokens: Tensor) -> Tensor:
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
         rows: Tensor = module.get_submodule(PROJECTOR)(tokens)
         return rows

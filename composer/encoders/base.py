@@ -72,6 +72,10 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
     vlm: ClassVar[str] = ""
     """model_type of the vision-language model whose checkpoints name the tower's tensors in a way that only
     that model's conversion mapping in transformers knows; empty if there is none."""
+    vlm_module: ClassVar[str] = "vision_tower"
+    """Where transformers' model of that VLM has the tower."""
+    vlm_root: ClassVar[str] = "vision_tower"
+    """What the tower is called in the VLM's checkpoints."""
     other_names: ClassVar[tuple[str, ...]] = ()
     """Other names of this tower in the vision_config of some config.json, which repeats the whole model's."""
     read_by: ClassVar[Mapping[str, Reading]] = MappingProxyType({})

@@ -103,7 +103,7 @@ class GLM4V(QwenVL[G], Generic[G]):
 
         grids = batch.grids
         side = isqrt(len(model.embeddings.position_embedding.weight))
-        rows, weights = table_taps(grids, model.config.spatial_merge_size, side, cubic=True)
+        rows, weights = table_taps(grids, model.config.spatial_merge_size, side, mode="bicubic")
         plain = super().layout(model, batch, device, dtype)
         return replace(plain, position_taps=(rows.to(device), weights.to(device)))
 

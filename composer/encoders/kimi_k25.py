@@ -106,7 +106,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
                     f"a clip of {frames} frames is longer than the {config.pos_emb_time} that this encoder "
                     "has positions for; split the clip"
                 )
-        rows, weights = table_taps(grids, 1, config.pos_emb_height, cubic=True)
+        rows, weights = table_taps(grids, 1, config.pos_emb_height, mode="bicubic")
         places, shares = _pooling(grids, config.merge_kernel_size[0])
         return Layout(
             grids,

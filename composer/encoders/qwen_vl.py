@@ -100,14 +100,13 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
         """Compute cosines and sines of patches in input order, (tokens, head_size) float32 each."""
-        from .layout import cosines_and_sines, patch_positions, rope_frequencies
+        from .layout import axial_rope
 
         config = model.config
         width = model.get_parameter(f"{self.patch_projection}.weight").shape[0]
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        frequencies = rope_frequencies(width // config.num_attention_heads // 2, base)
-        positions = patch_positions(grids, config.spatial_merge_size).float()
-        cosines, sines = cosines_and_sines((positions[..., None] * frequencies).flatten(1))
+        head = width // config.num_attention_heads
+        cosines, sines = axial_rope(grids, head, base, config.spatial_merge_size)
         return cosines.to(device), sines.to(device)
 
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:

@@ -14,6 +14,9 @@ GEMMA4_TOKENS = (70, 140, 280, 560, 1120)
 """What Gemma 4's image processor takes as ``max_soft_tokens``."""
 
 _MOST = 1 << 31
+_WRITTEN_IN_THREE_WAYS = {
+    f"{name}ImageProcessor" for name in ("Qwen2VL", "MiniMaxM3VL", "PaddleOCRVL", "HunYuanVL")
+}
 _EDGES = frozenset({"height", "width", "shortest_edge", "longest_edge", "max_height", "max_width"})
 
 
@@ -44,7 +47,7 @@ def canonical(chosen: ProcessorClass, values: Values) -> dict[str, Any]:
 
 def _areas(chosen: ProcessorClass, values: Values) -> dict[str, Any]:
     """Return Qwen's bounds of an area, which its files write in three ways, as a size."""
-    if chosen.name not in ("Qwen2VLImageProcessor", "MiniMaxM3VLImageProcessor"):
+    if chosen.name not in _WRITTEN_IN_THREE_WAYS:
         return {}
     given = values.get("size")
     size = dict(given) if isinstance(given, Mapping) else {}
@@ -121,7 +124,7 @@ def _fitted(chosen: ProcessorClass, side: int, values: Values) -> Values:
 
 def _bounded(chosen: ProcessorClass, block: ImageProcessorConfig, values: Values) -> dict[str, Any]:
     """Return the bounds of an image's area, in the unit in which the class counts it."""
-    if chosen.inputs == "qwen_patches":
+    if chosen.name not in _UNITS:
         edges = {"shortest_edge": block.min_pixels, "longest_edge": block.max_pixels}
         size = dict(values["size"]) | {edge: area for edge, area in edges.items() if area is not None}
         return {"size": size}

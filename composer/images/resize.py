@@ -90,6 +90,18 @@ class EnlargingPixelBudget(PixelBudget):
 
 
 @dataclass(frozen=True)
+class StretchingPixelBudget(PixelBudget):
+    """PaddleOCR-VL's rule: a side below one ``factor`` becomes one, the other with it, then Qwen's rule."""
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        if height < self.factor:
+            width, height = round(width * self.factor / height), self.factor
+        if width < self.factor:
+            width, height = self.factor, round(height * self.factor / width)
+        return super().__call__(width, height)
+
+
+@dataclass(frozen=True)
 class PaddedPatchBudget:
     """Kimi's rule: shrunk until there are few enough patches, then padded to whole merged patches.
 

@@ -16,6 +16,7 @@ from .resize import (
     PatchBudget,
     PixelBudget,
     ResizeRule,
+    StretchingPixelBudget,
     TileCanvas,
     TokenBudget,
     TokenPixelBudget,
@@ -68,6 +69,10 @@ def _qwen(values: Values) -> PixelBudget:
 def _glm(values: Values) -> EnlargingPixelBudget:
     factor = values["patch_size"] * values["merge_size"]
     return EnlargingPixelBudget(factor, *_areas(values), frames=values["temporal_patch_size"])
+
+
+def _paddleocr(values: Values) -> StretchingPixelBudget:
+    return StretchingPixelBudget(values["patch_size"] * values["merge_size"], *_areas(values))
 
 
 def _areas(values: Values) -> tuple[int, int]:
@@ -144,6 +149,10 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Llama4": _whole,
     "Qwen2VL": _qwen,
     "MiniMaxM3VL": _qwen,
+    "Ernie4_5_VLMoe": _qwen,
+    "HunYuanVL": _qwen,
+    "PaddleOCRVL": _paddleocr,
+    "Cosmos3Edge": _glm,
     "Glm4v": _glm,
     "Glm46V": _glm,
     "Glmga": _glm,

@@ -17,7 +17,7 @@ from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
 from .source import Checkpoint, open_checkpoint
-from .vlm_names import TOWER, class_in_vlm, is_named_as_in_vlm, names_in_vlm
+from .vlm_names import class_in_vlm, is_named_as_in_vlm, names_in_vlm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,7 +129,7 @@ def _names(
             in_vlm = drop(_build(in_vlm_class, config, attn_implementation="eager"), unused)
             planned = names_in_vlm(in_vlm)
             if is_named_as_in_vlm(checkpoint, planned, own.state_dict()):
-                return TensorNames(in_vlm, planned, root=f"{TOWER}."), in_vlm_class
+                return TensorNames(in_vlm, planned, root=f"{family.vlm_root}."), in_vlm_class
     return TensorNames(own, shapes), model_class
 
 

@@ -147,3 +147,49 @@ def test_config_json_names_the_tower_in_several_ways(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": vlm, "vision_config": vision}))
     config = load_config(tower_of_config_json(str(tmp_path)))
     assert (config.encoder.model_type, config.encoder.num_hidden_layers) == (tower, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "encoder", "connector"),
+    [
+        (
+            {
+                "model_type": "qwen2_5_omni",
+                "torch_dtype": "bfloat16",
+                "thinker_config": {
+                    "vision_config": {"model_type": "qwen2_5_omni_vision_encoder", "depth": 3}
+                },
+            },
+            "qwen2_5_omni_vision_encoder",
+            None,
+        ),
+        (
+            {
+                "model_type": "paddleocr_vl",
+                "hidden_size": 48,
+                "torch_dtype": "bfloat16",
+                "vision_config": {"model_type": "paddleocr_vl", "num_hidden_layers": 3},
+            },
+            "paddleocr_vl_vision",
+            {"type": "paddleocr_vl", "hidden_size": 48},
+        ),
+        (
+            {
+                "model_type": "hunyuan_vl",
+                "dtype": "bfloat16",
+                "vision_config": {"num_hidden_layers": 3, "rms_norm_eps": 0.5},
+            },
+            "hunyuan_vl_vision",
+            {"type": "hunyuan_vl", "hidden_size": 4096, "rms_norm_eps": 0.5},
+        ),
+    ],
+)
+def test_config_json_has_the_tower_or_the_text_in_places_of_its_own(
+    fields: dict[str, Any], encoder: str, connector: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    config = load_config(tower_of_config_json(str(tmp_path)))
+    assert (config.encoder.model_type, config.encoder.num_hidden_layers) == (encoder, 3)
+    assert config.weights.dtype == "bfloat16"
+    found = None if config.connector is None else config.connector.model_dump(exclude_unset=True)
+    assert found == connector

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from ..tiny import scramble
+
 Maker = Callable[[], tuple[Any, Any]]
 """Makes a random VLM and its image processor, or None."""
 
@@ -34,7 +36,7 @@ def save_vlm(name: str, folder: Path) -> Path:
     """Save a tiny VLM and its image processor into a folder, as a hub's repository has them."""
     torch.manual_seed(0)
     model, processor = (VLMS | WITHOUT_PROCESSOR)[name]()
-    model.save_pretrained(folder)
+    scramble(model).save_pretrained(folder)
     if processor is not None:
         processor.save_pretrained(folder)
     return folder
