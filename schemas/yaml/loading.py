@@ -121,18 +121,22 @@ def _locate(source: str | os.PathLike[str], find_preset: FindPreset) -> Path:
 
 def _with_absolute_paths(tree: Node) -> Node:
     """Paths relative to the folder of the file that wrote them become absolute."""
-    tree = _replace_text(tree, "weights", "source", absolute_weights)
+    tree = _replace_text(tree, ("weights", "source"), absolute_weights)
+    tree = _replace_text(tree, ("connector", "weights", "source"), absolute_weights)
     return _replace_text(
-        tree, "parallel", "cost_table", lambda path, folder: os.path.abspath(os.path.join(folder or "", path))
+        tree,
+        ("parallel", "cost_table"),
+        lambda path, folder: os.path.abspath(os.path.join(folder or "", path)),
     )
 
 
-def _replace_text(tree: Node, block: str, key: str, absolute: Callable[[str, Path | None], str]) -> Node:
-    """``tree`` with the text at ``block.key`` made absolute, if there is one."""
-    parent = tree.child(block)
-    node = parent.child(key) if parent else None
-    if parent is None or node is None or not isinstance(node.value, str):
-        return tree
-    folder = node.place.source.folder if node.place else None
-    changed = replace(node, value=absolute(node.value, folder))
-    return replace(tree, value={**tree.value, block: replace(parent, value={**parent.value, key: changed})})
+def _replace_text(node: Node, keys: tuple[str, ...], absolute: Callable[[str, Path | None], str]) -> Node:
+    """``node`` with the text below ``keys`` made absolute, if there is one."""
+    if not keys:
+        if not isinstance(node.value, str):
+            return node
+        return replace(node, value=absolute(node.value, node.place.source.folder if node.place else None))
+    child = node.child(keys[0])
+    if child is None:
+        return node
+    return replace(node, value={**node.value, keys[0]: _replace_text(child, keys[1:], absolute)})
