@@ -385,7 +385,13 @@ class TowerConfig(ConfigModel):
     def resolved(self) -> dict[str, Any]:
         """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out."""
         dumped = self.model_dump(mode="json", by_alias=True)
-        return self._written({**dumped, "encoder": self.encoder.model_dump(mode="json")})
+        blocks = {"encoder": self.encoder, "connector": self.connector, "tiling": self.tiling}
+        whole = {
+            key: block.model_dump(mode="json")
+            for key, block in blocks.items()
+            if isinstance(block, ConfigModel)
+        }
+        return self._written({**dumped, **whole})
 
     @staticmethod
     def _written(values: dict[str, Any]) -> dict[str, Any]:

@@ -56,6 +56,27 @@ def selection(name: str) -> None:
             assert_same(spread(**batch), alone(**batch))
 
 
+HALF = {
+    "select_layers": [-2],
+    "feature_select_strategy": "default",
+    "image_processor": {"type": "LlavaNextImageProcessor"},
+    "connector": {"type": "llava_next", "hidden_size": 40},
+    "tiling": {"type": "llava_next", "image_grid_pinpoints": [[32, 64], [64, 32], [64, 64]]},
+}
+
+
+def vision_half(output: str) -> None:
+    """Images of tiles go to ranks whole, and their tiles, or rows behind the connector, come back in order."""
+    images = [noise_image(*size) for size in ((64, 64), (75, 40), (20, 90), (33, 31), (50, 50))]
+    with poisoned_memory(), torch.no_grad():
+        alone, spread = pair(CLIP, **HALF, output=output)
+        for some in (images, images[:2], images[:1]):
+            batch = alone.preprocess(some)
+            assert_same(spread(**batch), alone(**batch))
+        assert_same(tuple(spread.encode(images, batch_size=2)), tuple(alone.encode(images)))
+        assert spread.encode([]) == []
+
+
 def another_size() -> None:
     """An image of another size than the one that idle ranks make up."""
     with poisoned_memory(), torch.no_grad():

@@ -48,6 +48,12 @@ def test_selections(name: str) -> None:
     on_ranks(2, rank_outputs.selection, name)
 
 
+@pytest.mark.parametrize("output", ["tiles", "embeds"])
+@pytest.mark.parametrize("world", [2, 3])
+def test_vision_halves(world: int, output: str) -> None:
+    on_ranks(world, rank_outputs.vision_half, output)
+
+
 @pytest.mark.parametrize("how", ["cost", "patches", "none"])
 @pytest.mark.parametrize("world", [2, 3])
 def test_balance_and_gather(world: int, how: str) -> None:
