@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import isqrt
 from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
+from .patch_embedding import position_table
 from .qwen_vl import QwenVL, pixel_bounds
 from .reading import Reading
 from .shapes import Part, Shapes, layer_norm, linear
@@ -110,7 +110,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
         from .layout import table_taps
 
         grids = batch.grids
-        side = isqrt(len(model.embeddings.position_embedding.weight))
+        side = model.config.image_size // model.config.patch_size
         rows, weights = table_taps(grids, model.config.spatial_merge_size, side, cubic=True)
         plain = super().layout(model, batch, device, dtype)
         return replace(plain, position_taps=(rows.to(device), weights.to(device)))
@@ -122,7 +122,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
         if layout.position_taps is None:
             return patches
         rows, weights = layout.position_taps
-        table = model.embeddings.position_embedding.weight
+        table = position_table(model.embeddings.position_embedding)
         positions = embedding_bag(rows, table.float(), per_sample_weights=weights, mode="sum")
         return patches + positions.to(table.dtype)
 

@@ -14,6 +14,7 @@ from ..images.resize import ResizeRule
 from .base import BlockInputs, C, EncoderFamily, FromTransformers
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
+from .patch_embedding import embed_patches
 
 if TYPE_CHECKING:
     import torch
@@ -160,21 +161,18 @@ class PackedImagesFamily(PackedFamily[C], Generic[C]):
         """Embed the patches of the images as (tokens, width); pixels outside an image's grid are not read.
 
         Args:
-            convolution: The Conv2d that cuts an image into patches.
+            convolution: The Conv2d that cuts an image into patches, or an adapter around it.
             images: (images, channels, height, width).
             grids: Frames, rows and columns of the images' patches.
         """
         import torch
-        from torch.nn.functional import linear
 
-        weight = convolution.weight
-        width, channels, side, _ = weight.shape
+        channels, side = convolution.weight.shape[1:3]
         patches = [
             image[:, : rows * side, : columns * side]
             .reshape(channels, rows, side, columns, side)
             .permute(1, 3, 0, 2, 4)
-            .reshape(rows * columns, -1)
+            .reshape(rows * columns, channels, side, side)
             for image, (_, rows, columns) in zip(images, grids, strict=True)
         ]
-        # Patches do not overlap, so the convolution is one linear projection per patch.
-        return linear(torch.cat(patches), weight.view(width, -1), convolution.bias)
+        return embed_patches(convolution, torch.cat(patches))

@@ -10,6 +10,7 @@ from .base import BlockInputs, C, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedFamily
+from .patch_embedding import embed_patches
 from .reference import Sample
 
 if TYPE_CHECKING:
@@ -77,11 +78,7 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
         return PackedBatch(pixels, tuple((t, h, w) for t, h, w in grids))
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        from torch.nn.functional import linear
-
-        # A patch is one row of pixels, so the convolution is a linear projection.
-        proj = model.get_submodule(self.patch_projection)
-        return linear(pixels.flatten(1), proj.weight.flatten(1), proj.bias)
+        return embed_patches(model.get_submodule(self.patch_projection), pixels)
 
     def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
         return {

@@ -64,7 +64,7 @@ class Qwen35(QwenVL[P], Generic[P]):
         from .layout import table_taps
 
         grids = batch.grids
-        side = isqrt(len(model.pos_embed.weight))
+        side = isqrt(model.config.num_position_embeddings)
         rows, weights = table_taps(grids, model.config.spatial_merge_size, side)
         plain = super().layout(model, batch, device, dtype)
         return replace(plain, position_taps=(rows.to(device), weights.to(device)))

@@ -13,6 +13,7 @@ from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedFamily
+from .patch_embedding import position_table
 from .reading import Reading
 from .shapes import Shapes, linear
 from .siglip import pooling_flops, pooling_shapes
@@ -124,7 +125,7 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
         from torch.nn.functional import embedding_bag
 
         rows, weights, offsets = layout.positions
-        table = model.embeddings.position_embedding.weight
+        table = position_table(model.embeddings.position_embedding)
         # Summed in float32, as in transformers, whatever the dtype of the parameters.
         positions = embedding_bag(rows, table.float(), offsets, mode="sum", per_sample_weights=weights)
         embedded: Tensor = (model.embeddings.patch_embedding(pixels) + positions.to(table.dtype)).unsqueeze(0)
