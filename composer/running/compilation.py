@@ -150,8 +150,10 @@ class CompiledBlocks:
 class FrozenBlocks:
     """Runs blocks by compiled code that holds their weights as constants, for inference only.
 
-    With gradients or in training mode a block runs uncompiled. A block whose weights have changed is compiled
-    again. Every batch size compiles every block; identical blocks are found in inductor's cache.
+    With gradients or in training mode a block runs uncompiled, and what was compiled of it is dropped. A block
+    whose weights have changed is compiled again; torch does not count what is written through ``.data``, so
+    such a write between two runs without gradients stays unseen. Every batch size compiles every block;
+    identical blocks are found in inductor's cache.
     """
 
     def __init__(self, settings: CompileSettings) -> None:
@@ -163,6 +165,7 @@ class FrozenBlocks:
         from torch._inductor import config as inductor
 
         if torch.is_grad_enabled() or block.training:
+            self._frozen.pop(block, None)  # an optimizer may write to weights through .data
             return run_block(block, hidden_states, **inputs)
         weights = _identity(block)
         known, run = self._frozen.get(block, (None, None))

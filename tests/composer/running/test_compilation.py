@@ -173,6 +173,22 @@ def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
     assert _codes(counter) == 0
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_frozen_blocks_notice_what_training_wrote_through_data(training: bool) -> None:
+    frozen = _tower()
+    counter = _counted(frozen, freeze=True, dynamic=False)
+    pixel_values = tiny.pixels(ENCODER)
+    with torch.no_grad():
+        frozen(pixel_values=pixel_values)
+    with torch.set_grad_enabled(not training):
+        frozen.train(training)(pixel_values=pixel_values)
+    for parameter in frozen.blocks.parameters():
+        parameter.data.mul_(1.5)
+    with torch.no_grad():
+        frozen.eval()(pixel_values=pixel_values)
+    assert _codes(counter) == 2 * len(frozen.blocks)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
 def test_inductor_freezes_weights() -> None:
