@@ -7,7 +7,7 @@ run something import torch themselves.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType
@@ -55,8 +55,6 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
     """Name of the class of the tower's config."""
     blocks: ClassVar[str] = "encoder.layers"
     """Path of the ModuleList of blocks."""
-    runs_own_forward: ClassVar[bool] = False
-    """Whether :meth:`run` calls transformers' forward, which calls the blocks itself."""
     post_norm: ClassVar[str] = "post_layernorm"
     """Path of the norm after the last block; empty if there is none."""
     norms_last_hidden_state: ClassVar[bool] = True
@@ -300,9 +298,20 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
         return hidden_states
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
-        """Return the blocks, in order."""
+        """Return the blocks, in order.
+
+        Raises:
+            BackendError: If nothing tells which modules they are.
+        """
         blocks: nn.ModuleList = model.get_submodule(self.blocks)  # type: ignore[assignment]  # a family names one
         return blocks
+
+    def has_fixed_shapes(self, info: VisionEncoderInfo) -> bool:
+        """Return whether what blocks are called with differs in the number of images only."""
+        return not info.any_size
+
+    def compile_blocks(self, model: nn.Module, compile_block: Callable[[nn.Module], None]) -> None:
+        """Compile, in place, the blocks that :meth:`run` does not leave to ``run_block``: none."""
 
     def join(self, images: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Join features of single images into the form of a batch's, each in memory of its own."""

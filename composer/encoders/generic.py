@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import BackendError
@@ -12,7 +12,7 @@ from .dense import DenseBatch, DenseFamily
 from .shapes import Part
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class GenericFamily(DenseFamily[GenericEncoderConfig]):
@@ -21,7 +21,6 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
     model_type = "generic"
     post_norm = ""
     norms_last_hidden_state = False
-    runs_own_forward = True
 
     def stem_shapes(self, encoder: GenericEncoderConfig) -> Shapes:
         return {}
@@ -112,6 +111,26 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
             return {}
         states = model(pixel_values=batch.pixels, output_hidden_states=True).hidden_states
         return {k: read(states[k]) for k, read in reads.items()}
+
+    def block_list(self, model: nn.Module) -> nn.ModuleList:
+        """Return the one ModuleList of the model that is as long as the model is deep."""
+        from torch import nn
+
+        depth = model.config.num_hidden_layers
+        found = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == depth]
+        if len(found) != 1:
+            raise BackendError(
+                f"the generic adapter cannot tell the blocks of this {model.config.model_type}: it has "
+                f"{len(found)} lists of {depth} modules, not one"
+            )
+        return found[0]
+
+    def has_fixed_shapes(self, info: VisionEncoderInfo) -> bool:
+        return False  # transformers' own forward decides what blocks are called with
+
+    def compile_blocks(self, model: nn.Module, compile_block: Callable[[nn.Module], None]) -> None:
+        for block in self.block_list(model):
+            compile_block(block)
 
     def own_states(self, encoder: GenericEncoderConfig) -> tuple[int, ...]:
         return ()

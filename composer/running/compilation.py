@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -98,9 +99,11 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
     """Make ``tower`` run compiled code, which torch compiles at the first forward.
 
     Raises:
-        BackendError: If torch.compile has no backend of that name, or the mode cannot run a whole tower.
+        BackendError: If torch.compile has no backend of that name, the mode cannot run a whole tower, or
+            nothing tells which modules the blocks of a generic encoder are.
     """
     import torch
+    from torch import nn
 
     backends = torch._dynamo.list_backends(exclude_tags=())
     if config.backend not in backends:
@@ -108,22 +111,21 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
             f"torch.compile has no backend {config.backend!r}{did_you_mean(config.backend, backends)}; "
             f"known: {', '.join(backends)}"
         )
-    own_forward = tower.family.runs_own_forward
-    settings = compile_settings(
-        config, tower.device.type, fixed_shapes=not (tower.info.any_size or own_forward)
-    )
+    family = tower.family
+    settings = compile_settings(config, tower.device.type, fixed_shapes=family.has_fixed_shapes(tower.info))
     if config.scope == "tower" and settings.cuda_graphs:
         raise BackendError(
             f"compile.mode {config.mode} cannot compile a whole tower, because it runs CUDA graphs, whose "
             "outputs the next forward overwrites; set compile.scope to blocks"
         )
+    in_place = partial(
+        nn.Module.compile, backend=settings.backend, dynamic=settings.dynamic, **settings.options
+    )
     if config.scope == "tower":
-        tower.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
-    elif own_forward:  # transformers' forward calls the blocks, and may have graph breaks
-        for block in tower.blocks:
-            block.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
+        in_place(tower)
     else:
         tower.run_block = FrozenBlocks(settings) if settings.freeze else CompiledBlocks(settings)
+        family.compile_blocks(tower.model, in_place)
     if settings.cuda_graphs:
         _keep_outputs(tower)
 
@@ -150,10 +152,10 @@ class CompiledBlocks:
 class FrozenBlocks:
     """Runs blocks by compiled code that holds their weights as constants, for inference only.
 
-    With gradients or in training mode a block runs uncompiled, and what was compiled of it is dropped. A block
-    whose weights have changed is compiled again; torch does not count what is written through ``.data``, so
-    such a write between two runs without gradients stays unseen. Every batch size compiles every block;
-    identical blocks are found in inductor's cache.
+    With gradients or in training mode a block runs uncompiled, and what was compiled of it is dropped. A
+    block whose weights have changed is compiled again; torch does not count what is written through
+    ``.data``, so such a write between two runs without gradients stays unseen. Every batch size compiles
+    every block; identical blocks are found in inductor's cache.
     """
 
     def __init__(self, settings: CompileSettings) -> None:

@@ -302,6 +302,47 @@ def test_should_torch_compile_answers_from_the_config(value: str, answer: bool) 
     assert should_torch_compile_mm_vit(config) is answer
 
 
+GENERIC = {"vit": 1, "deit": 2, "beit": 1, "ijepa": 0, "vit_msn": 1, "data2vec-vision": 1}
+"""model_type -> prefix tokens of an encoder for the generic adapter."""
+
+
+def _generic(model_type: str, depth: int = 2) -> dict[str, Any]:
+    mask = {"use_mask_token": False} if model_type == "beit" else {}
+    fields = ENCODER | {"num_hidden_layers": depth} | mask
+    return fields | {"model_type": model_type, "prefix_tokens": GENERIC[model_type]}
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("model_type", GENERIC)
+def test_the_blocks_of_a_generic_encoder_are_found(model_type: str, depth: int) -> None:
+    encoder = compose({"schema": 1, "encoder": _generic(model_type, depth)})
+    seen: list[int] = []
+    for k, block in enumerate(encoder.blocks):
+        block.register_forward_hook(lambda block, inputs, output, k=k: seen.append(k))
+    encoder(pixel_values=tiny.pixels(ENCODER))
+    assert seen == list(range(depth))
+
+
+@pytest.mark.parametrize("scope", ["blocks", "tower"])
+@pytest.mark.parametrize("model_type", ["vit", "beit"])
+@torch.no_grad()
+def test_generic_encoders_are_compiled(model_type: str, scope: str) -> None:
+    eager = _tower(_generic(model_type))
+    compiled = _tower(_generic(model_type), f"compile={{backend: aot_eager, scope: {scope}}}")
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for images in (2, 3):
+        pixel_values = tiny.pixels(ENCODER, images=images)
+        assert_close(compiled(pixel_values=pixel_values), eager(pixel_values=pixel_values))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
+
+
+def test_blocks_that_nothing_tells_are_refused() -> None:
+    encoder = compose({"schema": 1, "encoder": _generic("vit")})
+    encoder.tower.model.more = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Identity()])
+    with pytest.raises(BackendError, match="this vit: it has 2 lists of 2 modules, not one"):
+        _ = encoder.blocks
+
+
 @torch.no_grad()
 def test_a_whole_encoder_is_traced_without_a_break() -> None:
     encoder = _tower()
