@@ -236,7 +236,7 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
         Args:
             model: transformers' module.
             info: The encoder's facts.
-            inputs: What the family's image processor returns, by the same names.
+            inputs: What the family's image processor returns, by the same names; none is None.
 
         Raises:
             InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.

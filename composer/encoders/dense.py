@@ -13,6 +13,7 @@ from ..images.resize import ResizeRule
 from .base import BlockInputs, C, EncoderFamily, FromTransformers
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
+from .inputs import check_pixels, refuse_unknown
 from .reference import Sample
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
         return False
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        return VisionEncoderInfo.of(encoder, any_size=self.any_size(encoder))
+        return VisionEncoderInfo.of(encoder, image_size=encoder.image_size, any_size=self.any_size(encoder))
 
     def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
         from ..images.preprocess import DensePreprocessor
@@ -116,24 +117,12 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> DenseBatch:
         """Read ``pixel_values`` (images, channels, height, width), floating point."""
-        import torch
-
-        if unexpected := sorted(set(inputs) - {"pixel_values"}):
-            raise InputError(
-                f"unexpected input {', '.join(unexpected)}: a {info.model_type} tower takes pixel_values"
-            )
-        pixels = inputs.get("pixel_values")
-        if not isinstance(pixels, torch.Tensor):
-            raise InputError(f"pixel_values must be a tensor, not {type(pixels).__name__}")
+        refuse_unknown(info.model_type, inputs, ("pixel_values",))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
         shape = tuple(pixels.shape)
         if len(shape) != 4 or shape[1] != info.num_channels:
             raise InputError(
                 f"pixel_values must be (images, {info.num_channels}, height, width), not {shape}"
-            )
-        if not pixels.is_floating_point():
-            raise InputError(
-                f"pixel_values are {pixels.dtype}; they must be normalised floats, as "
-                "encoder.preprocess(images) makes them"
             )
         side = info.image_size
         if not info.any_size and shape[2:] != (side, side):

@@ -44,6 +44,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
             super().info(encoder, resize),
             merge_size=encoder.pooling_kernel_size,
             grid_multiple=encoder.pooling_kernel_size,
+            max_grid_side=encoder.position_embedding_size,
             out_hidden_size=encoder.hidden_size,
         )
 
@@ -115,22 +116,21 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
         calls them ``pixel_position_ids``, and that name works too. ``num_soft_tokens_per_image`` (images,)
         follows from them and may be left out.
         """
-        given = {name: value for name, value in inputs.items() if value is not None}
-        name = "pixel_position_ids" if "pixel_position_ids" in given else "image_position_ids"
-        refuse_unknown(info.model_type, given, ("pixel_values", name, "num_soft_tokens_per_image"))
-        pixels = check_pixels("pixel_values", given.get("pixel_values"))
+        name = "pixel_position_ids" if "pixel_position_ids" in inputs else "image_position_ids"
+        refuse_unknown(info.model_type, inputs, ("pixel_values", name, "num_soft_tokens_per_image"))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
         values = info.num_channels * info.patch_size**2
         shape = tuple(pixels.shape)
         if len(shape) != 3 or shape[2] != values:
             raise InputError(f"pixel_values must be (images, patches, {values}), not {shape}")
-        ids = check_integers(name, given.get(name))
+        ids = check_integers(name, inputs.get(name))
         if tuple(ids.shape) != (*shape[:2], 2):
             raise InputError(f"{name} must be {(*shape[:2], 2)} to fit pixel_values, not {tuple(ids.shape)}")
         if shape[0] and not shape[1]:
             raise InputError(f"pixel_values are {shape}; every image must have at least one patch")
-        grids = _grids(name, ids, info.grid_multiple) if shape[0] else ()
-        if "num_soft_tokens_per_image" in given:
-            counts = check_integers("num_soft_tokens_per_image", given["num_soft_tokens_per_image"]).tolist()
+        grids = _grids(name, ids, info) if shape[0] else ()
+        if "num_soft_tokens_per_image" in inputs:
+            counts = check_integers("num_soft_tokens_per_image", inputs["num_soft_tokens_per_image"]).tolist()
             expected = [info.num_merged_tokens(grid) for grid in grids]
             if counts != expected:
                 raise InputError(
@@ -155,12 +155,6 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
 
         grids = batch.grids
         config = model.config
-        for i, (_, rows, columns) in enumerate(grids):
-            if max(rows, columns) > config.position_embedding_size:
-                raise InputError(
-                    f"image {i} has {rows}x{columns} patches, but the encoder has positions for "
-                    f"{config.position_embedding_size} rows and columns only (position_embedding_size)"
-                )
         frequencies = rope_frequencies(config.head_dim // 2, config.rope_parameters["rope_theta"])
         ids = patch_positions(grids).flip(1)  # columns first
         axes = [cosines_and_sines(axis[:, None].float() * frequencies) for axis in ids.unbind(1)]
@@ -205,7 +199,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
         return scaled.to(hidden_states.dtype)
 
 
-def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
+def _grids(name: str, ids: Tensor, info: VisionEncoderInfo) -> tuple[Grid, ...]:
     """Return the grids whose patches are at ``ids``, in raster order, with padding after them."""
     import torch
 
@@ -225,11 +219,12 @@ def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
                 f"{name}[{i}] must be the columns and rows of a rectangle of patches in raster order, from "
                 "(0, 0), then -1"
             )
-        if row_count % multiple or column_count % multiple:
+        if row_count % info.grid_multiple or column_count % info.grid_multiple:
             raise InputError(
                 f"{name}[{i}] stands for {row_count}x{column_count} patches; rows and columns must be "
-                f"multiples of {multiple}, the side of the squares that are pooled"
+                f"multiples of {info.grid_multiple}, the side of the squares that are pooled"
             )
+        info.checked(f"{name}[{i}]", (1, row_count, column_count))
     return tuple((1, row_count, column_count) for row_count, column_count, _ in grids)
 
 

@@ -65,11 +65,10 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         self, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> tuple[Tensor, list[int], tuple[Grid, ...]]:
         """Return the pixels of all images, the indices of the real ones, and the grids of those."""
-        given = {name: value for name, value in inputs.items() if value is not None}
         refuse_unknown(
-            info.model_type, given, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
+            info.model_type, inputs, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
         )
-        pixels = check_pixels("pixel_values", given.get("pixel_values"))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
         shape, side = tuple(pixels.shape), info.patch_size
         if len(shape) not in (4, 5) or shape[-3] != info.num_channels:
             raise InputError(
@@ -80,7 +79,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
                 f"pixel_values of {shape[-1]}x{shape[-2]} pixels are smaller than one patch of {side}x{side}"
             )
         images = pixels.flatten(0, -4)
-        name, valid, empty = self._valid_patches(given, shape, side)
+        name, valid, empty = self._valid_patches(inputs, shape, side)
         kept, grids = [], []
         for i, (rows, columns, is_rectangle, is_empty) in enumerate(_rectangles(valid, empty)):
             if is_empty and len(shape) == 5:
@@ -95,24 +94,24 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         return images, kept, tuple(grids)
 
     def _valid_patches(
-        self, given: Mapping[str, object], shape: tuple[int, ...], side: int
+        self, inputs: Mapping[str, object], shape: tuple[int, ...], side: int
     ) -> tuple[str, Tensor, Tensor]:
         """Return the mask's name, the valid patches (images, rows, columns), and which images are empty."""
         import torch
 
         batch, rows, columns = shape[:-3], shape[-2] // side, shape[-1] // side
-        if "pixel_attention_mask" in given and "patch_attention_mask" in given:
+        if "pixel_attention_mask" in inputs and "patch_attention_mask" in inputs:
             raise InputError("give pixel_attention_mask or patch_attention_mask, not both")
-        if "pixel_attention_mask" in given:
+        if "pixel_attention_mask" in inputs:
             name = "pixel_attention_mask"
-            mask = check_mask(name, given[name], (*batch, *shape[-2:])).flatten(0, -3)
+            mask = check_mask(name, inputs[name], (*batch, *shape[-2:])).flatten(0, -3)
             whole = mask[:, : rows * side, : columns * side]
             by_patch = whole.reshape(-1, rows, side, columns, side)
             valid = by_patch.all(dim=(2, 4)) if self.whole_patches else by_patch.any(dim=(2, 4))
             return name, valid, ~mask.flatten(1).any(dim=1)
         name = "patch_attention_mask"
         everything = torch.ones((*batch, rows, columns), dtype=torch.bool)
-        valid = check_mask(name, given.get(name, everything), tuple(everything.shape)).flatten(0, -3)
+        valid = check_mask(name, inputs.get(name, everything), tuple(everything.shape)).flatten(0, -3)
         return name, valid, ~valid.flatten(1).any(dim=1)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

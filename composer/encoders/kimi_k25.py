@@ -7,7 +7,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..errors import InputError
 from ..images.resize import PaddedPatchBudget, ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .base import FromTransformers
@@ -52,6 +51,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
             merge_size=encoder.merge_kernel_size,
             grid_multiple=encoder.merge_kernel_size,
             out_hidden_size=encoder.merged_width,
+            max_frames=encoder.pos_emb_time,
             pools_frames=True,
             attends_across_frames=True,
         )
@@ -113,12 +113,6 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
 
         grids = batch.grids
         config = model.config
-        for frames, _, _ in grids:
-            if frames > config.pos_emb_time:
-                raise InputError(
-                    f"a clip of {frames} frames is longer than the {config.pos_emb_time} that this encoder "
-                    "has positions for; split the clip"
-                )
         rows, weights = table_taps(grids, 1, config.pos_emb_height, cubic=True)
         places, shares = _pooling(grids, config.merge_kernel_size[0])
         return Layout(

@@ -71,30 +71,12 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
     :meth:`layout`, :meth:`stem` and :meth:`block_inputs`.
     """
 
-    head: ClassVar[str] = ""
-    """Path of the merger or the pooling head; empty if there is none."""
     post_norm: ClassVar[str] = ""
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         resize = self.resize_rule(encoder) if resize is None else resize
-        return VisionEncoderInfo(
-            model_type=encoder.model_type,
-            hidden_size=encoder.width,
-            num_hidden_layers=encoder.num_hidden_layers,
-            num_attention_heads=encoder.num_attention_heads,
-            head_size=encoder.head_size,
-            num_channels=encoder.num_channels,
-            image_size=resize.largest_side,
-            patch_size=encoder.patch_size,
-            num_prefix_tokens=0,
-            has_class_token=False,
-            has_post_norm=encoder.has_post_norm,
-            has_head=encoder.has_head,
-            rope_type=encoder.rope_type,
-            any_size=True,
-            packed=True,
-            resize=resize,
-        )
+        info = VisionEncoderInfo.of(encoder, image_size=resize.largest_side, any_size=True)
+        return replace(info, packed=True, resize=resize)
 
     @abstractmethod
     def resize_rule(self, encoder: C, processor: FromTransformers = None) -> ResizeRule:

@@ -53,15 +53,14 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
         Pixels are (patches, channels x frames x height x width of a patch), image after image. Grids are
         (images, 3): frames, rows and columns of patches.
         """
-        videos = inputs.get("pixel_values_videos") is not None or inputs.get("video_grid_thw") is not None
+        videos = "pixel_values_videos" in inputs or "video_grid_thw" in inputs
         name = "pixel_values_videos" if videos else "pixel_values"
-        given = {key: value for key, value in inputs.items() if value is not None}
-        refuse_unknown(info.model_type, given, (name, _INPUTS[name]))
-        pixels = check_pixels(name, given.get(name))
+        refuse_unknown(info.model_type, inputs, (name, _INPUTS[name]))
+        pixels = check_pixels(name, inputs.get(name))
         shape, patch = tuple(pixels.shape), self.patch_shape(info)
         if shape[1:] != patch or not shape:
             raise InputError(f"{name} must be (patches, {', '.join(map(str, patch))}), not {shape}")
-        grids = rows_of_integers(_INPUTS[name], given.get(_INPUTS[name]), 3, "frames, rows and columns")
+        grids = rows_of_integers(_INPUTS[name], inputs.get(_INPUTS[name]), 3, "frames, rows and columns")
         for i, (frames, rows, columns) in enumerate(grids):
             if min(frames, rows, columns) < 1:
                 raise InputError(
@@ -72,6 +71,7 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
                     f"{_INPUTS[name]}[{i}] is {frames, rows, columns}; rows and columns must be multiples of "
                     f"{info.grid_multiple}, the side of the squares that are merged"
                 )
+            info.checked(f"{_INPUTS[name]}[{i}]", (frames, rows, columns))
         total = sum(t * h * w for t, h, w in grids)
         if total != shape[0]:
             raise InputError(f"{_INPUTS[name]} stands for {total} patches, but {name} has {shape[0]}")

@@ -80,7 +80,7 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
             raise InputError(
                 f"pixel_values must be (images, {info.num_channels}, height, width), not {shape}"
             )
-        if inputs.get("image_sizes") is None:
+        if "image_sizes" not in inputs:
             sizes: list[tuple[int, ...]] = [shape[2:]] * shape[0]
         else:
             sizes = rows_of_integers("image_sizes", inputs["image_sizes"], 2, "heights and widths")

@@ -36,7 +36,7 @@ class VisionModule(nn.Module, Generic[ImagesT]):
         """Check the inputs of a forward and return them as a batch.
 
         Args:
-            inputs: What preprocessing returns, by the same names.
+            inputs: What preprocessing returns, by the same names; what is None counts as not given.
 
         Raises:
             InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.

@@ -74,7 +74,8 @@ class VisionTower(VisionModule[Batch]):
         return self.family.block_list(self.model)
 
     def read(self, inputs: Mapping[str, Any]) -> Batch:
-        batch: Batch = self.family.read(self.model, self.info, inputs)
+        given = {name: value for name, value in inputs.items() if value is not None}
+        batch: Batch = self.family.read(self.model, self.info, given)
         return batch
 
     def forward(self, batch: Batch) -> Features:
