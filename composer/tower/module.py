@@ -56,8 +56,10 @@ class VisionTower(VisionModule[Batch]):
         self._layouts: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is not compiled, as with nn.Module.compile().
-        return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        # A copy is not compiled, as with nn.Module.compile(). It makes layouts of its own, because
+        # flex_attention's masks, which are functions, cannot be pickled.
+        own = {"run_block": run_block, "_layouts": OrderedDict()}
+        return {**super().__getstate__(), **own}  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     @property
     def connector_module(self) -> None:
