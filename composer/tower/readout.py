@@ -63,7 +63,7 @@ class Selection:
         if self.select is None:
             return tokens
         kept = self.select(tokens)
-        if kept.dim() != 3 or kept.shape[::2] != tokens.shape[::2]:
+        if kept.dim() != 3 or kept.shape[::2] != tokens.shape[::2] or kept.shape[1] > tokens.shape[1]:
             raise InputError(
                 f"feature_select_strategy {self.strategy!r} turned {tuple(tokens.shape)} into "
                 f"{tuple(kept.shape)}; a selector keeps (images, tokens, width) and only takes tokens away"
