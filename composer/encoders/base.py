@@ -17,11 +17,10 @@ from ..errors import BackendError
 from ..images.resize import ResizeRule
 from ..schemas import EncoderConfig
 from .aliases import BlockInputs, FromTransformers, Norm, Reads, RunBlock
-from .batch import Batch
-from .facts import Grid, VisionEncoderInfo
+from .facts import VisionEncoderInfo
 from .reading import Reading
 from .reference import B, L, ReferenceFamily
-from .shapes import Part, Shapes, below, conv_patches, expanded, layer_norm, linear, num_positions
+from .shapes import Part, Shapes, below, expanded, layer_norm
 
 if TYPE_CHECKING:
     import torch
@@ -330,7 +329,13 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
         return hidden_states
 
     def own_output(
-        self, model: FromTransformers, states: Mapping[int, Tensor], norm: Norm, batch: B, layout: L
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        norm: Norm,
+        batch: B,
+        layout: L,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Compute the tower's own output, as a list of parts.
 
@@ -341,6 +346,7 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
             norm: The post-norm if the output is normed; otherwise a function that changes nothing.
             batch: The images.
             layout: The batch's layout.
+            run_block: Runs one block, if the encoder has some behind its last hidden state.
 
         Returns:
             First the merger's output, or without a merger the last hidden state in the form of
@@ -377,23 +383,3 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
 
 AnyFamily: TypeAlias = EncoderFamily[Any, Any, Any]
 """A family with any config block, batch and layout."""
-
-__all__ = [
-    "IMAGENET_MEAN_STD",
-    "AnyFamily",
-    "Batch",
-    "BlockInputs",
-    "EncoderFamily",
-    "FromTransformers",
-    "Grid",
-    "Norm",
-    "Reading",
-    "Reads",
-    "RunBlock",
-    "Shapes",
-    "VisionEncoderInfo",
-    "conv_patches",
-    "layer_norm",
-    "linear",
-    "num_positions",
-]

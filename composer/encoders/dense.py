@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Generic, Self
 
 from ..errors import InputError
 from ..images.resize import ResizeRule
-from .base import BlockInputs, C, EncoderFamily, FromTransformers
+from .aliases import BlockInputs, FromTransformers
+from .base import C, EncoderFamily
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import InputError
 from ..images.resize import ResizeRule, TokenBudget
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_integers, check_pixels, refuse_unknown
 from .packed import PackedBatch, PackedFamily

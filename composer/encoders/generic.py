@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import BackendError
 from ..schemas import GenericEncoderConfig
-from .base import BlockInputs, FromTransformers, Norm, Reads, RunBlock, Shapes, VisionEncoderInfo
+from .aliases import BlockInputs, FromTransformers, Norm, Reads, RunBlock
 from .dense import DenseBatch, DenseFamily
-from .shapes import Part
+from .facts import VisionEncoderInfo
+from .shapes import Part, Shapes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,11 +117,12 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
         """Return the one ModuleList of the model that is as long as the model is deep."""
         from torch import nn
 
-        depth = model.config.num_hidden_layers
+        config: FromTransformers = model.config
+        depth = config.num_hidden_layers
         found = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == depth]
         if len(found) != 1:
             raise BackendError(
-                f"the generic adapter cannot tell the blocks of this {model.config.model_type}: it has "
+                f"the generic adapter cannot tell the blocks of this {config.model_type}: it has "
                 f"{len(found)} lists of {depth} modules, not one"
             )
         return found[0]
@@ -142,6 +144,7 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
         norm: Norm,
         batch: DenseBatch,
         layout: None,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Return transformers' last_hidden_state, with any norm that the model applies to it."""
         return [_last_hidden_state(model, batch.pixels)]

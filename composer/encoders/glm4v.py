@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .patch_embedding import position_table
 from .qwen_vl import QwenVL, pixel_bounds
 from .reading import Reading

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ..images.resize import EdgeBounds, FixedSize, ResizeRule
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .idefics import Idefics
 from .reading import Reading
 

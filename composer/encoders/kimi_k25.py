@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import PaddedPatchBudget, ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
 from .reading import Reading

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import PixelBudget, ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
 from .qwen_vl import pixel_bounds

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
-from .base import BlockInputs, EncoderFamily, FromTransformers, Norm
+from .aliases import BlockInputs, FromTransformers, Norm, RunBlock
+from .base import EncoderFamily
 from .facts import VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown, whole_numbers
 from .reading import Reading
@@ -266,6 +267,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         norm: Norm,
         batch: TileBatch,
         layout: TileLayout,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Return the second stack's output, and the hidden states of the first that are joined to it."""
         import torch
@@ -275,7 +277,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         last = norm(states[depth]).view(images, count, -1, model.hidden_size)
         last = model.post_tile_positional_embedding(last, layout.aspect_ratio_ids).flatten(1, 2)
         for block in model.global_transformer.layers:
-            last = block(last, attention_mask=layout.mask)
+            last = run_block(block, last, attention_mask=layout.mask)
         inner = [k + 1 if k >= 0 else depth + k + 1 for k in model.config.intermediate_layers_indices]
         # On the feature axis of the joined states, the values of one feature are neighbours.
         joined = torch.stack([self.tokens(model, states[k], layout) for k in inner], dim=-1).flatten(2)

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Self
 
 from ..images.resize import ResizeRule
-from .base import BlockInputs, C, EncoderFamily, FromTransformers
+from .aliases import BlockInputs, FromTransformers
+from .base import C, EncoderFamily
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
 from .patch_embedding import embed_patches

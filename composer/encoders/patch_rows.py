@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic
 
 from ..errors import InputError
-from .base import BlockInputs, C, FromTransformers
+from .aliases import BlockInputs, FromTransformers
+from .base import C
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedFamily

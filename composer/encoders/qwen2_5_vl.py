@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL

@@ -7,7 +7,7 @@ from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear

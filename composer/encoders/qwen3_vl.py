@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.qwen3_vl import Qwen3VLVisionEncoderConfig
-from .base import FromTransformers, Norm
+from .aliases import FromTransformers, Norm, RunBlock
 from .qwen3_5 import Qwen35, merger_shapes
 from .reading import Reading
 from .shapes import Part
@@ -56,6 +56,7 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
         norm: Norm,
         batch: PackedBatch,
         layout: Layout,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Return the merged last hidden state, then the levels from the shallowest to the deepest."""
         last = max(states)

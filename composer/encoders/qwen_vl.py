@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..images.resize import PixelBudget, ResizeRule
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
 from .shapes import Shapes, linear

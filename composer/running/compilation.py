@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +102,6 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
             nothing tells which modules the blocks of a generic encoder are.
     """
     import torch
-    from torch import nn
 
     backends = torch._dynamo.list_backends(exclude_tags=())
     if config.backend not in backends:
@@ -118,14 +116,15 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
             f"compile.mode {config.mode} cannot compile a whole tower, because it runs CUDA graphs, whose "
             "outputs the next forward overwrites; set compile.scope to blocks"
         )
-    in_place = partial(
-        nn.Module.compile, backend=settings.backend, dynamic=settings.dynamic, **settings.options
-    )
+
+    def compile_in_place(module: nn.Module) -> None:
+        module.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
+
     if config.scope == "tower":
-        in_place(tower)
+        compile_in_place(tower)
     else:
         tower.run_block = FrozenBlocks(settings) if settings.freeze else CompiledBlocks(settings)
-        family.compile_blocks(tower.model, in_place)
+        family.compile_blocks(tower.model, compile_in_place)
     if settings.cuda_graphs:
         _keep_outputs(tower)
 

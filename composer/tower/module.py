@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..encoders.base import AnyFamily, Batch, Grid, VisionEncoderInfo
+from ..encoders.base import AnyFamily
+from ..encoders.batch import Batch
+from ..encoders.facts import Grid, VisionEncoderInfo
 from .base import Features, VisionModule
 from .readout import Readout
 
@@ -97,7 +99,7 @@ class VisionTower(VisionModule[Batch]):
         layout = self._layout(batch, device, dtype)
         reads = self.readout.reads(self.model, layout)
         states = self.family.run(self.model, batch, layout, reads, self.run_block)
-        features = self.readout.features(self.model, states, batch, layout)
+        features = self.readout.features(self.model, states, batch, layout, self.run_block)
         return batch.split(features, self.readout.num_tokens)
 
     def rows_of_batch(self, batch: Batch) -> list[int]:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..encoders.base import AnyFamily, Batch, FromTransformers, Grid, Reads, VisionEncoderInfo
+from ..encoders.aliases import FromTransformers, Reads, RunBlock
+from ..encoders.base import AnyFamily
+from ..encoders.batch import Batch
+from ..encoders.facts import Grid, VisionEncoderInfo
 from ..errors import InputError
 from ..schemas import EncoderConfig
 from .selection import (
@@ -136,7 +139,12 @@ class Readout(ABC):
 
     @abstractmethod
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: Any,
+        run_block: RunBlock,
     ) -> Tensor:
         """Make the features of a batch, in the form that ``batch.split`` takes.
 
@@ -145,6 +153,7 @@ class Readout(ABC):
             states: The results of the functions of :meth:`reads`.
             batch: The images.
             layout: The family's layout of the batch.
+            run_block: Runs one block, as for the family's ``run``.
         """
 
     def _normed(self, model: FromTransformers, layer: int, state: Tensor) -> Tensor:
@@ -193,7 +202,12 @@ class HiddenStates(Readout):
         return self.selection(self.family.tokens(model, self._normed(model, layer, state), layout))
 
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: Any,
+        run_block: RunBlock,
     ) -> Tensor:
         import torch
 
@@ -234,7 +248,12 @@ class PooledHead(Readout):
         return {k: partial(self._normed, model, k) for k in self.keep}
 
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: Any,
+        run_block: RunBlock,
     ) -> Tensor:
         (last,) = states.values()
         return self.family.pooled(model, last, layout)
@@ -278,12 +297,17 @@ class OwnOutput(Readout):
         return self.family.own_state(model, layer, state, layout)
 
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: Any,
+        run_block: RunBlock,
     ) -> Tensor:
         import torch
 
         norm = partial(self._normed, model, self.info.num_hidden_layers)
-        parts = self.family.own_output(model, states, norm, batch, layout)
+        parts = self.family.own_output(model, states, norm, batch, layout, run_block)
         if len(parts) > 1 and self.deepstack == "separate" and self.encoder.deepstack_layers:
             return torch.stack(parts)
         return self.selection(torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0])

@@ -25,6 +25,7 @@ from vision_composer.encoders import get_vision_encoder_info
 from vision_composer.errors import BackendError, ConfigError, InputError
 from vision_composer.images.resize import TileCanvas
 from vision_composer.schemas import encoder_config
+from vision_composer.tower.module import run_block
 
 DEPTH = 4
 LAYERS = [None, [-2], [0], [-1], [3, 1], [4, 0, 0]]
@@ -131,6 +132,20 @@ def test_output_equals_transformers(name: str, layers: list[int] | None, policy:
     assert_close(got, apart(want, batch))
     assert all(part.is_contiguous() for part in got)
     assert {part.shape[1] for part in got} == {encoder.plan.output_width}
+
+
+@each_encoder
+def test_the_blocks_of_both_stacks_are_run_in_one_way(name: str) -> None:
+    encoder = compose(config(name))
+    ran: list[Any] = []
+
+    def run_and_note(block: Any, hidden_states: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        ran.append(block)
+        return run_block(block, hidden_states, **inputs)
+
+    encoder.tower.run_block = run_and_note
+    run(encoder, inputs(name))
+    assert ran == [*encoder.blocks, *encoder.model.global_transformer.layers]
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
