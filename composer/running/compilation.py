@@ -16,6 +16,8 @@ from ..tower.module import VisionTower, run_block
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ..tower.base import Features
+
 
 def should_torch_compile_mm_vit(config: TowerConfig) -> bool:
     """Return whether the config asks for torch.compile."""
@@ -223,11 +225,12 @@ def _keep_outputs(tower: VisionTower) -> None:
     import torch
     from torch.utils._pytree import tree_map
 
-    def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
+    def begin(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    def copy(module: nn.Module, args: Any, output: Any) -> Any:
-        return tree_map(torch.clone, output)
+    def copy(module: nn.Module, args: tuple[object, ...], output: Features) -> Features:
+        copied: Features = tree_map(torch.clone, output)
+        return copied
 
     tower.register_forward_pre_hook(begin, with_kwargs=True)
     tower.register_forward_hook(copy)

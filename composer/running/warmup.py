@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ def warm_up(
     return largest
 
 
-def largest_difference(features: Any, expected: Any) -> float:
+def largest_difference(features: Features, expected: Features) -> float:
     """The largest difference of one token's features, relative to the norm of the expected ones.
 
     Args:
@@ -84,23 +84,23 @@ def _difference(one: Tensor, other: Tensor) -> float:
     return float((error / norm.clamp(min=torch.finfo(other.dtype).tiny)).max())
 
 
-def _tensors(output: Any) -> tuple[Tensor, ...]:
-    return (output,) if isinstance(output, Tensor) else tuple(output)
+def _tensors(output: Features) -> tuple[Tensor, ...]:
+    return (output,) if isinstance(output, Tensor) else output
 
 
-def _sizes(batch: Any, side: int) -> list[Size]:
+def _sizes(batch: object, side: int) -> list[Size]:
     if isinstance(batch, int) and not isinstance(batch, bool) and batch >= 1:
         return [(side, side)] * batch
     images = [batch] if _is_size(batch) else batch
     if isinstance(images, Sequence) and images and all(map(_is_size, images)):
-        return [(int(width), int(height)) for width, height in images]
+        return list(images)
     raise InputError(
         f"{batch!r} is no batch: warmup takes batches, each a number of images, one (width, height), or a "
         "list of (width, height)"
     )
 
 
-def _is_size(value: Any) -> bool:
+def _is_size(value: object) -> TypeGuard[Size]:
     return (
         isinstance(value, Sequence)
         and len(value) == 2

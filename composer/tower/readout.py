@@ -134,7 +134,7 @@ class Readout(ABC):
         return self.family.head_flops(self.encoder, num_tokens) if self.needs_head else 0
 
     @abstractmethod
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         """Return the function that is applied to each state of :attr:`keep` as soon as it is computed."""
 
     @abstractmethod
@@ -143,7 +143,7 @@ class Readout(ABC):
         model: FromTransformers,
         states: Mapping[int, Tensor],
         batch: Batch,
-        layout: Any,
+        layout: object,
         run_block: RunBlock,
     ) -> Tensor:
         """Make the features of a batch, in the form that ``batch.split`` takes.
@@ -195,10 +195,10 @@ class HiddenStates(Readout):
         sequences = self.info.num_sequences(grid)
         return sequences * self.selection.count(self.info.num_block_tokens(grid) // sequences)
 
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._read, model, layout, k) for k in self.keep}
 
-    def _read(self, model: FromTransformers, layout: Any, layer: int, state: Tensor) -> Tensor:
+    def _read(self, model: FromTransformers, layout: object, layer: int, state: Tensor) -> Tensor:
         return self.selection(self.family.tokens(model, self._normed(model, layer, state), layout))
 
     def features(
@@ -206,7 +206,7 @@ class HiddenStates(Readout):
         model: FromTransformers,
         states: Mapping[int, Tensor],
         batch: Batch,
-        layout: Any,
+        layout: object,
         run_block: RunBlock,
     ) -> Tensor:
         import torch
@@ -244,7 +244,7 @@ class PooledHead(Readout):
     def num_tokens(self, grid: Grid) -> int:
         return 1
 
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._normed, model, k) for k in self.keep}
 
     def features(
@@ -252,7 +252,7 @@ class PooledHead(Readout):
         model: FromTransformers,
         states: Mapping[int, Tensor],
         batch: Batch,
-        layout: Any,
+        layout: object,
         run_block: RunBlock,
     ) -> Tensor:
         (last,) = states.values()
@@ -288,10 +288,10 @@ class OwnOutput(Readout):
         sequences = self.info.num_sequences(grid)
         return sequences * self.selection.count(self.info.num_own_tokens(grid) // sequences)
 
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._read, model, layout, k) for k in self.keep}
 
-    def _read(self, model: FromTransformers, layout: Any, layer: int, state: Tensor) -> Tensor:
+    def _read(self, model: FromTransformers, layout: object, layer: int, state: Tensor) -> Tensor:
         if layer == self.info.num_hidden_layers:
             return state
         return self.family.own_state(model, layer, state, layout)
@@ -301,7 +301,7 @@ class OwnOutput(Readout):
         model: FromTransformers,
         states: Mapping[int, Tensor],
         batch: Batch,
-        layout: Any,
+        layout: object,
         run_block: RunBlock,
     ) -> Tensor:
         import torch

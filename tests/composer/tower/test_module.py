@@ -8,6 +8,7 @@ from support import tiny
 
 from vision_composer import compose
 from vision_composer.tower import module
+from vision_composer.tower.base import VisionModule
 
 PIXTRAL = {"schema": 1, "encoder": tiny.PACKED["pixtral"]}
 
