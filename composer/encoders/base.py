@@ -17,10 +17,14 @@ from ..errors import BackendError
 from ..images.resize import ResizeRule
 from ..schemas import EncoderConfig
 from .aliases import BlockInputs, FromTransformers, Norm, Reads, RunBlock
+from .facts import Grid as Grid
 from .facts import VisionEncoderInfo
 from .reading import Reading
 from .reference import B, L, ReferenceFamily
 from .shapes import Part, Shapes, below, expanded, layer_norm
+from .shapes import conv_patches as conv_patches  # this and the like: plugins of 0.1 import them from here
+from .shapes import linear as linear
+from .shapes import num_positions as num_positions
 
 if TYPE_CHECKING:
     import torch

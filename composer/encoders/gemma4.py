@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
@@ -12,6 +12,7 @@ from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_integers, check_pixels, refuse_unknown
+from .layout import RopeLayout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 from .packed import PackedBatch, PackedFamily
 from .reading import Reading
 from .shapes import Part, Shapes, linear
@@ -20,13 +21,25 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
 
 _MAX_SOFT_TOKENS = 280
 """The image processor's own default."""
 
 
-class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
+@dataclass(frozen=True, eq=False)
+class Gemma4Layout(RopeLayout):
+    """The layout of images whose tokens are pooled.
+
+    Attributes:
+        places: Column and row of each patch, (1, tokens, 2) int64.
+        squares: The patches of every pooled token, (pooled tokens, patches of a square) int64.
+    """
+
+    places: Tensor
+    squares: Tensor
+
+
+class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
     """The family of gemma4_vision. Patches of an image are in raster order, and so are pooled tokens."""
 
     model_type = "gemma4_vision"
@@ -148,10 +161,8 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
+    ) -> Gemma4Layout:
         import torch
-
-        from .layout import Layout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 
         grids = batch.grids
         config = model.config
@@ -162,36 +173,37 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
             torch.cat(tables, dim=1).to(device, dtype)[None] for tables in zip(*axes, strict=True)
         )
         squares = squares_of_patches(grids, config.pooling_kernel_size)
-        return Layout(
+        return Gemma4Layout(
             grids,
             frames=frame_segments(grids, device),
             rope=(cosines, sines),
-            positions=(ids.to(device)[None], squares.to(device)),
+            places=ids.to(device)[None],
+            squares=squares.to(device),
         )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Gemma4Layout) -> Tensor:
         from torch.nn.functional import embedding
 
         embedder = model.patch_embedder
         by_column, by_row = embedder.position_embedding_table
-        columns, rows = layout.positions[0].unbind(-1)
+        columns, rows = layout.places.unbind(-1)
         embedded: Tensor = embedder.input_proj(pixels) + (
             embedding(columns, by_column) + embedding(rows, by_row)
         )
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: Gemma4Layout) -> BlockInputs:
         return {
             "attention_mask": layout.frames,
             "position_embeddings": layout.rope,
-            "position_ids": layout.positions[0],
+            "position_ids": layout.places,
         }
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
         return hidden_states.squeeze(0)
 
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
-        squares = hidden_states.squeeze(0)[layout.positions[1]]
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
+        squares = hidden_states.squeeze(0)[layout.squares]
         pooled = squares.float().mean(dim=1).to(hidden_states.dtype)
         scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # float16 may overflow
         if model.config.standardize:
@@ -231,8 +243,6 @@ def _grids(name: str, ids: Tensor, info: VisionEncoderInfo) -> tuple[Grid, ...]:
 def squares_of_patches(grids: Sequence[Grid], side: int) -> Tensor:
     """Return the patches of every pooled token, (pooled tokens, side * side), squares in raster order."""
     import torch
-
-    from .layout import patch_positions
 
     squares, start = [], 0
     for grid in grids:

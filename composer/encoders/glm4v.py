@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .aliases import FromTransformers
+from .layout import TableLayout, frame_segments, table_taps
 from .patch_embedding import position_table
 from .qwen_vl import QwenVL, pixel_bounds
 from .reading import Reading
@@ -18,11 +18,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
+class GLM4V(QwenVL[Glm4vVisionEncoderConfig, TableLayout]):
     """The family of glm4v_vision. Frames of a clip do not attend to each other."""
 
     model_type = "glm4v_vision"
@@ -106,27 +105,27 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import table_taps
-
+    ) -> TableLayout:
         grids = batch.grids
         side = model.config.image_size // model.config.patch_size
         rows, weights = table_taps(grids, model.config.spatial_merge_size, side, cubic=True)
-        plain = super().layout(model, batch, device, dtype)
-        return replace(plain, position_taps=(rows.to(device), weights.to(device)))
+        return TableLayout(
+            grids,
+            frames=frame_segments(grids, device),
+            rope=self.rope(model, grids, device),
+            position_taps=(rows.to(device), weights.to(device)),
+        )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
         patches: Tensor = model.post_conv_layernorm(super().stem(model, pixels, layout))
-        if layout.position_taps is None:
-            return patches
         rows, weights = layout.position_taps
         table = position_table(model.embeddings.position_embedding)
         positions = embedding_bag(rows, table.float(), per_sample_weights=weights, mode="sum")
         return patches + positions.to(table.dtype)
 
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: TableLayout) -> Tensor:
         merge = model.config.spatial_merge_size
         squares = hidden_states.view(-1, merge, merge, hidden_states.shape[-1]).permute(0, 3, 1, 2)
         merged: Tensor = model.merger(model.downsample(squares).flatten(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
@@ -11,6 +12,7 @@ from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown
+from .layout import Layout, frame_segments
 from .packed import PackedBatch, PackedImagesFamily
 from .shapes import Shapes, conv_patches, num_positions
 
@@ -18,10 +20,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
+
+@dataclass(frozen=True, eq=False)
+class IdeficsLayout(Layout):
+    """The layout of images whose patches take rows of a position table.
+
+    Attributes:
+        table_rows: The row of each patch, (tokens,) int64.
+    """
+
+    table_rows: Tensor
 
 
-class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
+class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
     """The towers of Idefics2, Idefics3 and SmolVLM. Patches of an image are in raster order."""
 
     post_norm = "post_layernorm"
@@ -119,25 +130,21 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, frame_segments
-
+    ) -> IdeficsLayout:
         grids = batch.grids
         side = model.config.image_size // model.config.patch_size
-        return Layout(
-            grids, frames=frame_segments(grids, device), positions=(table_rows(grids, side).to(device),)
-        )
+        rows = table_rows(grids, side).to(device)
+        return IdeficsLayout(grids, frames=frame_segments(grids, device), table_rows=rows)
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        (rows,) = layout.positions
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: IdeficsLayout) -> Tensor:
         patches = self.patch_tokens(model.embeddings.patch_embedding, pixels, layout.grids)
-        embedded: Tensor = (patches + model.embeddings.position_embedding(rows)).unsqueeze(0)
+        embedded: Tensor = (patches + model.embeddings.position_embedding(layout.table_rows)).unsqueeze(0)
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: IdeficsLayout) -> BlockInputs:
         return {"attention_mask": layout.frames}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: IdeficsLayout) -> Tensor:
         return hidden_states.squeeze(0)
 
 

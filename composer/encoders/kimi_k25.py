@@ -4,13 +4,21 @@ averaged into one at the end.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import PaddedPatchBudget, ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
+from .layout import (
+    TableLayout,
+    clip_segments,
+    cosines_and_sines,
+    patch_positions,
+    rope_frequencies,
+    table_taps,
+)
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
@@ -19,11 +27,23 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
+@dataclass(frozen=True, eq=False)
+class KimiLayout(TableLayout):
+    """The layout of images and clips whose frames are averaged in the end.
+
+    Attributes:
+        frame_index: Each token's row in the table of frames, (tokens,) int64.
+        pooling: The place where the merger puts each token, and the token's weight there, (tokens,) each.
+    """
+
+    frame_index: Tensor
+    pooling: tuple[Tensor, Tensor]
+
+
+class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     """The family of kimi_k25_vision.
 
     Patches are in raster order, frame after frame. A merged token is a square of merge_kernel_size² patches,
@@ -108,14 +128,12 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, clip_segments, table_taps
-
+    ) -> KimiLayout:
         grids = batch.grids
         config = model.config
         rows, weights = table_taps(grids, 1, config.pos_emb_height, cubic=True)
         places, shares = _pooling(grids, config.merge_kernel_size[0])
-        return Layout(
+        return KimiLayout(
             grids,
             frames=clip_segments(grids, device),
             rope=self.rope(model, grids, device),
@@ -127,8 +145,6 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        from .layout import cosines_and_sines, patch_positions, rope_frequencies
-
         config = model.config
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
         frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads // 2, base)
@@ -137,12 +153,10 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
         cosines, sines = cosines_and_sines(angles)
         return cosines.to(device), sines.to(device)
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: KimiLayout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
         patches = super().stem(model, pixels, layout)
-        if layout.position_taps is None:
-            return patches
         positions = model.patch_embed.pos_emb
         rows, weights = layout.position_taps
         table = positions.position_embeddings.flatten(0, 1)
@@ -151,11 +165,9 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
         embedded: Tensor = patches + place.to(patches.dtype)
         return embedded
 
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: KimiLayout) -> Tensor:
         import torch
 
-        if layout.pooling is None:
-            return hidden_states
         places, shares = layout.pooling
         width = hidden_states.shape[-1]
         patches = sum(h * w for _, h, w in layout.grids)
@@ -180,8 +192,6 @@ def _frame_index(grids: tuple[Grid, ...]) -> Tensor:
 def _pooling(grids: tuple[Grid, ...], merge_size: int) -> tuple[Tensor, Tensor]:
     """Return each patch's place in a frame, grouped by squares, and its share in the average."""
     import torch
-
-    from .layout import patch_positions
 
     places, shares, start = [], [], 0
     for frames, rows, columns in grids:

@@ -15,6 +15,7 @@ from .aliases import BlockInputs, FromTransformers
 from .base import C, EncoderFamily
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
+from .layout import LayoutT
 from .patch_embedding import embed_patches
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..images.preprocess import ImagePreprocessor
-    from .layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class PackedBatch(Batch):
         return ()
 
 
-class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
+class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
     """A family whose images share one sequence, each at its own resolution.
 
     A subclass defines :meth:`stem_shapes`, :meth:`block_shapes`, :meth:`resize_rule`, :meth:`read`,
@@ -113,24 +113,24 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
     @abstractmethod
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
+    ) -> LayoutT:
         """Compute what the blocks need to know about the batch's grids; it is kept for equal grids."""
 
     @abstractmethod
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: LayoutT) -> Tensor:
         """Compute hidden state 0, with tokens in the order in which the blocks take them."""
 
     def embed(
-        self, model: FromTransformers, batch: PackedBatch, layout: Layout
+        self, model: FromTransformers, batch: PackedBatch, layout: LayoutT
     ) -> tuple[Tensor, BlockInputs]:
         return self.stem(model, batch.pixels, layout), {}
 
     @abstractmethod
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: LayoutT) -> BlockInputs:
         """Return the keyword arguments of one block, counted from 0."""
 
 
-class PackedImagesFamily(PackedFamily[C], Generic[C]):
+class PackedImagesFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
     """A packed family that takes whole images, padded at the bottom and the right."""
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> PackedBatch:

@@ -10,6 +10,7 @@ from .aliases import BlockInputs, FromTransformers
 from .base import C
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
+from .layout import RopeLayoutT
 from .packed import PackedBatch, PackedFamily
 from .patch_embedding import embed_patches
 from .reference import Sample
@@ -17,14 +18,13 @@ from .reference import Sample
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .layout import Layout
     from .reference import Preprocess
 
 _INPUTS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
 """Name of the patches among the inputs -> name of their grids."""
 
 
-class PatchRowsFamily(PackedFamily[C], Generic[C]):
+class PatchRowsFamily(PackedFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
     """A packed family that takes images and clips as rows of patches."""
 
     blocks = "blocks"
@@ -78,10 +78,10 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
             raise InputError(f"{_INPUTS[name]} stands for {total} patches, but {name} has {shape[0]}")
         return PackedBatch(pixels, tuple((t, h, w) for t, h, w in grids))
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayoutT) -> Tensor:
         return embed_patches(model.get_submodule(self.patch_projection), pixels)
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: RopeLayoutT) -> BlockInputs:
         return {
             "cu_seqlens": layout.whole,
             "position_embeddings": layout.rope,
