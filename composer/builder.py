@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from .errors import InputError
 from .presets import load_config
 from .schemas import TowerConfig
 
@@ -25,7 +26,7 @@ class VisionEncoderBuilder:
 
     Every key of a config has a step of its name; ``schema`` is set from the start.
 
-    Nothing is checked before :meth:`to_config` or :meth:`build`, as nothing is checked in half a YAML file.
+    No value is checked before :meth:`to_config` or :meth:`build`, as none is checked in half a YAML file.
 
     Example::
 
@@ -60,6 +61,12 @@ class VisionEncoderBuilder:
             **fields: The family's own config fields, under transformers' names.
         """
         return self._with("encoder", {"model_type": model_type, **fields})
+
+    def image_processor(self, **options: Any) -> Self:
+        """Set how images become pixels: ``type``, ``size``, ``min_pixels``, ``max_pixels``, ``patch_size``,
+        ``resample``, ``mean``, ``std``, ``crop``, ``pad``.
+        """
+        return self._with("image_processor", options)
 
     def weights(
         self,
@@ -117,7 +124,12 @@ class VisionEncoderBuilder:
         Args:
             type: Which tiling; ``none`` takes an image whole.
             **fields: The tiling's own fields.
+
+        Raises:
+            InputError: If there are fields with ``none``.
         """
+        if type == "none":
+            _refuse('tiling("none")', fields)
         return self._with("tiling", type if type == "none" else {"type": type, **fields})
 
     def output(self, output: str) -> Self:
@@ -129,7 +141,13 @@ class VisionEncoderBuilder:
         return self._with("attn_backend", name)
 
     def compile(self, enable: bool = True, **options: Any) -> Self:
-        """Set torch.compile on or off, or give its options: ``mode``, ``dynamic``, ``backend``, ``scope``."""
+        """Set torch.compile on or off, or give its options: ``mode``, ``dynamic``, ``backend``, ``scope``.
+
+        Raises:
+            InputError: If there are options with ``False``.
+        """
+        if not enable:
+            _refuse("compile(False)", options)
         return self._with("compile", options or enable)
 
     def parallel(self, mode: str = "data", **options: Any) -> Self:
@@ -138,7 +156,12 @@ class VisionEncoderBuilder:
         Args:
             mode: ``data``, or ``none`` to take it back.
             **options: The other keys of the block.
+
+        Raises:
+            InputError: If there are options with ``none``.
         """
+        if mode == "none":
+            _refuse('parallel("none")', options)
         return self._with("parallel", mode if mode == "none" else {"mode": mode, **options})
 
     def training(self, **options: Any) -> Self:
@@ -184,3 +207,11 @@ class VisionEncoderBuilder:
 
     def _with(self, key: str, value: Any) -> Self:
         return type(self)({**self.keys, key: value})
+
+
+def _refuse(step: str, options: Mapping[str, Any]) -> None:
+    """Refuse options of what is switched off: one of the two was not meant."""
+    if options:
+        raise InputError(
+            f"{step} takes no options, and was given {', '.join(options)}: leave out one or the other"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -14,14 +14,14 @@ from .encoders import family_of
 from .errors import InputError
 from .images.preprocess import ImagePreprocessor
 from .images.preprocess_tiles import TiledPreprocessor
-from .images.tiling import tiling_of
+from .images.settings import ProcessorSettings
 from .parallel import Startup, join_group, tell_ranks
-from .planning import Plan, plan_config
+from .planning import Plan, plan_config, processor_settings
 from .presets import load_config
 from .running.attention import plan_attention
 from .running.compilation import compile_tower, should_torch_compile_mm_vit
 from .running.training import prepare_training
-from .schemas import CompileConfig, TowerConfig, WeightsConfig
+from .schemas import CompileConfig, ParallelConfig, TowerConfig, WeightsConfig
 from .schemas.weights import SourceConfig
 from .tower.half import VisionHalf
 from .tower.module import VisionTower
@@ -68,16 +68,15 @@ def compose(
         DistributedError: If another process fails, is gone, or has another config.
     """
     given = [overrides] if isinstance(overrides, str) else overrides
-    config, where = _settled(source, [*given, *_dtype_override(dtype)], device, process_group)
-    group = None if config.parallel == "none" else join_group(process_group)
-    if config.parallel == "none" or group is None:
-        preprocessor = _preprocessor(config)
-        plan, attention = _planned(config, preprocessor, where)
+    config, parallel, where = _settled(source, given, dtype, device, process_group)
+    group = None if parallel == "none" else join_group(process_group)
+    if parallel == "none" or group is None:
+        plan, attention, preprocessor = _planned(config, _processor(config), where)
         half, spread = _half(plan, attention, where), None
     else:
-        ranks = Startup(group, config, config.parallel)
-        preprocessor = ranks.preprocessor(lambda: _preprocessor(config))
-        plan, attention = ranks.together(lambda: _planned(config, preprocessor, where))
+        ranks = Startup(group, config, parallel)
+        processor = ranks.processor(lambda: _processor(config))
+        plan, attention, preprocessor = ranks.together(lambda: _planned(config, processor, where))
         half = ranks.tower(lambda: _half(plan, attention, where, reads=ranks.reads_weights))
         spread = ranks.spread(half, preprocessor, plan)
     if should_torch_compile_mm_vit(config):
@@ -90,18 +89,22 @@ def compose(
 def _settled(
     source: str | Path | Mapping[str, Any] | TowerConfig,
     overrides: Iterable[str],
+    dtype: torch.dtype | None,
     device: torch.device | str | None,
     process_group: ProcessGroup | DeviceMesh | None,
-) -> tuple[TowerConfig, torch.device]:
-    """Check config and device before anything is read or downloaded, and tell other ranks of a failure."""
+) -> tuple[TowerConfig, ParallelConfig | Literal["none"], torch.device]:
+    """Check all arguments before anything is read or downloaded, and tell other ranks of a failure."""
     spreads = process_group is not None
     try:
         config = load_config(source, overrides=overrides)
-        if spreads and config.parallel == "none":
-            config = load_config(config, overrides=["parallel={mode: data}"])
-        spreads = config.parallel != "none"
+        run = config
+        if spreads and config.parallel == "none":  # in this run, but not in what is saved
+            run = load_config(config, overrides=["parallel={mode: data}"])
+        spreads = run.parallel != "none"
+        if dtype is not None:
+            config = load_config(config, overrides=[_dtype_override(dtype)])
         plan_config(config)
-        return config, usable_device(device)
+        return config, run.parallel, usable_device(device)
     except Exception as error:
         if spreads:
             tell_ranks(process_group, error)
@@ -109,10 +112,14 @@ def _settled(
 
 
 def _planned(
-    config: TowerConfig, preprocessor: ImagePreprocessor, where: torch.device
-) -> tuple[Plan, AttentionChoice]:
-    plan = plan_config(config, resize=preprocessor.resize)
-    return plan, plan_attention(plan, where)
+    config: TowerConfig, processor: ProcessorSettings, where: torch.device
+) -> tuple[Plan, AttentionChoice, ImagePreprocessor]:
+    plan = plan_config(config, processor)
+    attention = plan_attention(plan, where)
+    preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, processor)
+    if plan.tiling is not None:
+        preprocessor = TiledPreprocessor(preprocessor, plan.tiling, processor)
+    return plan, attention, preprocessor
 
 
 def _half(
@@ -160,22 +167,11 @@ def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads
     return tower
 
 
-def _preprocessor(config: TowerConfig) -> ImagePreprocessor:
+def _processor(config: TowerConfig) -> ProcessorSettings:
+    """Resolve the image processor, with the checkpoint's own config, which is fetched if it is on a hub."""
     weights = config.weights
     folder = None if weights.source is None else local_folder(weights.source, weights.revision)
-    preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, folder)
-    if config.output == "features" or config.tiling == "none":
-        return preprocessor
-    import transformers
-
-    from .images.processors import load_image_processor
-
-    tiling = tiling_of(config.tiling, config.encoder.image_size)
-    side = {"height": config.encoder.image_size, "width": config.encoder.image_size}
-    preprocessor.processor = load_image_processor(
-        getattr(transformers, f"{tiling.processor}Pil"), {"size": side, "crop_size": side}, folder
-    )
-    return TiledPreprocessor(preprocessor, tiling)
+    return processor_settings(config, folder)
 
 
 def usable_device(device: torch.device | str | None) -> torch.device:
@@ -184,20 +180,20 @@ def usable_device(device: torch.device | str | None) -> torch.device:
     Raises:
         InputError: If this machine or this build of torch cannot compute on it.
     """
+    name = "torch's default device" if device is None else f"device {str(device)!r}"
     try:
         where = torch.get_default_device() if device is None else torch.device(device)
+        name = f"device {str(where)!r}"
         torch.zeros(1, device=where).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # A build without CUDA asserts, and the meta device holds no values.
-        name = "meta" if device is None else str(device)
-        raise InputError(f"device {name!r} cannot be used here: {str(error)[:80]}") from error
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # torch has no one class for this. A build without CUDA asserts; a device that an extension brings is
+        # a module that is missing; anything else (no such name or number, meta) is a RuntimeError.
+        raise InputError(f"{name} cannot be used here: {str(error)[:80]}") from error
     return where
 
 
-def _dtype_override(dtype: torch.dtype | None) -> list[str]:
-    if dtype is None:
-        return []
+def _dtype_override(dtype: torch.dtype) -> str:
     name = str(dtype).removeprefix("torch.")
     if name not in ("float32", "float16", "bfloat16"):
         raise InputError(f"dtype must be torch.float32, torch.float16 or torch.bfloat16, not {dtype}")
-    return [f"weights.dtype={name}"]
+    return f"weights.dtype={name}"

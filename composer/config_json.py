@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .connectors import CONNECTORS
-from .encoders import FAMILIES, Reading, encoder_from_transformers
-from .errors import ConfigError, InputError, Problem
+from .encoders import FAMILIES, Reading, encoder_from_transformers, family_of
+from .encoders.reading import thinker_of
+from .errors import ConfigError, InputError, Problem, WeightsError
 from .files import read_json
-from .images.saved import saved_values
+from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
 from .images.tiling import TILINGS
+from .schemas.weights import is_commit
 from .text import did_you_mean
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _NAME = 80
 """The most characters that the name of a model has, and that a message shows of anything else."""
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -47,6 +49,7 @@ def tower_from_transformers(
     Raises:
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
+    fields = thinker_of(fields)
     vision = fields.get("vision_config")
     if vision is None:
         _model_type(fields, "model_type")
@@ -84,7 +87,7 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
         ConfigError: As :func:`tower_from_transformers`.
         InputError: If there is no such file, or it is not a JSON object of sensible size.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     weights: dict[str, Any] = {}
     try:
         is_local = path.exists()
@@ -97,16 +100,36 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
     else:
         file = _from_hub(source, revision)
         commit = file.parent.name  # the hub's cache keeps a snapshot by its commit
-        weights = {"source": source, "revision": commit if _COMMIT.fullmatch(commit) else revision}
+        weights = {"source": source, "revision": commit if is_commit(commit) else revision}
     try:
         fields = read_json(file)
     except OSError as error:
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{file}: cannot be read as JSON: {error}") from error
-    tower = tower_from_transformers(fields, saved_values(file.parent)[1])
+    tower = tower_from_transformers(fields, SavedProcessor.read(file.parent).values)
     weights = weights | tower.pop("weights", {})
-    return {**tower, "source": f"config.json of {source}", "weights": weights}
+    block = image_processor_block(tower["encoder"], file.parent)
+    return {**tower, **block, "source": f"config.json of {source}", "weights": weights}
+
+
+def image_processor_block(encoder: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return ``image_processor`` of a config, with what a checkpoint's processor config sets differently.
+
+    That is its class, if it is not the family's, and the values that a config can name and that are not the
+    defaults of the class. What a config cannot name stays with the checkpoint. Nothing is said of a processor
+    config that is broken or not for this encoder, which ``compose`` refuses.
+    """
+    fields = encoder_from_transformers(encoder)
+    family = family_of(fields)
+    try:
+        settings = family.processor_settings(fields, folder=folder)
+    except WeightsError:
+        return {}
+    if settings.file is None:
+        return {}
+    named = {"type": settings.type} if settings.type != family.image_processor else {}
+    return {"image_processor": block} if (block := named | to_config(settings)) else {}
 
 
 def _model_type(fields: Mapping[str, Any], path: str) -> str:
@@ -133,7 +156,8 @@ def _dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     if reading.layer is None:
         return {} if reading.strategy == "full" else {"feature_select_strategy": reading.strategy}
-    layer = fields.get("vision_feature_layer", reading.layer)
+    # VipLlava's older files have the plural.
+    layer = fields.get("vision_feature_layers") or fields.get("vision_feature_layer", reading.layer)
     layers = [*layer] if isinstance(layer, (list, tuple)) else [layer]
     strategy = reading.strategy
     if reading.chooses:
@@ -173,7 +197,7 @@ def _from_hub(repo: str, revision: str | None) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     try:
-        return Path(hf_hub_download(repo, "config.json", revision=revision))
+        file = Path(hf_hub_download(repo, "config.json", revision=revision))
     except HFValidationError as error:
         raise InputError(f"{repo}: neither a file, a folder, nor a hub id") from error
     except (HfHubHTTPError, OSError) as error:
@@ -181,6 +205,10 @@ def _from_hub(repo: str, revision: str | None) -> Path:
         raise InputError(
             f"{repo}: no such file or folder, and no config.json from the hub: {reason}"
         ) from error
+    for name in PROCESSOR_FILES:  # beside it, where there are any
+        with suppress(HfHubHTTPError, OSError):
+            hf_hub_download(repo, name, revision=revision)
+    return file
 
 
 def _error(path: str, message: str) -> ConfigError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -105,17 +106,22 @@ class ComposedVisionEncoder(nn.Module):
         return self.plan.output_width
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Count the output tokens of one image or clip of that size in pixels.
+        """Count the output tokens of one image, or of a clip of ``frames``, as it comes.
 
-        For most encoders that is the size of the image itself: how it is resized is counted in. Dense
-        encoders of any size (``info.any_size`` without ``info.packed``: InternVL, DINOv2, DINOv3, MLCD,
-        RADIO, native AIMv2) count the size of ``pixel_values``, and :meth:`encode` resizes images before
-        that; :meth:`preprocess` shows to which size.
+        How :meth:`preprocess` resizes, crops and pads it is counted in.
 
         Raises:
             InputError: If the image is empty, or too small or too thin for the encoder.
         """
         return self.plan.num_tokens(width, height, frames)
+
+    def tokens_of(self, width: int, height: int, frames: int = 1) -> int:
+        """Count the output tokens for ``pixel_values`` of that size, which are resized already.
+
+        Raises:
+            InputError: If the encoder does not take pixels of that size.
+        """
+        return self.plan.tokens_of(width, height, frames)
 
     def forward(self, pixel_values: Tensor | None = None, **inputs: Any) -> Features:
         """Encode a batch.
@@ -174,6 +180,7 @@ class ComposedVisionEncoder(nn.Module):
 
         Raises:
             ImageError: If an image cannot be read; the message names it.
+            InputError: If there are no images, or it is no list of them.
         """
         batch = self.preprocessor(images, first=first)
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
@@ -186,27 +193,26 @@ class ComposedVisionEncoder(nn.Module):
             batch_size: Images per forward and process.
 
         Returns:
-            One (tokens, width) tensor per image, in order, each in memory of its own.
+            One (tokens, width) tensor per image, in order, each in memory of its own. With
+            ``parallel: {inputs: sharded}`` every process gives images of its own, and gets the features of
+            all: those of the first process, then of the second, and so on.
 
         Raises:
             ImageError: If an image cannot be read, or its features are NaN or infinite; the message names it.
             InputError: If ``batch_size`` is below 1.
-            DistributedError: If another process fails, is gone, or is given images of other sizes.
+            DistributedError: If another process fails, is gone, or is given another list of images.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         listed = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
         features: list[Tensor] = []
-        step = batch_size if self.parallel is None else batch_size * self.parallel.size
         with self.evaluating():
-            for start in range(0, len(listed), step):
-                some = listed[start : start + step]
-                if self.parallel is None:
-                    output = self(**self.preprocess(some, first=start))
-                else:
-                    output = self.parallel.encode_images(some, first=start)
-                # A rank that keeps only its own features does not know whose they are.
-                if len(output) == len(some) and (wrong := not_finite(output)):
+            if self.parallel is not None:
+                return self.parallel.encode_images(listed, batch_size=batch_size)
+            for start in range(0, len(listed), batch_size):
+                some = listed[start : start + batch_size]
+                output = self(**self.preprocess(some, first=start))
+                if wrong := not_finite(output):
                     name = image_name(some[wrong[0]], f"image {start + wrong[0]}")
                     raise ImageError(name, NOT_FINITE)
                 features.extend(row.clone() for row in output)
@@ -263,9 +269,9 @@ class ComposedVisionEncoder(nn.Module):
         if self.parallel is None or self.parallel.rank == 0:
             save_tower(
                 self.model,
-                self.preprocessor.processor,
+                self.plan.processor,
                 self.config,
-                Path(folder).expanduser(),
+                Path(os.path.expanduser(folder)),
                 connector=self.connector,
                 dtype=self.dtype,
             )

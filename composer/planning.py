@@ -11,18 +11,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .connectors import AnyConnector, ImageOfTiles, TowerOutput, connector_of
-from .encoders import Grid, VisionEncoderInfo, family_of
+from .encoders import VisionEncoderInfo, family_of
 from .encoders.shapes import Part, Shapes, expanded
+from .errors import InputError
+from .images.hub_cache import folder_at_hand
+from .images.settings import ProcessorSettings
 from .images.tiling import AnyTiling, TilePlan, tiling_of
 from .presets import load_config
 from .schemas import EncoderConfig, TowerConfig
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
-
-if TYPE_CHECKING:
-    from .images.resize import ResizeRule
 
 BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "bfloat16": 2}
 
@@ -36,6 +36,7 @@ class Plan:
         encoder: The encoder's config block, without the DeepStack levels that are not used.
         info: The encoder's facts.
         readout: What is read off the blocks.
+        processor: The image processor that images go through, its values, and where each came from.
         parts: The parts of the tower with the tensors that they read from a checkpoint; None for the generic
             adapter, which learns them when it builds.
         tiling: How images are cut into tiles; None if each is taken whole.
@@ -46,6 +47,7 @@ class Plan:
     encoder: EncoderConfig
     info: VisionEncoderInfo
     readout: Readout
+    processor: ProcessorSettings
     parts: Sequence[Part] | None = field(repr=False)
     tiling: AnyTiling | None = field(default=None, repr=False)
     connector: AnyConnector | None = field(default=None, repr=False)
@@ -131,10 +133,17 @@ class Plan:
         return bool(self.deepstack_layers) and self.config.deepstack == "separate"
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Count the rows that come out for one image of that size in pixels, or for a clip of ``frames``.
+        """Count the rows that come out for one image, or for a clip of ``frames``, as it comes.
+
+        How the image processor resizes, crops, pads and cuts it is counted in.
+
+        Args:
+            width: Width of the image in pixels.
+            height: Its height.
+            frames: Frames of a clip, which count for packed encoders with a temporal patch.
 
         Raises:
-            InputError: If the image is empty, or smaller than a patch where the size matters.
+            InputError: If the image is empty, or resized to what the encoder does not take.
         """
         image = self.image_of_tiles(width, height, frames)
         if self.connector is not None:
@@ -147,11 +156,25 @@ class Plan:
         Raises:
             InputError: As :meth:`num_tokens`.
         """
-        grid: Grid = self.info.grid(width, height, frames)
         if self.tiling is None:
-            return ImageOfTiles(TilePlan(), grid)
+            return ImageOfTiles(TilePlan(), self.info.grid(width, height, frames))
         side = self.tiling.side
-        return ImageOfTiles(self.tiling.plan(width, height), self.info.grid(side, side))
+        return ImageOfTiles(self.tiling.plan(width, height), self.info.grid_of_pixels(side, side))
+
+    def tokens_of(self, width: int, height: int, frames: int = 1) -> int:
+        """Tokens that the tower returns for ``pixel_values`` of one image, or of a clip of ``frames``.
+
+        Args:
+            width: Width of the pixels, which are resized already; of a tiled encoder, of all tiles together.
+            height: Their height.
+            frames: Frames of a clip.
+
+        Raises:
+            InputError: If the encoder does not take pixels of that size.
+        """
+        if min(width, height, frames) < 1:
+            raise InputError(f"pixels of {width}x{height} and {frames} frames: all three must be at least 1")
+        return self.readout.num_tokens(self.info.grid_of_pixels(width, height, frames))
 
     def flops(self, width: int, height: int) -> int | None:
         """Floating-point operations of one image's matrix products, a multiply-add counted as two.
@@ -233,6 +256,11 @@ class Plan:
             "num_bytes": self.num_bytes,
             "num_checkpoint_tensors": self.num_checkpoint_tensors,
             "weights": config.weights.source,
+            "image_processor": {
+                "type": self.processor.type,
+                "values": dict(self.processor.values),
+                "origin": dict(self.processor.origin),
+            },
             "attn_backend": config.attn_backend,
             "parallel": "none" if config.parallel == "none" else config.parallel.model_dump(),
             "training": config.training.model_dump(mode="json"),
@@ -258,27 +286,50 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
 
     Raises:
         ConfigError: If the config cannot be read or cannot work.
+        WeightsError: If the checkpoint is on this machine and its processor config is broken, or not for this
+            encoder.
     """
     return plan_config(load_config(source, overrides=overrides))
 
 
-def plan_config(config: TowerConfig, *, resize: ResizeRule | None = None) -> Plan:
+def processor_settings(config: TowerConfig, folder: Path | None = None) -> ProcessorSettings:
+    """Return which image processor a config's images go through, its values, and where each came from.
+
+    Args:
+        config: The config.
+        folder: The checkpoint's folder. Default: what is on disk, or in the hub's cache; no network is used.
+
+    Raises:
+        ConfigError: If the config sets what the processor does not know, or what does not work.
+        WeightsError: If the checkpoint's processor config is broken, or not for this encoder.
+    """
+    if folder is None:
+        folder = folder_at_hand(config.weights.source, config.weights.revision)
+    settings: ProcessorSettings = family_of(config.encoder).processor_settings(
+        config.encoder, config.image_processor, folder
+    )
+    return settings
+
+
+def plan_config(config: TowerConfig, processor: ProcessorSettings | None = None) -> Plan:
     """Plan a validated config.
 
     Args:
         config: The config.
-        resize: How the checkpoint's image processor resizes images; None where nothing is known of it.
+        processor: Its image processor. Default: that of :func:`processor_settings`.
 
     Raises:
         ConfigError: If the config cannot work.
+        WeightsError: As :func:`processor_settings`.
     """
+    processor = processor_settings(config) if processor is None else processor
     encoder = config.encoder
     # A language model reads the levels elsewhere than in its embeddings.
     in_embeds = config.output == "embeds" and config.deepstack != "separate"
     if config.deepstack == "none" or in_embeds or not config.merges:
         encoder = encoder.without_deepstack()
     family = family_of(encoder)
-    info = family.info(encoder, resize)
+    info = family.info(encoder, family.resize_rule(encoder, processor))
     readout = _readout(config, encoder, info)
     parts = family.parts(
         encoder, readout.num_blocks, post_norm=bool(readout.norm_layers), head=readout.needs_head
@@ -290,7 +341,7 @@ def plan_config(config: TowerConfig, *, resize: ResizeRule | None = None) -> Pla
         num_layers = len(config.select_layers or (None,))
         tower = TowerOutput(encoder, info, readout.width, num_layers, readout.num_tokens)
         connector = connector_of(config.connector, tower)
-    return Plan(config, encoder, info, readout, parts, tiling, connector)
+    return Plan(config, encoder, info, readout, processor, parts, tiling, connector)
 
 
 def _readout(config: TowerConfig, encoder: EncoderConfig, info: VisionEncoderInfo) -> Readout:

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable
 
 # Controls of ASCII and Latin-1, separators of lines, and what changes the direction of writing.
-_NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_NOT_IN_A_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_NOT_IN_A_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def did_you_mean(word: object, choices: Iterable[str]) -> str:
@@ -30,6 +30,11 @@ def closest(word: object, choices: Iterable[str], *, most: int) -> list[str]:
 
 def _bare(word: str) -> str:
     return "".join(character for character in word.casefold() if character.isalnum())
+
+
+def shortened(text: str) -> str:
+    """Return text in quotes, cut where it is too long for a message."""
+    return repr(text) if len(text) <= 100 else f"{text[:80]!r}... ({len(text):,} characters)"
 
 
 def printable(text: str, *, line: bool = False) -> str:

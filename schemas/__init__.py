@@ -21,7 +21,9 @@ from .encoders import (
     RopeType,
     encoder_config,
 )
+from .image_processor import ImageProcessorConfig
 from .json_schema import json_schema
+from .processor_classes import PROCESSOR_CLASSES, ProcessorClass
 from .running import ParallelConfig, TrainingConfig
 from .weights import WeightsConfig
 from .yaml.loading import ConfigSource, load_config, load_tree, validate_tree
@@ -35,13 +37,16 @@ __all__ = [
     "ENCODER_PLUGINS",
     "FEATURE_SELECTOR_PLUGINS",
     "FEATURE_SELECT_STRATEGIES",
+    "PROCESSOR_CLASSES",
     "CompileConfig",
     "ConfigSource",
     "DenseEncoderConfig",
     "EncoderConfig",
     "GenericEncoderConfig",
+    "ImageProcessorConfig",
     "ParallelConfig",
     "PostNorm",
+    "ProcessorClass",
     "RopeType",
     "TowerConfig",
     "TrainingConfig",

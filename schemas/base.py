@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+import re
+from collections.abc import Mapping
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
@@ -12,6 +14,18 @@ from ..text import did_you_mean
 
 MOST_PROBLEMS = 100
 """Problems of a config that are reported; a number stands for the others."""
+
+_REFERENCE = re.compile(r"(\\*)\$\{")
+
+
+def escape_references(value: Any) -> Any:
+    r"""``value`` as a config writes it: ``${`` in its strings as ``\${``, so that none is a reference."""
+    if isinstance(value, str):
+        # Doubled, the backslashes in front stay themselves; the last one keeps OmegaConf from resolving.
+        return _REFERENCE.sub(lambda match: match[1] * 2 + r"\${", value)
+    if isinstance(value, Mapping):
+        return {key: escape_references(child) for key, child in value.items()}
+    return [escape_references(child) for child in value] if isinstance(value, list | tuple) else value
 
 
 def problem(code: str, message: str, *loc: str | int, value: object = None) -> InitErrorDetails:

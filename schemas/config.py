@@ -11,10 +11,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..registry import Registry
 from ..text import did_you_mean
-from .base import ConfigModel, invalid, problem, whole_number
+from .base import ConfigModel, escape_references, invalid, problem, whole_number
 from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
+from .image_processor import ImageProcessorConfig
 from .running import ParallelConfig, TrainingConfig
 from .tiling import AnyTilingConfig
 from .weights import WeightsConfig
@@ -129,6 +130,10 @@ class TowerConfig(ConfigModel):
     """Licence of the weights: an SPDX identifier, or the licence's own name."""
     encoder: Annotated[AnyEncoderConfig, Field(examples=[{"model_type": "clip_vision_model"}])]
     """The encoder's architecture: model_type, then that family's own fields under transformers' names."""
+    image_processor: Annotated[
+        ImageProcessorConfig, Field(examples=[{"size": 448}, {"type": "LlavaNextImageProcessor"}])
+    ] = ImageProcessorConfig()
+    """How images become pixels, where that is not what the checkpoint's own processor config says."""
     weights: Annotated[
         WeightsConfig,
         Field(examples=[{"source": "openai/clip-vit-large-patch14-336", "dtype": "float16"}]),
@@ -317,7 +322,7 @@ class TowerConfig(ConfigModel):
             return []
         if self.head:
             message = "the pooling head's token is not what a language model reads; leave head out"
-        elif self.connector is None and not self.merges:
+        elif self.connector is None and not (self.merges and self.encoder.feeds_language_model):
             message = (
                 f"the output of {self.encoder.model_type} reaches a language model through a connector, and "
                 "this config has none; write the connector block"
@@ -371,10 +376,18 @@ class TowerConfig(ConfigModel):
         return tuple(k if k >= 0 else depth + 1 + k for k in self.select_layers or (depth,))
 
     def to_dict(self) -> dict[str, Any]:
-        """The keys that were set, under their YAML names: what ``TowerConfig.model_validate`` takes back."""
-        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        r"""The keys that were set, as a YAML file would have them; what ``load_config`` takes back.
+
+        In a string, ``${`` is written ``\${``: it would begin a reference.
+        """
+        return self._written(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
     def resolved(self) -> dict[str, Any]:
         """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out."""
         dumped = self.model_dump(mode="json", by_alias=True)
-        return {**dumped, "encoder": self.encoder.model_dump(mode="json")}
+        return self._written({**dumped, "encoder": self.encoder.model_dump(mode="json")})
+
+    @staticmethod
+    def _written(values: dict[str, Any]) -> dict[str, Any]:
+        written: dict[str, Any] = escape_references(values)
+        return written

@@ -30,6 +30,7 @@ from .encoders import (
     EncoderConfig,
     GenericEncoderConfig,
 )
+from .processor_classes import PROCESSOR_CLASSES
 from .tiling import TILING_CONFIGS
 from .typed import TypedBlock
 
@@ -75,6 +76,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
     strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)
     # An open choice: an editor offers these, and others may be registered.
     properties["feature_select_strategy"]["anyOf"] = [{"enum": strategies}, {"type": "string"}]
+    definitions["ImageProcessorConfig"]["properties"]["type"]["anyOf"][0]["enum"] = [*PROCESSOR_CLASSES]
     freeze = definitions["TrainingConfig"]["properties"]["freeze"]
     freeze["anyOf"] = [freeze["items"], {"type": freeze.pop("type"), "items": freeze.pop("items")}]
     required = root.pop("required")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
+
+from ..text import printable
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 
@@ -32,18 +35,22 @@ def config_file(path: str | Path) -> Path | None:
 
 
 def display_name(path: Path) -> str:
-    """``path`` as errors show it: relative where it lies below the current directory."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    """``path`` as errors show it: on one line, and relative where it lies below the current directory."""
+    with suppress(ValueError):
+        path = path.absolute().relative_to(Path.cwd())
+    return printable(str(path), line=True)
+
+
+def is_weights_path(source: str) -> bool:
+    """Whether a weights source can only be a path, and no hub id."""
+    return looks_like_path(source) or source.endswith(".safetensors")
 
 
 def source_fault(source: str) -> str | None:
     """What is wrong with a weights source that is neither a path nor a hub id; None when nothing is."""
     if "://" in source:
         return "a URL is not read; write a hub id (organisation/name), or the path of downloaded files"
-    if looks_like_path(source) or source.endswith(".safetensors") or _HUB_ID.fullmatch(source):
+    if is_weights_path(source) or _HUB_ID.fullmatch(source):
         return None
     if os.path.exists(source):
         return None
@@ -60,6 +67,6 @@ def absolute_weights(source: str, folder: Path | None) -> str:
     if "://" in source:
         return source
     path = os.path.abspath(os.path.join(folder or "", os.path.expanduser(source)))
-    if not source or not (looks_like_path(source) or source.endswith(".safetensors") or os.path.exists(path)):
+    if not source or not (is_weights_path(source) or os.path.exists(path)):
         return source
     return path

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from .base import ConfigModel, invalid, problem
-from .paths import source_fault
+from .paths import is_weights_path, source_fault
 
 DType = Literal["float32", "float16", "bfloat16"]
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def is_commit(revision: str) -> bool:
+    """Whether a revision is a commit, which cannot move as a branch or a tag can."""
+    return _COMMIT.fullmatch(revision) is not None
 
 
 class SourceConfig(ConfigModel):
@@ -21,7 +29,7 @@ class SourceConfig(ConfigModel):
     ] = None
     """Hub id, folder or .safetensors file; paths in a YAML file are relative to it. null: random weights."""
     revision: Annotated[str | None, Field(examples=["ce19dc912ca5cd21c8a653c79e251e808ccabcd1"])] = None
-    """Branch, tag or commit of a hub id; a commit pins it."""
+    """Branch, tag or commit of a hub id; a commit pins it. A path has none."""
     format: Literal["safetensors", "pickle"] = "safetensors"
     """Which of the checkpoint's files are read. Pickles are read by torch's weights-only unpickler, and only
     when asked for here."""
@@ -32,6 +40,9 @@ class SourceConfig(ConfigModel):
             raise invalid("weights", problem("VC104", fault, "source", value=self.source))
         if self.revision is not None and self.source is None:
             message = "revision without a source: name the hub id it belongs to"
+            raise invalid("weights", problem("VC104", message, "revision", value=self.revision))
+        if self.revision is not None and self.source is not None and is_weights_path(self.source):
+            message = "source is a path, and only a hub id has revisions; leave this out"
             raise invalid("weights", problem("VC104", message, "revision", value=self.revision))
         return self
 

@@ -1,21 +1,28 @@
-"""Write the files that are made from the code: the JSON Schema, and the table of families in the README.
+"""Write the files that are made from the code: the JSON Schema, and the tables of families and of VLMs.
 
 `make generate` runs it, and a test compares each file with what it would write.
 """
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from vision_composer import plan
+from vision_composer.connectors import CONNECTORS
 from vision_composer.encoders import FAMILIES, VisionEncoderInfo
+from vision_composer.images.tiling import TILINGS
 from vision_composer.presets import preset_names, preset_path
 from vision_composer.schemas import ENCODER_CONFIGS, EncoderConfig
 from vision_composer.schemas.json_schema import json_schema_text
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT / "tests"))
+
+from support.vlms import VLMS as TESTED  # noqa: E402  # the tests' own helpers lie there
+
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
 
 
@@ -72,8 +79,39 @@ def _by_folder(names: list[str]) -> str:
     return "; ".join(f"**{folder}**: {', '.join(listed)}" for folder, listed in stems.items())
 
 
+VLMS_HEAD = """# Vision-language models
+
+With `output: embeds` an encoder returns the rows that a model's language model reads. For each of the model types
+below, a test makes a small random model in transformers, saves it, and composes its vision half from the folder,
+as `init --from` does. It compares `encode(images)` with what the model puts among its input embeddings, for images
+of odd sizes, each alone and all at once, and the number of rows with the one that was planned.
+
+Images go through the model's own image processor. transformers has those of Cohere 2 Vision, Kimi, Llama 4 and
+MiniMax for torchvision only. Pillow stands in for them here. For these models the rows of the same pixels are
+compared, and their tiles with cases worked out by hand.
+
+`vision-composer verify` makes the comparison on your own weights and images.
+
+"""  # noqa: E501  # lines of a page
+
+
+def vlms() -> str:
+    """The page of VLMs: which tower, connector and tiling each has."""
+    rows = [_row(("model_type", "tower", "connector", "tiling")), _row(["---"] * 4)]
+    rows += [_vlm_row(name) for name in sorted({case.partition("/")[0] for case in TESTED})]
+    return VLMS_HEAD + "\n".join(rows) + "\n"
+
+
+def _vlm_row(name: str) -> str:
+    tower = next((family.model_type for family in FAMILIES.values() if name in family.read_by), "")
+    connector = next((key for key, cls in CONNECTORS.items() if name in cls.read_by), "the tower's merger")
+    tiling = next((key for key, cls in TILINGS.items() if name in cls.read_by), "none")
+    return _row([f"`{name}`", f"`{tower}`", connector, tiling])
+
+
 GENERATED: dict[str, Callable[[], str]] = {
     "README.md": readme,
+    "docs/vlms.md": vlms,
     "schemas/json/vision-composer-1.json": json_schema_text,
 }
 """Every generated file, by its path from the root -> what it should hold."""

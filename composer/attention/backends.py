@@ -115,8 +115,8 @@ def register_attention_backend(name: str, function: Callable[..., Any]) -> None:
             tokens, head size); it returns the output (images, tokens, heads, head size), and the attention
             weights or None. A mask has the form of sdpa's. If the function has a true attribute ``packed``,
             it runs packed images too: it is then given one sequence, (1, heads, tokens, head size), with
-            ``cu_seqlens`` (images + 1, int32, on the device: where each image begins, and the end) and
-            ``max_seqlen``, an int.
+            ``cu_seqlens`` (pieces + 1, int32, on the device: where each piece begins, and the end) and
+            ``max_seqlen``, an int. A piece is an image, a frame or a window.
 
     Raises:
         InputError: If the name is taken or malformed, or ``function`` is not callable.

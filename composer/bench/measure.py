@@ -87,7 +87,7 @@ def peak_bytes(run: Run, device: torch.device) -> int:
 
 def highest(changes: Iterable[int]) -> int:
     """The highest level that a sequence of changes, in bytes, reaches from 0."""
-    return max(accumulate(changes), default=0)
+    return max(accumulate(changes, initial=0))
 
 
 def compiled_graphs() -> int:

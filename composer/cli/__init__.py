@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 import typer
 
 from ..errors import VisionComposerError
-from . import backends, bench, demo, encode, init, migrate, plan, plugins, presets, schema, show, validate
+from . import (
+    backends,
+    bench,
+    demo,
+    encode,
+    init,
+    migrate,
+    plan,
+    plugins,
+    presets,
+    schema,
+    show,
+    validate,
+    verify,
+)
 from .output import echo
 
 app = typer.Typer(
@@ -22,6 +37,7 @@ app.command()(plan.plan)
 app.command()(backends.backends)
 app.command()(encode.encode)
 app.command()(bench.bench)
+app.command()(verify.verify)
 app.command()(demo.demo)
 app.command()(validate.validate)
 app.command()(migrate.migrate)
@@ -44,6 +60,16 @@ def main() -> None:
     except VisionComposerError as error:
         echo(str(error), err=True)
         sys.exit(1)
-    except OSError as error:  # standard output is full or gone
-        echo(f"cannot write: {error.strerror or error}", err=True)
+    except OSError as error:
+        echo(_reason(error), err=True)
         sys.exit(1)
+
+
+def _reason(error: OSError) -> str:
+    if error.filename is not None:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    try:
+        os.getcwd()
+    except OSError:
+        return "the current directory is gone; change to one that exists"
+    return f"cannot write: {error.strerror or error}"  # standard output is full or gone

@@ -39,7 +39,8 @@ def encode(
     An image that cannot be read, or whose features are not finite, is reported, listed in
     NAME.failed.jsonl beside the output, and passed over.
 
-    Exit status: 0 for all encoded, 1 if some images failed, 2 if nothing was run.
+    Exit status: 0 for all encoded, 1 if some images failed or the job stopped on its way, 2 if nothing was
+    run.
     """
     from ..composing import compose
     from ..errors import VisionComposerError
@@ -52,12 +53,16 @@ def encode(
         output_file(output, overwrite=overwrite)
         tower = load_config(config, overrides=set_ or (), root=root)
         encoder = compose(tower, device=device)
-        summary = _run(encoder, images, output, batch_size, overwrite)
     except VisionComposerError as error:
-        echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from None
+        raise _stopped(error, 2) from None
+    summary = _run(encoder, images, output, batch_size, overwrite)
     echo(_last_line(summary))
     raise typer.Exit(1 if summary.num_failed else 0)
+
+
+def _stopped(error: Exception, status: int) -> typer.Exit:
+    echo(f"error: {error}", err=True)
+    return typer.Exit(status)
 
 
 def _run(
@@ -66,6 +71,7 @@ def _run(
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeRemainingColumn
 
+    from ..errors import VisionComposerError
     from ..jobs import encode_images
     from ..text import printable
 
@@ -79,15 +85,22 @@ def _run(
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("encoding", total=None)
 
+        ran = False
+
         def report(done: int, total: int, error: ImageError | None) -> None:
+            nonlocal ran
+            ran = True
             progress.update(bar, completed=done, total=total)
             if error is not None:
                 message = printable(f"failed: {error}", line=True)
                 console.print(message, markup=False, highlight=False, soft_wrap=True)
 
-        return encode_images(
-            encoder, images, output, batch_size=batch_size, overwrite=overwrite, on_progress=report
-        )
+        try:
+            return encode_images(
+                encoder, images, output, batch_size=batch_size, overwrite=overwrite, on_progress=report
+            )
+        except VisionComposerError as error:
+            raise _stopped(error, 1 if ran else 2) from None
 
 
 def _last_line(summary: EncodeSummary) -> str:

@@ -20,7 +20,7 @@ def files_of(paths: Iterable[str]) -> list[Path | None]:
     """Return every file once, in the order given; those of a folder sorted. None is standard input.
 
     Raises:
-        typer.BadParameter: If a path leads nowhere, or a folder holds no YAML file.
+        typer.BadParameter: If a path leads nowhere, or a folder holds no YAML file or cannot be read.
     """
     files: dict[Path | None, None] = {}
     for path in paths:
@@ -51,6 +51,12 @@ def count(number: int, noun: str) -> str:
 
 
 def _below(folder: str) -> Iterable[Path]:
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=_unreadable):
         folders[:] = [name for name in folders if not name.startswith(".")]
         yield from (Path(parent, name) for name in names if name.endswith((".yaml", ".yml")))
+
+
+def _unreadable(error: OSError) -> None:
+    raise typer.BadParameter(
+        f"the folder {error.filename!r} cannot be read: {error.strerror}", param_hint="PATHS"
+    ) from None

@@ -46,7 +46,7 @@ def init(
         if source is None
         else tower_of_config_json(source, revision)
     )
-    echo(commented(load_config(values)), nl=False)
+    echo(commented(load_config(values)).encode(), nl=False)
 
 
 def commented(config: TowerConfig) -> str:

@@ -12,6 +12,7 @@ from .backends import Device, describe, parse_device
 from .options import Config, Overrides, Plugins, Root
 from .output import echo
 
+_LONGEST_VALUE = 120
 _UNITS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -97,6 +98,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("output", f"{facts['output_layout']} of width {facts['output_width']}, {facts['dtype']}"),
         *_attention(facts),
         ("weights", facts["weights"] or "none: random initialisation"),
+        *_image_processor(facts["image_processor"]),
     ]
     if facts["parallel"] != "none":
         rows.append(("parallel", inline(facts["parallel"])))
@@ -109,6 +111,25 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         flops = "" if image["flops"] is None else f", {_short(image['flops'])}FLOP"
         rows.append((f"{image['width']}x{image['height']}", f"{image['num_tokens']} tokens{flops}"))
     return rows
+
+
+def _image_processor(processor: dict[str, Any]) -> list[tuple[str, str]]:
+    """The class, and a row for every place from which values came; a class's many defaults come last."""
+    from ..schemas.yaml.dump import inline
+
+    origin, values = processor["origin"], processor["values"]
+    rows = [("image processor", f"{processor['type']}, from {_place(origin['type'])}")]
+    places = dict.fromkeys(where for key, where in origin.items() if key != "type")
+    for place in sorted(places, key=lambda where: where == "class"):
+        those = {key: value for key, value in values.items() if origin.get(key) == place}
+        short = {key: value for key, value in those.items() if len(str(value)) <= _LONGEST_VALUE}
+        more = f" and {', '.join(those.keys() - short.keys())}" if len(short) < len(those) else ""
+        rows.append(("", f"from {_place(place)}: {inline(short)}{more}"))
+    return rows
+
+
+def _place(where: str) -> str:
+    return {"config": "the config", "encoder": "the encoder", "class": "its class"}.get(where, where)
 
 
 def _attention(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,8 @@ import typer
 from .options import Plugins
 from .output import echo
 
+_MOST_BYTES = 32 << 20
+
 
 def schema(
     check: Annotated[
@@ -41,7 +43,11 @@ def schema(
 def _parsed(file: Path) -> object:
     import json
 
+    from ..files import read_regular
+
     try:
-        return json.loads(file.read_bytes())
-    except ValueError:
+        return json.loads(read_regular(file, limit=_MOST_BYTES))
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--check") from None
+    except (ValueError, RecursionError):
         return None

@@ -31,7 +31,8 @@ def show(
     from ..schemas.yaml.dump import to_yaml
 
     loaded = load_config(config, overrides=set_ or (), root=root)
-    echo(to_yaml(loaded.resolved() if resolved else loaded.to_dict()), nl=False)
+    # As bytes, so that a file gets every character as it is.
+    echo(to_yaml(loaded.resolved() if resolved else loaded.to_dict()).encode(), nl=False)
 
 
 def explain(

@@ -155,6 +155,41 @@ class TileConnector(Connector[C], Generic[C]):
         return tuple(self.join(module, tiles, image) for tiles, image in zip(of_images, images, strict=True))
 
 
+class GridConnector(Connector[C], Generic[C]):
+    """A connector that runs the tokens of all images one after the other, and their grids beside them."""
+
+    @abstractmethod
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
+        """Run tokens (tokens, width) to (rows, hidden_size), image after image.
+
+        Args:
+            module: What :meth:`build` returned.
+            tokens: The tower's, in its order.
+            grids: Frames, patch rows and patch columns of the images, (images, 3) int64 on the CPU.
+        """
+
+    def run(
+        self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
+    ) -> tuple[Tensor, ...]:
+        import torch
+
+        counts = [self.num_rows(image) for image in images]
+        grids = torch.tensor([image.grid for image in images])
+        return torch.split(self.project(module, torch.cat(tuple(features)), grids), counts)
+
+
+class TokenConnector(GridConnector[C], Generic[C]):
+    """A connector that makes rows of tokens, one of each, or of as many as follow each other."""
+
+    @property
+    def tokens_per_row(self) -> int:
+        """Consecutive tokens that become one row."""
+        return 1
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        return self.tower.num_tokens(image.grid) // self.tokens_per_row
+
+
 def transformers_class(module: str, name: str) -> Any:
     """Import a class of a model in transformers.
 
@@ -174,11 +209,19 @@ def transformers_class(module: str, name: str) -> Any:
 DEFAULT_WIDTHS = {
     "cohere": 8192,
     "cohere2": 8192,
+    "cosmos3_edge_text": 2048,
+    "deepseek_v3": 7168,
+    "ernie4_5_vl_moe_text": 2560,
     "gemma": 3072,
     "gemma2": 2304,
     "gemma3_text": 2304,
+    "hunyuan_vl_text": 4096,
+    "hyperclovax": 4096,
+    "kimi_k2": 7168,
     "llama": 4096,
+    "minimax_m3_vl_text": 6144,
     "mistral": 4096,
+    "paddleocr_vl_text": 1024,
     "qwen2": 4096,
     "qwen3": 4096,
 }
@@ -191,16 +234,20 @@ def text_field(vlm: Mapping[str, Any], name: str) -> Any:
     return text.get(name) if isinstance(text, Mapping) else None
 
 
-def text_width(vlm: Mapping[str, Any]) -> int:
+def text_width(vlm: Mapping[str, Any], model_type: str = "llama") -> int:
     """Return the width of the language model that a VLM's config.json names.
 
     A config.json leaves out what is the default of its language model.
+
+    Args:
+        vlm: The config.json.
+        model_type: That of the language model where the config.json does not say it.
 
     Raises:
         ConfigError: If it does not say.
     """
     width = text_field(vlm, "hidden_size") or DEFAULT_WIDTHS.get(
-        str(text_field(vlm, "model_type") or "llama")
+        str(text_field(vlm, "model_type") or model_type)
     )
     if not isinstance(width, int):
         raise ConfigError(

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic
 
 from ..encoders.shapes import Shapes
 from ..images.tiling import TilePlan
 from ..schemas.connectors.llava_next import LlavaNextConnectorConfig
 from .base import ImageOfTiles
-from .llava import LlavaLayers
+from .llava import F, LlavaLayers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class LlavaNextConnector(LlavaLayers[LlavaNextConnectorConfig]):
+class AnyResConnector(LlavaLayers[F], Generic[F]):
     """The image whole; then its tiles without padding, a learned row behind each line.
 
     An image that is not cut has one learned row behind it. Source: ``LlavaNextModel.pack_image_features``.
     """
-
-    type = "llava_next"
-    read_by: ClassVar = ("llava_next", "llava_next_video")
 
     def shapes(self) -> Shapes:
         return super().shapes() | {"image_newline": (self.config.hidden_size,)}
@@ -61,6 +58,13 @@ class LlavaNextConnector(LlavaLayers[LlavaNextConnectorConfig]):
     def resized(self, lines: Tensor, image: ImageOfTiles) -> Tensor:
         """Return the lines (lines, length, width) in the shape of :meth:`shape_of_lines`."""
         return lines
+
+
+class LlavaNextConnector(AnyResConnector[LlavaNextConnectorConfig]):
+    """LLaVA-NeXT's: every line of the tiles as it is."""
+
+    type = "llava_next"
+    read_by: ClassVar = ("llava_next", "llava_next_video")
 
 
 def unpadded(image: ImageOfTiles) -> tuple[int, int, int, int]:

@@ -34,7 +34,12 @@ class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
         return {key: value for key, value in fields.items() if value is not None}
 
     def shapes(self) -> Shapes:
-        width, out, bias = self.tower.info.hidden_size, self.config.hidden_size, self.config.bias
+        if self.tower.num_layers > 1:
+            raise InputError(
+                f"the connector mistral3 reads one hidden state, not {self.tower.num_layers}; name one in "
+                "select_layers"
+            )
+        width, out, bias = self.tower.width, self.config.hidden_size, self.config.bias
         layers: Shapes = {"norm.weight": (width,)}
         layers |= linear(
             "patch_merger.merging_layer", width * self.config.spatial_merge_size**2, width, bias=False
@@ -55,13 +60,13 @@ class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
         projector = transformers_class("mistral3.modeling_mistral3", "Mistral3MultiModalProjector")
         config = SimpleNamespace(
             vision_config=SimpleNamespace(
-                hidden_size=self.tower.info.hidden_size, patch_size=self.tower.info.patch_size
+                hidden_size=self.tower.width, patch_size=self.tower.info.patch_size
             ),
             text_config=SimpleNamespace(
                 hidden_size=self.config.hidden_size, rms_norm_eps=self.config.rms_norm_eps
             ),
             spatial_merge_size=self.config.spatial_merge_size,
-            vision_feature_layer=list(range(self.tower.num_layers)),
+            vision_feature_layer=-1,
             projector_hidden_act=self.config.act,
             multimodal_projector_bias=self.config.bias,
         )

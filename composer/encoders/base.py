@@ -9,16 +9,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
 
 from ..errors import BackendError
 from ..images.resize import ResizeRule
-from ..schemas import EncoderConfig
 from .aliases import BlockInputs, FromTransformers, Norm, Reads, RunBlock
 from .facts import Grid as Grid
 from .facts import VisionEncoderInfo
+from .processing import C, ProcessorFamily
 from .reading import Reading
 from .reference import B, L, ReferenceFamily
 from .shapes import Part, Shapes, below, expanded, layer_norm
@@ -30,15 +29,11 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from ..images.preprocess import ImagePreprocessor
-
-C = TypeVar("C", bound=EncoderConfig)
-
 IMAGENET_MEAN_STD = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 """Mean and standard deviation of ImageNet, as arguments of an image processor."""
 
 
-class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
+class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L]):
     """One encoder family: everything that is particular to one model_type. It keeps no state.
 
     Subclass :class:`~vision_composer.encoders.dense.DenseFamily` for an encoder that takes images of one size
@@ -73,13 +68,15 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
     all tensors of such a part, which then keep the values that transformers initialises them with."""
     attention_backends: ClassVar[tuple[str, ...]] = ()
     """The attention backends that can run the blocks, the best first; empty if all can."""
-    image_processor: ClassVar[str] = "CLIPImageProcessorPil"
-    """Name of the image processor's class in ``transformers``."""
     tiny: ClassVar[Mapping[str, object]] = MappingProxyType({})
     """Fields of the small encoder that ``vision_composer.testing`` builds, where its defaults do not fit."""
     vlm: ClassVar[str] = ""
     """model_type of the vision-language model whose checkpoints name the tower's tensors in a way that only
     that model's conversion mapping in transformers knows; empty if there is none."""
+    vlm_module: ClassVar[str] = "vision_tower"
+    """Where transformers' model of that VLM has the tower."""
+    vlm_root: ClassVar[str] = "vision_tower"
+    """What the tower is called in the VLM's checkpoints."""
     other_names: ClassVar[tuple[str, ...]] = ()
     """Other names of this tower in the vision_config of some config.json, which repeats the whole model's."""
     read_by: ClassVar[Mapping[str, Reading]] = MappingProxyType({})
@@ -93,8 +90,7 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
 
         Args:
             encoder: The config block.
-            resize: How images are resized, for a family that takes them at their own size. Default: the
-                default rule of the family's image processor.
+            resize: How images are resized. Default: as for a checkpoint without a processor config.
         """
 
     @abstractmethod
@@ -202,33 +198,6 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
             config: transformers' config of the same encoder.
         """
         return set(type(encoder).model_fields)
-
-    def image_processor_class(self) -> FromTransformers:
-        """Return the class of the image processor, which works on Pillow images."""
-        return getattr(import_module("transformers"), self.image_processor)
-
-    def image_processor_defaults(self, encoder: C) -> dict[str, object]:
-        """Return arguments of the image processor for a checkpoint without a processor config of its own."""
-        square = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
-
-    def image_processor_settings(self, encoder: C) -> dict[str, object]:
-        """Return arguments of the image processor that the encoder dictates, whatever a checkpoint says."""
-        return {}
-
-    @abstractmethod
-    def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
-        """Make the preprocessor, which turns images into the inputs of the tower.
-
-        Args:
-            encoder: The config block.
-            folder: The folder of the checkpoint, whose processor config is used; None if there is none.
-
-        Raises:
-            WeightsError: If the folder's processor config is broken, or its values do not work.
-            MissingDependencyError: If the installed transformers has this processor only for a library that
-                is not installed.
-        """
 
     # --- running --------------------------------------------------------------------------------------
 

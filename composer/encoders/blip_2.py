@@ -23,7 +23,7 @@ class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
     model_class = "Blip2VisionModel"
     config_class = "Blip2VisionConfig"
     read_by: ClassVar = {"blip-2": Reading()}
-    image_processor = "BlipImageProcessorPil"
+    image_processor = "BlipImageProcessor"
 
     def stem_shapes(self, encoder: Blip2VisionEncoderConfig) -> Shapes:
         width = encoder.hidden_size
@@ -43,9 +43,6 @@ class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
             **linear("mlp.fc2", mlp_width, width),
             **layer_norm("layer_norm2", width),
         }
-
-    def image_processor_defaults(self, encoder: Blip2VisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {}

@@ -5,16 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Self
 
 from ..errors import InputError
 from ..images.resize import ResizeRule
+from ..images.settings import ProcessorSettings
 from .aliases import BlockInputs, FromTransformers
-from .base import C, EncoderFamily
+from .base import EncoderFamily
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
+from .processing import C
 from .reference import Sample
 
 if TYPE_CHECKING:
@@ -82,22 +83,16 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
         return False
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        return VisionEncoderInfo.of(encoder, image_size=encoder.image_size, any_size=self.any_size(encoder))
+        if resize is None:
+            resize = self.resize_rule(encoder, self.processor_settings(encoder))
+        info = VisionEncoderInfo.of(encoder, image_size=encoder.image_size, any_size=self.any_size(encoder))
+        return replace(info, resize=resize)
 
-    def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
-        from ..images.preprocess import DensePreprocessor
-        from ..images.processors import load_image_processor
+    def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
+        from ..images.preprocess import dense_preprocessor
 
-        processor = load_image_processor(
-            self.image_processor_class(),
-            self.image_processor_defaults(encoder),
-            folder,
-            settings=self.image_processor_settings(encoder),
-        )
-        info = self.info(encoder)
-        return DensePreprocessor(
-            processor, num_channels=info.num_channels, size=None if info.any_size else info.image_size
-        )
+        side = None if self.any_size(encoder) else encoder.image_size
+        return dense_preprocessor(settings, self.resize_rule(encoder, settings), encoder.num_channels, side)
 
     # --- running --------------------------------------------------------------------------------------
 
@@ -131,7 +126,7 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
                 f"pixel_values are {shape[3]}x{shape[2]} pixels, but this encoder takes {side}x{side} only; "
                 "encoder.preprocess(images) resizes them"
             )
-        info.num_tokens(shape[3], shape[2])  # raises if the pixels do not fill a patch
+        info.grid_of_pixels(shape[3], shape[2])  # raises if the pixels do not fill a patch
         return DenseBatch(pixels, info.patch_size)
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> DenseBatch:
@@ -162,4 +157,6 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
 def _sample(info: VisionEncoderInfo, width: int, height: int) -> Sample:
     import torch
 
-    return Sample({"pixel_values": torch.randn(1, info.num_channels, height, width)}, (width, height, 1))
+    return Sample(
+        {"pixel_values": torch.randn(1, info.num_channels, height, width)}, (width, height, 1), resized=True
+    )

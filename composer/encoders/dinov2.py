@@ -22,7 +22,7 @@ class DINOv2(DenseFamily[Dinov2Fields]):
     config_class = "Dinov2Config"
     blocks = "encoder.layer"
     post_norm = "layernorm"
-    image_processor = "BitImageProcessorPil"
+    image_processor = "BitImageProcessor"
 
     def any_size(self, encoder: Dinov2Fields) -> bool:
         return True

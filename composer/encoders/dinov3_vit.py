@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ..schemas.encoders.dinov3_vit import DINOv3ViTEncoderConfig
 from .aliases import BlockInputs, FromTransformers
-from .base import IMAGENET_MEAN_STD
 from .dense import DenseFamily
 from .shapes import Shapes, conv_patches, layer_norm, linear
 
@@ -22,9 +21,7 @@ class DINOv3(DenseFamily[DINOv3ViTEncoderConfig]):
     config_class = "DINOv3ViTConfig"
     blocks = "model.layer"
     post_norm = "norm"
-    # transformers has DINOv3's own processor for torchvision only. This one resamples 8-bit pixels instead of
-    # floats, which changes a pixel by at most one grey level.
-    image_processor = "ViTImageProcessorPil"
+    image_processor = "DINOv3ViTImageProcessor"
 
     def any_size(self, encoder: DINOv3ViTEncoderConfig) -> bool:
         return True
@@ -64,10 +61,6 @@ class DINOv3(DenseFamily[DINOv3ViTEncoderConfig]):
             **mlp,
             "layer_scale2.lambda1": (width,),
         }
-
-    def image_processor_defaults(self, encoder: DINOv3ViTEncoderConfig) -> dict[str, object]:
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, "resample": 2, **IMAGENET_MEAN_STD}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("embeddings.mask_token",)

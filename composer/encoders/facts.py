@@ -44,7 +44,7 @@ class VisionEncoderInfo:
         max_frames: Most frames of a packed clip that the encoder has positions for; 0 if any number.
         max_grid_side: Most rows, and most columns, of a packed image's patches that it has positions for; 0
             if any number.
-        resize: How the image processor resizes an image; None for a dense encoder.
+        resize: The size that the image processor makes of an image; None: always ``image_size``.
         num_suffix_tokens: Non-patch tokens after the patches.
         tiled: Whether an image is cut into tiles of ``image_size``, each with prefix tokens of its own,
             which the encoder's own output keeps.
@@ -119,23 +119,34 @@ class VisionEncoderInfo:
             raise InputError(f"an image of {width}x{height} pixels is empty; both sides must be at least 1")
         if frames < 1:
             raise InputError(f"a clip of {frames} frames is empty; it must have at least 1")
-        if self.resize is not None:
-            width, height = self.resize(width, height)
-            if self.tiled:
-                tiles = (height // self.image_size) * (width // self.image_size)
-                return tiles, self.patch_grid_length, self.patch_grid_length
-            depth = -(-frames // self.temporal_patch_size)
-            name = "the clip" if frames > 1 else "the image"
-            return self.checked(name, (depth, height // self.patch_size, width // self.patch_size))
-        if not self.any_size:
-            return 1, self.patch_grid_length, self.patch_grid_length
+        if self.resize is None:
+            side = self.image_size
+            return self.grid_of_pixels(side, side, frames)
+        return self.grid_of_pixels(*self.resize(width, height), frames)
+
+    def grid_of_pixels(self, width: int, height: int, frames: int = 1) -> Grid:
+        """Return frames (or tiles), rows and columns of the patches of pixels that are resized already.
+
+        Raises:
+            InputError: If the encoder takes no pixels of that size.
+        """
+        side = self.image_size
+        if self.tiled:
+            tiles = (height // side) * (width // side)
+            return tiles, self.patch_grid_length, self.patch_grid_length
+        if not self.any_size and (width, height) != (side, side):
+            raise InputError(
+                f"an image resized to {width}x{height} pixels does not fit this encoder, which takes "
+                f"{side}x{side} only"
+            )
         columns, rows = width // self.patch_size, height // self.patch_size
         if not columns or not rows:
             raise InputError(
-                f"an image of {width}x{height} pixels is smaller than one patch of "
+                f"an image resized to {width}x{height} pixels is smaller than one patch of "
                 f"{self.patch_size}x{self.patch_size}"
             )
-        return 1, rows, columns
+        name = "the clip" if frames > 1 else "the image"
+        return self.checked(name, (-(-frames // self.temporal_patch_size), rows, columns))
 
     def checked(self, name: str, grid: Grid) -> Grid:
         """Return ``grid``, of the image or clip called ``name``.
@@ -155,18 +166,6 @@ class VisionEncoderInfo:
                 f"{self.max_grid_side} rows and columns only"
             )
         return grid
-
-    def grid_of_image(self, width: int, height: int) -> Grid:
-        """Return the grid that preprocessing makes of an image.
-
-        Without a resize rule that is the grid of ``image_size``, to which preprocessing resizes images.
-
-        Raises:
-            InputError: If the resize rule refuses the image.
-        """
-        if self.resize is None:
-            return 1, self.patch_grid_length, self.patch_grid_length
-        return self.grid(width, height)
 
     def num_patches(self, width: int, height: int, frames: int = 1) -> int:
         """Count the patches of an image; sizes as in :meth:`num_tokens`, frames in temporal patches."""
@@ -197,10 +196,8 @@ class VisionEncoderInfo:
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
         """Count the tokens of the encoder's own output for one image, after merging if it merges.
 
-        A packed or tiled encoder resizes an image of this size by :attr:`resize`; padding tiles do not count.
-        A dense encoder of any size takes this size as that of its ``pixel_values``, and cuts off what does
-        not fill a patch; :meth:`grid_of_image` tells the patches after preprocessing. Other encoders resize
-        every image to ``image_size``, so their count is always the same.
+        That is the size of the image as it comes: the image processor resizes it by :attr:`resize`. Padding
+        tiles do not count, and neither does what fills no patch.
 
         Args:
             width: Width in pixels, at least 1.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
-from ..images.resize import ResizeRule, TokenBudget
+from ..images.resize import ResizeRule
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -20,10 +20,6 @@ from .shapes import Part, Shapes, linear
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-
-
-_MAX_SOFT_TOKENS = 280
-"""The image processor's own default."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +43,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
     config_class = "Gemma4VisionConfig"
     read_by: ClassVar = {"gemma4": Reading()}
     buffers = frozenset({"input_min", "input_max", "output_min", "output_max", "std_bias", "std_scale"})
-    image_processor = "Gemma4ImageProcessorPil"
+    image_processor = "Gemma4ImageProcessor"
     tiny: ClassVar = {"num_key_value_heads": 4, "head_dim": 8, "patch_size": 2, "pooling_kernel_size": 2}
 
     # --- facts ----------------------------------------------------------------------------------------
@@ -100,15 +96,6 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
 
     def head_modules(self) -> tuple[str, ...]:
         return ("std_bias", "std_scale")
-
-    def resize_rule(
-        self, encoder: Gemma4VisionEncoderConfig, processor: FromTransformers = None
-    ) -> TokenBudget:
-        tokens = _MAX_SOFT_TOKENS if processor is None else processor.max_soft_tokens
-        return TokenBudget(encoder.patch_size * encoder.pooling_kernel_size, tokens)
-
-    def image_processor_defaults(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, object]:
-        return {"max_soft_tokens": _MAX_SOFT_TOKENS}
 
     def image_processor_settings(self, encoder: Gemma4VisionEncoderConfig) -> dict[str, object]:
         return {

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .aliases import FromTransformers
-from .layout import TableLayout, frame_segments, table_taps
+from .layout import RopeLayoutT, TableLayout, frame_segments, table_taps
 from .patch_embedding import position_table
-from .qwen_vl import QwenVL, pixel_bounds
+from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Part, Shapes, layer_norm, linear
 
@@ -20,39 +19,20 @@ if TYPE_CHECKING:
 
     from .packed import PackedBatch
 
+G = TypeVar("G", bound=Glm4vVisionEncoderConfig)
 
-class GLM4V(QwenVL[Glm4vVisionEncoderConfig, TableLayout]):
-    """The family of glm4v_vision. Frames of a clip do not attend to each other."""
 
-    model_type = "glm4v_vision"
-    module = "transformers.models.glm4v.modeling_glm4v"
-    model_class = "Glm4vVisionModel"
-    config_class = "Glm4vVisionConfig"
-    other_names = ("glm4v", "glm4v_moe")
-    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v"), Reading())
+class GLMVision(QwenVL[G, RopeLayoutT], Generic[G, RopeLayoutT]):
+    """The towers of GLM-4V and GLM-OCR. Frames of a clip do not attend to each other."""
+
     post_norm = "post_layernorm"
     patch_bias = True
     tiny: ClassVar = {"out_hidden_size": 24}
-    image_processor = "Glm4vImageProcessorPil"
+    image_processor = "Glm4vImageProcessor"
     min_pixels = 112 * 112
     max_pixels = 28 * 28 * 15000
 
-    def resize_rule(
-        self, encoder: Glm4vVisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        factor = encoder.patch_size * encoder.spatial_merge_size
-        bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
-        return EnlargingPixelBudget(factor, *bounds, frames=encoder.temporal_patch_size)
-
-    def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
-        positions = (encoder.image_size // encoder.patch_size) ** 2
-        return {
-            **super().stem_shapes(encoder),
-            "post_conv_layernorm.weight": (encoder.width,),
-            "embeddings.position_embedding.weight": (positions, encoder.width),
-        }
-
-    def block_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: G) -> Shapes:
         width = encoder.width
         return {
             "norm1.weight": (width,),
@@ -64,25 +44,23 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig, TableLayout]):
             **linear("mlp.down_proj", encoder.mlp_width, width, bias=False),
         }
 
-    def norm_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
+    def norm_shapes(self, encoder: G) -> Shapes:
         return {"weight": (encoder.width,)}
 
     def head_modules(self) -> tuple[str, ...]:
         return ("downsample", "merger")
 
-    def head_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
-        width = encoder.merged_width
+    def head_shapes(self, encoder: G) -> Shapes:
+        width, inner = encoder.merged_width, encoder.merger_width
         return {
             **linear("proj", width, width, bias=False),
             **layer_norm("post_projection_norm", width),
-            **linear("gate_proj", width, encoder.intermediate_size, bias=False),
-            **linear("up_proj", width, encoder.intermediate_size, bias=False),
-            **linear("down_proj", encoder.intermediate_size, width, bias=False),
+            **linear("gate_proj", width, inner, bias=False),
+            **linear("up_proj", width, inner, bias=False),
+            **linear("down_proj", inner, width, bias=False),
         }
 
-    def parts(
-        self, encoder: Glm4vVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
-    ) -> list[Part]:
+    def parts(self, encoder: G, num_blocks: int, *, post_norm: bool, head: bool) -> list[Part]:
         parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
         if head:
             width, merge = encoder.merged_width, encoder.spatial_merge_size
@@ -90,10 +68,10 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig, TableLayout]):
             parts.append(Part({"downsample.weight": weight, "downsample.bias": (width,)}))
         return parts
 
-    def head_flops(self, encoder: Glm4vVisionEncoderConfig, num_tokens: int) -> int:
+    def head_flops(self, encoder: G, num_tokens: int) -> int:
         merged, width = num_tokens // encoder.spatial_merge_size**2, encoder.merged_width
         joined = encoder.width * encoder.spatial_merge_size**2
-        return 2 * merged * width * (joined + width + 3 * encoder.intermediate_size)
+        return 2 * merged * width * (joined + width + 3 * encoder.merger_width)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         grids = inputs["image_grid_thw"]
@@ -103,12 +81,37 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig, TableLayout]):
 
     # --- running --------------------------------------------------------------------------------------
 
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayoutT) -> Tensor:
+        merge = model.config.spatial_merge_size
+        squares = hidden_states.view(-1, merge, merge, hidden_states.shape[-1]).permute(0, 3, 1, 2)
+        merged: Tensor = model.merger(model.downsample(squares).flatten(1))
+        return merged
+
+
+class GLM4V(GLMVision[Glm4vVisionEncoderConfig, TableLayout]):
+    """The family of glm4v_vision."""
+
+    model_type = "glm4v_vision"
+    module = "transformers.models.glm4v.modeling_glm4v"
+    model_class = "Glm4vVisionModel"
+    config_class = "Glm4vVisionConfig"
+    other_names = ("glm4v", "glm4v_moe")
+    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glmga"), Reading())
+
+    def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
+        positions = (encoder.image_size // encoder.patch_size) ** 2
+        return {
+            **super().stem_shapes(encoder),
+            "post_conv_layernorm.weight": (encoder.width,),
+            "embeddings.position_embedding.weight": (positions, encoder.width),
+        }
+
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> TableLayout:
         grids = batch.grids
         side = model.config.image_size // model.config.patch_size
-        rows, weights = table_taps(grids, model.config.spatial_merge_size, side, cubic=True)
+        rows, weights = table_taps(grids, model.config.spatial_merge_size, side, mode="bicubic")
         return TableLayout(
             grids,
             frames=frame_segments(grids, device),
@@ -124,9 +127,3 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig, TableLayout]):
         table = position_table(model.embeddings.position_embedding)
         positions = embedding_bag(rows, table.float(), per_sample_weights=weights, mode="sum")
         return patches + positions.to(table.dtype)
-
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: TableLayout) -> Tensor:
-        merge = model.config.spatial_merge_size
-        squares = hidden_states.view(-1, merge, merge, hidden_states.shape[-1]).permute(0, 3, 1, 2)
-        merged: Tensor = model.merger(model.downsample(squares).flatten(1))
-        return merged

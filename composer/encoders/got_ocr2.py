@@ -31,7 +31,7 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
     post_norm = ""
     head = "neck"
     attention_backends = ("eager",)  # the blocks compute attention themselves
-    image_processor = "GotOcr2ImageProcessorPil"
+    image_processor = "GotOcr2ImageProcessor"
     tiny: ClassVar = {"mlp_dim": 48, "output_channels": 24, "window_size": 3, "global_attn_indexes": [1]}
 
     def info(
@@ -104,9 +104,6 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
             if encoder.use_rel_pos:
                 operations += 2 * 2 * tokens * width * _reach(encoder, block)
         return operations
-
-    def image_processor_defaults(self, encoder: GotOcr2VisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         patches = model.patch_embed(pixel_values)

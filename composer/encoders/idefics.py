@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
+from ..images.resize import AriaCanvas, EdgeBounds, FixedSize, ResizeRule
+from ..images.settings import ProcessorSettings
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
@@ -51,8 +53,13 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
     def image_processor_settings(self, encoder: IdeficsVisionEncoderConfig) -> dict[str, object]:
-        # An image is not split, and the mask says where it ends.
-        return {"do_resize": True, "do_pad": True, "do_image_splitting": False}
+        return {"do_resize": True, "do_pad": True}  # the mask says where an image ends
+
+    def resize_rule(self, encoder: IdeficsVisionEncoderConfig, settings: ProcessorSettings) -> ResizeRule:
+        rule = super().resize_rule(encoder, settings)
+        if not isinstance(rule, (AriaCanvas, EdgeBounds, FixedSize)):
+            raise TypeError(f"{self.model_type} is not resized by {rule!r}")
+        return replace(rule, patch_size=encoder.patch_size)
 
     # --- running --------------------------------------------------------------------------------------
 

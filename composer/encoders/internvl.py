@@ -24,7 +24,7 @@ class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
     read_by: ClassVar = {"internvl": Reading(-1, "default", last_is_normed=True)}
     blocks = "encoder.layer"
     post_norm = "layernorm"
-    image_processor = "GotOcr2ImageProcessorPil"
+    image_processor = "GotOcr2ImageProcessor"
 
     def any_size(self, encoder: InternVLVisionEncoderConfig) -> bool:
         return True

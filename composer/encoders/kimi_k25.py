@@ -7,7 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import PaddedPatchBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -58,6 +58,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     vlm = "kimi_k25"
     blocks = "layers"
     post_norm = "final_layernorm"
+    image_processor = "Kimi_K25ImageProcessor"
     depth_field = "num_hidden_layers"
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
@@ -75,20 +76,6 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
             pools_frames=True,
             attends_across_frames=True,
         )
-
-    def resize_rule(
-        self, encoder: KimiK25VisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        most, side = (16384, 512) if processor is None else (processor.max_patches, processor.size.max_height)
-        return PaddedPatchBudget(encoder.patch_size, encoder.merge_kernel_size, most, side)
-
-    def image_processor_class(self) -> FromTransformers:
-        from ..images.kimi import KimiImageProcessor
-
-        return KimiImageProcessor
-
-    def image_processor_defaults(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
-        return {}
 
     def image_processor_settings(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
         return {
@@ -131,7 +118,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     ) -> KimiLayout:
         grids = batch.grids
         config = model.config
-        rows, weights = table_taps(grids, 1, config.pos_emb_height, cubic=True)
+        rows, weights = table_taps(grids, 1, config.pos_emb_height, mode="bicubic")
         places, shares = _pooling(grids, config.merge_kernel_size[0])
         return KimiLayout(
             grids,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from .facts import Grid
 
@@ -127,7 +127,11 @@ def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[T
 
 
 def table_taps(
-    grids: Sequence[Grid], merge_size: int, side: int, *, cubic: bool = False
+    grids: Sequence[Grid],
+    merge_size: int,
+    side: int,
+    *,
+    mode: Literal["corners", "bilinear", "bicubic"] = "corners",
 ) -> tuple[Tensor, Tensor]:
     """Return the rows of a ``side`` x ``side`` position table around every patch, and their weights.
 
@@ -135,23 +139,23 @@ def table_taps(
         grids: Frames, rows and columns of every image.
         merge_size: Side of the squares that patches are grouped by; 1 for raster order.
         side: Rows and columns of the table.
-        cubic: Whether to interpolate bicubically, with the table's edges on the image's edges, instead of
-            bilinearly, with the table's corners on the corner patches. Both are as in
+        mode: How to interpolate: bilinearly with the table's corners on the corner patches, or bilinearly or
+            bicubically with the table's edges on the image's edges. All as in
             torch.nn.functional.interpolate.
 
     Returns:
-        Rows, int64, and weights, float32, (tokens, 4) each; (tokens, 16) if cubic.
+        Rows, int64, and weights, float32, (tokens, 4) each; (tokens, 16) if bicubic.
     """
     import torch
 
     places = patch_positions(grids, merge_size).float()
     sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
-    if cubic:
-        at = (places + 0.5) * side / sizes - 0.5
-        offsets = torch.arange(-1, 3)
-    else:
+    if mode == "corners":
         at = places * (side - 1) / (sizes - 1).clamp(min=1)
-        offsets = torch.arange(2)
+    else:
+        at = (places + 0.5) * side / sizes - 0.5
+    cubic = mode == "bicubic"
+    offsets = torch.arange(-1, 3) if cubic else torch.arange(2)
     low = at.floor()
     distances = (at[..., None] - low[..., None] - offsets).abs()  # (tokens, axis, tap)
     weights = _cubic_weights(distances) if cubic else (1 - distances).clamp(min=0)
@@ -183,3 +187,12 @@ def cosines_and_sines(angles: Tensor) -> tuple[Tensor, Tensor]:
 
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
+
+
+def axial_rope(
+    grids: Sequence[Grid], head_size: int, base: float, merge_size: int = 1
+) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines, (tokens, head_size), of a rope whose halves turn by row and by column."""
+    positions = patch_positions(grids, merge_size).float()
+    frequencies = rope_frequencies(head_size // 2, base)
+    return cosines_and_sines((positions[..., None] * frequencies).flatten(1))

@@ -30,9 +30,7 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
     blocks = "model.layers"
     post_norm = "layernorm_post"
     head = "vision_adapter"
-    # transformers has Llama 4's own processor for torchvision only, and it cuts images into tiles. This one
-    # resamples a whole image as that one does a tile.
-    image_processor = "ViTImageProcessorPil"
+    image_processor = "Llama4ImageProcessor"
     tiny: ClassVar = {"intermediate_size": 128, "projector_input_dim": 24, "projector_output_dim": 24}
 
     def info(self, encoder: Llama4VisionEncoderConfig, resize: ResizeRule | None = None) -> VisionEncoderInfo:
@@ -78,9 +76,6 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
         merged = (num_tokens - encoder.num_suffix_tokens) // encoder.merge_size**2
         inner, outer = encoder.projector_input_dim, encoder.projector_output_dim
         return 2 * merged * (encoder.intermediate_size * inner + outer * outer)
-
-    def image_processor_defaults(self, encoder: Llama4VisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         import torch

@@ -7,13 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import PixelBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .layout import RopeLayout, clip_segments, cosines_and_sines, patch_positions, rope_frequencies
 from .patch_rows import PatchRowsFamily
-from .qwen_vl import pixel_bounds
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .packed import PackedBatch
-
-_PIXEL_BOUNDS = (4 * 28 * 28, 451584)
-"""Bounds of an image's area in pixels, for a checkpoint that does not name them."""
 
 
 class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
@@ -41,7 +37,7 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     read_by: ClassVar = {"minimax_m3_vl": Reading()}
     vlm = "minimax_m3_vl"
     blocks = "layers"
-    image_processor = "Qwen2VLImageProcessorPil"
+    image_processor = "MiniMaxM3VLImageProcessor"
     patch_projection = "embeddings.proj"
     depth_field = "num_hidden_layers"
 
@@ -54,15 +50,6 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
             temporal_patch_size=encoder.temporal_patch_size,
             attends_across_frames=True,
         )
-
-    def resize_rule(
-        self, encoder: MiniMaxM3VLVisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        factor = encoder.patch_size * encoder.spatial_merge_size
-        return PixelBudget(factor, *pixel_bounds(processor, _PIXEL_BOUNDS))
-
-    def image_processor_defaults(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"shortest_edge": _PIXEL_BOUNDS[0], "longest_edge": _PIXEL_BOUNDS[1]}}
 
     def image_processor_settings(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, object]:
         return {

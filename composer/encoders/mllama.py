@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
+from ..images.settings import ProcessorSettings
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers, Norm, RunBlock
 from .base import EncoderFamily
@@ -44,7 +43,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     blocks = "transformer.layers"
     post_norm = "layernorm_post"
     attention_backends: ClassVar = ("sdpa", "eager")  # the others take no mask of numbers
-    image_processor = "MllamaImageProcessorPil"
+    image_processor = "MllamaImageProcessor"
     tiny: ClassVar = {
         "attention_heads": 4,
         "image_size": 16,
@@ -55,16 +54,14 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
     # --- facts ----------------------------------------------------------------------------------------
 
     def info(self, encoder: MllamaVisionEncoderConfig, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+        if resize is None:
+            resize = self.resize_rule(encoder, self.processor_settings(encoder))
         return replace(
             VisionEncoderInfo.of(encoder, image_size=encoder.image_size),
             out_hidden_size=encoder.hidden_size * (1 + len(encoder.inner_layers)),
-            resize=self._canvas(encoder),
+            resize=resize,
             tiled=True,
         )
-
-    def _canvas(self, encoder: MllamaVisionEncoderConfig) -> TileCanvas:
-        """Return how images are resized and cut, which no checkpoint changes."""
-        return TileCanvas(encoder.image_size, encoder.max_num_tiles)
 
     def stem_shapes(self, encoder: MllamaVisionEncoderConfig) -> Shapes:
         width, positions = encoder.hidden_size, 1 + num_positions(encoder)
@@ -157,19 +154,12 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
             "do_pad": True,
         }
 
-    def preprocessor(self, encoder: MllamaVisionEncoderConfig, folder: Path | None) -> ImagePreprocessor:
-        from ..images.preprocess import RaggedPreprocessor
-        from ..images.processors import load_image_processor, try_ragged
+    def preprocessor(
+        self, encoder: MllamaVisionEncoderConfig, settings: ProcessorSettings
+    ) -> ImagePreprocessor:
+        from ..images.preprocess import ragged_preprocessor
 
-        canvas = self._canvas(encoder)
-        processor = load_image_processor(
-            self.image_processor_class(),
-            self.image_processor_defaults(encoder),
-            folder,
-            try_out=partial(try_ragged, resize_rule=lambda processor: canvas),
-            settings=self.image_processor_settings(encoder),
-        )
-        return RaggedPreprocessor(processor, canvas, num_channels=encoder.num_channels)
+        return ragged_preprocessor(settings, self.resize_rule(encoder, settings), encoder.num_channels)
 
     # --- running --------------------------------------------------------------------------------------
 

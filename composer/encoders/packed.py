@@ -5,18 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Generic, Self
 
 from ..images.resize import ResizeRule
+from ..images.settings import ProcessorSettings
 from .aliases import BlockInputs, FromTransformers
-from .base import C, EncoderFamily
+from .base import EncoderFamily
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
 from .layout import LayoutT
 from .patch_embedding import embed_patches
+from .processing import C
 
 if TYPE_CHECKING:
     import torch
@@ -68,34 +68,22 @@ class PackedBatch(Batch):
 class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
     """A family whose images share one sequence, each at its own resolution.
 
-    A subclass defines :meth:`stem_shapes`, :meth:`block_shapes`, :meth:`resize_rule`, :meth:`read`,
-    :meth:`layout`, :meth:`stem` and :meth:`block_inputs`.
+    A subclass defines :meth:`stem_shapes`, :meth:`block_shapes`, :meth:`read`, :meth:`layout`, :meth:`stem`
+    and :meth:`block_inputs`.
     """
 
     post_norm: ClassVar[str] = ""
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        resize = self.resize_rule(encoder) if resize is None else resize
+        if resize is None:
+            resize = self.resize_rule(encoder, self.processor_settings(encoder))
         info = VisionEncoderInfo.of(encoder, image_size=resize.largest_side, any_size=True)
         return replace(info, packed=True, resize=resize)
 
-    @abstractmethod
-    def resize_rule(self, encoder: C, processor: FromTransformers = None) -> ResizeRule:
-        """Return how ``processor`` resizes images; None stands for the family's processor by default."""
+    def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
+        from ..images.preprocess import ragged_preprocessor
 
-    def preprocessor(self, encoder: C, folder: Path | None) -> ImagePreprocessor:
-        from ..images.preprocess import RaggedPreprocessor
-        from ..images.processors import load_image_processor, try_ragged
-
-        rule = partial(self.resize_rule, encoder)
-        processor = load_image_processor(
-            self.image_processor_class(),
-            self.image_processor_defaults(encoder),
-            folder,
-            try_out=partial(try_ragged, resize_rule=rule),
-            settings=self.image_processor_settings(encoder),
-        )
-        return RaggedPreprocessor(processor, rule(processor), num_channels=encoder.num_channels)
+        return ragged_preprocessor(settings, self.resize_rule(encoder, settings), encoder.num_channels)
 
     # --- running --------------------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, ClassVar, Generic
 
 from ..errors import InputError
 from .aliases import BlockInputs, FromTransformers
-from .base import C
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
-from .layout import RopeLayoutT
+from .layout import LayoutT, RopeLayout
 from .packed import PackedBatch, PackedFamily
 from .patch_embedding import embed_patches
+from .processing import C
 from .reference import Sample
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _INPUTS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_
 """Name of the patches among the inputs -> name of their grids."""
 
 
-class PatchRowsFamily(PackedFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
+class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
     """A packed family that takes images and clips as rows of patches."""
 
     blocks = "blocks"
@@ -78,15 +78,12 @@ class PatchRowsFamily(PackedFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
             raise InputError(f"{_INPUTS[name]} stands for {total} patches, but {name} has {shape[0]}")
         return PackedBatch(pixels, tuple((t, h, w) for t, h, w in grids))
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayoutT) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: LayoutT) -> Tensor:
         return embed_patches(model.get_submodule(self.patch_projection), pixels)
 
-    def block_inputs(self, block: int, layout: RopeLayoutT) -> BlockInputs:
-        return {
-            "cu_seqlens": layout.whole,
-            "position_embeddings": layout.rope,
-            "segments": layout.frames,
-        }
+    def block_inputs(self, block: int, layout: LayoutT) -> BlockInputs:
+        rope = {"position_embeddings": layout.rope} if isinstance(layout, RopeLayout) else {}
+        return {"cu_seqlens": layout.whole, "segments": layout.frames, **rope}
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
-from ..images.resize import LongestEdge
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
@@ -29,7 +28,7 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
     config_class = "PixtralVisionConfig"
     read_by: ClassVar = {"mistral3": Reading(-1, chooses=False), "lighton_ocr": Reading()}
     blocks = "transformer.layers"
-    image_processor = "PixtralImageProcessorPil"
+    image_processor = "PixtralImageProcessor"
 
     def stem_shapes(self, encoder: PixtralVisionEncoderConfig) -> Shapes:
         return {
@@ -46,20 +45,12 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
             shapes |= linear(f"feed_forward.{projection}", width, mlp_width, bias=False)
         return shapes | linear("feed_forward.down_proj", mlp_width, width, bias=False)
 
-    def resize_rule(
-        self, encoder: PixtralVisionEncoderConfig, processor: FromTransformers = None
-    ) -> LongestEdge:
-        size = None if processor is None else processor.size
-        edge = encoder.image_size if size is None else size.longest_edge
-        width, height = (edge, edge) if edge or size is None else (size.width, size.height)
-        return LongestEdge(width, height, encoder.patch_size)
-
     def image_processor_defaults(self, encoder: PixtralVisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"longest_edge": encoder.image_size}}
+        patch = {"height": encoder.patch_size, "width": encoder.patch_size}
+        return {"size": {"longest_edge": encoder.image_size}, "patch_size": patch}
 
     def image_processor_settings(self, encoder: PixtralVisionEncoderConfig) -> dict[str, object]:
-        patch = {"height": encoder.patch_size, "width": encoder.patch_size}
-        return {"do_resize": True, "do_center_crop": False, "patch_size": patch}
+        return {"do_resize": True, "do_center_crop": False}
 
     # --- running --------------------------------------------------------------------------------------
 

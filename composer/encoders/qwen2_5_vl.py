@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig
+from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig, WindowedVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .layout import RopeLayout, frame_segments, window_order
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from ..attention.segments import Segments
     from .packed import PackedBatch
+
+W = TypeVar("W", bound=WindowedVisionEncoderConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +45,12 @@ class WindowLayout(RopeLayout):
         _ = self.windows.block_mask
 
 
-class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig, WindowLayout]):
-    """The family of qwen2_5_vl_vision. Blocks take patches window by window; the output is in input order."""
+class WindowedVision(QwenVL[W, WindowLayout], Generic[W]):
+    """Towers whose blocks take patches window by window; the output is in input order."""
 
-    model_type = "qwen2_5_vl_vision"
-    module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
-    model_class = "Qwen2_5_VisionTransformerPretrainedModel"
-    config_class = "Qwen2_5_VLVisionConfig"
-    other_names = ("qwen2_5_vl",)
-    read_by: ClassVar = {"qwen2_5_vl": Reading()}
     tiny: ClassVar = {"out_hidden_size": 24, "window_size": 32, "fullatt_block_indexes": [1]}
 
-    def block_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: W) -> Shapes:
         width = encoder.width
         return {
             "norm1.weight": (width,),
@@ -65,12 +61,12 @@ class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig, WindowLayout]):
             **linear("mlp.down_proj", encoder.mlp_width, width),
         }
 
-    def head_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:
+    def head_shapes(self, encoder: W) -> Shapes:
         return {"ln_q.weight": (encoder.width,), **merger_mlp(encoder)}
 
     def attention_pairs(
         self,
-        encoder: Qwen2_5_VLVisionEncoderConfig,
+        encoder: W,
         num_blocks: int,
         info: VisionEncoderInfo,
         size: tuple[int, int],
@@ -135,6 +131,17 @@ class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig, WindowLayout]):
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout) -> Tensor:
         merged: Tensor = model.merger(hidden_states)[layout.window_inverse]
         return merged
+
+
+class Qwen25VL(WindowedVision[Qwen2_5_VLVisionEncoderConfig]):
+    """The family of qwen2_5_vl_vision."""
+
+    model_type = "qwen2_5_vl_vision"
+    module = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl"
+    model_class = "Qwen2_5_VisionTransformerPretrainedModel"
+    config_class = "Qwen2_5_VLVisionConfig"
+    other_names = ("qwen2_5_vl",)
+    read_by: ClassVar = dict.fromkeys(("qwen2_5_vl", "hyperclovax_vision_v2"), Reading())
 
 
 def _by_square(states: Tensor, index: Tensor) -> Tensor:

@@ -29,8 +29,8 @@ class Qwen35(QwenVL[P, TableLayout], Generic[P]):
     module = "transformers.models.qwen3_5.modeling_qwen3_5"
     model_class = "Qwen3_5VisionModel"
     config_class = "Qwen3_5VisionConfig"
-    other_names = ("qwen3_5", "qwen3_5_moe")
-    read_by: ClassVar = {"qwen3_5": Reading(), "qwen3_5_moe": Reading()}
+    other_names: ClassVar[tuple[str, ...]] = ("qwen3_5", "qwen3_5_moe", "qwen4_exp")
+    read_by: ClassVar = dict.fromkeys(("qwen3_5", "qwen3_5_moe", "qwen4_exp"), Reading())
     tiny: ClassVar = {"out_hidden_size": 24, "num_position_embeddings": 25, "patch_size": 32}
     patch_bias = True
     min_pixels = 256 * 256
@@ -55,7 +55,16 @@ class Qwen35(QwenVL[P, TableLayout], Generic[P]):
         }
 
     def head_shapes(self, encoder: P) -> Shapes:
-        return merger_shapes(encoder, norm_width=encoder.width)
+        return self.merger_shapes(encoder, encoder.width)
+
+    def merger_shapes(self, encoder: P, norm_width: int) -> Shapes:
+        """Return the tensors of a merger whose norm takes ``norm_width`` features."""
+        joined = encoder.width * encoder.spatial_merge_size**2
+        return {
+            **layer_norm("norm", norm_width),
+            **linear("linear_fc1", joined, joined),
+            **linear("linear_fc2", joined, encoder.merged_width),
+        }
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
@@ -75,13 +84,3 @@ class Qwen35(QwenVL[P, TableLayout], Generic[P]):
         rows, weights = layout.position_taps
         positions: Tensor = (model.pos_embed(rows) * weights[..., None]).sum(1)
         return patches + positions.to(patches.dtype)
-
-
-def merger_shapes(encoder: Qwen3_5VisionEncoderConfig, *, norm_width: int) -> Shapes:
-    """Return the tensors of a merger."""
-    joined = encoder.width * encoder.spatial_merge_size**2
-    return {
-        **layer_norm("norm", norm_width),
-        **linear("linear_fc1", joined, joined),
-        **linear("linear_fc2", joined, encoder.merged_width),
-    }

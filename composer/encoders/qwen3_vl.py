@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..schemas.encoders.qwen3_vl import Qwen3VLVisionEncoderConfig
 from .aliases import FromTransformers, Norm, RunBlock
 from .layout import TableLayout
-from .qwen3_5 import Qwen35, merger_shapes
+from .qwen3_5 import Qwen35
 from .reading import Reading
 from .shapes import Part
 
@@ -25,20 +25,22 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     module = "transformers.models.qwen3_vl.modeling_qwen3_vl"
     model_class = "Qwen3VLVisionModel"
     config_class = "Qwen3VLVisionConfig"
-    other_names = ("qwen3_vl", "qwen3_vl_moe")
-    read_by: ClassVar = {"qwen3_vl": Reading(), "qwen3_vl_moe": Reading()}
+    other_names: ClassVar[tuple[str, ...]] = ("qwen3_vl", "qwen3_vl_moe")
+    read_by: ClassVar = dict.fromkeys(("qwen3_vl", "qwen3_vl_moe", "cosmos3_omni"), Reading())
     tiny: ClassVar = {**Qwen35.tiny, "deepstack_visual_indexes": [0, 1]}
+    level_mergers: ClassVar[str] = "deepstack_merger_list"
+    """Path of the mergers of the DeepStack levels."""
 
     def head_modules(self) -> tuple[str, ...]:
-        return ("merger", "deepstack_merger_list")
+        return ("merger", self.level_mergers)
 
     def parts(
         self, encoder: Qwen3VLVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
     ) -> list[Part]:
         parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
-        merger = merger_shapes(encoder, norm_width=encoder.width * encoder.spatial_merge_size**2)
+        merger = self.merger_shapes(encoder, encoder.width * encoder.spatial_merge_size**2)
         levels = range(len(encoder.deepstack_visual_indexes))
-        return [*parts, Part(merger, "deepstack_merger_list.{}".format, levels)]
+        return [*parts, Part(merger, (self.level_mergers + ".{}").format, levels)]
 
     def own_states(self, encoder: Qwen3VLVisionEncoderConfig) -> tuple[int, ...]:
         return (*(block + 1 for block in encoder.deepstack_layers), encoder.num_hidden_layers)
@@ -48,7 +50,7 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     ) -> Tensor:
         """Merge a hidden state into its DeepStack level."""
         level = list(model.config.deepstack_visual_indexes).index(layer - 1)
-        merged: Tensor = model.deepstack_merger_list[level](hidden_states)
+        merged: Tensor = model.get_submodule(f"{self.level_mergers}.{level}")(hidden_states)
         return merged
 
     def own_output(

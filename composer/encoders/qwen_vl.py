@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..images.resize import PixelBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
-from .layout import RopeLayoutT, cosines_and_sines, patch_positions, rope_frequencies
+from .layout import RopeLayoutT, axial_rope
 from .patch_rows import PatchRowsFamily
 from .shapes import Shapes, linear
 
@@ -32,7 +32,7 @@ class QwenVL(PatchRowsFamily[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
     """
 
     head = "merger"
-    image_processor = "Qwen2VLImageProcessorPil"
+    image_processor = "Qwen2VLImageProcessor"
     min_pixels: ClassVar[int] = 56 * 56
     max_pixels: ClassVar[int] = 28 * 28 * 16384
     """Bounds of an image's area in pixels for a checkpoint that does not name them; released ones all do."""
@@ -49,10 +49,6 @@ class QwenVL(PatchRowsFamily[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
             temporal_patch_size=encoder.temporal_patch_size,
             out_hidden_size=encoder.merged_width,
         )
-
-    def resize_rule(self, encoder: Q, processor: FromTransformers = None) -> ResizeRule:
-        bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
-        return PixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
 
     def image_processor_defaults(self, encoder: Q) -> dict[str, object]:
         return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
@@ -99,16 +95,10 @@ class QwenVL(PatchRowsFamily[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
         config = model.config
         width = model.get_parameter(f"{self.patch_projection}.weight").shape[0]
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        frequencies = rope_frequencies(width // config.num_attention_heads // 2, base)
-        positions = patch_positions(grids, config.spatial_merge_size).float()
-        cosines, sines = cosines_and_sines((positions[..., None] * frequencies).flatten(1))
+        head = width // config.num_attention_heads
+        cosines, sines = axial_rope(grids, head, base, config.spatial_merge_size)
         return cosines.to(device), sines.to(device)
 
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayoutT) -> Tensor:
         merged: Tensor = model.merger(hidden_states)
         return merged
-
-
-def pixel_bounds(processor: FromTransformers, default: tuple[int, int]) -> tuple[int, int]:
-    """Return the smallest and largest area that ``processor`` resizes to; ``default`` without a processor."""
-    return default if processor is None else (processor.size.shortest_edge, processor.size.longest_edge)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -21,3 +22,12 @@ class Reading:
     strategy: Literal["default", "full"] = "full"
     chooses: bool = True
     last_is_normed: bool = False
+
+
+def thinker_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of an omni model's config.json that has its tower; all of another model's."""
+    thinker = fields.get("thinker_config")
+    if not isinstance(thinker, Mapping):
+        return fields
+    dtypes = {key: fields[key] for key in ("dtype", "torch_dtype") if key in fields}
+    return {"model_type": f"{fields.get('model_type')}_thinker", **dtypes, **thinker}

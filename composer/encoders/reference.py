@@ -29,10 +29,12 @@ class Sample(NamedTuple):
     Attributes:
         inputs: The encoder's inputs for this image alone.
         size: Width, height and frames, with which the plan counts its tokens.
+        resized: Whether that is the size of the pixels rather than that of an image as it comes.
     """
 
     inputs: Mapping[str, Tensor]
     size: tuple[int, int, int]
+    resized: bool = False
 
 
 class ReferenceFamily(ABC, Generic[B, L]):

@@ -29,7 +29,7 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
     }
     head = "head"
     head_field = "vision_use_head"
-    image_processor = "SiglipImageProcessorPil"
+    image_processor = "SiglipImageProcessor"
 
     def stem_shapes(self, encoder: SiglipVisionEncoderConfig) -> Shapes:
         return {
@@ -45,9 +45,6 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
 
     def head_flops(self, encoder: SiglipVisionEncoderConfig, num_tokens: int) -> int:
         return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
-
-    def image_processor_defaults(self, encoder: SiglipVisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {"attention_mask": None}

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
-from ..images.resize import PatchBudget
 from ..schemas.encoders.siglip2 import Siglip2VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
@@ -46,7 +45,7 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
     post_norm = "post_layernorm"
     head = "head"
     head_field = "vision_use_head"
-    image_processor = "Siglip2ImageProcessorPil"
+    image_processor = "Siglip2ImageProcessor"
 
     def stem_shapes(self, encoder: Siglip2VisionEncoderConfig) -> Shapes:
         values = encoder.num_channels * encoder.patch_size**2
@@ -64,17 +63,12 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
     def head_flops(self, encoder: Siglip2VisionEncoderConfig, num_tokens: int) -> int:
         return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
 
-    def resize_rule(
-        self, encoder: Siglip2VisionEncoderConfig, processor: FromTransformers = None
-    ) -> PatchBudget:
-        patches = encoder.num_patches if processor is None else processor.max_num_patches
-        return PatchBudget(encoder.patch_size, patches)
-
     def image_processor_defaults(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, object]:
         return {"max_num_patches": encoder.num_patches}
 
     def image_processor_settings(self, encoder: Siglip2VisionEncoderConfig) -> dict[str, object]:
-        return {"do_resize": True, "patch_size": encoder.patch_size}
+        patch = encoder.patch_size  # LFM2-VL's processor calls it by the other name
+        return {"do_resize": True, "do_pad": True, "patch_size": patch, "encoder_patch_size": patch}
 
     # --- running --------------------------------------------------------------------------------------
 

@@ -15,4 +15,4 @@ class SmolVLM(Idefics3):
     model_class = "SmolVLMVisionTransformer"
     config_class = "SmolVLMVisionConfig"
     read_by: ClassVar = {"smolvlm": Reading()}
-    image_processor = "SmolVLMImageProcessorPil"
+    image_processor = "SmolVLMImageProcessor"

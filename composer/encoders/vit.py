@@ -22,7 +22,7 @@ class ViTStages(DenseFamily[F], Generic[F]):
 
     blocks = "layers"
     post_norm = "layernorm"
-    image_processor = "ViTImageProcessorPil"
+    image_processor = "ViTImageProcessor"
 
     def block_name(self, index: int) -> str:
         return f"encoder.layer.{index}"
@@ -46,11 +46,6 @@ class ViTStages(DenseFamily[F], Generic[F]):
             **linear("intermediate.dense", width, mlp_width),
             **linear("output.dense", mlp_width, width),
         }
-
-    def image_processor_defaults(self, encoder: F) -> dict[str, object]:
-        half = [0.5, 0.5, 0.5]
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, "image_mean": half, "image_std": half}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {"attention_mask": None}

@@ -99,7 +99,8 @@ def open_image(image: ImageLike, *, name: str | None = None) -> Image.Image:
 def size_of_image(image: ImageLike) -> tuple[int, int] | None:
     """Width and height of an image as :func:`open_image` would return it, without decoding it.
 
-    None for a file that :func:`open_image` refuses because of its header.
+    None for a file that :func:`open_image` refuses because of its header. A PNG whose orientation is not in
+    an EXIF chunk before its pixels counts as upright.
     """
     try:
         if isinstance(image, np.ndarray):
@@ -114,6 +115,8 @@ def size_of_image(image: ImageLike) -> tuple[int, int] | None:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
+    if image.format == "PNG" and getattr(image, "tile", None) and "exif" not in image.info:
+        return width, height  # Pillow would decode it to look behind the pixels
     return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
 

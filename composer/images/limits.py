@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
+from itertools import zip_longest
 from typing import Any
 
 from PIL import Image
@@ -35,9 +36,12 @@ MAX_SCANNED_PIXELS = 10 * MAX_PIXELS
 _BYTES_PER_PIXEL = 12
 """What it takes to decode an image, convert it to RGB and turn it, where nothing below says more."""
 
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff])")
+_JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
+"""Markers that a length follows, and the end. The others, also those that do not exist, are passed over."""
+
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
-_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+_COMPRESSION, _JPEG_IN_TIFF = 259, (6, 7)
+_STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
 
 
 class LimitError(ValueError):
@@ -125,23 +129,32 @@ def decoding_bytes(image: Image.Image) -> int:
 
 
 def check_scans(image: Image.Image, file: TimedFile) -> None:
-    """Refuse a file that goes over the pixels of a JPEG too often; other formats cannot.
+    """Refuse a JPEG, or a TIFF made of JPEGs, that goes over its pixels too often; other formats cannot.
 
     Raises:
         LimitError: If the scans together cover more than ``MAX_SCANNED_PIXELS``.
     """
-    if image.format not in ("JPEG", "MPO"):
-        return
-    start = file.tell()
-    file.seek(0)
-    content = file.read()
-    file.seek(start)
     most = MAX_SCANNED_PIXELS // max(_pixels(image), 1)
-    # Counting bytes takes next to no time, and finds at least as many.
-    if content.count(bytes((0xFF, _START_OF_SCAN))) > most and _scans(content) > most:
-        raise LimitError(
-            f"a JPEG of {image.width}x{image.height} pixels has more than {most} scans, which take too long"
-        )
+    start = file.tell()
+    for jpeg in _jpegs(image, file):
+        # Counting bytes takes next to no time, and finds at least as many.
+        if jpeg.count(bytes((0xFF, _START_OF_SCAN))) > most and _scans(jpeg) > most:
+            size = f"{image.width}x{image.height}"
+            raise LimitError(f"a JPEG of {size} pixels has more than {most} scans, which take too long")
+    file.seek(start)
+
+
+def _jpegs(image: Image.Image, file: TimedFile) -> Iterator[bytes]:
+    """Yield the JPEGs that are decoded: the file, or those that cover a TIFF, each a part of its pixels."""
+    if image.format in ("JPEG", "MPO"):
+        file.seek(0)
+        yield file.read()
+    tags: Any = getattr(image, "tag_v2", {})
+    if image.format == "TIFF" and tags.get(_COMPRESSION) in _JPEG_IN_TIFF:
+        for offsets, lengths in ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES)):
+            for offset, length in set(zip_longest(tags.get(offsets, ()), tags.get(lengths, ()), fillvalue=0)):
+                file.seek(offset)
+                yield file.read(length if 0 < length <= MAX_WHOLE_BYTES else -1)  # libtiff guesses a zero
 
 
 def _scans(jpeg: bytes) -> int:
@@ -151,9 +164,8 @@ def _scans(jpeg: bytes) -> int:
         code, position = marker[1][0], marker.end()
         if code == _END_OF_IMAGE:
             break
-        if code not in _WITHOUT_LENGTH:
-            position += int.from_bytes(jpeg[position : position + 2], "big")
-            scans += code == _START_OF_SCAN
+        position += int.from_bytes(jpeg[position : position + 2], "big")
+        scans += code == _START_OF_SCAN
     return scans
 
 

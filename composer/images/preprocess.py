@@ -5,21 +5,24 @@ Importing this module loads Pillow but not torch; what needs torch imports it.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, InputError
 from .decode import ImageLike, image_name, open_image
-from .processors import Arrays, process_dense, process_ragged
+from .processors import Arrays, load_image_processor, process_dense, process_ragged
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers.image_processing_backends import PilBackend
 
     from .resize import ResizeRule
+    from .settings import ProcessorSettings
 
 
 class ImagePreprocessor(ABC):
@@ -28,15 +31,13 @@ class ImagePreprocessor(ABC):
     Args:
         processor: Resizes and normalises.
         num_channels: Colour channels of the tower.
-        resize: How images are resized that keep their own size; None for a processor that makes one size.
+        resize: The sizes it will choose.
     """
 
-    def __init__(
-        self, processor: PilBackend, *, num_channels: int = 3, resize: ResizeRule | None = None
-    ) -> None:
+    def __init__(self, processor: PilBackend, resize: ResizeRule, *, num_channels: int = 3) -> None:
         self.processor = processor
-        self.num_channels = num_channels
         self.resize = resize
+        self.num_channels = num_channels
 
     def __call__(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
         """Preprocess images.
@@ -50,9 +51,12 @@ class ImagePreprocessor(ABC):
 
         Raises:
             ImageError: If an image cannot be read or resized; names it.
-            InputError: If there are no images, they make no batch, or the tower's channels are not colours.
+            InputError: If there are no images or it is no list of them, they make no batch, or the tower's
+                channels are not colours.
         """
         self._check_channels()
+        if isinstance(images, (str, os.PathLike, np.ndarray, Image.Image)):
+            raise InputError("expected a list of images; for one image write [image]")
         if len(images) == 0:
             raise InputError("no images to preprocess")
         return self.collate(
@@ -95,12 +99,15 @@ class DensePreprocessor(ImagePreprocessor):
 
     Args:
         processor: Resizes, crops and normalises.
+        resize: The sizes it will choose.
         num_channels: Colour channels of the tower: 3, or 1 for one that takes grey.
         size: Side in pixels of the one size that the tower takes; None for one of any size.
     """
 
-    def __init__(self, processor: PilBackend, *, num_channels: int = 3, size: int | None = None) -> None:
-        super().__init__(processor, num_channels=num_channels)
+    def __init__(
+        self, processor: PilBackend, resize: ResizeRule, *, num_channels: int = 3, size: int | None = None
+    ) -> None:
+        super().__init__(processor, resize, num_channels=num_channels)
         self.size = size
 
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -132,22 +139,11 @@ class DensePreprocessor(ImagePreprocessor):
             )
 
     def _arrays(self, image: Image.Image) -> Arrays:
-        return process_dense(self.processor, image, self.num_channels)
+        return process_dense(self.processor, self.resize, image, self.num_channels)
 
 
 class RaggedPreprocessor(ImagePreprocessor):
-    """Images to the inputs of a tower that takes each at a size of its own.
-
-    Args:
-        processor: Resizes and normalises.
-        resize: The sizes it will choose.
-        num_channels: Colour channels of the tower.
-    """
-
-    resize: ResizeRule
-
-    def __init__(self, processor: PilBackend, resize: ResizeRule, *, num_channels: int = 3) -> None:
-        super().__init__(processor, num_channels=num_channels, resize=resize)
+    """Images to the inputs of a tower that takes each at a size of its own."""
 
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Join batches into one: rows of patches one after the other, images padded to the largest."""
@@ -164,6 +160,35 @@ class RaggedPreprocessor(ImagePreprocessor):
 
     def _arrays(self, image: Image.Image) -> Arrays:
         return process_ragged(self.processor, self.resize, image)
+
+
+def dense_preprocessor(
+    settings: ProcessorSettings, resize: ResizeRule, num_channels: int, size: int | None
+) -> DensePreprocessor:
+    """Make the preprocessor of a dense tower; arguments as those of :class:`DensePreprocessor`.
+
+    Raises:
+        WeightsError: If the settings do not work.
+        MissingDependencyError: If the installed transformers has the class for another library only.
+    """
+
+    def process(processor: PilBackend, image: Image.Image) -> Arrays:
+        return process_dense(processor, resize, image, num_channels if num_channels in (1, 3) else 3)
+
+    return DensePreprocessor(
+        load_image_processor(settings, process), resize, num_channels=num_channels, size=size
+    )
+
+
+def ragged_preprocessor(
+    settings: ProcessorSettings, resize: ResizeRule, num_channels: int
+) -> RaggedPreprocessor:
+    """Make the preprocessor of a tower that takes each image at a size of its own; errors as above."""
+
+    def process(processor: PilBackend, image: Image.Image) -> Arrays:
+        return process_ragged(processor, resize, image)
+
+    return RaggedPreprocessor(load_image_processor(settings, process), resize, num_channels=num_channels)
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ..errors import WeightsError
 from .limits import MAX_PIXELS
 from .preprocess import ImagePreprocessor
+from .settings import ProcessorSettings
 from .tiling import AnyTiling
+from .whole import whole_image_processor
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from transformers.image_processing_backends import PilBackend
 
     from .processors import Arrays
 
@@ -24,10 +28,14 @@ class TiledPreprocessor(ImagePreprocessor):
     Args:
         whole: The preprocessor of the image whole, which joins and checks what the tower takes.
         tiling: How images are cut.
+        settings: The image processor's values.
+
+    Raises:
+        WeightsError: If the values do not work for the processor that cuts.
     """
 
-    def __init__(self, whole: ImagePreprocessor, tiling: AnyTiling) -> None:
-        super().__init__(whole.processor, num_channels=whole.num_channels, resize=whole.resize)
+    def __init__(self, whole: ImagePreprocessor, tiling: AnyTiling, settings: ProcessorSettings) -> None:
+        super().__init__(cutting_processor(tiling, settings), whole.resize, num_channels=whole.num_channels)
         self.whole, self.tiling = whole, tiling
 
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -46,13 +54,32 @@ class TiledPreprocessor(ImagePreprocessor):
     def _arrays(self, image: Image.Image) -> Arrays:
         plan = self.tiling.plan(*image.size)
         if plan.num_tiles * self.tiling.side**2 > MAX_PIXELS:
-            raise ValueError(
-                f"it would be cut into {plan.num_tiles} tiles, more than the limit of pixels allows"
-            )
+            raise ValueError(f"it would be cut into {plan.num_tiles} tiles, too many for the limit of pixels")
         arrays = self.tiling.cut(self.processor, image)
         if (tiles := len(arrays["pixel_values"])) != plan.num_tiles:
             raise ValueError(
-                f"the image processor cut it into {tiles} tiles, and {plan.num_tiles} were planned"
+                f"the image processor cut it into {tiles} tiles, but {plan.num_tiles} were planned"
             )
         pixels = arrays["pixel_values"].astype(np.float32, copy=False)
         return {**arrays, "pixel_values": pixels, "image_sizes": np.array([image.size[::-1]])}
+
+
+def cutting_processor(tiling: AnyTiling, settings: ProcessorSettings) -> PilBackend:
+    """Make the image processor with which a tiling cuts images, with a checkpoint's values.
+
+    Raises:
+        WeightsError: If it does not take the values.
+    """
+    import transformers
+
+    if not tiling.processor:
+        return whole_image_processor(settings)
+    processor_class = getattr(transformers, f"{tiling.processor}Pil")
+    known = processor_class.valid_kwargs.__annotations__
+    values = {key: value for key, value in settings.values.items() if key in known}
+    try:
+        processor: PilBackend = processor_class(**values)
+    except Exception as error:  # values of any type reach transformers' code
+        message = f"{settings.name}: not a usable image processor config: {error}"
+        raise WeightsError(message) from error
+    return processor

@@ -49,8 +49,11 @@ class PixelBudget:
                 f"an image of {width}x{height} pixels is too thin: its sides may differ by a factor of "
                 f"{MAX_ASPECT_RATIO}"
             )
+        return self._within(width, height, 0)
+
+    def _within(self, width: int, height: int, least: int) -> tuple[int, int]:
         # Python rounds halves to even, as the processors do.
-        sides = [round(side / self.factor) * self.factor for side in (width, height)]
+        sides = [max(round(side / self.factor) * self.factor, least) for side in (width, height)]
         area = self.frames * sides[0] * sides[1]
         if area > self.max_pixels:
             shrink = sqrt(self.frames * height * width / self.max_pixels)
@@ -68,6 +71,14 @@ class PixelBudget:
 
 
 @dataclass(frozen=True)
+class TokenPixelBudget(PixelBudget):
+    """LFM2-VL's rule: Qwen's for an image of any shape, no side below one ``factor``."""
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        return self._within(width, height, self.factor)
+
+
+@dataclass(frozen=True)
 class EnlargingPixelBudget(PixelBudget):
     """GLM-4V's rule: an image with a side below one ``factor`` is enlarged first, then Qwen's rule."""
 
@@ -75,6 +86,18 @@ class EnlargingPixelBudget(PixelBudget):
         if min(width, height) < self.factor:
             scale = max(self.factor / height, self.factor / width)
             width, height = int(width * scale), int(height * scale)
+        return super().__call__(width, height)
+
+
+@dataclass(frozen=True)
+class StretchingPixelBudget(PixelBudget):
+    """PaddleOCR-VL's rule: a side below one ``factor`` becomes one, the other with it, then Qwen's rule."""
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        if height < self.factor:
+            width, height = round(width * self.factor / height), self.factor
+        if width < self.factor:
+            width, height = self.factor, round(height * self.factor / width)
         return super().__call__(width, height)
 
 
@@ -120,20 +143,21 @@ class LongestEdge:
     Attributes:
         max_width: Width of the box.
         max_height: Its height.
-        multiple: What both sides are multiples of.
+        column: What widths are multiples of.
+        row: What heights are multiples of.
     """
 
     max_width: int
     max_height: int
-    multiple: int
+    column: int
+    row: int
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         shrink = max(height / self.max_height, width / self.max_width)
         sides = [floor(side / shrink) if shrink > 1 else side for side in (width, height)]
         if min(sides) < 1:
             raise InputError(f"an image of {width}x{height} pixels is too thin: nothing is left of it")
-        columns, rows = (ceil(side / self.multiple) for side in sides)
-        return columns * self.multiple, rows * self.multiple
+        return ceil(sides[0] / self.column) * self.column, ceil(sides[1] / self.row) * self.row
 
     @property
     def largest_side(self) -> int:
@@ -182,7 +206,7 @@ class EdgeBounds:
 
     shortest: int
     longest: int
-    patch_size: int
+    patch_size: int = 1
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         ratio = width / height
@@ -209,7 +233,7 @@ class FixedSize:
 
     width: int
     height: int
-    patch_size: int
+    patch_size: int = 1
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         return _with_a_patch(self.width, self.height, self.patch_size)
@@ -227,6 +251,35 @@ def _with_a_patch(width: int, height: int, patch_size: int) -> tuple[int, int]:
             f"{patch_size}x{patch_size}"
         )
     return width, height
+
+
+@dataclass(frozen=True)
+class AriaCanvas:
+    """Aria's rule: the longer side gets one length, the other follows but is not shorter than a bound.
+
+    Attributes:
+        longest: Length of the longer side.
+        shortest: Least length of the other.
+        patch_size: What both are rounded up to, as far as the canvas has whole patches.
+    """
+
+    longest: int
+    shortest: int
+    patch_size: int = 1
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        scale = self.longest / max(width, height)
+        # Sides are cut in this order, so that a square is not rounded.
+        other = max(int(min(width, height) * scale), self.shortest)
+        most = self.longest // self.patch_size
+        long, short = (
+            min(ceil(side / self.patch_size), most) * self.patch_size for side in (self.longest, other)
+        )
+        return (long, short) if width >= height else (short, long)
+
+    @property
+    def largest_side(self) -> int:
+        return self.longest
 
 
 @dataclass(frozen=True)

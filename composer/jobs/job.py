@@ -90,7 +90,7 @@ def encode_images(
     path = output_file(output, overwrite=overwrite)
     metadata = {
         "version": __version__,
-        "config": encoder.config.to_dict(),
+        "config": encoder.config.resolved(),
         "dtype": str(encoder.dtype).removeprefix("torch."),
     }
     start = time.perf_counter()

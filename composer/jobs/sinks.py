@@ -31,7 +31,7 @@ def output_file(output: str | os.PathLike[str], *, overwrite: bool = False) -> P
     Raises:
         InputError: If it or its list of failures exists and may not be replaced, or is something else.
     """
-    path = Path(output).expanduser()
+    path = Path(os.path.expanduser(output))
     if path.suffix != ".parquet":
         path /= "features.parquet"
     try:
@@ -62,8 +62,9 @@ def failures_file(path: Path) -> Path:
 def _is_failures_file(path: Path) -> bool:
     try:
         with open_regular(path, limit=sys.maxsize) as file:
-            return set(json.loads(file.readline(MAX_LINE_BYTES))) == {"image", "reason"}
-    except (OSError, ValueError, TypeError, RecursionError):
+            line = json.loads(file.readline(MAX_LINE_BYTES))
+            return isinstance(line, dict) and line.keys() == {"image", "reason"}
+    except (OSError, ValueError, RecursionError):
         return False
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..files import read_json
+from ..images.steps import Steps
 
 if TYPE_CHECKING:
     from ..planning import Plan
@@ -75,7 +76,8 @@ class CostModel:
     @cached_property
     def _at_own_size(self) -> Plan:
         """The plan for images that were resized already."""
-        return replace(self.plan, info=replace(self.plan.info, resize=None))
+        resize = Steps() if self.plan.info.any_size else None
+        return replace(self.plan, info=replace(self.plan.info, resize=resize))
 
     @classmethod
     def fit(cls, plan: Plan, measurements: Iterable[Measurement]) -> CostModel:
@@ -130,9 +132,12 @@ class CostModel:
             image, linear, attention = (float(table[name]) for name in _FIELDS)
             measurements = tuple(Measurement(tuple(m["grid"]), m["seconds"]) for m in table["measurements"])
             encoder = table["encoder"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
             raise InputError(
-                f"{path}: not a table of costs as bench --calibrate writes it: {error}"
+                f"{path}: not a table of costs as bench --calibrate writes it: {reason}"
             ) from error
         if not all(0 <= value < float("inf") for value in (image, linear, attention)):
             raise InputError(f"{path}: costs are negative or infinite: {image}, {linear}, {attention}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from math import prod
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -33,6 +34,8 @@ from .outputs import (
     start_gather,
     without_images,
 )
+
+_WHAT = "encode images"
 
 
 class DataParallel:
@@ -88,55 +91,34 @@ class DataParallel:
             lambda images: read[0].take(images),
             nothing=lambda: read[0].take([]),
             spare=self._blank if sharded else lambda: read[0].take([_smallest(read[0].grids)]),
-            sharded=sharded,
             planned=lambda _: self._tower.rows_of_batch(read[0]),
         )
 
     def encode_owned(
-        self, grids: Sequence[Grid], load: Callable[[int], Mapping[str, Tensor]], *, exact: bool = True
+        self,
+        grids: Sequence[Grid],
+        load: Callable[[int], Mapping[str, Tensor]],
+        *,
+        exact: bool = True,
+        name: Callable[[int], str] | None = None,
     ) -> Features:
         """Encode images whose pixels are there only on the rank that encodes them.
 
         Args:
-            grids: Frames, patch rows and patch columns of every image, the same on every rank.
+            grids: Frames, patch rows and patch columns of every image, the same on every rank; with
+                ``inputs: sharded`` of this rank's images.
             load: Makes the encoder's inputs for one image, as its preprocessor does; called for the images of
                 this rank, by their index.
             exact: Whether ``grids`` are those of the inputs; False: only about so, good for balancing.
+            name: What an image is called, by its index. Features that are NaN or infinite are then an error.
 
         Returns:
             As ``wait()`` of :meth:`start`.
 
         Raises:
+            ImageError: If features of this rank's images are NaN or infinite, where they have names.
             DistributedError: If another rank failed, is gone, or was called with something else.
         """
-        return self._encode_owned(grids, load, planned=self._tower.rows_per_image if exact else None)
-
-    def encode_images(self, images: Sequence[ImageLike], *, first: int = 0) -> Features:
-        """Encode images, each opened by the rank that encodes it; of the others only the size is read.
-
-        Args:
-            images: As for ``encoder.encode``, the same on every rank.
-            first: What the first image without a path counts as in errors.
-
-        Raises:
-            ImageError: If an image of this rank cannot be read, or its features are NaN or infinite.
-            DistributedError: As :meth:`encode_owned`; it names the rank and the image.
-        """
-        return self._encode_owned(
-            [self._image_grid(image) for image in images],
-            lambda i: self._preprocessor([images[i]], first=first + i),
-            name=lambda i: image_name(images[i], f"image {first + i}"),
-        )
-
-    def _encode_owned(
-        self,
-        grids: Sequence[Grid],
-        load: Callable[[int], Mapping[str, Tensor]],
-        *,
-        planned: Callable[[Sequence[Grid]], list[int]] | None = None,
-        name: Callable[[int], str] | None = None,
-    ) -> Features:
-        """As :meth:`encode_owned`; with ``name``, features that are NaN or infinite are an error."""
 
         def take(images: Sequence[int]) -> Images:
             loaded = []
@@ -156,9 +138,61 @@ class DataParallel:
             take,
             nothing=lambda: self._blank().take([]),
             spare=self._blank,
-            planned=planned,
+            planned=self._tower.rows_per_image if exact else None,
             name=name,
         ).wait()
+
+    def encode_images(self, images: Sequence[ImageLike], *, batch_size: int) -> list[Tensor]:
+        """Encode images, each opened by the rank that encodes it; of the others only the size is read.
+
+        Every rank must call this, also one without images.
+
+        Args:
+            images: Paths, PIL images or uint8 arrays. The same list on every rank; with ``inputs: sharded``
+                one of its own, of any length.
+            batch_size: Images per batch and rank.
+
+        Returns:
+            A tensor for each image, in memory of its own: in the order of the list; with ``inputs: sharded``
+            those of rank 0's list, then rank 1's, and so on; with ``gather: none`` those of the images that
+            this rank encoded.
+
+        Raises:
+            ImageError: If an image of this rank cannot be read, or its features are NaN or infinite.
+            DistributedError: As :meth:`encode_owned`, with the rank and the image; or if another rank has
+                another list.
+        """
+        sharded = self.config.inputs == "sharded"
+        step = batch_size if sharded else batch_size * self.size
+        counts = self._agree_on_list(images, batch_size)
+        found: list[tuple[int, Tensor]] = []
+        for start in range(0, max(counts), step):
+            features = self._encode_batch(images[start : start + step], first=start)
+            if sharded and self.config.gather == "all":
+                here = [range(start, min(count, start + step)) for count in counts]
+                ranks = [rank for rank, own in enumerate(here) for _ in own]
+            else:
+                ranks = [self.rank] * len(features)
+            found.extend(zip(ranks, (row.clone() for row in features), strict=True))
+        return [row for _, row in sorted(found, key=itemgetter(0))]
+
+    def _agree_on_list(self, images: Sequence[ImageLike], batch_size: int) -> list[int]:
+        """Return how many images every rank was given; refuse lists that must be the same and are not."""
+        facts = {"config": self._fingerprint, "batch size": str(batch_size)}
+        if self.config.inputs == "replicated":
+            names = [image_name(image, "") for image in images]
+            facts["list of images"] = f"{len(names)} images, {_digest(names)}"
+        report = Report(facts, count=len(images))
+        _, reports = together(self.group, lambda: (None, report), what=_WHAT)
+        return [report.count for report in reports]
+
+    def _encode_batch(self, images: Sequence[ImageLike], *, first: int) -> Features:
+        return self.encode_owned(
+            [self._image_grid(image) for image in images],
+            lambda i: self._preprocessor([images[i]], first=first + i),
+            exact=False,
+            name=lambda i: image_name(images[i], f"image {first + i}"),
+        )
 
     def assign(self, grids: Sequence[Grid]) -> Hands:
         """Return the images of every rank, the same on all of them without a word between them."""
@@ -175,7 +209,6 @@ class DataParallel:
         *,
         nothing: Callable[[], Images],
         spare: Callable[[], Images],
-        sharded: bool = False,
         planned: Callable[[Sequence[Grid]], list[int]] | None = None,
         name: Callable[[int], str] | None = None,
     ) -> PendingFeatures:
@@ -186,10 +219,10 @@ class DataParallel:
             take: Some of the images, as a batch.
             nothing: A batch without images.
             spare: A batch of an image that a rank without images runs for its place in the graph.
-            sharded: Whether every rank has images of its own.
             planned: Counts the rows of every image by its grid; None where the grids are not exact.
             name: What an image is called, where its features must be finite; None where they need not be.
         """
+        sharded = self.config.inputs == "sharded"
 
         def encode() -> tuple[tuple[OwnRows, Hands, list[int]], Report]:
             grids = list(image_grids())
@@ -200,8 +233,7 @@ class DataParallel:
             else:
                 hands = self.assign(grids)
                 mine = hands[self.rank]
-                digest = sha256(repr(grids).encode()).hexdigest()[:8]
-                facts["batch"] = f"{len(grids)} images, {digest}"
+                facts["batch"] = f"{len(grids)} images, {_digest(grids)}"
             if mine:
                 own = self._own(mine, take, name)
             elif grids or sharded:
@@ -212,7 +244,7 @@ class DataParallel:
                 check_counts(own.counts, mine, [counts[i] for i in mine])
             return (own, hands, counts), own.report(facts)
 
-        (own, hands, rows_of_all), reports = together(self.group, encode, what="encode images")
+        (own, hands, rows_of_all), reports = together(self.group, encode, what=_WHAT)
         if not any(report.count for report in reports):
             return PendingFeatures(lambda: self._tower(nothing()))
         if self.config.gather == "none":
@@ -286,6 +318,10 @@ def _rows_of(features: Features) -> OwnRows:
     """Return a tower's features as rows, one for each token, image after image."""
     images = [image.movedim(-2, 0) for image in features]
     return OwnRows(torch.cat(images) if images else None, [len(image) for image in images])
+
+
+def _digest(values: object) -> str:
+    return sha256(repr(values).encode()).hexdigest()[:8]
 
 
 def _smallest(grids: Sequence[Grid]) -> int:

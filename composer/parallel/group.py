@@ -24,6 +24,8 @@ T = TypeVar("T")
 _REPORT_BYTES = 2048
 """Size of a report on the wire: fixed, so that ranks that disagree on all else still exchange it."""
 _MESSAGE_CHARACTERS = 400
+_NOTES_CHARACTERS = 120
+"""What a message keeps for its notes, which say where the error happened: its own text may be long."""
 
 
 def resolve_group(group: ProcessGroup | DeviceMesh | None) -> ProcessGroup | None:
@@ -176,8 +178,9 @@ def _exchange(group: ProcessGroup, report: Report, what: str) -> list[Report]:
 
 
 def _describe(error: Exception) -> str:
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return f"{type(error).__name__}: {error}{notes}"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))[:_NOTES_CHARACTERS]
+    text = f"{type(error).__name__}: {error}"
+    return text[: _MESSAGE_CHARACTERS - len(notes)] + notes
 
 
 def _check_failures(reports: Sequence[Report], what: str) -> None:

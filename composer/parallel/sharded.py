@@ -52,10 +52,11 @@ def run_dp_sharded_vision_model(
     group = resolve_group(process_group)
     if group is None:
         return _batch(vision_model(image_input), len(image_input))
-    hands = deal_in_order(len(image_input), dist.get_world_size(group))
-    mine = hands[dist.get_rank(group)]
+    hands: Hands = []
 
     def encode() -> tuple[OwnRows, Report]:
+        hands.extend(deal_in_order(len(image_input), dist.get_world_size(group)))
+        mine = hands[dist.get_rank(group)]
         if mine or not len(image_input):
             rows: Tensor | None = _batch(vision_model(image_input[mine]), len(mine))
         else:
@@ -108,14 +109,14 @@ def run_dp_sharded_mrope_vision_model(
         DistributedError: If another rank failed, is gone, or was given another batch.
     """
     group = resolve_group(process_group)
-    packed = _PackedModule(vision_model, pixel_values, grid_thw_list, rope_type, rows_of)
-    everything = list(range(len(grid_thw_list)))
     if group is None:
-        return tuple(packed.encode(everything))
+        packed = _PackedModule(vision_model, pixel_values, grid_thw_list, rope_type, rows_of)
+        return tuple(packed.encode(range(len(grid_thw_list))))
     ranks = dist.get_world_size(group)
     hands: Hands = [[] for _ in range(ranks)]
 
     def encode() -> tuple[OwnRows, Report]:
+        packed = _PackedModule(vision_model, pixel_values, grid_thw_list, rope_type, rows_of)
         packed.check()
         order, counts, _ = get_load_balance_assignment([prod(grid) for grid in grid_thw_list], ranks)
         for rank, (start, end) in enumerate(pairwise([0, *accumulate(counts)])):
@@ -123,7 +124,7 @@ def run_dp_sharded_mrope_vision_model(
         parts = packed.encode(hands[dist.get_rank(group)])
         if parts:
             own = OwnRows(torch.cat(list(parts)), [len(part) for part in parts])
-        elif everything:
+        elif packed.grids:
             own = OwnRows(without_images(vision_model, lambda: packed.encode([0])[0]), [])
         else:
             own = OwnRows(None, [])
@@ -131,7 +132,7 @@ def run_dp_sharded_mrope_vision_model(
         return own, own.report({"batch": f"{len(grid_thw_list)} images, {digest}"})
 
     own, reports = together(group, encode, what=_WHAT)
-    if not everything:
+    if not any(report.count for report in reports):
         return ()
     counts = exchange_counts(own.counts, [len(hand) for hand in hands], group)
     gather = start_gather(own, counts, reports, group, pixel_values.device)

@@ -7,8 +7,6 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import torch.distributed as dist
@@ -16,10 +14,10 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from .._version import __version__
-from ..encoders import family_of
 from ..images.preprocess import ImagePreprocessor
+from ..images.settings import ProcessorSettings
 from ..planning import Plan
-from ..schemas import EncoderConfig, ParallelConfig, TowerConfig
+from ..schemas import ParallelConfig, TowerConfig
 from ..tower.base import VisionModule
 from .cost import CostModel
 from .data import DataParallel
@@ -62,7 +60,7 @@ class Startup:
     Args:
         group: The ranks.
         config: The config, the same on all of them.
-        parallel: Its block.
+        parallel: How images are spread, whatever the config says of it.
 
     Raises:
         DistributedError: If another rank failed, is gone, or has another config.
@@ -73,7 +71,7 @@ class Startup:
         self.sends_weights = parallel.weights == "broadcast" or config.weights.source is None
         self.reads_weights = dist.get_rank(group) == 0 or not self.sends_weights
         """Whether this rank reads the checkpoint."""
-        self._fingerprint = _fingerprint(config, self.sends_weights)
+        self._fingerprint = _fingerprint(config, parallel, self.sends_weights)
         self._facts = {
             "source of weights": "rank 0" if self.sends_weights else "a checkpoint",
             "config": self._fingerprint,
@@ -91,8 +89,8 @@ class Startup:
         """
         return together(self._group, lambda: (work(), Report(self._facts)), what=_WHAT)[0]
 
-    def preprocessor(self, load: Callable[[], ImagePreprocessor]) -> ImagePreprocessor:
-        """Return what ``load`` makes; where rank 0 sends the weights, one of the same values as rank 0's.
+    def processor(self, load: Callable[[], ProcessorSettings]) -> ProcessorSettings:
+        """Return what ``load`` finds; where rank 0 sends the weights, what it finds there.
 
         Raises:
             DistributedError: If another rank failed, is gone, or has another config.
@@ -100,9 +98,9 @@ class Startup:
         if not self.sends_weights:
             return self._in_turn(load)
         mine = self.together(lambda: load() if self.reads_weights else None)
-        values = "" if mine is None else mine.processor.to_json_string()
-        values = broadcast_text(values, self._group, what="send the image processor")
-        return self.together(lambda: preprocessor_of(self._encoder, values) if mine is None else mine)
+        text = "" if mine is None else mine.to_text()
+        text = broadcast_text(text, self._group, what="send the image processor's values")
+        return ProcessorSettings.of_text(text) if mine is None else mine
 
     def tower(self, build: Callable[[], M]) -> M:
         """Return what ``build`` makes, with the same weights on all ranks.
@@ -131,7 +129,7 @@ class Startup:
             if self._parallel.cost_table is not None:
                 cost = CostModel.load(self._parallel.cost_table, plan)
             spread = DataParallel(tower, preprocessor, self._group, self._parallel, cost, self._fingerprint)
-            return spread, Report({"costs": _costs(cost)})
+            return spread, Report({"table of costs": _costs(cost)})
 
         return together(self._group, attach, what=_WHAT)[0]
 
@@ -147,27 +145,19 @@ class Startup:
         return done
 
 
-def preprocessor_of(encoder: EncoderConfig, values: str) -> ImagePreprocessor:
-    """Make an encoder's preprocessor of an image processor's values in JSON, as a saved tower's is made.
-
-    Raises:
-        WeightsError: If the values do not work.
-    """
-    with TemporaryDirectory() as folder:
-        (Path(folder) / "preprocessor_config.json").write_text(values, encoding="utf-8")
-        preprocessor: ImagePreprocessor = family_of(encoder).preprocessor(encoder, Path(folder))
-    return preprocessor
-
-
 def _nothing() -> None:
     """Do nothing, on a rank whose turn it is not."""
 
 
-def _fingerprint(config: TowerConfig, sent: bool) -> str:
+def _fingerprint(config: TowerConfig, parallel: ParallelConfig, sent: bool) -> str:
     """Return a digest of all that makes a difference to the features, or to how ranks work together."""
-    keys = config.resolved() | {"version": __version__}
+    # Where a table of costs lies makes none; its costs are compared when it has been read.
+    shared = parallel.model_dump(exclude={"cost_table"})
+    keys = config.resolved() | {"version": __version__, "parallel": shared}
     for described in ("name", "summary", "source", "license", *(["weights"] if sent else [])):
         keys.pop(described)
+    if sent and keys["connector"]:
+        keys["connector"].pop("weights")
     keys["dtype"] = config.weights.dtype
     return sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
 

@@ -25,6 +25,7 @@ from ..errors import ConformanceError, InputError
 from ..schemas import EncoderConfig, encoder_config
 from .properties import CHECKS
 from .subject import Subject
+from .vlm import check_vlm
 
 _TINY = {
     "hidden_size": 32,
@@ -143,4 +144,4 @@ def _checking(encoder: EncoderConfig, name: str) -> Iterator[None]:
         ) from error
 
 
-__all__ = ["check_encoder", "tiny_encoder"]
+__all__ = ["check_encoder", "check_vlm", "tiny_encoder"]

@@ -74,7 +74,8 @@ def check_tokens(subject: Subject) -> None:
         encoder = subject.compose(**keys)
         for sample in (*subject.samples, *subject.samples_alone()):
             width, height, frames = sample.size
-            got, planned = len(run(encoder, sample.inputs)[0]), encoder.num_tokens(*sample.size)
+            count = encoder.tokens_of if sample.resized else encoder.num_tokens
+            got, planned = len(run(encoder, sample.inputs)[0]), count(*sample.size)
             if got != planned:
                 what = "an image" if frames == 1 else f"a clip of {frames} frames"
                 raise ConformanceError(

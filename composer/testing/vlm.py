@@ -15,13 +15,16 @@ from torch import Tensor
 
 from ..composing import compose
 from ..config_json import tower_of_config_json
-from ..encoder import ComposedVisionEncoder
-from ..errors import ConformanceError
+from ..errors import ConformanceError, InputError
+from ..presets import load_config
+from ..schemas import TowerConfig
 
 _SIZES = ((64, 64), (37, 211), (150, 40), (97, 103))
 """Width and height in pixels of the images that are compared by default."""
-_BOUND = 1e-4
-"""The largest difference relative to the largest value: float32 arithmetic in another order."""
+ROWS_BOUND = 1e-4
+"""The largest difference of rows relative to the largest value: float32 arithmetic in another order."""
+PIXELS_BOUND = 1e-5
+"""The largest difference of normalised pixels: float32 arithmetic in another order."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,19 @@ class ImageComparison:
     Attributes:
         width: The image's width in pixels.
         height: Its height.
+        pixels: The largest difference between the two inputs of the tower, in the units of normalised pixels;
+            infinite if they differ in shape. None if transformers has the model's image processor for
+            another library only: then both sides get the same pixels.
         planned: Rows that were planned before anything was built.
         rows: Rows that came out here.
-        expected: Rows that the model puts into its language model.
+        expected: Rows that the model puts among its input embeddings.
         difference: The largest difference between the two, relative to the largest value; infinite if their
             numbers differ.
     """
 
     width: int
     height: int
+    pixels: float | None
     planned: int
     rows: int
     expected: int
@@ -47,8 +54,9 @@ class ImageComparison:
 
     @property
     def equal(self) -> bool:
-        """Whether the same rows came out, as many as were planned."""
-        return self.planned == self.rows == self.expected and self.difference <= _BOUND
+        """Whether the same rows came out of the same pixels, as many as were planned."""
+        counts = self.planned == self.rows == self.expected
+        return counts and self.difference <= ROWS_BOUND and (self.pixels or 0.0) <= PIXELS_BOUND
 
 
 def check_vlm(folder: str | Path, images: Sequence[Image.Image] | None = None) -> list[ImageComparison]:
@@ -68,25 +76,45 @@ def check_vlm(folder: str | Path, images: Sequence[Image.Image] | None = None) -
     Raises:
         ConformanceError: If an image's rows differ, or their number is not the planned one.
     """
-    found = compare_vlm(str(folder), images or random_images())
+    found = compare_vlm(load_config(tower_of_config_json(str(folder))), images or random_images())
     wrong = [line for line in found if not line.equal]
     if wrong:
         raise ConformanceError("\n".join(map(str, wrong)))
     return found
 
 
-def compare_vlm(folder: str, images: Sequence[Image.Image]) -> list[ImageComparison]:
-    """Run images through a VLM in transformers and through its vision half; see :func:`check_vlm`."""
-    encoder = compose(tower_of_config_json(folder), overrides=["output=embeds", "weights.dtype=float32"])
-    model, processor = load_vlm(folder)
+def compare_vlm(config: TowerConfig, images: Sequence[Image.Image]) -> list[ImageComparison]:
+    """Run images through a composed vision half and through the whole VLM that its weights are read from.
+
+    Args:
+        config: A config with a checkpoint of a VLM as ``weights.source``. Both sides run in float32.
+        images: The images, in RGB.
+
+    Raises:
+        InputError: If the config names no checkpoint.
+        ConformanceError: If the VLM puts no image's rows among its embeddings.
+    """
+    if config.weights.source is None:
+        raise InputError("the config has no weights.source, so that there is no model to compare with")
+    encoder = compose(config, overrides=["output=embeds", "weights.dtype=float32"])
+    model, processor = load_vlm(config.weights.source, config.weights.revision)
     compared = []
     together = encoder.encode(list(images))
     for image, beside in zip(images, together, strict=True):
+        ours = encoder.preprocess([image])
+        inputs = ours if processor is None else image_inputs(model, processor, image)
         (rows,) = encoder.encode([image])
-        expected = embeddings(model, processor, encoder, image)
-        difference = max(_difference(rows, expected), _difference(beside, expected))
-        planned = encoder.num_tokens(*image.size)
-        compared.append(ImageComparison(*image.size, planned, len(rows), len(expected), difference))
+        expected = embeddings(model, inputs, encoder.num_tokens(*image.size))
+        compared.append(
+            ImageComparison(
+                *image.size,
+                pixels=_pixel_difference(ours["pixel_values"], inputs["pixel_values"]) if processor else None,
+                planned=encoder.num_tokens(*image.size),
+                rows=len(rows),
+                expected=len(expected),
+                difference=max(_difference(rows, expected), _difference(beside, expected)),
+            )
+        )
     return compared
 
 
@@ -101,39 +129,56 @@ def random_images(sizes: Sequence[tuple[int, int]] = _SIZES) -> list[Image.Image
     ]
 
 
-def load_vlm(folder: str) -> tuple[Any, Any]:
-    """Load a VLM and its image processor, both transformers' own."""
+def load_vlm(source: str, revision: str | None = None) -> tuple[Any, Any]:
+    """Load a VLM and its image processor, both transformers' own.
+
+    The processor is None if transformers has it for a library that is not installed.
+    """
     from transformers import AutoImageProcessor, AutoModelForImageTextToText
 
-    model: Any = AutoModelForImageTextToText.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="eager"
-    )
-    processor = AutoImageProcessor.from_pretrained(folder, backend="pil")  # type: ignore[no-untyped-call]  # untyped there
+    where = {"revision": revision} if revision else {}
+    model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32, **where)
+    try:
+        processor = AutoImageProcessor.from_pretrained(source, backend="pil", **where)  # type: ignore[no-untyped-call]  # untyped there
+    except (ImportError, ValueError) as error:
+        if "torchvision" not in str(error):
+            raise
+        processor = None
     return model.eval(), processor
 
 
-def embeddings(model: Any, processor: Any, encoder: ComposedVisionEncoder, image: Image.Image) -> Tensor:
-    """Return the rows (rows, width) that a VLM puts into its input embeddings for an image.
+def image_inputs(model: Any, processor: Any, image: Image.Image) -> dict[str, Tensor]:
+    """Return what a VLM's own image processor makes of an image."""
+    options = _image_options(model.config.model_type) | {"return_tensors": "pt"}
+    made: dict[str, Tensor] = dict(processor(images=[image], **options))
+    return made
+
+
+def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tensor:
+    """Return the rows (rows, width) that a VLM puts into its input embeddings for an image or a clip.
 
     Args:
         model: The VLM.
-        processor: Its image processor.
-        encoder: Tells how many image tokens to write into the prompt.
-        image: The image.
+        inputs: What its image processor made of the image, or its video processor of the clip.
+        num_rows: How many image or video tokens to write into the prompt.
+
+    Raises:
+        ConformanceError: If it puts nothing there.
     """
-    inputs = processor(images=[image], return_tensors="pt", **_image_options(model.config.model_type))
     known = signature(model.forward).parameters
     inputs = {name: value for name, value in inputs.items() if name in known}
-    token = next(
-        getattr(model.config, name)
-        for name in ("image_token_id", "image_token_index")
-        if hasattr(model.config, name)
-    )
-    ids = torch.full((1, encoder.num_tokens(*image.size) + 1), token)
-    ids[0, -1] = next(i for i in range(3, 9) if i != token)
-    with _scattered() as seen, torch.no_grad():
-        model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
-    return seen[0].flatten(0, -2)
+    # Some take image tokens for clips, too.
+    kinds = ("image", "video") if "pixel_values_videos" in inputs else ("image",)
+    names = [(f"{kind}_token_id", f"{kind}_token_index") for kind in kinds]
+    tokens = [next(getattr(model.config, n) for n in both if hasattr(model.config, n)) for both in names]
+    word = next(i for i in range(3, 9) if i not in tokens)
+    ids = torch.tensor([[*tokens * num_rows, word]])
+    try:
+        with _stopping_at_the_scatter(), torch.no_grad():
+            model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
+    except _Scattered as found:
+        return found.rows.flatten(0, -2)
+    raise ConformanceError(f"{model.config.model_type} puts no image's rows among its input embeddings")
 
 
 def _image_options(model_type: str) -> dict[str, Any]:
@@ -149,21 +194,33 @@ def _image_options(model_type: str) -> dict[str, Any]:
         return {}
 
 
+class _Scattered(Exception):  # noqa: N818  # no error: what was looked for
+    """Ends a model's forward when it has come to what is looked for."""
+
+    def __init__(self, rows: Tensor) -> None:
+        super().__init__()
+        self.rows = rows
+
+
 @contextmanager
-def _scattered() -> Iterator[list[Tensor]]:
-    """Collect what is written into masked places: so VLMs put images' rows among their text's embeddings."""
-    seen: list[Tensor] = []
+def _stopping_at_the_scatter() -> Iterator[None]:
+    """Stop a model where it puts images' rows among its text's embeddings: it writes into masked places."""
     own = Tensor.masked_scatter
 
     def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-        seen.append(source.detach().clone())
-        return own(self, mask, source)
+        raise _Scattered(source)
 
     Tensor.masked_scatter = masked_scatter  # type: ignore[method-assign,assignment]  # for a while
     try:
-        yield seen
+        yield
     finally:
         Tensor.masked_scatter = own  # type: ignore[method-assign]  # back again
+
+
+def _pixel_difference(pixels: Tensor, expected: Tensor) -> float:
+    if pixels.numel() != expected.numel():
+        return float("inf")
+    return float((pixels.flatten() - expected.to(pixels).flatten()).abs().max())
 
 
 def _difference(rows: Tensor, expected: Tensor) -> float:

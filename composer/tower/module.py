@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from ..encoders.batch import Batch
 from ..encoders.facts import Grid, VisionEncoderInfo
 from .base import Features, VisionModule
 from .readout import Readout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _LAYOUTS = 16
 """How many layouts are kept. Batches of the same sizes recur, and a layout holds two rows per token."""
@@ -39,7 +42,7 @@ class VisionTower(VisionModule[Batch]):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: PreTrainedModel,
         family: AnyFamily,
         info: VisionEncoderInfo,
         readout: Readout,
@@ -117,7 +120,7 @@ class VisionTower(VisionModule[Batch]):
         return batch
 
     def grid_of_image(self, width: int, height: int) -> Grid:
-        return self.info.grid_of_image(width, height)
+        return self.info.grid(width, height)
 
     def _layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
         if batch.layout_key is None:

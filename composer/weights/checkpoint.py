@@ -11,13 +11,13 @@ import torch
 from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
-from .files import TensorHeader
-from .names import TensorNames, find_prefix
+from .header import TensorHeader
+from .names import TensorNames, find_prefix, names_under
 from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
 from .source import Checkpoint, open_checkpoint
-from .vlm_names import TOWER, class_in_vlm, is_named_as_in_vlm, names_in_vlm
+from .vlm_names import class_in_vlm, is_named_as_in_vlm, names_in_vlm
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,19 +69,22 @@ def load_model(
         untrained = _build(model_class, config, dtype=dtype, attn_implementation=attn_implementation)
         return drop(untrained, unused)
 
-    checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
-    check_own_config(checkpoint, family, encoder)
-    shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
-    names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
-    state_dict = _read(
-        checkpoint,
-        encoder,
-        names,
-        num_blocks=num_blocks,
-        prefix=weights.prefix,
-        optional=family.optional,
-        dtype=dtype,
-    )
+    try:
+        checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+        check_own_config(checkpoint, family, encoder)
+        shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
+        names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
+        state_dict = _read(
+            checkpoint,
+            encoder,
+            names,
+            num_blocks=num_blocks,
+            prefix=weights.prefix,
+            optional=family.optional,
+            dtype=dtype,
+        )
+    finally:
+        forget()
     with quiet_transformers():
         try:
             model, info = loaded_class.from_pretrained(
@@ -126,7 +129,7 @@ def _names(
             in_vlm = drop(_build(in_vlm_class, config, attn_implementation="eager"), unused)
             planned = names_in_vlm(in_vlm)
             if is_named_as_in_vlm(checkpoint, planned, own.state_dict()):
-                return TensorNames(in_vlm, planned, root=f"{TOWER}."), in_vlm_class
+                return TensorNames(in_vlm, planned, root=f"{family.vlm_root}."), in_vlm_class
     return TensorNames(own, shapes), model_class
 
 
@@ -167,10 +170,8 @@ def _read(
     sources: dict[str, str] = {}
     covered: set[str] = set()
     depth = 0
-    for name in sorted(checkpoint.files):  # some renamings of transformers depend on the order
-        if not name.startswith(prefix):
-            continue
-        stripped = name.removeprefix(prefix)
+    for name in names_under(checkpoint, prefix + names.root):  # some renamings depend on the order
+        stripped = names.without_root(name.removeprefix(prefix))
         targets = names(stripped)
         depth = max(depth, names.depth(targets))
         if not names.needed.keys().isdisjoint(targets):
@@ -181,13 +182,9 @@ def _read(
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
         _check_header(name, headers[name], names, stripped)
-    try:
-        return {
-            stripped: read_tensor(checkpoint, name, headers[name], dtype)
-            for stripped, name in sources.items()
-        }
-    finally:
-        forget()
+    return {
+        stripped: read_tensor(checkpoint, name, headers[name], dtype) for stripped, name in sources.items()
+    }
 
 
 def _check_depth(checkpoint: Checkpoint, encoder: EncoderConfig, depth: int, num_blocks: int) -> None:
@@ -208,7 +205,9 @@ def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, cov
         more = f", and {len(missing) - 1} more of this encoder's" if len(missing) > 1 else ""
         where = sorted(set(checkpoint.files.values()))
         file = f" ({where[0]})" if len(where) == 1 else ""
-        raise WeightsError(f"{checkpoint.label}{file}: tensor {prefix}{missing[0]} is missing{more}")
+        raise WeightsError(
+            f"{checkpoint.label}{file}: tensor {prefix}{missing[0]} is missing{more}{checkpoint.unread_index}"
+        )
 
 
 def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped: str) -> None:

@@ -40,11 +40,11 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
     if weights.source is None:
         return module
-    checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
     tensors = module.state_dict()
-    sources = _sources(checkpoint, connector, tensors)
-    headers = checkpoint.headers(sources.values())
     try:
+        checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+        sources = _sources(checkpoint, connector, tensors)
+        headers = checkpoint.headers(sources.values())
         for name, tensor in tensors.items():
             source = sources[name]
             header = headers[source]
@@ -81,7 +81,7 @@ def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[st
             some = f"several tensors are: {', '.join(sorted(matches)[:3])}" if matches else "no tensor is"
             raise WeightsError(
                 f"{checkpoint.label}: the connector {connector.type!r} needs {name}, and {some} named so; "
-                "connector.weights says where its weights are"
+                f"connector.weights says where its weights are{checkpoint.unread_index}"
             )
         found[name] = matches[0]
     return found

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ..encoders import Shapes
 from ..errors import WeightsError
+from ..text import shortened
 from .source import Checkpoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d+)\.")
+_BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d{1,6})\.")
+_TOWER_TENSORS = 5_000
+"""Most tensors under a tower's prefix; a tower of 45 blocks has 700."""
+_NAME_LENGTH = 255
+"""Longest name of a tensor there: some of transformers' patterns take time that grows with its square."""
 
 
 class TensorNames:
@@ -46,6 +52,15 @@ class TensorNames:
             return [renamed]
         first = converter.target_patterns[0]
         return [renamed.replace(first, target) for target in converter.target_patterns]
+
+    def without_root(self, name: str) -> str:
+        """The name under which transformers takes a tensor: without the root, if no pattern takes that off.
+
+        transformers itself does so for the whole model, whose names have the root.
+        """
+        if self.root and self._rename(name) == (name, None):
+            return name.removeprefix(self.root)
+        return name
 
     def _rename(self, name: str) -> tuple[str, Any]:
         from transformers.core_model_loading import rename_source_key
@@ -81,12 +96,12 @@ class TensorNames:
         parts = [{name for name in self.needed if part in name} for part in optional]
         return set().union(*(part for part in parts if part.isdisjoint(covered)))
 
-    def patch_embedding(self) -> tuple[str, set[str]]:
-        """The module's name of a tensor of the patch embedding, and those it may have in a checkpoint."""
+    def patch_embedding(self) -> set[str]:
+        """The names that a tensor of the patch embedding may have in a checkpoint of the tower."""
         convolutions = [name for name, tensor in self.needed.items() if tensor.dim() >= 4]
         named = [name for name in self.needed if "patch" in name]
         target = next(iter(convolutions or named or self.needed))
-        return target, {target, *(name for name in self._planned or () if self(name) == [target])}
+        return {self.root + target, *(name for name in self._planned or () if self(name) == [target])}
 
     def depth(self, targets: list[str]) -> int:
         """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
@@ -107,36 +122,61 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     Raises:
         WeightsError: If the checkpoint holds no such tower, or several.
     """
-    target, aliases = names.patch_embedding()
-    sentinel = " or ".join(sorted(aliases))
+    aliases = sorted(names.patch_embedding())
+    sentinel = " or ".join(aliases)
+    candidates = [name for name in checkpoint.files if name.endswith(tuple(aliases))]
     found = sorted(
-        {prefix for name in checkpoint.files for prefix in _prefixes(name, target, aliases, names)}
+        {
+            name.removesuffix(alias)
+            for name in candidates
+            for alias in aliases
+            if f".{name}".endswith(f".{alias}")
+        }
     )
     if asked is not None:
         asked = asked if not asked or asked.endswith(".") else f"{asked}."
         asked = asked.removesuffix(names.root)
         if asked not in found:
-            raise WeightsError(
-                f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {found or 'none'}"
-            )
+            others = _some(found) or "none"
+            raise WeightsError(f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {others}")
         return asked
     if not found:
-        some = ", ".join(list(checkpoint.files)[:3]) or "no tensor at all"
+        some = _some(checkpoint.files) or "no tensor at all"
         raise WeightsError(
             f"{checkpoint.label}: holds no such encoder: no tensor is named {sentinel}, with or without a "
-            f"prefix (it has {some}, ...)"
+            f"prefix (it has {some}){checkpoint.unread_index}"
         )
     if len(found) > 1:
         raise WeightsError(
-            f"{checkpoint.label}: holds {len(found)} towers that fit, under {', '.join(map(repr, found))}; "
+            f"{checkpoint.label}: holds {len(found):,} towers that fit, under {_some(found)}; "
             "say which with weights.prefix"
         )
     return found[0]
 
 
-def _prefixes(name: str, target: str, aliases: set[str], names: TensorNames) -> list[str]:
-    """What stands before the tower's names, if ``name`` is its patch embedding's; nothing otherwise."""
-    if names.root:
-        prefix, root, rest = name.partition(names.root)
-        return [prefix] if root and names(root + rest) == [target] else []
-    return [name.removesuffix(alias) for alias in aliases if f".{name}".endswith(f".{alias}")]
+def names_under(checkpoint: Checkpoint, prefix: str) -> list[str]:
+    """The checkpoint's tensors whose names begin with a tower's prefix, sorted.
+
+    Raises:
+        WeightsError: If there are more of them than a tower has, or one has a name of unlikely length.
+    """
+    names = sorted(name for name in checkpoint.files if name.startswith(prefix))
+    if len(names) > _TOWER_TENSORS:
+        where = f" under {shortened(prefix)}" if prefix else ""
+        raise WeightsError(
+            f"{checkpoint.label}: holds {len(names):,} tensors{where}, and a tower has {_TOWER_TENSORS:,} at "
+            "most"
+        )
+    longest = max(names, key=len, default="")
+    if len(longest) > _NAME_LENGTH:
+        raise WeightsError(
+            f"{checkpoint.label}: the name of a tensor has {_NAME_LENGTH} characters at most, "
+            f"not {shortened(longest)}"
+        )
+    return names
+
+
+def _some(names: Collection[str]) -> str:
+    """The first three names, as a message shows them."""
+    more = ", ..." if len(names) > 3 else ""
+    return ", ".join(map(shortened, islice(names, 3))) + more

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..encoders import AnyFamily
+from ..encoders.reading import thinker_of
 from ..errors import WeightsError
 from ..schemas import EncoderConfig
 from .source import Checkpoint
@@ -56,8 +57,10 @@ def check_own_config(checkpoint: Checkpoint, family: AnyFamily, encoder: Encoder
         raise WeightsError(f"{checkpoint.label}: transformers refuses its config.json: {reason}") from error
     for key in compared:
         value, expected = _plain(getattr(theirs, key, None)), _plain(getattr(ours, key))
-        cut = key in encoder.depth_fields and (not expected or checkpoint.is_saved_tower)
-        if value != expected and not cut:
+        if value == expected:
+            continue
+        # Asked last: on a hub it takes a request.
+        if not (key in encoder.depth_fields and (not expected or checkpoint.is_saved_tower)):
             raise _contradiction(checkpoint, key, value, expected)
 
 
@@ -93,14 +96,16 @@ def _fields_of(own: Mapping[str, Any], ours: Any, label: str) -> dict[str, Any]:
         raise WeightsError(f"{label}: its config.json: {str(line['loc'][0])[:80]}: {line['msg']}") from None
 
 
-def _tower_config(own: Any, family: AnyFamily, encoder: EncoderConfig) -> Mapping[str, Any] | None:
+def _tower_config(
+    own: Mapping[str, Any] | None, family: AnyFamily, encoder: EncoderConfig
+) -> Mapping[str, Any] | None:
     """Return the tower's part of a config.json, which may be a whole model's; None if there is none."""
-    if not isinstance(own, Mapping):
+    if own is None:
         return None
     names = encoder.model_types() or (encoder.model_type,)
     if own.get("model_type") in names:
         return own
-    nested = own.get("vision_config")
+    nested = thinker_of(own).get("vision_config")
     if isinstance(nested, Mapping) and nested.get("model_type", names[0]) in (*names, *family.other_names):
         return nested
     return None

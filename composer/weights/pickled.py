@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
 from ..files import open_regular
-from .files import FILE_BYTES, TensorHeader
+from .header import FILE_BYTES, TensorHeader
 
 if TYPE_CHECKING:
     from torch import Tensor

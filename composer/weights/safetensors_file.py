@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..errors import WeightsError
 from ..files import open_regular, parse_json
-from .files import FILE_BYTES, TensorHeader
+from .header import FILE_BYTES, TensorHeader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,7 +121,9 @@ def read_safetensor(header: TensorHeader, name: str) -> Tensor:
                     )
                 done += count
     except OSError as error:
-        raise WeightsError(f"{header.file}: tensor {name} cannot be read: {error}") from error
+        raise WeightsError(
+            f"{header.file}: tensor {name} cannot be read: {error.strerror or error}"
+        ) from error
     return buffer.view(getattr(torch, header.dtype)).reshape(header.shape)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, get_args
 
 from ..errors import WeightsError
+from ..images.settings import PROCESSOR_FILES, ProcessorSettings
 from ..schemas import TowerConfig
 from ..schemas.weights import DType
 from ..schemas.yaml.dump import to_yaml
@@ -13,13 +15,20 @@ from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
     import torch
-
+    from torch import nn
+    from transformers import PreTrainedModel
 
 _CONNECTOR_FILE = "connector.safetensors"
 
 
 def save_tower(
-    model: Any, processor: Any, config: TowerConfig, folder: Path, *, connector: Any, dtype: torch.dtype
+    model: PreTrainedModel,
+    processor: ProcessorSettings,
+    config: TowerConfig,
+    folder: Path,
+    *,
+    connector: nn.Module | None,
+    dtype: torch.dtype,
 ) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
@@ -27,7 +36,7 @@ def save_tower(
 
     Args:
         model: transformers' module.
-        processor: transformers' image processor.
+        processor: The image processor and its values.
         config: The config that the tower was composed from.
         folder: Made if it does not exist.
         connector: The connector's module, which goes into a file of its own; None if it was not built.
@@ -47,15 +56,17 @@ def save_tower(
         folder.mkdir(parents=True, exist_ok=True)
         with quiet_transformers():
             model.save_pretrained(folder)
-        processor.save_pretrained(folder)
-        keys = config.to_dict() | {"weights": {"source": "./model.safetensors", "dtype": name}}
+        text = json.dumps(processor.to_json(), indent=2, sort_keys=True) + "\n"
+        (folder / PROCESSOR_FILES[1]).write_text(text, encoding="utf-8")
+        written = config.to_dict()
+        keys = written | {"weights": {"source": "./model.safetensors", "dtype": name}}
         if connector is not None:
             tensors = {key: tensor.detach().contiguous() for key, tensor in connector.state_dict().items()}
             save_file(tensors, folder / _CONNECTOR_FILE, metadata={"format": "pt"})
             keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
         elif config.connector is not None and config.connector.weights is None and config.weights.source:
             # It was not built, and so stays where it was read from.
-            where = {"source": config.weights.source, "revision": config.weights.revision}
+            where = {key: written["weights"].get(key) for key in ("source", "revision")}
             keys["connector"] |= {"weights": {key: value for key, value in where.items() if value}}
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
     except OSError as error:

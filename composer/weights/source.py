@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
 from ..files import read_json
-from .files import Format, TensorHeader
+from ..schemas.paths import is_weights_path
+from ..text import shortened
+from .header import Format, TensorHeader
 from .pickled import pickled_headers, read_pickled
 from .safetensors_file import read_safetensor, safetensors_headers
 
@@ -20,10 +23,12 @@ if TYPE_CHECKING:
 
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
-_SMALL = ("config.json", "tower.yaml", "preprocessor_config.json", "processor_config.json")
-_INDEX_BYTES = 64 << 20
+_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+_SMALL = ("config.json", "tower.yaml", *_PROCESSOR_FILES)
+_INDEX_BYTES = 48 << 20
 _INDEX_VALUES = 300_000
-"""The index of a model of 1,000 billion parameters names 210,000 tensors."""
+_INDEX_FILES = 10_000
+"""The index of a model of 1,000 billion parameters names 210,000 tensors in 64 files, and has 24 MB."""
 _NAME_BYTES = 255
 """Longest name that file systems give to a file."""
 
@@ -83,6 +88,15 @@ class Checkpoint:
         """Whether ``encoder.save`` wrote it, with no more blocks than were built."""
         return self.fetch("tower.yaml") is not None
 
+    @property
+    def unread_index(self) -> str:
+        """What an error of a missing tensor adds where an index was passed over; "" where none was."""
+        single = _SINGLE[self.file_format]
+        index = f"{single}.index.json"
+        if list(self.known) != [single] or self.fetch(index) is None:
+            return ""
+        return f"; {index} was not read: like transformers, this reads {single} where there is one"
+
     def config(self) -> dict[str, Any] | None:
         """Return the checkpoint's own config.json; None when it has none.
 
@@ -116,7 +130,7 @@ def open_checkpoint(
             )
             raise WeightsError(f"{source}: not a {file_format} file; if it is to be read, {hint}")
         return _from_files(source, [path], path.parent, file_format)
-    if _looks_like_path(source):
+    if is_weights_path(source):
         raise WeightsError(f"{source}: no such file or folder")
     return _from_hub(source, revision, file_format)
 
@@ -130,15 +144,15 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     path = _path(source)
     if path.exists():
         return path if path.is_dir() else path.parent
-    if _looks_like_path(source):
+    if is_weights_path(source):
         return None  # what is missing is said where weights are read
     fetch = _hub_fetch(source, revision)
-    found = [fetch(name) for name in _SMALL[2:]]
+    found = [fetch(name) for name in _PROCESSOR_FILES]
     return next((file.parent for file in found if file is not None), None)
 
 
 def _path(source: str) -> Path:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     try:
         path.exists()
     except OSError as error:  # a name too long for a file, and for a hub id
@@ -146,14 +160,10 @@ def _path(source: str) -> Path:
     return path
 
 
-def _looks_like_path(source: str) -> bool:
-    return source.startswith((".", "/", "~")) or source.endswith(".safetensors") or source.count("/") > 1
-
-
 def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
     single = folder / _SINGLE[file_format]
     index = folder / f"{single.name}.index.json"
-    if index.exists():
+    if index.exists() and not single.exists():  # as transformers does; an index may be left from before
         return Checkpoint(label, _weight_map(index, file_format), _local_fetch(folder), file_format)
     files = [single] if single.exists() else sorted(folder.glob(f"*{single.suffix}"))
     if not files:
@@ -173,7 +183,7 @@ def _from_files(label: str, files: list[Path], folder: Path, file_format: Format
     for file in files:
         for name in known[file.name]:
             if name in names:
-                raise WeightsError(f"{label}: tensor {name} is in both {names[name]} and {file.name}")
+                raise WeightsError(f"{label}: tensor {name[:200]} is in both {names[name]} and {file.name}")
             names[name] = file.name
     return Checkpoint(label, names, _local_fetch(folder), file_format, known)
 
@@ -186,15 +196,25 @@ def _local_fetch(folder: Path) -> Callable[[str], Path | None]:
 def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoint:
     fetch = _hub_fetch(repo, revision)
     name = _SINGLE[file_format]
-    index = fetch(f"{name}.index.json")
+    single, not_cached = None, None
+    try:
+        single = fetch(name)
+    except _NotCachedError as error:  # a checkpoint of several files has none of this name
+        not_cached = error
+    index = None if single is not None else fetch(f"{name}.index.json")
     if index is not None:
         return Checkpoint(repo, _weight_map(index, file_format), fetch, file_format)
-    single = fetch(name)
     if single is None:
+        if not_cached is not None:
+            raise not_cached
         hint = f"; if it has a {_SINGLE['pickle']}, {_PICKLE_HINT}" if file_format == "safetensors" else ""
         raise WeightsError(f"{repo}: neither {name} nor {name}.index.json in this repository{hint}")
     known = {name: _headers(single, file_format)}
     return Checkpoint(repo, dict.fromkeys(known[name], name), fetch, file_format, known)
+
+
+class _NotCachedError(WeightsError):
+    """A file that may be on the hub, which cannot be reached."""
 
 
 def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
@@ -213,7 +233,7 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
             # Offline, a file that the repository lacks and one that was never downloaded look the same;
             # only the weights must be there.
             if name not in _SMALL and not name.endswith(".index.json"):
-                raise WeightsError(
+                raise _NotCachedError(
                     f"{repo}: {name} is not in the local cache and the hub cannot be reached"
                 ) from error
             return None
@@ -239,12 +259,15 @@ def _weight_map(index: Path, file_format: Format) -> dict[str, str]:
         weight_map = _Index.model_validate(content, strict=True).weight_map
     except ValidationError:
         raise WeightsError(f"{index}: no weight_map from tensor names to files") from None
-    for file in sorted(set(weight_map.values())):
+    files = set(weight_map.values())
+    if len(files) > _INDEX_FILES:
+        raise WeightsError(f"{index}: names {len(files):,} files; the limit is {_INDEX_FILES:,}")
+    for file in sorted(files):
         if not _is_plain_name(file):
-            raise WeightsError(f"{index}: {_short(file)} is not the name of a file in the same folder")
+            raise WeightsError(f"{index}: {shortened(file)} is not the name of a file in the same folder")
         if file.endswith(".safetensors") != (file_format == "safetensors"):
             hint = f"; {_PICKLE_HINT}" if file_format == "safetensors" else ""
-            raise WeightsError(f"{index}: {_short(file)} is not a {file_format} file{hint}")
+            raise WeightsError(f"{index}: {shortened(file)} is not a {file_format} file{hint}")
     return weight_map
 
 
@@ -252,10 +275,6 @@ def _is_plain_name(file: str) -> bool:
     """Whether a name can only be that of a file in the same folder, here and on other systems."""
     plain = file not in ("", ".", "..") and file.isprintable() and not set(file) & set("/\\:")
     return plain and len(file.encode("utf-8", "replace")) <= _NAME_BYTES
-
-
-def _short(text: str) -> str:
-    return repr(text) if len(text) <= 100 else f"{text[:80]!r}... ({len(text):,} characters)"
 
 
 def _json_object(path: Path, **limits: int) -> dict[str, Any]:

@@ -11,9 +11,6 @@ from .source import Checkpoint
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TOWER = "vision_tower"
-"""Where the tower is, in the models that have such a mapping."""
-
 
 def class_in_vlm(family: AnyFamily, model_class: Any) -> Any:
     """A subclass of ``model_class`` that transformers loads by the conversion mapping of ``family.vlm``.
@@ -29,7 +26,7 @@ def class_in_vlm(family: AnyFamily, model_class: Any) -> Any:
 
     name = f"{model_class.__name__}Of{family.vlm}"
     transforms = get_checkpoint_conversion_mapping(family.vlm) or []  # type: ignore[no-untyped-call]  # untyped there
-    transforms.append(PrefixChange(prefix_to_remove=rf"model\.{TOWER}"))
+    transforms.append(PrefixChange(prefix_to_remove=rf"model\.{family.vlm_module}"))
     register_checkpoint_conversion_mapping(name, transforms, overwrite=True)
     return type(name, (model_class,), {"__module__": __name__})
 

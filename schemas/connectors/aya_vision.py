@@ -15,7 +15,7 @@ class AyaVisionConnectorConfig(ConnectorConfig):
     type: Literal["aya_vision"]
     downsample_factor: Factor = 2
     """Tokens along a side of the square that becomes one row."""
-    intermediate_size: Count
+    intermediate_size: Count = 28_672
     """Width of the first linear layer: values and gates."""
     layer_norm_eps: Epsilon = 1e-6
     """Epsilon of the norm."""

@@ -19,5 +19,5 @@ class ConnectorConfig(TypedBlock):
 
     hidden_size: Annotated[Count, Field(examples=[4096])]
     """Width of what the language model reads: of its token embeddings."""
-    weights: Annotated[SourceConfig | None, Field(examples=[{"source": "./connector.safetensors"}])] = None
+    weights: Annotated[SourceConfig | None, Field(examples=[{"source": "llava-hf/llava-1.5-7b-hf"}])] = None
     """Where the connector's weights come from; null: from where the tower's come."""

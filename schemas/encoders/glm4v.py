@@ -40,5 +40,10 @@ class Glm4vVisionEncoderConfig(QwenVisionEncoderConfig):
         return self.out_hidden_size
 
     @property
+    def merger_width(self) -> int:
+        """Width of the merger's MLP."""
+        return self.intermediate_size
+
+    @property
     def has_post_norm(self) -> bool:
         return True

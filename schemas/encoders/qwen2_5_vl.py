@@ -11,16 +11,13 @@ from .base import Blocks, Count, Side
 from .qwen_vl import QwenVisionEncoderConfig
 
 
-class Qwen2_5_VLVisionEncoderConfig(QwenVisionEncoderConfig):  # noqa: N801
-    """Qwen2.5-VL ViT: RMSNorm, a gated MLP, attention inside windows except in a few blocks."""
+class WindowedVisionEncoderConfig(QwenVisionEncoderConfig):
+    """Fields of the towers with RMSNorm, a gated MLP, and attention inside windows except in a few blocks."""
 
-    model_type: Literal["qwen2_5_vl_vision"]
     hidden_size: Count = 3584
     """Width of a token inside the encoder."""
     intermediate_size: Count = 3420
     """Width of the MLP inside a block."""
-    tokens_per_second: Count = 4
-    """How a language model spaces the frames of a video; the tower does not use it."""
     window_size: Side = 112
     """Side in pixels of an attention window."""
     out_hidden_size: Count = 3584
@@ -55,3 +52,11 @@ class Qwen2_5_VLVisionEncoderConfig(QwenVisionEncoderConfig):  # noqa: N801
             )
             problems.append(problem("VC208", message, "window_size", value=self.window_size))
         return problems
+
+
+class Qwen2_5_VLVisionEncoderConfig(WindowedVisionEncoderConfig):  # noqa: N801
+    """Qwen2.5-VL ViT: RMSNorm, a gated MLP, attention inside windows except in a few blocks."""
+
+    model_type: Literal["qwen2_5_vl_vision"]
+    tokens_per_second: Count = 4
+    """How a language model spaces the frames of a video; the tower does not use it."""

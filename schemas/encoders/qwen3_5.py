@@ -15,7 +15,7 @@ from .qwen_vl import QwenVisionEncoderConfig
 class Qwen3_5VisionEncoderConfig(QwenVisionEncoderConfig):  # noqa: N801
     """Qwen3.5 ViT: LayerNorm, a position table resampled to any size, and rope."""
 
-    model_type: Literal["qwen3_5_vision", "qwen3_5_moe_vision"]
+    model_type: Literal["qwen3_5_vision", "qwen3_5_moe_vision", "qwen4_exp_vision"]
     depth: Depth = 27
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     hidden_size: Count = 1152

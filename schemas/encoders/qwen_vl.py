@@ -17,6 +17,7 @@ class QwenVisionEncoderConfig(EncoderConfig):
     rope_type: ClassVar[RopeType] = "rope_3d"
     packed: ClassVar[bool] = True
     merger: ClassVar[bool] = True
+    feeds_language_model: ClassVar[bool] = True
     heads_key: ClassVar[str] = "num_heads"
     depth_fields: ClassVar[frozenset[str]] = frozenset({"depth"})
 

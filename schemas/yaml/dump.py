@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
-_REFERENCE = re.compile(r"(\\*)\$\{")
+_BREAKS = frozenset("\x85\u2028\u2029")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -19,10 +18,10 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    # Doubled, the backslashes in front stay themselves; the last one keeps OmegaConf from resolving.
-    text = _REFERENCE.sub(lambda match: match[1] * 2 + r"\${", text)
     # Whatever starts like a word is no number, and the words that mean something PyYAML quotes by itself.
     style = None if text[:1].isalpha() else "'"
+    if not _BREAKS.isdisjoint(text):
+        style = '"'  # in single quotes, PyYAML would fold them like line breaks
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
@@ -33,7 +32,8 @@ def to_yaml(values: Mapping[str, Any]) -> str:
     """``values`` as block-style YAML, keys in their order, lists on one line.
 
     Args:
-        values: Plain data: mappings with string keys, lists, strings, numbers, truth values and null.
+        values: Plain data: mappings with string keys, lists, strings, numbers, truth values and null; a
+            string is written as it is, references too.
     """
     return "".join(_lines(values, ""))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 from ..base import ConfigModel
 from ..config import CompileConfig, TowerConfig
 from ..encoders import ENCODER_CONFIGS
+from ..image_processor import ImageProcessorConfig
 from ..running import ParallelConfig, TrainingConfig
 from ..weights import WeightsConfig
 from .nodes import Loc
 
 _ROOT = {field.alias or name for name, field in TowerConfig.model_fields.items()} | {"extends"}
 _BLOCKS: dict[str, type[ConfigModel]] = {
+    "image_processor": ImageProcessorConfig,
     "weights": WeightsConfig,
     "compile": CompileConfig,
     "parallel": ParallelConfig,
@@ -19,7 +21,12 @@ _BLOCKS: dict[str, type[ConfigModel]] = {
 
 _CALLED_HERE = {
     "attn_implementation": "attn_backend",
+    "do_center_crop": "image_processor.crop",
+    "do_pad": "image_processor.pad",
     "from_pretrained": "weights.source",
+    "image_mean": "image_processor.mean",
+    "image_processor_type": "image_processor.type",
+    "image_std": "image_processor.std",
     "mm_vision_select_feature": "feature_select_strategy",
     "mm_vision_select_layer": "select_layers",
     "mm_vision_tower": "weights.source",
@@ -76,7 +83,8 @@ def misplaced(path: Loc, model_type: object) -> str:
         return found
     if block and key in _ROOT:
         return "; it belongs at the root, outside this block"
-    if blocks := [name for name, model in _BLOCKS.items() if key in model.model_fields and [name] != block]:
+    blocks = [name for name, model in _BLOCKS.items() if key in model.model_fields and [name] != block]
+    if blocks and not families:
         return f"; it belongs in {' or '.join(blocks)}"
     if block == ["encoder"] and 0 < len(families) < 4:
         return f"; {', '.join(families)} {'have' if len(families) > 1 else 'has'} it"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import ConfigError, Problem, Span
-from ..base import ConfigModel
+from ..base import ConfigModel, escape_references
 
 MAX_BYTES = 1 << 20
 """Size of a YAML file."""
@@ -68,7 +68,7 @@ class Source:
         start = self._starts[span.line - 1]
         line_break = _LINE_BREAK.search(self.text, start)
         end = min(line_break.start() if line_break else len(self.text), start + _WIDEST_LINE)
-        return printable(self.text[start:end])
+        return same_length(self.text[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +147,8 @@ class Node:
         return None
 
 
-def printable(text: str) -> str:
-    """``text`` without the characters that a terminal would act on: texts of a config end up in messages."""
+def same_length(text: str) -> str:
+    """``text`` with a mark in place of each character that a terminal would act on: a caret still fits."""
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
@@ -157,7 +157,7 @@ def _message(text: str) -> str:
     if len(text) > _LONGEST_MESSAGE:
         half = _LONGEST_MESSAGE // 2
         text = f"{text[:half]} ... {text[-half:]}"
-    return printable(text)
+    return same_length(text)
 
 
 def dotted(path: Loc) -> str:
@@ -224,7 +224,8 @@ def from_python(value: Any) -> Node:
 def _builtin(value: Any) -> Any:
     """Configs of pydantic and OmegaConf as mappings and lists; anything else as it is."""
     if isinstance(value, ConfigModel):
-        return value.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        # Its values were read already: what looks like a reference is a text.
+        return escape_references(value.model_dump(mode="json", by_alias=True, exclude_unset=True))
     omegaconf = sys.modules.get("omegaconf")  # not loaded: then value is none of its containers
     if omegaconf is not None and omegaconf.OmegaConf.is_config(value):
         return omegaconf.OmegaConf.to_container(value, resolve=False)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import re
 
 from ...errors import Problem
 from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
-from ..paths import looks_like_path
+from ..paths import is_weights_path
+from ..weights import is_commit
 from .nodes import Loc, Node, find
-
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def warnings_of(config: TowerConfig, tree: Node) -> list[Problem]:
@@ -39,8 +37,8 @@ def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:
     if source is None:
         message = "no source: the tower starts from random weights; name a hub id, a folder or a file"
         return [("VC301", message, ("weights",))]
-    on_hub = not (looks_like_path(source) or source.endswith(".safetensors") or os.path.exists(source))
-    if on_hub and not _COMMIT.fullmatch(revision or ""):
+    on_hub = not (is_weights_path(source) or os.path.exists(source))
+    if on_hub and not is_commit(revision or ""):
         now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
         message = f"{now}: the weights can change under this config; pin them by the 40 digits of a commit"
         return [("VC302", message, ("weights", "revision" if revision else "source"))]

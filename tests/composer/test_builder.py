@@ -12,7 +12,7 @@ from support import tiny
 from support.offenders import offenders
 
 from vision_composer import VisionEncoderBuilder, load_config
-from vision_composer.errors import ConfigError
+from vision_composer.errors import ConfigError, InputError
 from vision_composer.presets import preset_names
 from vision_composer.schemas import TowerConfig, json_schema
 
@@ -35,6 +35,7 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .source("the paper")
         .license("MIT")
         .encoder(ENCODER["model_type"], **fields)
+        .image_processor(size=448, resample="bilinear")
         .weights("someone/clip", revision="main", dtype="bfloat16", prefix="vision_model")
         .select_layers(-2, -4)
         .feature_select_strategy("default")
@@ -60,6 +61,7 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "source": "the paper",
             "license": "MIT",
             "encoder": ENCODER,
+            "image_processor": {"size": 448, "resample": "bilinear"},
             "weights": {
                 "source": "someone/clip",
                 "revision": "main",
@@ -123,6 +125,17 @@ def test_what_cannot_work_is_refused_when_the_config_is_made() -> None:
         VisionEncoderBuilder.from_preset("clip-vit-base-patch23")
 
 
+def test_options_of_what_is_switched_off_are_refused() -> None:
+    builder = VisionEncoderBuilder()
+    for refused in (
+        lambda: builder.compile(False, mode="max-autotune"),
+        lambda: builder.parallel("none", balance="cost"),
+        lambda: builder.tiling("none", max_patches=4),
+    ):
+        with pytest.raises(InputError, match="takes no options"):
+            refused()
+
+
 def test_build_composes() -> None:
     fields = {key: value for key, value in ENCODER.items() if key != "model_type"}
     tower = VisionEncoderBuilder().encoder(ENCODER["model_type"], **fields).select_layers(1).build()
@@ -134,3 +147,10 @@ def test_what_becomes_of_the_callers_lists_later_is_no_step() -> None:
     builder = VisionEncoderBuilder().encoder("mllama_vision_model", intermediate_layers_indices=layers)
     layers.append(99)
     assert builder.to_config().encoder.intermediate_layers_indices == (3, 7)  # type: ignore[attr-defined]  # Mllama's
+
+
+def test_a_literal_reference_of_a_source_stays(tmp_path: Path) -> None:
+    file = tmp_path / "tower.yaml"
+    file.write_text("schema: 1\nencoder: {model_type: clip_vision_model}\nsummary: 'costs \\${5}'\n")
+    config = VisionEncoderBuilder.from_preset(str(file)).to_config()
+    assert config.summary == "costs ${5}"

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from vision_composer import load_config
+from vision_composer import load_config, plan
 from vision_composer.config_json import tower_from_transformers, tower_of_config_json
 from vision_composer.errors import ConfigError, InputError
 
@@ -100,7 +100,8 @@ def test_a_hub_id_is_pinned_to_the_commit_that_was_read(tmp_path, monkeypatch):
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
     config = load_config(tower_of_config_json("org/model", "main"))
     assert (config.weights.source, config.weights.revision) == ("org/model", COMMIT)
-    assert asked == [("org/model", "config.json", "main")]
+    names = ("config.json", "processor_config.json", "preprocessor_config.json")
+    assert asked == [("org/model", name, "main") for name in names]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\ud800", '{"a": 1, "a": 2}'])
@@ -127,3 +128,36 @@ def test_no_such_source(tmp_path):
         tower_of_config_json(str(tmp_path / "a b" / "missing" / "x"))
     with pytest.raises(InputError, match=r"config\.json"):
         tower_of_config_json(str(tmp_path))
+
+
+def test_a_home_that_nobody_has():
+    with pytest.raises(InputError, match="~nosuch/x"):
+        tower_of_config_json("~nosuch/x")
+
+
+def test_what_the_checkpoints_processor_config_sets_differently(tmp_path):
+    vision = {"model_type": "clip_vision_model", "image_size": 336}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llava_next", "vision_config": vision}))
+    assert "image_processor" not in tower_of_config_json(str(tmp_path))
+    values = {
+        "image_processor_type": "LlavaNextImageProcessor",
+        "size": {"shortest_edge": 336},
+        "crop_size": 336,
+        "resample": 2,
+        "image_mean": [0.5, 0.5, 0.5],
+        "image_std": [0.26862954, 0.26130258, 0.27577711],
+        "do_pad": True,
+    }
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
+    made = tower_of_config_json(str(tmp_path))
+    assert made["image_processor"] == {
+        "type": "LlavaNextImageProcessor",
+        "size": {"shortest_edge": 336},
+        "resample": "bilinear",
+        "mean": [0.5, 0.5, 0.5],
+        "crop": {"height": 336, "width": 336},
+    }
+    given = {**made, "image_processor": {}, "weights": {"source": str(tmp_path)}}
+    assert plan(made).processor.to_json() == plan(given).processor.to_json()
+    (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "Unheard"}')
+    assert "image_processor" not in tower_of_config_json(str(tmp_path))

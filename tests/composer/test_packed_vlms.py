@@ -100,6 +100,23 @@ def test_cut_towers_and_missing_tensors(saved: tuple[Any, Path]) -> None:
 
 
 @pytest.mark.parametrize("saved", ["kimi_k25"], indirect=True)
+def test_published_names_that_no_pattern_changes(saved: tuple[Any, Path]) -> None:
+    """transformers saves Kimi's patch embedding below ``encoder``; the published one stands beside that."""
+    theirs, folder = saved
+    tensors = load_file(folder / "model.safetensors")
+    published = {name.replace("encoder.patch_embed", "patch_embed"): tensors[name] for name in tensors}
+    assert {"vision_tower.patch_embed.proj.weight", "vision_tower.patch_embed.pos_emb.weight"} < set(
+        published
+    )
+    save_file(published, folder / "model.safetensors", metadata={"format": "pt"})
+    again = transformers.AutoModelForImageTextToText.from_pretrained(folder, dtype=torch.float32)
+    ours = compose(load_config(tower_of_config_json(str(folder))), dtype=torch.float32).model.state_dict()
+    for name, tensor in theirs.state_dict().items():
+        assert torch.equal(again.model.vision_tower.state_dict()[name], tensor)
+        assert torch.equal(ours[name], tensor)
+
+
+@pytest.mark.parametrize("saved", ["kimi_k25"], indirect=True)
 def test_a_prefix_may_name_the_tower_too(saved: tuple[Any, Path]) -> None:
     """Of a model whose conversion mapping knows where the tower is, and of the others."""
     theirs, folder = saved
@@ -130,3 +147,49 @@ def test_config_json_names_the_tower_in_several_ways(
     (tmp_path / "config.json").write_text(json.dumps({"model_type": vlm, "vision_config": vision}))
     config = load_config(tower_of_config_json(str(tmp_path)))
     assert (config.encoder.model_type, config.encoder.num_hidden_layers) == (tower, 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "encoder", "connector"),
+    [
+        (
+            {
+                "model_type": "qwen2_5_omni",
+                "torch_dtype": "bfloat16",
+                "thinker_config": {
+                    "vision_config": {"model_type": "qwen2_5_omni_vision_encoder", "depth": 3}
+                },
+            },
+            "qwen2_5_omni_vision_encoder",
+            None,
+        ),
+        (
+            {
+                "model_type": "paddleocr_vl",
+                "hidden_size": 48,
+                "torch_dtype": "bfloat16",
+                "vision_config": {"model_type": "paddleocr_vl", "num_hidden_layers": 3},
+            },
+            "paddleocr_vl_vision",
+            {"type": "paddleocr_vl", "hidden_size": 48},
+        ),
+        (
+            {
+                "model_type": "hunyuan_vl",
+                "dtype": "bfloat16",
+                "vision_config": {"num_hidden_layers": 3, "rms_norm_eps": 0.5},
+            },
+            "hunyuan_vl_vision",
+            {"type": "hunyuan_vl", "hidden_size": 4096, "rms_norm_eps": 0.5},
+        ),
+    ],
+)
+def test_config_json_has_the_tower_or_the_text_in_places_of_its_own(
+    fields: dict[str, Any], encoder: str, connector: dict[str, Any] | None, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(fields))
+    config = load_config(tower_of_config_json(str(tmp_path)))
+    assert (config.encoder.model_type, config.encoder.num_hidden_layers) == (encoder, 3)
+    assert config.weights.dtype == "bfloat16"
+    found = None if config.connector is None else config.connector.model_dump(exclude_unset=True)
+    assert found == connector

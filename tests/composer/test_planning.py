@@ -49,11 +49,9 @@ def test_tokens_of_any_size(width: int, height: int, strategy: str) -> None:
     patches = (width // 16) * (height // 16)
     if not patches:
         with pytest.raises(InputError, match="smaller than one patch"):
-            planned.num_tokens(width, height)
+            planned.tokens_of(width, height)
         return
-    assert (
-        planned.num_tokens(width, height) == {"class": 1, "default": patches, "full": patches + 5}[strategy]
-    )
+    assert planned.tokens_of(width, height) == {"class": 1, "default": patches, "full": patches + 5}[strategy]
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (-3, 5)])

@@ -48,6 +48,7 @@ def test_layers_exist_or_are_refused(layer: int) -> None:
         ({"model_type": "clip_vision_modle"}, {}, "VC105", ("encoder", "model_type")),
         ({}, {}, "VC102", ("encoder", "model_type")),
         (CLIP, {"weights": {"revision": "main"}}, "VC104", ("weights", "revision")),
+        (CLIP, {"weights": {"source": "./x", "revision": "main"}}, "VC104", ("weights", "revision")),
         (CLIP, {"select_layers": []}, "VC104", ("select_layers",)),
         (CLIP, {"select_layers": -2}, "VC103", ("select_layers",)),
         (CLIP, {"layers": [-2]}, "VC101", ("layers",)),

@@ -37,9 +37,11 @@ CONFIG = {"schema": 1, "encoder": ENCODER}
 # Problems that only a look at several values, at other files or at a default can find.
 BEYOND_A_SCHEMA = {
     "broken_base", "cost_table_unused", "environment_variable", "float_for_integer", "freeze_in_generic",
-    "head_and_layers", "heads_do_not_divide", "layer_out_of_range", "list_over_mapping", "no_class_token",
-    "no_head", "no_post_norm", "not_square", "parallel_compiled_tower", "revision_without_source",
-    "rope_type", "sharded_and_balanced", "unfilled", "unknown_strategy", "weights_url",
+    "head_and_layers", "heads_do_not_divide", "image_processor_key", "image_processor_size",
+    "layer_out_of_range", "list_over_mapping", "no_class_token",
+    "no_head", "no_post_norm", "not_square", "parallel_compiled_tower", "revision_of_a_path",
+    "revision_without_source", "rope_type", "sharded_and_balanced", "unfilled", "unknown_strategy",
+    "weights_url",
 }  # fmt: skip
 
 
@@ -161,6 +163,8 @@ TILINGS = {block.__name__: {"type": name} for name, block in TILING_CONFIGS.item
 
 def smallest(name, values):
     """The smallest config around ``values`` of the block that a definition of the schema describes."""
+    if set(values) & {"height", "width"}:
+        values = {"height": 336, "width": 336, **values}
     if name in MINIMAL:
         return {**CONFIG, "encoder": {**MINIMAL[name], **values}}
     for key, blocks in (("connector", CONNECTORS), ("tiling", TILINGS)):
@@ -170,10 +174,10 @@ def smallest(name, values):
         if key != "encoder" and f"/{name}" in json.dumps(field):
             start = next(example for example in field["examples"] if isinstance(example, dict))
             return {**CONFIG, key: {**start, **values}}
-    for family in (*MINIMAL, *CONNECTORS, *TILINGS):
+    for family in (*MINIMAL, *CONNECTORS, *TILINGS, "ImageProcessorConfig"):
         for key, field in SCHEMA["$defs"][family]["properties"].items():
             if f"/{name}" in json.dumps(field):
-                start = next((example for example in field["examples"] if isinstance(example, dict)), {})
+                start = field["examples"][0] if name == "SourceConfig" else {}
                 return smallest(family, {key: {**start, **values}})
     raise LookupError(f"no field of the schema is a {name}")
 

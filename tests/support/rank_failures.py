@@ -17,9 +17,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from support import tiny
-from support.rank_towers import CLIP, QWEN, assert_same, keys, noise_image, pair, patches
-from vision_composer import compose
+from support import rank_modules, tiny
+from support.rank_towers import CLIP, QWEN, assert_same, keys, noise, noise_image, pair, patches
+from vision_composer import compose, run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import (
     ConfigError,
@@ -29,6 +29,7 @@ from vision_composer.errors import (
     Problem,
     WeightsError,
 )
+from vision_composer.parallel import CostModel
 from vision_composer.weights import open_checkpoint
 
 Towers = tuple[ComposedVisionEncoder, ComposedVisionEncoder, dict[str, Tensor]]
@@ -51,6 +52,28 @@ def another_batch() -> None:
             spread(**(other if dist.get_rank() == 1 else good))
 
 
+def another_list() -> None:
+    """Lists of images that differ, in their names or only in their length."""
+    images = [noise_image(32, 32) for _ in range(8)]
+    paths = [f"{i}.png" for i in range(8)]
+    for some, others in ((images, images[:4]), (images, []), (paths, paths[::-1])):
+        with (
+            next_call_works() as (_, spread, _good),
+            pytest.raises(DistributedError, match="rank 1 has another list of images than rank 0"),
+        ):
+            spread.encode(others if dist.get_rank() == 1 else some, batch_size=2)
+
+
+def another_batch_size() -> None:
+    """One rank would make more batches than the others."""
+    _, spread = pair(CLIP, {"inputs": "sharded"})
+    with (
+        next_call_works(),
+        pytest.raises(DistributedError, match="rank 1 has another batch size"),
+    ):
+        spread.encode([noise_image(32, 32)] * 4, batch_size=2 if dist.get_rank() == 1 else 4)
+
+
 def inputs_that_do_not_fit() -> None:
     with next_call_works() as (_, spread, good):
         if dist.get_rank() == 1:
@@ -59,6 +82,25 @@ def inputs_that_do_not_fit() -> None:
         else:
             with pytest.raises(DistributedError, match="rank 1: InputError"):
                 spread(**good)
+
+
+def grids_that_are_none() -> None:
+    with next_call_works():
+        module = rank_modules.Packed()
+        grids: Any = [[1, 2, None]] if dist.get_rank() == 1 else [[1, 2, 2]]
+        with pytest.raises(TypeError if dist.get_rank() == 1 else DistributedError) as caught:
+            run_dp_sharded_mrope_vision_model(module, noise(4, 3), grids, rope_type="rope_3d")
+        if dist.get_rank() != 1:
+            assert "rank 1: TypeError" in str(caught.value)
+
+
+def batch_that_is_none() -> None:
+    with next_call_works():
+        batch: Any = None if dist.get_rank() == 1 else noise(4, 3, 4, 4)
+        with pytest.raises(TypeError if dist.get_rank() == 1 else DistributedError) as caught:
+            run_dp_sharded_vision_model(batch, rank_modules.Dense())
+        if dist.get_rank() != 1:
+            assert "rank 1: TypeError" in str(caught.value)
 
 
 def another_config() -> None:
@@ -161,6 +203,27 @@ def config_that_cannot_work() -> None:
         compose(keys(QWEN, parallel={"mode": "data"}))
 
 
+def dtype_that_does_not_work() -> None:
+    dtype, error = (torch.float64, InputError) if dist.get_rank() == 1 else (torch.float16, DistributedError)
+    with next_call_works(), pytest.raises(error, match=r"dtype must be .* not torch\.float64"):
+        compose(keys(QWEN, parallel={"mode": "data"}), dtype=dtype)
+
+
+def other_costs(folder: str) -> None:
+    """The same table of costs may lie anywhere; other costs are an error."""
+    alone, _ = pair(QWEN)
+    table = Path(folder) / f"{dist.get_rank()}.json"
+    spread = keys(QWEN, parallel={"mode": "data", "cost_table": str(table)})
+    CostModel(alone.plan).save(table)
+    assert compose(spread).parallel is not None
+    CostModel(alone.plan, float(dist.get_rank() == 1)).save(table)
+    with (
+        next_call_works(),
+        pytest.raises(DistributedError, match="rank 1 has another table of costs than rank 0"),
+    ):
+        compose(spread)
+
+
 def device_that_is_not_there() -> None:
     device, error = ("cuda:99", InputError) if dist.get_rank() == 1 else ("cpu", DistributedError)
     with next_call_works(), pytest.raises(error, match="'cuda:99' cannot be used here"):
@@ -240,6 +303,8 @@ def pipe_as_image(folder: str) -> None:
 
 FAILURES: dict[str, Callable[..., None]] = {
     "another batch": another_batch,
+    "another list": another_list,
+    "another batch size": another_batch_size,
     "not finite": not_finite,
     "not finite, kept": partial(not_finite, "none"),
     "failing device": failing_device,
@@ -247,12 +312,16 @@ FAILURES: dict[str, Callable[..., None]] = {
     "config that cannot be loaded": config_that_cannot_be_loaded,
     "config that cannot work": config_that_cannot_work,
     "device that is not there": device_that_is_not_there,
+    "dtype that does not work": dtype_that_does_not_work,
+    "grids that are none": grids_that_are_none,
+    "batch that is none": batch_that_is_none,
     "inputs that do not fit": inputs_that_do_not_fit,
     "another config": another_config,
     "failing loader": failing_loader,
     "rows that were not planned": rows_that_were_not_planned,
 }
 FAILURES_ON_DISK: dict[str, Callable[[str], None]] = {
+    "other costs": other_costs,
     "missing weights": missing_weights,
     "broken image": broken_image,
     "pipe as image": pipe_as_image,

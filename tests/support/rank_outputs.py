@@ -116,6 +116,24 @@ def sharded_dense() -> None:
         assert_same(spread(own[-1]), alone(own[-1]))
 
 
+def sharded_images(encoder: dict[str, Any]) -> None:
+    """Every rank encodes a list of its own, of another length than the others'; the last brings none."""
+    rank, ranks = dist.get_rank(), dist.get_world_size()
+    lists = [
+        [noise_image(32 + 8 * i, 40 + 8 * owner) for i in range(3 - owner % 2)] if owner < ranks - 1 else []
+        for owner in range(ranks)
+    ]
+    with poisoned_memory():
+        alone, spread = pair(encoder, {"inputs": "sharded"})
+        apart = pair(encoder, {"inputs": "sharded", "gather": "none"})[1]
+        want = [alone.encode(images) for images in lists]
+        for size in (1, 2, 8):
+            got = spread.encode(lists[rank], batch_size=size)
+            assert_same(tuple(got), tuple(image for own in want for image in own))
+            assert_same(tuple(apart.encode(lists[rank], batch_size=size)), tuple(want[rank]))
+        assert spread.encode([]) == []
+
+
 def _image_files(folder: str) -> list[str]:
     sizes = [(40, 30), (130, 64), (9, 50), (200, 100), (64, 64)]
     paths = [str(Path(folder) / f"{i}.png") for i in range(len(sizes))]
@@ -161,3 +179,14 @@ def saving(encoder: dict[str, Any], folder: str) -> None:
     spread.save(Path(folder) / "saved")
     dist.barrier()
     assert_same(tuple(compose(Path(folder) / "saved").encode(paths)), tuple(alone.encode(paths)))
+
+
+def given_group(folder: str) -> None:
+    """A group that is given spreads this run, and is no part of what is saved."""
+    grouped = compose(keys(CLIP), process_group=dist.group.WORLD)
+    assert grouped.parallel is not None
+    assert grouped.parallel.size == dist.get_world_size()
+    assert grouped.config.parallel == "none"
+    grouped.save(Path(folder) / "saved")
+    dist.barrier()
+    assert compose(Path(folder) / "saved").parallel is None

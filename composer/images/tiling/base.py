@@ -66,9 +66,9 @@ class Tiling(ABC, Generic[T]):
     """
 
     type: ClassVar[str]
-    processor: ClassVar[str]
-    """The image processor that cuts so where neither config nor checkpoint names one: its class in
-    transformers."""
+    processor: ClassVar[str] = ""
+    """The image processor in transformers that cuts images so; empty if :meth:`cut` does, and the image
+    processor makes each tile as it would the image whole."""
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs that cut images so."""
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from math import ceil, floor
-from typing import Any, ClassVar
+from typing import Any
 
 from ...schemas.tiling.gemma3 import Gemma3TilingConfig
 from .base import TilePlan, Tiling
 
 
 class Gemma3Tiling(Tiling[Gemma3TilingConfig]):
-    """The image whole, and crops along its longer side; each is stretched to a square."""
+    """The image whole, and crops along its longer side; each is stretched to a square.
+
+    No checkpoint asks for it: Gemma 3's own processor switches it off, whatever the image processor's JSON
+    says, unless its caller switches it on. So does a config that names it.
+    """
 
     type = "gemma3"
     processor = "Gemma3ImageProcessor"
-    read_by: ClassVar = ("gemma3", "shieldgemma2")
-
-    @classmethod
-    def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        return super().fields_of(values) if values.get("do_pan_and_scan") else None
 
     def plan(self, width: int, height: int) -> TilePlan:
         """Source: transformers' ``Gemma3ImageProcessorPil.pan_and_scan``."""

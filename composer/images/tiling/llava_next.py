@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from ...schemas.tiling.llava_next import LlavaNextTilingConfig
+from ...schemas.tiling.llava_onevision import LlavaOnevisionTilingConfig
 from .base import TilePlan, Tiling
 
+A = TypeVar("A", LlavaNextTilingConfig, LlavaOnevisionTilingConfig)
 
-class LlavaNextTiling(Tiling[LlavaNextTilingConfig]):
+
+class AnyRes(Tiling[A], Generic[A]):
     """The image whole, then the tiles of a canvas that holds it at its aspect ratio, padded on both sides."""
-
-    type = "llava_next"
-    processor = "LlavaNextImageProcessor"
-    read_by: ClassVar = ("llava_next", "llava_next_video")
 
     def plan(self, width: int, height: int) -> TilePlan:
         canvas_height, canvas_width = best_canvas(width, height, self.config.image_grid_pinpoints)
-        return TilePlan(
-            width,
-            height,
-            canvas_height // self.side,
-            canvas_width // self.side,
-            canvas=(canvas_width, canvas_height),
-        )
+        rows, columns = canvas_height // self.side, canvas_width // self.side
+        return TilePlan(width, height, rows, columns, canvas=(canvas_width, canvas_height))
+
+
+class LlavaNextTiling(AnyRes[LlavaNextTilingConfig]):
+    """LLaVA-NeXT's way to cut an image."""
+
+    type = "llava_next"
+    processor = "LlavaNextImageProcessor"
+    read_by: ClassVar = ("llava_next", "llava_next_video", "granite4_vision")
 
 
 def best_canvas(width: int, height: int, canvases: tuple[tuple[int, int], ...]) -> tuple[int, int]:

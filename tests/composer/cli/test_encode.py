@@ -16,7 +16,9 @@ from typer.testing import CliRunner, Result
 
 from vision_composer import compose
 from vision_composer.cli.encode import encode
+from vision_composer.errors import VisionComposerError
 from vision_composer.jobs import read_features
+from vision_composer.jobs.sinks import FeatureWriter
 
 
 def run(*arguments: object) -> Result:
@@ -114,6 +116,21 @@ def test_all_failed(config: Path, tmp_path: Path) -> None:
     result = run(config, tmp_path / "broken.png", "-o", tmp_path / "out")
     assert result.exit_code == 1
     assert list(read_features(tmp_path / "out" / "features.parquet")) == []
+
+
+def test_a_job_that_stops_on_its_way(
+    config: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Status 2 would say that nothing was run."""
+
+    def taken(writer: FeatureWriter) -> None:
+        raise VisionComposerError("was made by someone else")
+
+    monkeypatch.setattr(FeatureWriter, "_claim_names", taken)
+    result = run(config, photos, "-o", tmp_path / "out")
+    assert (result.exit_code, result.stderr) == (1, "error: was made by someone else\n")
+    (tmp_path / "file").touch()
+    assert run(config, photos, "-o", tmp_path / "file" / "f.parquet").exit_code == 2
 
 
 def test_an_output_that_exists(config: Path, photos: Path, tmp_path: Path) -> None:

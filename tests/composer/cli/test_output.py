@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -13,14 +14,17 @@ import pytest
 import yaml
 from PIL import Image
 
+from vision_composer import load_config
 from vision_composer.cli import main
 from vision_composer.text import printable
 
 COMMANDS = Path(__file__).parents[3] / "composer/cli"
 TITLE = "\x1b]0;owned\x07"
 """Sets a terminal's title."""
-STEERS = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8-\xae]|\xe2\x81[\xa6-\xa9]")
-NAMES = [f"a{TITLE}b", "a\rb", "a\x9b31mb", "a\u202eb"]
+STEERS = re.compile(
+    rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xd8\x9c|\xe2\x80[\x8e\x8f\xa8-\xae]|\xe2\x81[\xa6-\xa9]"
+)
+NAMES = [f"a{TITLE}b", "a\rb", "a\x9b31mb", "a\u202eb", "a\u200fb"]
 
 
 Run: TypeAlias = Callable[..., bytes]
@@ -48,7 +52,10 @@ def config(**keys: object) -> dict[str, object]:
     return {"schema": 1, "encoder": encoder, **keys}
 
 
-@pytest.mark.parametrize("character", [*map(chr, range(32)), *map(chr, range(127, 160)), "\u2028", "\u2066"])
+SEPARATORS = ["\u061c", "\u200e", "\u200f", "\u2028", "\u2066"]
+
+
+@pytest.mark.parametrize("character", [*map(chr, range(32)), *map(chr, range(127, 160)), *SEPARATORS])
 def test_control_characters_become_visible(character: str) -> None:
     escaped = repr(character)[1:-1]
     if character in "\n\t":
@@ -93,6 +100,23 @@ def test_what_a_config_says(name: str, run: Run, tmp_path: Path) -> None:
         assert not STEERS.search(run(*arguments)), arguments
 
 
+@pytest.mark.parametrize("summary", NAMES)
+def test_a_config_is_piped_as_it_is(
+    summary: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump(config(summary=summary)))
+    fields = {"model_type": "clip_vision_model"}
+    (tmp_path / f"{summary}.json").write_text(json.dumps(fields))
+    commands = ("show", "a.yaml"), ("show", "a.yaml", "--resolved"), ("init", "--from", f"{summary}.json")
+    for arguments in commands:
+        (tmp_path / "piped.yaml").write_bytes(run(*arguments))
+        piped = load_config(tmp_path / "piped.yaml")
+        assert summary in (piped.summary, (piped.source or "").removeprefix("config.json of ")[:-5])
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda stream: True)
+    for arguments in commands:
+        assert not STEERS.search(run(*arguments)), arguments
+
+
 def test_names_of_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     for name in [*NAMES, "a\nencoded 99 images"]:
@@ -101,7 +125,7 @@ def test_names_of_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(yaml.safe_dump(config()))
     printed = run("encode", "a.yaml", "in", "-o", f"out{TITLE}")
     assert not STEERS.search(printed)
-    assert len(re.findall(rb"^failed: ", printed, re.MULTILINE)) == 5
+    assert len(re.findall(rb"^failed: ", printed, re.MULTILINE)) == 6
     assert len(re.findall(rb"^encoded ", printed, re.MULTILINE)) == 1
     missing = run("encode", "a.yaml", f"no{TITLE}", "-o", "out")
     assert not STEERS.search(missing)

@@ -1,4 +1,5 @@
 import json
+import os
 
 import jsonschema
 from typer.testing import CliRunner
@@ -30,3 +31,7 @@ def test_check(tmp_path):
         assert result.exit_code == 1
         assert "out of date" in result.stderr
     assert run("--check", tmp_path / "missing.json").exit_code == 2
+    os.mkfifo(tmp_path / "pipe")  # opened as a file, it would wait for a writer
+    result = run("--check", tmp_path / "pipe")
+    assert result.exit_code == 2
+    assert "a named pipe, not a regular file" in " ".join(result.stderr.replace("│", " ").split())

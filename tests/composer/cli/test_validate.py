@@ -117,6 +117,29 @@ def test_usage_errors(folder, arguments, message):
     assert result.stdout == ""
 
 
+def test_a_folder_that_cannot_be_read_is_not_passed_over(folder, monkeypatch):
+    scandir = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("deep"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    result = run(".")
+    assert result.exit_code == 2
+    assert "the folder './deep' cannot be read" in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("format_", ["text", "github"])
+def test_a_name_of_several_lines_stays_on_one(folder, format_):
+    """A line of its own could be a command to whatever reads the log."""
+    (folder / "a\n::error::forged.yaml").write_text(CLIP + "  hiden_size: 5\n")
+    result = run(".", "--format", format_)
+    assert not any(line.startswith("::error::forged") for line in result.stdout.splitlines())
+    assert "a\\x0a" in result.stdout
+
+
 @pytest.mark.skipif(os.getuid() == 0, reason="root reads everything")
 def test_a_file_that_may_not_be_read(folder):
     (folder / "good.yaml").chmod(0)

@@ -21,14 +21,14 @@ def test_the_grid_of_an_image_is_that_of_its_inputs(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": ENCODERS[name], "select_layers": [0]})
     for size in ((61, 87), (200, 70)):
         inputs = encoder.preprocess([Image.new("RGB", size)])
-        assert encoder.image_grids(inputs) == (encoder.info.grid_of_image(*size),)
+        assert encoder.image_grids(inputs) == (encoder.info.grid(*size),)
 
 
 def test_what_is_empty_or_smaller_than_a_patch() -> None:
     any_size = plan({"schema": 1, "encoder": tiny.ENCODERS["dinov2"]})
     for size in ((7, 64), (64, 7)):
         with pytest.raises(InputError, match="smaller than one patch of 8x8"):
-            any_size.num_tokens(*size)
+            any_size.tokens_of(*size)
     clips = plan({"schema": 1, "encoder": tiny.PACKED["qwen2_vl_vision"]})
     for frames in (0, -2):
         with pytest.raises(InputError, match=f"a clip of {frames} frames is empty"):

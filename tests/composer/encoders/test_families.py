@@ -99,7 +99,7 @@ def test_strategies_keep_the_right_tokens(name: str, folders: dict[str, Path]) -
             got = encoder(pixel_values=pixel_values)
         assert torch.equal(got, tokens), strategy
         assert got.is_contiguous()
-        assert got.shape[1] == encoder.plan.num_tokens(pixel_values.shape[3], pixel_values.shape[2])
+        assert got.shape[1] == encoder.plan.tokens_of(pixel_values.shape[3], pixel_values.shape[2])
 
 
 @pytest.mark.parametrize("name", [name for name, e in tiny.ENCODERS.items() if encoder_config(e).has_head])
@@ -135,7 +135,7 @@ def test_num_tokens_is_what_comes_out(name: str) -> None:
         size = (height, width) if tower.info.any_size else (encoder["image_size"],) * 2
         pixel_values = tiny.pixels(encoder, images=1, size=size)
         try:
-            tokens = tower.plan.num_tokens(width, height)
+            tokens = tower.plan.tokens_of(size[1], size[0])
         except InputError:
             with pytest.raises(InputError, match="smaller than one patch"):
                 tower(pixel_values=pixel_values)

@@ -350,10 +350,7 @@ def test_images_are_encoded_like_batches_of_the_processor(
     sizes = [(40, 30), (30, 40), (64, 64), (9, 50), (40, 30)]
     images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
     encoder = compose(config(name, folders))
-    family = FAMILIES[tiny.PACKED[name]["model_type"]]
-    fields = encoder_config(tiny.PACKED[name])
-    arguments = family.image_processor_defaults(fields) | family.image_processor_settings(fields)
-    batch = dict(family.image_processor_class()(**arguments)(images, return_tensors="pt"))
+    batch = dict(encoder.preprocessor.processor(images, return_tensors="pt"))
     want = run(encoder, batch)
     got = encoder.encode(images, batch_size=3)
     assert_close(got, want)
@@ -375,7 +372,7 @@ def test_a_checkpoints_own_resize_rule_is_used(tmp_path: Path) -> None:
     for name, values, size in (
         ("qwen2_vl_vision", {"min_pixels": 64, "max_pixels": 1024, "patch_size": 99}, (32, 32)),
         ("qwen3_vl_vision", {"size": {"shortest_edge": 64, "longest_edge": 1024}}, (32, 32)),
-        ("pixtral", {"size": {"longest_edge": 40}, "do_resize": False}, (40, 40)),
+        ("pixtral", {"size": {"longest_edge": 40}, "patch_size": 8, "do_resize": False}, (40, 40)),
     ):
         folder = tmp_path / name
         tiny.save(reference(name), folder)

@@ -70,9 +70,9 @@ def test_sizes_are_those_of_transformers_processors(width: int, height: int) -> 
         rows, columns = get_resize_output_image_size(image, edge, patch, "channels_first")
         if min(rows, columns) < 1:
             with pytest.raises(InputError, match="too thin"):
-                LongestEdge(edge, edge, patch)(width, height)
+                LongestEdge(edge, edge, patch, patch)(width, height)
         else:
-            assert LongestEdge(edge, edge, patch)(width, height) == (columns, rows)
+            assert LongestEdge(edge, edge, patch, patch)(width, height) == (columns, rows)
 
 
 def test_frames_count_in_temporal_patches() -> None:

@@ -18,7 +18,9 @@ ENCODER = tiny.PACKED["pixtral"]
 
 def test_the_box_is_as_wide_as_the_checkpoint_says(tmp_path: Path) -> None:
     folder = tiny.save(tiny.reference(ENCODER), tmp_path)
-    (folder / "preprocessor_config.json").write_text(json.dumps({"size": {"height": 32, "width": 64}}))
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"size": {"height": 32, "width": 64}, "patch_size": 8})
+    )
     encoder = compose({"schema": 1, "encoder": ENCODER, "weights": {"source": str(folder)}})
     assert encoder.info.resize is not None
     for size, fitted in (((640, 320), (64, 32)), ((320, 640), (16, 32))):

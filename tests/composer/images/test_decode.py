@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps, features
+from PIL import Image, ImageFile, ImageOps, features
+from PIL.PngImagePlugin import PngInfo
 from sklearn.datasets import load_sample_images
 
 from vision_composer.errors import ImageError
@@ -250,6 +251,29 @@ def test_arrays(shape: tuple[int, ...]) -> None:
     np.testing.assert_array_equal(array(open_image(pixels)), expected)
     strided = np.stack([pixels, pixels], axis=1)[:, 0][::-1, ::-1]
     np.testing.assert_array_equal(array(open_image(strided)), expected[::-1, ::-1])
+
+
+def test_the_size_of_a_png_is_known_without_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    Image.new("RGB", (30, 20)).save(tmp_path / "turned.png", exif=exif)
+    Image.new("RGB", (30, 20)).save(tmp_path / "plain.png")
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    assert size_of_image(tmp_path / "turned.png") == (20, 30)
+    assert size_of_image(tmp_path / "plain.png") == (30, 20)
+    with Image.open(tmp_path / "plain.png") as opened:
+        assert size_of_image(opened) == (30, 20)
+
+
+def test_the_size_of_a_png_that_is_loaded_is_that_of_its_metadata(tmp_path: Path) -> None:
+    """Pillow has then read what stands behind the pixels, as XMP mostly does."""
+    described = PngInfo()
+    described.add_itxt("XML:com.adobe.xmp", '<x tiff:Orientation="6"/>')
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.png", pnginfo=described)
+    with Image.open(tmp_path / "a.png") as opened:
+        assert size_of_image(opened) == (30, 20)
+        assert open_image(opened).size == (20, 30)
+        assert size_of_image(opened) == (20, 30)
 
 
 @pytest.mark.parametrize("orientation", [None, *range(1, 9)])

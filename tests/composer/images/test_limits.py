@@ -7,6 +7,7 @@ import re
 import struct
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -16,11 +17,22 @@ from vision_composer.images import limits
 from vision_composer.images.decode import open_image
 from vision_composer.images.limits import Budget, LimitError, TimedFile, decoding_bytes
 
+SCANS_OF_GREY = 6
 
-def jpeg(size: tuple[int, int], *, more_scans: int = 0, thumbnail: bytes = b"", tail: bytes = b"") -> bytes:
-    """A progressive JPEG of ten scans, the last of them repeated."""
+
+def jpeg(
+    size: tuple[int, int],
+    *,
+    more_scans: int = 0,
+    thumbnail: bytes = b"",
+    tail: bytes = b"",
+    mode: str = "RGB",
+    **options: Any,
+) -> bytes:
+    """A progressive JPEG of ten scans, or six if it is grey, the last of them repeated."""
     buffer = io.BytesIO()
-    Image.linear_gradient("L").resize(size).convert("RGB").save(buffer, "JPEG", progressive=True)
+    gradient = Image.linear_gradient("L").resize(size).convert(mode)
+    gradient.save(buffer, "JPEG", progressive=True, **options)
     head, body = buffer.getvalue()[:2], buffer.getvalue()[2:-2]
     last = body[[match.start() for match in re.finditer(b"\xff\xda", body)][-1] :]
     comment = b"\xff\xfe" + struct.pack(">H", len(thumbnail) + 2) + thumbnail if thumbnail else b""
@@ -48,6 +60,69 @@ def test_scans_of_thumbnails_and_behind_the_end_do_not_count(
     path.write_bytes(jpeg((40, 30), thumbnail=jpeg((8, 8)), tail=jpeg((40, 30))))
     assert path.read_bytes().count(b"\xff\xda") == 30
     assert open_image(path).size == (40, 30)
+
+
+def test_scans_do_not_hide_behind_a_marker_without_length(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.jpg"
+    sound = jpeg((40, 30), more_scans=300, restart_marker_blocks=1)
+    restart = sound.index(b"\xff\xd0", sound.index(b"\xff\xda"))
+    path.write_bytes(sound[:restart] + b"\xff\x02\xff\xff" + sound[restart:])
+    assert len(sound) - restart < 0xFFFF
+    # The decoder passes over what is no marker, and so reads every scan.
+    with Image.open(io.BytesIO(sound)) as image:
+        assert open_image(path).tobytes() == image.tobytes()
+    monkeypatch.setattr(limits, "MAX_SCANNED_PIXELS", 309 * 40 * 30)
+    with pytest.raises(ImageError, match="40x30 pixels has more than 309 scans"):
+        open_image(path)
+    monkeypatch.setattr(limits, "MAX_SCANNED_PIXELS", 310 * 40 * 30)
+    assert open_image(path).size == (40, 30)
+
+
+def tiff(jpegs: list[bytes], size: tuple[int, int], *, shared: bool = False, lengths: bool = True) -> bytes:
+    """A grey TIFF of JPEG strips, or of one that all strips share."""
+    stored = jpegs[:1] if shared else jpegs
+    places = [8 + sum(map(len, stored[:i])) for i in range(len(stored))] * (len(jpegs) if shared else 1)
+    table = 8 + sum(map(len, stored))
+    many = len(jpegs)
+    counts = [len(strip) * lengths for strip in jpegs]
+    tags = [
+        *((256, 1, size[0]), (257, 1, size[1]), (258, 1, 8), (259, 1, 7), (262, 1, 1), (273, many, table)),
+        *((277, 1, 1), (278, 1, size[1] // many), (279, many, table + 4 * many)),
+    ]
+    return (
+        b"II*\0"
+        + struct.pack("<I", table + 8 * many)
+        + b"".join(stored)
+        + struct.pack(f"<{2 * many}I", *places, *counts)
+        + struct.pack("<H", len(tags))
+        + b"".join(struct.pack("<HHII", tag, 4, count, value) for tag, count, value in tags)
+        + bytes(4)
+    )
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_tiff_of_jpegs_of_many_scans_is_refused(
+    shared: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MAX_SCANNED_PIXELS", 20 * 40 * 32)
+    path = tmp_path / "p.tif"
+    few, many = (jpeg((40, 16), more_scans=scans - SCANS_OF_GREY, mode="L") for scans in (20, 21))
+    path.write_bytes(tiff([few, few], (40, 32), shared=shared))
+    assert open_image(path).size == (40, 32)
+    strips = [many, many] if shared else [few, many]
+    for lengths in (True, False):
+        path.write_bytes(tiff(strips, (40, 32), shared=shared, lengths=lengths))
+        with pytest.raises(ImageError, match="40x32 pixels has more than 20 scans"):
+            open_image(path)
+
+
+def test_a_tiff_of_many_jpegs_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "MAX_SCANNED_PIXELS", 40 * 320)
+    Image.linear_gradient("L").resize((40, 320)).save(tmp_path / "p.tif", compression="jpeg", strip_size=640)
+    assert (tmp_path / "p.tif").read_bytes().count(b"\xff\xda") == 20
+    assert open_image(tmp_path / "p.tif").size == (40, 320)
 
 
 def test_ten_scans_of_the_largest_image_are_allowed() -> None:

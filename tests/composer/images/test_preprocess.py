@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,12 @@ import torch
 import transformers
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from support.processors import dense, resolved, settings
 
 from vision_composer.encoders import family_of
 from vision_composer.errors import ImageError, InputError, MissingDependencyError, WeightsError
 from vision_composer.images.decode import open_image
-from vision_composer.images.preprocess import DensePreprocessor, ImagePreprocessor
-from vision_composer.images.processors import load_image_processor
+from vision_composer.images.preprocess import ImagePreprocessor
 from vision_composer.jobs.reading import iter_inputs
 from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
 
@@ -57,9 +58,7 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def preprocessor(class_name: str = "CLIPImageProcessorPil", **values: Any) -> ImagePreprocessor:
-    return DensePreprocessor(
-        load_image_processor(getattr(transformers, class_name), {**PROCESSORS[class_name], **values}, None)
-    )
+    return dense(settings(class_name.removesuffix("Pil"), **{**PROCESSORS[class_name], **values}))
 
 
 # --- parity -------------------------------------------------------------------------------------------
@@ -80,18 +79,6 @@ def test_equals_the_processor_called_directly(class_name: str) -> None:
         assert torch.equal(preprocess([image])["pixel_values"][0], row)
 
 
-def test_vit_processor_is_within_a_grey_level_of_dinov3s() -> None:
-    """DINOv3's own needs torchvision: it rescales, resizes floating-point pixels, then normalises."""
-    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    preprocess = preprocessor("ViTImageProcessorPil", image_mean=mean, image_std=std)
-    for photo in (*load_sample_images().images, np.asarray(noise(97, 333)), np.asarray(noise(31, 22))):
-        pixels = torch.tensor(photo).permute(2, 0, 1)[None] / 255
-        resized = torch.nn.functional.interpolate(pixels, size=(40, 40), mode="bilinear", antialias=True)
-        expected = (resized - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-        difference = (preprocess([photo])["pixel_values"] - expected).abs()
-        assert difference.max() <= 1.01 / 255 / min(std)
-
-
 def test_every_kind_of_image(tmp_path: Path) -> None:
     rgba = Image.fromarray(RNG.integers(0, 256, (30, 20, 4), dtype=np.uint8))
     path = tmp_path / "p.png"
@@ -109,18 +96,15 @@ def test_every_kind_of_image(tmp_path: Path) -> None:
 def test_families_make_their_own_size(model_type: str) -> None:
     encoder = encoder_config({"model_type": model_type, "image_size": 48, "patch_size": 16})
     family = family_of(encoder)
-    processor = load_image_processor(
-        family.image_processor_class(), family.image_processor_defaults(encoder), None
-    )
-    pixels = DensePreprocessor(processor)([noise(70, 30), noise(20, 50)])["pixel_values"]
+    preprocess = family.preprocessor(encoder, family.processor_settings(encoder))
+    pixels = preprocess([noise(70, 30), noise(20, 50)])["pixel_values"]
     assert pixels.shape == (2, 3, 48, 48)
 
 
 def test_grey_tower() -> None:
     values = {"image_mean": [0.2, 0.4, 0.6], "image_std": [0.1, 0.2, 0.3], **CROPPED}
     image = noise(57, 49)
-    processor = load_image_processor(transformers.CLIPImageProcessorPil, values, None)
-    pixels = DensePreprocessor(processor, num_channels=1)([image])["pixel_values"]
+    pixels = dense(settings("CLIPImageProcessor", **values), num_channels=1)([image])["pixel_values"]
     direct = transformers.CLIPImageProcessorPil(**CROPPED, do_normalize=False, do_convert_rgb=False)
     expected = (direct(image.convert("L"), return_tensors="pt")["pixel_values"] - 0.4) / 0.2
     assert pixels.shape == (1, 1, 40, 40)
@@ -131,10 +115,8 @@ def test_grey_tower_with_its_own_mean(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text(
         json.dumps({"image_mean": [0.1], "image_std": [0.5], **CROPPED})
     )
-    processor = load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
-    pixels = DensePreprocessor(processor, num_channels=1)([Image.new("RGB", (60, 50), (51, 51, 51))])[
-        "pixel_values"
-    ]
+    preprocess = dense(resolved("CLIPImageProcessor", tmp_path), num_channels=1)
+    pixels = preprocess([Image.new("RGB", (60, 50), (51, 51, 51))])["pixel_values"]
     torch.testing.assert_close(pixels, torch.full((1, 1, 40, 40), (0.2 - 0.1) / 0.5))
 
 
@@ -146,25 +128,29 @@ class StandIn(type):
         raise ImportError(f"\n{cls.__name__} requires the Torchvision library,\nwhich was not found\n")
 
 
-def test_a_processor_whose_library_is_missing() -> None:
-    processor_class: Any = StandIn("FamilyImageProcessorPil", (), {})
-    message = "^FamilyImageProcessorPil requires the Torchvision library, which was not found$"
+def test_a_processor_whose_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in: Any = StandIn("CLIPImageProcessorPil", (), {})
+    lacking = SimpleNamespace(CLIPImageProcessorPil=stand_in)
+    monkeypatch.setattr("vision_composer.images.whole.import_module", lambda *_: lacking)
+    message = "^CLIPImageProcessorPil requires the Torchvision library, which was not found$"
     with pytest.raises(MissingDependencyError, match=message):
-        load_image_processor(processor_class, {}, None)
+        dense(settings("CLIPImageProcessor"))
 
 
 # --- the checkpoint's processor config ----------------------------------------------------------------
 
 
 def written(folder: Path, values: Any, name: str = "preprocessor_config.json") -> Path:
+    folder.mkdir(exist_ok=True)
     (folder / name).write_text(values if isinstance(values, str) else json.dumps(values), encoding="utf-8")
     return folder
 
 
 def test_defaults_without_a_config(tmp_path: Path) -> None:
     for source in (None, tmp_path, tmp_path / "nowhere"):
-        processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, source)
-        assert dict(processor.crop_size) == {"height": 40, "width": 40}
+        made = resolved("CLIPImageProcessor", source, **CROPPED)
+        assert made.values["crop_size"] == {"height": 40, "width": 40}
+        assert (made.origin["crop_size"], made.origin["resample"]) == ("encoder", "class")
 
 
 def test_a_saved_config_is_read_as_from_pretrained_reads_it(tmp_path: Path) -> None:
@@ -175,17 +161,16 @@ def test_a_saved_config_is_read_as_from_pretrained_reads_it(tmp_path: Path) -> N
         resample=2,
     )
     saved.save_pretrained(tmp_path)
-    ours = load_image_processor(
-        transformers.BitImageProcessorPil, PROCESSORS["BitImageProcessorPil"], tmp_path
-    )
+    ours = resolved("BitImageProcessor", tmp_path, **PROCESSORS["BitImageProcessorPil"])
     image = noise(90, 61)
     expected = transformers.BitImageProcessorPil.from_pretrained(tmp_path)(image, return_tensors="pt")[
         "pixel_values"
     ]
-    assert torch.equal(DensePreprocessor(ours)([image])["pixel_values"], expected)
-    ours.save_pretrained(tmp_path / "again")
-    again = load_image_processor(transformers.BitImageProcessorPil, {}, tmp_path / "again")
-    assert torch.equal(DensePreprocessor(again)([image])["pixel_values"], expected)
+    assert torch.equal(dense(ours)([image])["pixel_values"], expected)
+    again = written(tmp_path / "again", ours.to_json())
+    assert torch.equal(dense(resolved("BitImageProcessor", again))([image])["pixel_values"], expected)
+    theirs = transformers.BitImageProcessorPil.from_pretrained(again)
+    assert torch.equal(theirs(image, return_tensors="pt")["pixel_values"], expected)
 
 
 def test_whole_numbers_as_sizes(tmp_path: Path) -> None:
@@ -198,11 +183,9 @@ def test_whole_numbers_as_sizes(tmp_path: Path) -> None:
             "feature_extractor_type": "CLIPFeatureExtractor",
         },
     )
-    processor = load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
     image = noise(90, 61)
-    assert torch.equal(
-        DensePreprocessor(processor)([image])["pixel_values"], preprocessor()([image])["pixel_values"]
-    )
+    pixels = dense(resolved("CLIPImageProcessor", tmp_path))([image])["pixel_values"]
+    assert torch.equal(pixels, preprocessor()([image])["pixel_values"])
 
 
 def test_a_nested_config_goes_first(tmp_path: Path) -> None:
@@ -210,49 +193,14 @@ def test_a_nested_config_goes_first(tmp_path: Path) -> None:
         tmp_path, {"image_processor": SQUARE, "processor_class": "LlavaProcessor"}, "processor_config.json"
     )
     written(tmp_path, {"size": {"height": 8, "width": 8}})
-    assert load_image_processor(transformers.SiglipImageProcessorPil, {}, tmp_path).size.height == 40
+    assert resolved("SiglipImageProcessor", tmp_path).values["size"]["height"] == 40
 
 
 def test_a_processor_config_without_an_image_processor(tmp_path: Path) -> None:
     written(tmp_path, {"processor_class": "LlavaProcessor", "patch_size": 14}, "processor_config.json")
-    assert load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, tmp_path).size.height == 40
+    assert resolved("SiglipImageProcessor", tmp_path, **SQUARE).values["size"]["height"] == 40
     written(tmp_path, {"size": {"height": 8, "width": 8}})
-    assert load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, tmp_path).size.height == 8
-
-
-@pytest.mark.parametrize(
-    ("vlm", "values", "tower"),
-    [
-        (
-            "LlavaNextImageProcessorPil",
-            {**CROPPED, "image_grid_pinpoints": [[40, 80], [80, 40]]},
-            "CLIPImageProcessorPil",
-        ),
-        (
-            "LlavaOnevisionImageProcessorPil",
-            {**SQUARE, "image_grid_pinpoints": [[40, 80]]},
-            "SiglipImageProcessorPil",
-        ),
-        ("GotOcr2ImageProcessorPil", {**SQUARE, "crop_to_patches": True}, "GotOcr2ImageProcessorPil"),
-        ("LlavaImageProcessorPil", {**CROPPED, "do_pad": True}, "CLIPImageProcessorPil"),
-    ],
-)
-def test_no_tiles_of_a_vision_language_model(
-    vlm: str, values: dict[str, Any], tower: str, tmp_path: Path
-) -> None:
-    getattr(transformers, vlm)(**values).save_pretrained(tmp_path)
-    images = [noise(200, 70), noise(40, 90)]
-    batch = DensePreprocessor(load_image_processor(getattr(transformers, tower), {}, tmp_path))(images)[
-        "pixel_values"
-    ]
-    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    common = {
-        key: saved[key]
-        for key in ("size", "crop_size", "image_mean", "image_std", "resample")
-        if key in saved
-    }
-    direct = getattr(transformers, tower)(**common)
-    assert torch.equal(batch, direct(images, return_tensors="pt")["pixel_values"])
+    assert resolved("SiglipImageProcessor", tmp_path, **SQUARE).values["size"]["height"] == 8
 
 
 @pytest.mark.parametrize(
@@ -277,7 +225,7 @@ def test_no_tiles_of_a_vision_language_model(
 )
 def test_a_broken_config_names_its_file(text: str, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
-        load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, written(tmp_path, text))
+        dense(resolved("CLIPImageProcessor", written(tmp_path, text), **CROPPED))
 
 
 def test_a_processor_config_costs_little_whatever_it_says(tmp_path: Path) -> None:
@@ -287,7 +235,7 @@ def test_a_processor_config_costs_little_whatever_it_says(tmp_path: Path) -> Non
         with pytest.raises(
             WeightsError, match="resized to 13377x13377 pixels, more than the limit of 8,388,608"
         ):
-            load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, written(tmp_path, huge))
+            dense(resolved("SiglipImageProcessor", written(tmp_path, huge), **SQUARE))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -297,15 +245,13 @@ def test_a_processor_config_costs_little_whatever_it_says(tmp_path: Path) -> Non
 def test_a_processor_config_is_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "preprocessor_config.json")
     with pytest.raises(WeightsError, match="a named pipe, not a regular file"):
-        load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, tmp_path)
+        resolved("CLIPImageProcessor", tmp_path, **CROPPED)
 
 
 @pytest.mark.parametrize("values", [[], {"image_processor": 3}, "{"])
 def test_a_broken_nested_config_names_its_file(values: Any, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"/processor_config\.json"):
-        load_image_processor(
-            transformers.CLIPImageProcessorPil, CROPPED, written(tmp_path, values, "processor_config.json")
-        )
+        resolved("CLIPImageProcessor", written(tmp_path, values, "processor_config.json"), **CROPPED)
 
 
 # --- what is refused ----------------------------------------------------------------------------------
@@ -341,11 +287,20 @@ def test_errors_name_the_image(tmp_path: Path) -> None:
 def test_no_batch() -> None:
     with pytest.raises(InputError, match="no images"):
         preprocessor()([])
-    processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, None)
     with pytest.raises(InputError, match="4 channels"):
-        DensePreprocessor(processor, num_channels=4)([noise(9, 9)])
+        dense(settings("CLIPImageProcessor", **CROPPED), num_channels=4)([noise(9, 9)])
     with pytest.raises(InputError, match="53x40, 80x40"):
         preprocessor(do_center_crop=False)([noise(80, 40), noise(80, 60)])
+
+
+@pytest.mark.parametrize("kind", [str, Path, np.asarray, Image.fromarray])
+def test_one_image_is_no_list(kind: Any, tmp_path: Path) -> None:
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    image = kind(tmp_path / "a.png" if kind in (str, Path) else pixels)
+    with pytest.raises(InputError, match=r"expected a list of images; for one image write \[image\]"):
+        preprocessor()(image)
+    assert preprocessor()([image])["pixel_values"].shape[0] == 1
 
 
 # --- reading ahead ------------------------------------------------------------------------------------
@@ -389,9 +344,8 @@ def test_images_are_read_as_they_are_needed() -> None:
 
 
 def test_other_errors_are_not_swallowed() -> None:
-    processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, None)
     with pytest.raises(InputError, match="4 channels"):
-        list(iter_inputs([noise(5, 5)], DensePreprocessor(processor, num_channels=4)))
+        list(iter_inputs([noise(5, 5)], dense(settings("CLIPImageProcessor", **CROPPED), num_channels=4)))
 
 
 def test_importing_loads_no_torch() -> None:
@@ -403,4 +357,4 @@ def test_importing_loads_no_torch() -> None:
 def test_a_factor_that_only_black_images_survive(tmp_path: Path) -> None:
     written(tmp_path, {"rescale_factor": 1e300})
     with pytest.raises(WeightsError, match=r"preprocessor_config\.json: .* NaN or infinity"):
-        load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
+        dense(resolved("CLIPImageProcessor", tmp_path))

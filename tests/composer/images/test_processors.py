@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from support.processors import dense, resolved
 from transformers import CLIPImageProcessorPil
 
 from vision_composer.errors import InputError
 from vision_composer.images.preprocess import DensePreprocessor
-from vision_composer.images.processors import load_image_processor, process_ragged
+from vision_composer.images.processors import process_ragged
+from vision_composer.images.steps import Steps
 
 
 def test_an_image_is_not_given_to_a_processor_that_would_make_it_huge() -> None:
@@ -24,17 +26,18 @@ def test_an_image_is_not_given_to_a_processor_that_would_make_it_huge() -> None:
         process_ragged(never, lambda width, height: (14_000, 14_000), Image.new("RGB", (8, 8)))  # type: ignore[arg-type]  # no ResizeRule
 
 
-def test_null_says_nothing(tmp_path: Path) -> None:
-    """As where the key is left out: the family's value counts."""
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_mean": None, "do_resize": False}))
-    defaults = {"image_mean": [0.1, 0.2, 0.3], "size": {"shortest_edge": 32}}
-    processor = load_image_processor(CLIPImageProcessorPil, defaults, tmp_path)
-    assert list(processor.image_mean) == [0.1, 0.2, 0.3]
-    assert not processor.do_resize
+def test_null_is_a_value_as_in_transformers(tmp_path: Path) -> None:
+    values = {"do_normalize": None, "do_center_crop": None}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
+    image = Image.linear_gradient("L").resize((70, 50)).convert("RGB")
+    theirs = CLIPImageProcessorPil.from_pretrained(tmp_path)(image, return_tensors="pt")["pixel_values"]
+    ours = dense(resolved("CLIPImageProcessor", tmp_path))([image])["pixel_values"]
+    assert ours.shape == (1, 3, 224, 313)
+    assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize(("height", "width"), [(32, 40), (40, 32)])
 def test_a_processor_of_another_tower_is_refused(height: int, width: int) -> None:
-    preprocessor = DensePreprocessor(CLIPImageProcessorPil(), size=32)
+    preprocessor = DensePreprocessor(CLIPImageProcessorPil(), Steps(), size=32)
     with pytest.raises(InputError, match=f"makes 3 channels of {width}x{height} pixels"):
         preprocessor.collate([{"pixel_values": torch.zeros(1, 3, height, width)}])

@@ -80,6 +80,7 @@ def test_metadata(encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path) 
     assert metadata["dtype"] == "float32"
     again = compose(metadata["config"])
     assert again.config == encoder.config
+    assert metadata["config"]["attn_backend"] == "auto"  # what was left out is there, too
 
 
 @pytest.mark.parametrize(("dtype", "stored"), [(torch.float16, np.float16), (torch.bfloat16, np.float32)])

@@ -159,6 +159,7 @@ def test_output_file(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").mkdir()
     with pytest.raises(InputError, match="is a folder"):
         output_file(tmp_path / "x.parquet", overwrite=True)
+    assert output_file("~nosuch/x.parquet") == Path("~nosuch/x.parquet")  # as a shell has it
 
 
 def test_reading_something_else(tmp_path: Path) -> None:
@@ -184,7 +185,7 @@ def test_what_others_made_is_never_taken(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"f\.failed\.jsonl: exists; .* --overwrite"):
         output_file(path)
     assert output_file(path, overwrite=True) == path
-    for other in ("", "notes\n", '{"image": 1}\n', "[" * 100_000, "5"):
+    for other in ("", "notes\n", '{"image": 1}\n', '["image", "reason"]\n', "[" * 100_000, "5"):
         failures.write_text(other)
         path.unlink(missing_ok=True)
         for overwrite in (False, True):

@@ -98,8 +98,16 @@ def test_broken_tables(change: Any, tmp_path: Path) -> None:
     path.write_text(change(json.loads(path.read_text())))
     with pytest.raises(InputError, match=r"costs\.json"):
         CostModel.load(path, planned)
-    with pytest.raises(InputError, match="missing"):
+    with pytest.raises(InputError, match=r"missing\.json: cannot be read: no such file$"):
         CostModel.load(tmp_path / "missing.json", planned)
+
+
+def test_a_table_without_a_key(tmp_path: Path) -> None:
+    (tmp_path / "costs.json").write_text("{}")
+    with pytest.raises(
+        InputError, match="not a table of costs as bench --calibrate writes it: it has no 'format'"
+    ):
+        CostModel.load(tmp_path / "costs.json", plan(QWEN))
 
 
 def test_a_pipe_is_no_table(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from vision_composer.errors import DistributedError
 from vision_composer.parallel import group
-from vision_composer.parallel.group import Report, together
+from vision_composer.parallel.group import Report, _describe, together
 
 
 @pytest.mark.parametrize("error", ["", "\U0001f5bc" * 5000, '"' * 5000, "\x1b[2J" * 5000])
@@ -25,6 +25,19 @@ def test_a_report_has_one_size_and_comes_back(error: str) -> None:
         True,
     )
     assert error.startswith(back.error.partition(" ")[0])
+
+
+def test_a_long_message_does_not_cost_the_notes() -> None:
+    error = RuntimeError("CUDA out of memory. " + "x" * 1000)
+    error.add_note("in a batch of images 3, 5")
+    told = Report.from_bytes(Report(error=_describe(error)).to_bytes()).error
+    assert told.startswith("RuntimeError: CUDA out of memory. xxx")
+    assert told.endswith("x (in a batch of images 3, 5)")
+    assert len(told) == 400
+    error.add_note("y" * 1000)
+    told = Report.from_bytes(Report(error=_describe(error)).to_bytes()).error
+    assert "x (in a batch of images 3, 5) (yyy" in told
+    assert len(told) == 400
 
 
 @pytest.mark.parametrize(

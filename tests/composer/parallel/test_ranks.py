@@ -81,6 +81,12 @@ each_encoder = pytest.mark.parametrize(
 )
 
 
+@each_encoder
+@on_two_or_more
+def test_every_rank_brings_a_list_of_its_own(world: int, encoder: dict[str, Any]) -> None:
+    on_ranks(world, rank_outputs.sharded_images, encoder)
+
+
 @pytest.mark.parametrize("how", ["node", "broadcast"])
 @each_encoder
 @on_two_or_more
@@ -104,6 +110,10 @@ def test_an_image_is_opened_by_the_rank_that_encodes_it(
 @on_two_or_more
 def test_saving(world: int, encoder: dict[str, Any], tmp_path: Path) -> None:
     on_ranks(world, rank_outputs.saving, encoder, str(tmp_path))
+
+
+def test_a_group_that_is_given_is_not_saved(tmp_path: Path) -> None:
+    on_ranks(2, rank_outputs.given_group, str(tmp_path))
 
 
 # --- training -----------------------------------------------------------------------------------------

@@ -68,8 +68,8 @@ class TurnsImagesRound(Broken):
 
 
 class PlansWithAnotherFactor(Broken):
-    def resize_rule(self, encoder: Any, processor: Any = None) -> PixelBudget:
-        return replace(super().resize_rule(encoder, processor), factor=2 * encoder.patch_size + 8)
+    def resize_rule(self, encoder: Any, settings: Any) -> PixelBudget:
+        return replace(super().resize_rule(encoder, settings), factor=2 * encoder.patch_size + 8)
 
 
 class Uncut(Broken):

@@ -15,6 +15,7 @@ from support import tiny
 
 from vision_composer import compose
 from vision_composer.errors import WeightsError
+from vision_composer.weights import pickled
 
 ENCODER = tiny.ENCODERS["clip_vision_model"]
 POSITIONS = "embeddings.position_embedding.weight"
@@ -92,6 +93,23 @@ def test_two_towers_need_a_prefix(folder: Path) -> None:
     assert torch.equal(features(load(folder, weights={"prefix": "image_tower"})), want)
     with pytest.raises(WeightsError, match="no tensor audio_tower"):
         load(folder, weights={"prefix": "audio_tower"})
+
+
+@pytest.mark.parametrize("weights", [{}, {"prefix": "z"}])
+def test_of_many_towers_three_are_named(folder: Path, weights: dict[str, str]) -> None:
+    name = "embeddings.patch_embedding.weight"
+    rewrite(folder, lambda tensors: {f"t{i:04}.{name}": torch.zeros(1) for i in range(2_000)})
+    with pytest.raises(WeightsError, match=r"'t0000\.', 't0001\.', 't0002\.' and 1,997 more") as raised:
+        load(folder, weights=weights)
+    assert len(str(raised.value)) < 500 + len(str(folder))
+
+
+def test_a_pickle_is_let_go_of_when_it_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    torch.save({name: t for name, t in tensors.items() if name != POSITIONS}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="is missing"):
+        load(folder, weights={"format": "pickle"})
+    assert not pickled._unpickle.cache_info().currsize
 
 
 @pytest.mark.parametrize(
@@ -268,6 +286,7 @@ def test_an_index_names_files_not_folders(tmp_path: Path, file: str) -> None:
 def test_an_index_cannot_ask_for_another_format(folder: Path) -> None:
     """The config says what is read, and neither an index nor a suffix says otherwise."""
     tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
     torch.save(tensors, folder / "x.bin")
     torch.save(tensors, folder / "y.safetensors")
     index = folder / "model.safetensors.index.json"
@@ -295,6 +314,8 @@ def test_an_index_cannot_ask_for_another_format(folder: Path) -> None:
     ],
 )
 def test_pipes_and_folders_are_not_read(folder: Path, name: str, weights: dict[str, Any]) -> None:
+    if name.endswith(".index.json"):  # it is looked for where there is no single file
+        (folder / "model.safetensors").unlink()
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
     with pytest.raises(WeightsError, match=rf"{re.escape(name)}: .*a named pipe, not a regular file"):
@@ -329,6 +350,23 @@ def test_an_index_that_lies_is_refused(tmp_path: Path) -> None:
     index.write_text(json.dumps(content))
     with pytest.raises(WeightsError, match=rf"{other}: has no tensor {POSITIONS}"):
         load(tmp_path)
+
+
+def test_a_single_file_goes_before_an_index(folder: Path, tmp_path: Path) -> None:
+    """As in transformers: an index may be left from weights that were there before."""
+    want = features(load(folder))
+    torch.manual_seed(1)
+    other = type(tiny.reference(ENCODER))(tiny.reference(ENCODER).config)
+    other.save_pretrained(tmp_path / "old", max_shard_size="20KB")
+    for file in (tmp_path / "old").glob("*.safetensors*"):
+        file.rename(folder / file.name)
+    assert torch.equal(features(load(folder)), want)
+    rewrite(folder, lambda tensors: {name: t for name, t in tensors.items() if name != POSITIONS})
+    with pytest.raises(WeightsError, match=rf"{POSITIONS} is missing; .*index\.json was not read"):
+        load(folder)
+    rewrite(folder, lambda tensors: {"a": torch.zeros(1)})
+    with pytest.raises(WeightsError, match=r"it has a, .*index\.json was not read"):
+        load(folder)
 
 
 @pytest.mark.parametrize(("key", "value"), [("hidden_act", "gelu"), ("layer_norm_eps", 1e-6)])

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ ENCODER = tiny.ENCODERS["clip_vision_model"]
 SECONDS = 2.0
 PEAK = 1 << 30
 MARK = "mark"
+INDEXED = 299_000
+PATCHES = "embeddings.patch_embedding.weight"
 
 
 class Bomb:
@@ -55,6 +57,12 @@ def pickled(folder: Path, content: Any) -> None:
     torch.save(content, folder / "pytorch_model.bin")
 
 
+def block_of_many_digits(folder: Path) -> None:
+    """More than Python reads as a number."""
+    tensors = load_file(folder / "model.safetensors")
+    pickled(folder, {**tensors, f"encoder.layers.{'9' * 5_000}.x": torch.zeros(1)})
+
+
 def index_of_a_pickle(folder: Path) -> None:
     torch.save({"a": Bomb(folder / MARK)}, folder / "x.bin")
     index(folder, "x.bin")
@@ -75,14 +83,28 @@ def index_of_an_absolute_path(folder: Path) -> None:
     index(folder, str(outside))
 
 
-def index_of_many_names(folder: Path) -> None:
-    names = dict.fromkeys(map(str, range(400_000)), "x.safetensors")
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+def index_of(folder: Path, names: Iterable[str], patches: str = PATCHES, file: str = "x.safetensors") -> None:
+    """An index of ``names``, each in the file that ``file`` says, and of a patch embedding."""
+    (folder / "model.safetensors").unlink()
+    files = {patches: "x.safetensors"} | {name: file.format(i) for i, name in enumerate(names)}
+    (folder / "model.safetensors.index.json").write_text(
+        json.dumps({"weight_map": files}, separators=(",", ":"), ensure_ascii=False)
+    )
+
+
+def unlike(count: int, length: int, prefix: str = "", part: str = "layers.1.") -> Iterator[str]:
+    """Names of one length, nested as if they stood in blocks."""
+    return (f"{prefix}{i}.{part * (length // len(part))}"[:length] for i in range(count))
 
 
 def pipe(folder: Path, name: str) -> None:
     (folder / name).unlink(missing_ok=True)
     os.mkfifo(folder / name)
+
+
+def pipe_as_index(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    pipe(folder, "model.safetensors.index.json")
 
 
 def device(folder: Path) -> None:
@@ -99,8 +121,10 @@ def sparse_file(folder: Path) -> None:
 
 def sparse_patches(folder: Path) -> None:
     """The name that is looked for, with 512 GiB of zeros, within the largest file that is read."""
-    name, size = "embeddings.patch_embedding.weight", 1 << 39
-    content = json.dumps({name: {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}).encode()
+    size = 1 << 39
+    content = json.dumps(
+        {PATCHES: {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}}
+    ).encode()
     header(folder, content)
     os.truncate(folder / "model.safetensors", 8 + len(content) + size)
 
@@ -153,9 +177,41 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "file outside": (index_of_a_file_outside, {}, "is not the name of a file in the same folder"),
     "absolute path": (index_of_an_absolute_path, {}, "is not the name of a file in the same folder"),
     "name of 5,000 characters": (lambda f: index(f, "x" * 5_000), {}, "(5,000 characters) is not the name"),
-    "index of many names": (index_of_many_names, {}, "more than 300,000 values"),
+    "index of too many names": (lambda f: index_of(f, unlike(400_000, 9)), {}, "more than 300,000 values"),
+    "index of too many bytes": (lambda f: index_of(f, unlike(60_000, 990)), {}, "the limit is 50,331,648"),
+    "index of names under a prefix": (
+        lambda f: index_of(f, unlike(INDEXED, 120, "a."), f"a.{PATCHES}"),
+        {},
+        "holds 299,001 tensors under 'a.', and a tower has 5,000 at most",
+    ),
+    "index of towers": (
+        lambda f: index_of(f, (f"{i}.{PATCHES}" for i in range(INDEXED))),
+        {},
+        "holds 299,001 towers that fit, under '', '0.', '1.', ...; say which with weights.prefix",
+    ),
+    "index of prefixes with blocks": (
+        lambda f: index_of(f, (f"{i % 5_000}.encoder.layers.{i // 5_000}.b" for i in range(INDEXED)), "a"),
+        {},
+        "holds no such encoder",
+    ),
+    "index of wide letters": (
+        lambda f: index_of(f, unlike(INDEXED, 130, "\N{GRINNING FACE}"), "a"),
+        {},
+        "holds no such encoder",
+    ),
+    "index of long names": (lambda f: index_of(f, unlike(49_000, 990), "a"), {}, "holds no such encoder"),
+    "index of long names of a tower": (
+        lambda f: index_of(f, unlike(4_900, 990)),
+        {},
+        "has 255 characters at most, not '0.layers.1.",
+    ),
+    "index of as many files": (
+        lambda f: index_of(f, unlike(INDEXED, 9), file="{}.safetensors"),
+        {},
+        "names 299,001 files; the limit is 10,000",
+    ),
     "pipe as weights": (lambda f: pipe(f, "model.safetensors"), {}, "a named pipe, not a regular file"),
-    "pipe as index": (lambda f: pipe(f, "model.safetensors.index.json"), {}, "a named pipe, not a regular"),
+    "pipe as index": (pipe_as_index, {}, "a named pipe, not a regular file"),
     "pipe as config": (lambda f: pipe(f, "config.json"), {}, "a named pipe, not a regular file"),
     "pipe as pickle": (
         lambda f: (pickled(f, {}), pipe(f, "pytorch_model.bin")),
@@ -172,7 +228,13 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     ),
     "header of brackets": (lambda f: header(f, b'{"a":' + b"[" * (30 << 20)), {}, "more than 250,000 values"),
     "many tensors": (lambda f: with_empty_tensors(f, 100_000), {}, "more than 250,000 values"),
-    "as many tensors as are read": (lambda f: with_empty_tensors(f, 20_000), {}, ""),
+    "more tensors than a tower has": (
+        lambda f: with_empty_tensors(f, 20_000),
+        {},
+        "a tower has 5,000 at most",
+    ),
+    "as many tensors as are read": (lambda f: with_empty_tensors(f, 4_900), {}, ""),
+    "block of 5,000 digits": (block_of_many_digits, PICKLE, "has 255 characters at most"),
     "two tensors of a name": (two_of_a_name, {}, "the key 'a' is there twice"),
     "labels": (lambda f: own(f, num_labels=30_000_000), {}, ""),
     "blocks": (lambda f: own(f, num_hidden_layers=2_000_000_000), {}, "means num_hidden_layers: 2000000000"),
@@ -210,8 +272,8 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.save(tiny.reference(ENCODER), tmp_path_factory.mktemp("good"))
 
 
-def load(folder: str, weights: dict[str, Any]) -> None:
-    compose({"schema": 1, "encoder": ENCODER, "weights": {"source": folder, **weights}})
+def load(folder: str, weights: dict[str, Any], encoder: dict[str, Any] = ENCODER) -> None:
+    compose({"schema": 1, "encoder": encoder, "weights": {"source": folder, **weights}})
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -227,6 +289,20 @@ def test_a_hostile_checkpoint(name: str, good: Path, tmp_path: Path) -> None:
     assert outcome.seconds < SECONDS
     assert outcome.peak_bytes < PEAK
     assert not (folder / MARK).exists(), "a pickle was executed"
+
+
+def test_names_that_the_patterns_of_a_vlm_are_slow_on(tmp_path: Path) -> None:
+    """transformers names Kimi's tensors by patterns for experts, too, which may stand anywhere in a name."""
+    root = "vision_tower."
+    names = [f"{root}encoder.blocks.{i}.wqkv.bias" for i in range(4)]
+    names += unlike(4_900, 255, root, "mlp.experts.")
+    names += unlike(290_000, 120, "language_model.", "mlp.experts.")
+    index_of(tmp_path, names, f"{root}encoder.patch_embed.proj.weight")
+    outcome = measured(load, str(tmp_path), {}, tiny.PACKED["kimi_k25_vision"])
+    assert outcome.error == "WeightsError", outcome
+    assert "tensor vision_tower.encoder.blocks.0.mlp.fc0.bias is missing" in outcome.message
+    assert outcome.seconds < SECONDS
+    assert outcome.peak_bytes < PEAK
 
 
 def test_the_bomb_goes_off_where_it_is_unpickled(tmp_path: Path) -> None:

@@ -105,3 +105,21 @@ def test_a_pair_that_is_no_square_is_not_its_first_side() -> None:
     check(own | {"image_size": [32, 32]}, encoder)
     with pytest.raises(WeightsError, match=r"means image_size: \[32, 64\], and this config says .*: 32"):
         check(own | {"image_size": [32, 64]}, encoder)
+
+
+def test_a_config_that_agrees_needs_no_look_for_a_saved_tower() -> None:
+    """On a hub, that is a request for a file that few repositories have."""
+
+    class Remote:
+        label = "x"
+
+        def config(self) -> dict[str, Any]:
+            return published(encoder)
+
+        @property
+        def is_saved_tower(self) -> bool:
+            raise AssertionError
+
+    encoder = encoder_config({"model_type": "clip_vision_model"})
+    remote: Any = Remote()
+    check_own_config(remote, FAMILIES[encoder.model_type], encoder)

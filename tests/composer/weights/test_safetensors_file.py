@@ -112,5 +112,5 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="the file ends within tensor a"):
         read_safetensor(header, "a")
     path.unlink()
-    with pytest.raises(WeightsError, match=r"tensor a cannot be read: .*no such file"):
+    with pytest.raises(WeightsError, match=r"tensor a cannot be read: no such file$"):
         read_safetensor(header, "a")

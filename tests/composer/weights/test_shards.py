@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,17 @@ def test_an_index_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
         index.write_text(json.dumps({"weight_map": {"a": name}}))
         with pytest.raises(WeightsError, match="same folder"):
             open_checkpoint(str(folder)).headers(["a"])
+
+
+def test_an_index_names_so_many_files_at_most(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    for count, refused in (
+        (10_000, nullcontext()),
+        (10_001, pytest.raises(WeightsError, match="10,001 files")),
+    ):
+        index.write_text(json.dumps({"weight_map": {f"{i}": f"{i}.safetensors" for i in range(count)}}))
+        with refused:
+            assert len(open_checkpoint(str(tmp_path)).files) == count
 
 
 def test_a_tensor_in_two_files_is_refused(tmp_path: Path) -> None:

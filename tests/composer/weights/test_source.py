@@ -63,11 +63,21 @@ def test_the_processor_of_the_repository_is_used(hub: Path) -> None:
     assert list(tower.preprocessor.processor.image_mean) == [0.1, 0.2, 0.3]
 
 
+def test_a_single_file_of_the_repository_goes_before_an_index(hub: Path) -> None:
+    snapshot = publish(hub, "someone/siglip")
+    (snapshot / "model.safetensors.index.json").write_text('{"weight_map": {"a": "old.safetensors"}}')
+    checkpoint = open_checkpoint("someone/siglip")
+    assert set(checkpoint.files.values()) == {"model.safetensors"}
+    assert "model.safetensors.index.json was not read" in checkpoint.unread_index
+
+
 def test_what_is_not_there_is_said(hub: Path) -> None:
     with pytest.raises(WeightsError, match=r"no/where: model\.safetensors is not in the local cache"):
         open_checkpoint("no/where")
     with pytest.raises(WeightsError, match="neither a file, a folder, nor a hub id"):
         open_checkpoint("not a hub id!")
+    with pytest.raises(WeightsError, match="~nosuch/x: no such file or folder"):
+        open_checkpoint("~nosuch/x")
     snapshot = publish(hub, "someone/siglip", max_shard_size="20KB")
     shard = next(snapshot.glob("model-00001*.safetensors"))
     shard.unlink()

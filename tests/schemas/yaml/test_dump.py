@@ -6,9 +6,10 @@ from hypothesis import strategies as st
 
 from vision_composer.presets import load_config
 from vision_composer.schemas import ENCODER_CONFIGS, load_tree, load_yaml
+from vision_composer.schemas.base import escape_references
 from vision_composer.schemas.yaml.dump import to_yaml
 
-PRINTABLE = st.text(st.characters(exclude_categories=["C"], include_characters="\t\n"), max_size=30)
+PRINTABLE = st.text(st.characters(exclude_categories=["C"], include_characters="\t\n\x85"), max_size=30)
 TEXTS = st.one_of(
     PRINTABLE,
     st.text("\\${}.:#-'\" ab", max_size=12),
@@ -41,7 +42,7 @@ VALUES = st.dictionaries(
 @settings(deadline=None)
 @given(VALUES)
 def test_values_survive(values):
-    text = to_yaml(values)
+    text = to_yaml(escape_references(values))
     values.pop("extends", None)
     tree = load_yaml(text, "s")
     tree.value.pop("extends", None)
@@ -88,18 +89,21 @@ def configs(draw):
 @settings(deadline=None)
 @given(configs())
 def test_configs_survive(values):
-    values = {
-        key: value.replace("$", "") if isinstance(value, str) else value for key, value in values.items()
-    }
-    config = load_config(values)
-    again = load_config(load_yaml(to_yaml(config.to_dict()), "s").plain())
-    assert again == config
-    assert again.to_dict() == config.to_dict()
+    config = load_config(escape_references(values))
+    for source in (config.to_dict(), load_yaml(to_yaml(config.to_dict()), "s").plain()):
+        again = load_config(source)
+        assert again == config
+        assert again.to_dict() == config.to_dict()
     resolved = load_config(load_yaml(to_yaml(config.resolved()), "s").plain())
     assert resolved.resolved() == config.resolved()
 
 
 @pytest.mark.parametrize("text", ["${a}", "\\${a}", "\\\\${a} ${", "x\\", "$", "${"])
 def test_what_looks_like_a_reference_is_none(text):
-    tree = load_yaml(to_yaml({"a": 1, "b": text}), "s")
+    tree = load_yaml(to_yaml(escape_references({"a": 1, "b": text})), "s")
     assert load_tree(tree, find_preset=lambda name: None).plain()["b"] == text
+
+
+@pytest.mark.parametrize("text", ["a\x85b", "\x85", "1\u2028 \u2029b", " \x85\n\x85 "])
+def test_separators_that_yaml_1_1_folds_survive(text):
+    assert load_yaml(to_yaml({"a": text}), "s").plain() == {"a": text}

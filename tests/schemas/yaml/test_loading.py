@@ -282,3 +282,14 @@ def test_any_mutation_of_a_preset_is_a_config_or_a_config_error(tmp_path_factory
         config, problems = None, error.problems
     assert isinstance(config, TowerConfig) or problems
     assert all(problem.code in CODES and problem.span is not None for problem in problems)
+
+
+@pytest.mark.parametrize("text", ["costs ${5}", "\\${name}", "\\\\${", "${oc.env:HOME}"])
+def test_a_config_that_was_loaded_is_loaded_again(text):
+    """What looks like a reference in a validated config is text: it was resolved before, or escaped."""
+    values = {"schema": 1, "name": "x", "encoder": {"model_type": "clip_vision_model"}}
+    config = TowerConfig.model_validate({**values, "summary": text})
+    assert load(config, "post_norm=none").summary == text
+    assert load(config.to_dict()) == config
+    assert load(config.resolved()).summary == text
+    assert load({"schema": 1, "encoder": config.encoder, "summary": "x"}).encoder == config.encoder

@@ -1,7 +1,8 @@
 """Tiny random VLMs of every kind, saved by transformers with their image processors: one file each group.
 
 A module here has ``VLMS``: the name of a case, which begins with the VLM's model_type, -> a function that
-makes the model and its image processor.
+makes the model and its image processor. Those in ``WITHOUT_PROCESSOR`` have an image processor of torchvision
+alone, and so none here.
 """
 
 from __future__ import annotations
@@ -14,24 +15,28 @@ from typing import Any
 
 import torch
 
+from ..tiny import scramble
+
 Maker = Callable[[], tuple[Any, Any]]
-"""Makes a random VLM and its image processor."""
+"""Makes a random VLM and its image processor, or None."""
 
 
-def _all() -> dict[str, Maker]:
+def _all(table: str) -> dict[str, Maker]:
     found: dict[str, Maker] = {}
     for beside in iter_modules(__path__):
-        found |= getattr(import_module(f"{__name__}.{beside.name}"), "VLMS", {})
+        found |= getattr(import_module(f"{__name__}.{beside.name}"), table, {})
     return found
 
 
-VLMS = _all()
+VLMS = _all("VLMS")
+WITHOUT_PROCESSOR = _all("WITHOUT_PROCESSOR")
 
 
 def save_vlm(name: str, folder: Path) -> Path:
     """Save a tiny VLM and its image processor into a folder, as a hub's repository has them."""
     torch.manual_seed(0)
-    model, processor = VLMS[name]()
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    model, processor = (VLMS | WITHOUT_PROCESSOR)[name]()
+    scramble(model).save_pretrained(folder)
+    if processor is not None:
+        processor.save_pretrained(folder)
     return folder

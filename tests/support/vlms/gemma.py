@@ -22,7 +22,7 @@ def paligemma() -> tuple[Any, Any]:
     )
 
 
-def gemma3(**pan_and_scan: Any) -> tuple[Any, Any]:
+def gemma3() -> tuple[Any, Any]:
     config = transformers.Gemma3Config(
         vision_config=SIGLIP | {"vision_use_head": False},
         text_config=TEXT | {"model_type": "gemma3_text"},
@@ -34,16 +34,7 @@ def gemma3(**pan_and_scan: Any) -> tuple[Any, Any]:
     model = transformers.Gemma3ForConditionalGeneration(config)
     # transformers starts the projection from zeros, which would make every output equal.
     model.model.multi_modal_projector.mm_input_projection_weight.data.normal_(std=0.1)
-    return model, transformers.Gemma3ImageProcessorPil(size=SIDE, **pan_and_scan)
+    return model, transformers.Gemma3ImageProcessorPil(size=SIDE)
 
 
-VLMS = {
-    "paligemma": paligemma,
-    "gemma3": gemma3,
-    "gemma3/pan and scan": lambda: gemma3(
-        do_pan_and_scan=True,
-        pan_and_scan_min_crop_size=20,
-        pan_and_scan_max_num_crops=3,
-        pan_and_scan_min_ratio_to_activate=1.5,
-    ),
-}
+VLMS = {"paligemma": paligemma, "gemma3": gemma3}

@@ -29,4 +29,18 @@ def mistral3(**fields: Any) -> tuple[Any, Any]:
     return transformers.Mistral3ForConditionalGeneration(config), processor
 
 
-VLMS = {"mistral3": mistral3}
+def lighton_ocr() -> tuple[Any, Any]:
+    config = transformers.LightOnOcrConfig(
+        vision_config=PIXTRAL | {"model_type": "pixtral"},
+        text_config=TEXT | {"model_type": "qwen3"},
+        image_token_id=63,
+    )
+    processor = transformers.PixtralImageProcessorPil(size={"longest_edge": 112}, patch_size=16)
+    return transformers.LightOnOcrForConditionalGeneration(config), processor
+
+
+VLMS = {
+    "mistral3": mistral3,
+    "mistral3/hidden state": lambda: mistral3(vision_feature_layer=2, projector_hidden_act="relu"),
+    "lighton_ocr": lighton_ocr,
+}

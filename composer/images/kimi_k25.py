@@ -27,7 +27,7 @@ class KimiImageProcessorKwargs(ImagesKwargs, total=False):
     merge_size: int
 
 
-class KimiImageProcessor(PilBackend):
+class Kimi_K25ImageProcessorPil(PilBackend):  # noqa: N801  # transformers' name
     """Images to patches: shrunk to a budget of patches, padded with black to whole merged patches.
 
     Returns ``pixel_values`` (patches, channels, patch_size, patch_size), each image's patches in raster

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vision_composer.images.kimi import KimiImageProcessor
+from vision_composer.images.kimi_k25 import Kimi_K25ImageProcessorPil
 
 
 @pytest.mark.parametrize("size", [(40, 30), (56, 56), (13, 200), (1, 1), (400, 300)], ids=str)
 def test_pixels_are_resized_padded_with_black_and_cut_in_raster_order(size: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-    processor = KimiImageProcessor(max_patches=100, size={"max_height": 20, "max_width": 20})
+    processor = Kimi_K25ImageProcessorPil(max_patches=100, size={"max_height": 20, "max_width": 20})
     batch = processor(image, return_tensors="np")
     [[frames, rows, columns]] = batch["image_grid_thw"].tolist()
     patches = batch["pixel_values"]
@@ -33,7 +33,7 @@ def test_pixels_are_resized_padded_with_black_and_cut_in_raster_order(size: tupl
 
 def test_several_images_stand_one_after_the_other() -> None:
     images = [Image.new("RGB", size, color) for size, color in (((28, 28), "red"), ((56, 28), "blue"))]
-    processor = KimiImageProcessor()
+    processor = Kimi_K25ImageProcessorPil()
     batch = processor(images, return_tensors="np")
     assert batch["image_grid_thw"].tolist() == [[1, 2, 2], [1, 2, 4]]
     for image, part in zip(images, np.split(batch["pixel_values"], [4]), strict=True):

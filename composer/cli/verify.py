@@ -1,0 +1,85 @@
+"""``vision-composer verify``: a composed vision half beside the model in transformers that it comes from."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .options import Overrides, Plugins, Root
+from .output import echo
+
+if TYPE_CHECKING:
+    from ..schemas import TowerConfig
+    from ..testing.vlm import ImageComparison
+
+_COLUMNS = ("image", "size", "pixels", "planned", "rows", "model's rows", "difference", "")
+
+
+def verify(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A preset, a YAML file, or the folder or hub id of a VLM's checkpoint."
+        ),
+    ],
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="Images to compare.")],
+    set_: Overrides = None,
+    root: Root = None,
+    plugin: Plugins = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare the vision half with the whole model in transformers, on your weights and your images.
+
+    Pixels, the number of rows, and the rows that the model puts among its input embeddings, in float32.
+    Exits with 1 if an image differs.
+    """
+    from ..images.decode import open_image
+    from ..testing.vlm import compare_vlm
+
+    opened = [open_image(path, name=str(path)) for path in images]
+    compared = compare_vlm(_config(source, list(set_ or ()), root), opened)
+    if as_json:
+        lines = [
+            {"image": str(path), **asdict(line), "equal": line.equal}
+            for path, line in zip(images, compared, strict=True)
+        ]
+        echo(json.dumps(lines, indent=2))
+    else:
+        _print(images, compared)
+    if not all(line.equal for line in compared):
+        raise typer.Exit(1)
+
+
+def _config(source: str, overrides: list[str], root: Path | None) -> TowerConfig:
+    """Return the config of a preset or file, or else of the checkpoint that ``source`` names."""
+    from ..config_json import tower_of_config_json
+    from ..presets import load_config
+    from ..schemas.paths import TOWER_FILE
+
+    folder = Path(source)
+    if (folder / "config.json").is_file() and not (folder / TOWER_FILE).exists():
+        return load_config(tower_of_config_json(source), overrides=overrides)
+    return load_config(source, overrides=overrides, root=root)
+
+
+def _print(images: list[Path], compared: list[ImageComparison]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..text import printable
+
+    table = Table(*_COLUMNS, box=None, padding=(0, 2, 0, 0))
+    for path, line in zip(images, compared, strict=True):
+        table.add_row(
+            printable(path.name, line=True),
+            f"{line.width}x{line.height}",
+            "not compared" if line.pixels is None else f"{line.pixels:.2g}",
+            *map(str, (line.planned, line.rows, line.expected)),
+            f"{line.difference:.2g}",
+            "equal" if line.equal else "DIFFERENT",
+        )
+    Console(soft_wrap=True).print(table, highlight=False)

@@ -1,0 +1,97 @@
+"""HunyuanOCR's connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..encoders.shapes import Shapes, below, linear
+from ..errors import InputError
+from ..schemas.connectors.hunyuan_vl import HunYuanVLConnectorConfig
+from .base import GridConnector, ImageOfTiles, parts, text_width, transformers_class
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+MERGER = "patch_merger"
+_LEARNED = ("image_newline", "image_begin", "image_end", "image_sep")
+
+
+class HunYuanVLConnector(GridConnector[HunYuanVLConnectorConfig]):
+    """Convolutions over squares of patches, a learned token behind each line, one in front and one behind."""
+
+    type = "hunyuan_vl"
+    read_by: ClassVar = ("hunyuan_vl",)
+    disk_names: ClassVar = {
+        "perceive.proj.0.": f"{MERGER}.proj_conv.",
+        "perceive.proj.2.": f"{MERGER}.proj_out.",
+        "perceive.": f"{MERGER}.",
+    }
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        # On the hub, the fields of the language model stand beside the tower's config.
+        nested = "text_config" in vlm
+        fields = {
+            "hidden_size": text_width(vlm, "hunyuan_vl_text") if nested else vlm.get("hidden_size", 4096),
+            "act": vlm["vision_config"].get("hidden_act"),
+            "rms_norm_eps": vlm["vision_config"].get("rms_norm_eps"),
+        }
+        return {key: value for key, value in fields.items() if value is not None}
+
+    @property
+    def side(self) -> int:
+        """Patches along a side of a square."""
+        return self.tower.info.grid_multiple
+
+    def shapes(self) -> Shapes:
+        width, out = self.tower.width, self.config.hidden_size
+        layers: Shapes = {
+            "proj_conv.weight": (2 * width, width, self.side, self.side),
+            "proj_conv.bias": (2 * width,),
+            "proj_out.weight": (4 * width, 2 * width, 1, 1),
+            "proj_out.bias": (4 * width,),
+            "image_newline": (4 * width,),
+            **dict.fromkeys(("image_begin", "image_end", "image_sep"), (out,)),
+            "before_rms.weight": (width,),
+            "after_rms.weight": (out,),
+        }
+        return below(MERGER, layers | linear("mlp", 4 * width, out))
+
+    def build(self) -> nn.Module:
+        import torch
+
+        merger = transformers_class("hunyuan_vl.modeling_hunyuan_vl", "HunYuanVLVisionPatchMerger")
+        config = SimpleNamespace(
+            hidden_size=self.tower.width,
+            text_hidden_size=self.config.hidden_size,
+            spatial_merge_size=self.side,
+            hidden_act=self.config.act,
+            rms_norm_eps=self.config.rms_norm_eps,
+        )
+        module = merger(config)
+        for name in _LEARNED:  # transformers leaves their memory as it is
+            torch.nn.init.normal_(module.get_parameter(name), std=self.config.hidden_size**-0.5)
+        return parts(patch_merger=module)
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        frames, rows, columns = image.grid
+        if frames > 1:
+            raise InputError(f"the connector {self.type!r} takes images, not clips of {frames} frames")
+        return rows // self.side * (columns // self.side + 1) + 2
+
+    def flops(self, image: ImageOfTiles) -> int:
+        width, rows = self.tower.width, self.num_rows(image)
+        squares = self.tower.num_tokens(image.grid) // self.side**2
+        convolutions = squares * 2 * width * width * (self.side**2 + 4)
+        return 2 * (convolutions + rows * 4 * width * self.config.hidden_size)
+
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
+        import torch
+
+        merger = module.get_submodule(MERGER)
+        pieces = torch.split(tokens, grids.prod(-1).tolist())
+        sizes = grids[:, 1:].tolist()
+        merged = [merger(piece[None], size=size)[0] for piece, size in zip(pieces, sizes, strict=True)]
+        return torch.cat(merged)

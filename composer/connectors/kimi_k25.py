@@ -1,0 +1,59 @@
+"""Kimi K2.5's connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..encoders.shapes import Shapes, below, layer_norm, linear
+from ..errors import ConfigError, Problem
+from ..schemas.connectors.kimi_k25 import KimiK25ConnectorConfig
+from .base import TokenConnector, parts, text_width, transformers_class
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+PROJECTOR = "mm_projector"
+
+
+class KimiK25Connector(TokenConnector[KimiK25ConnectorConfig]):
+    """A norm on every patch, and two linear layers on every square, whose patches stand side by side."""
+
+    type = "kimi_k25"
+    read_by: ClassVar = ("kimi_k25",)
+    disk_names: ClassVar = {
+        f"{PROJECTOR}.proj.0.": f"{PROJECTOR}.in_proj.",
+        f"{PROJECTOR}.proj.2.": f"{PROJECTOR}.out_proj.",
+    }
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        tower = vlm["vision_config"].get("hidden_size", 1152)
+        if vlm.get("projection_hidden_size", 1152) != tower:
+            message = f"the norm of the projector takes the tower's width, {tower}"
+            raise ConfigError(Problem("VC104", message, "projection_hidden_size"))
+        fields = {"hidden_size": text_width(vlm, "deepseek_v3")}
+        eps = vlm.get("projection_layer_norm_eps")
+        return fields if eps is None else fields | {"layer_norm_eps": eps}
+
+    def shapes(self) -> Shapes:
+        square = self.tower.width
+        layers = layer_norm("pre_norm", self.tower.info.hidden_size) | linear("in_proj", square, square)
+        return below(PROJECTOR, layers | linear("out_proj", square, self.config.hidden_size))
+
+    def build(self) -> nn.Module:
+        projector = transformers_class("kimi_k25.modeling_kimi_k25", "Kimi_K25MultimodalProjection")
+        width, merge = self.tower.info.hidden_size, self.tower.info.merge_size
+        config = SimpleNamespace(
+            vision_config=SimpleNamespace(hidden_size=width, merge_kernel_size=(merge, merge)),
+            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+            projection_hidden_size=width,
+            projection_layer_norm_eps=self.config.layer_norm_eps,
+        )
+        return parts(mm_projector=projector(config))
+
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
+        patches = tokens.view(len(tokens), -1, self.tower.info.hidden_size)
+        rows: Tensor = module.get_submodule(PROJECTOR)(patches)
+        return rows.squeeze(1)

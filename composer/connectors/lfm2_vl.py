@@ -1,0 +1,72 @@
+"""LFM2-VL's connector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..encoders.shapes import Shapes, below, layer_norm, linear
+from ..errors import InputError
+from ..schemas.connectors.lfm2_vl import Lfm2VlConnectorConfig
+from .base import Connector, ImageOfTiles, parts, text_width, transformers_class
+from .llava import PROJECTOR
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
+    """Squares of tokens and two linear layers, on images of any size."""
+
+    type = "lfm2_vl"
+    read_by: ClassVar = ("lfm2_vl",)
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        fields = {
+            "hidden_size": text_width(vlm),
+            "downsample_factor": vlm.get("downsample_factor"),
+            "intermediate_size": vlm.get("projector_hidden_size"),
+            "use_layer_norm": vlm.get("projector_use_layernorm"),
+            "act": vlm.get("projector_hidden_act"),
+            "bias": vlm.get("projector_bias"),
+        }
+        return {key: value for key, value in fields.items() if value is not None}
+
+    def shapes(self) -> Shapes:
+        config, inputs = self.config, self.tower.width * self.config.downsample_factor**2
+        layers = layer_norm("layer_norm", inputs) if config.use_layer_norm else {}
+        layers |= linear("linear_1", inputs, config.intermediate_size, bias=config.bias)
+        layers |= linear("linear_2", config.intermediate_size, config.hidden_size, bias=config.bias)
+        return below(PROJECTOR, layers)
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        frames, rows, columns = image.grid
+        factor = self.config.downsample_factor
+        if rows % factor or columns % factor:
+            raise InputError(f"{rows}x{columns} patches are no whole squares of {factor}x{factor}")
+        return image.tiles.num_tiles * frames * rows * columns // factor**2
+
+    def build(self) -> nn.Module:
+        projector = transformers_class("lfm2_vl.modeling_lfm2_vl", "Lfm2VlMultiModalProjector")
+        config = SimpleNamespace(
+            vision_config=SimpleNamespace(hidden_size=self.tower.width),
+            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+            downsample_factor=self.config.downsample_factor,
+            projector_use_layernorm=self.config.use_layer_norm,
+            projector_hidden_size=self.config.intermediate_size,
+            projector_hidden_act=self.config.act,
+            projector_bias=self.config.bias,
+        )
+        return parts(multi_modal_projector=projector(config))
+
+    def run(
+        self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
+    ) -> tuple[Tensor, ...]:
+        projector = module.get_submodule(PROJECTOR)
+        rows = []
+        for tokens, image in zip(features, images, strict=True):
+            _, height, width = image.grid
+            rows.append(projector(tokens.reshape(1, height, width, -1)).flatten(0, 2))
+        return tuple(rows)

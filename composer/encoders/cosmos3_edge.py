@@ -1,0 +1,85 @@
+"""Cosmos 3 Edge (``Cosmos3EdgeVisionModel``): SigLIP 2's blocks, images and frames at their own size."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from ..images.resize import ResizeRule
+from ..schemas.encoders.cosmos3_edge import Cosmos3EdgeVisionEncoderConfig
+from .aliases import FromTransformers
+from .clip import clip_block
+from .facts import VisionEncoderInfo
+from .layout import Layout, frame_segments
+from .patch_embedding import position_table
+from .patch_rows import PatchRowsFamily
+from .reading import Reading
+from .shapes import Shapes, linear
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .packed import PackedBatch
+
+
+class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
+    """The family of cosmos3_edge_vision. Patches are in Qwen-VL's order; the connector merges them."""
+
+    model_type = "cosmos3_edge_vision"
+    module = "transformers.models.cosmos3_edge.modeling_cosmos3_edge"
+    model_class = "Cosmos3EdgeVisionModel"
+    config_class = "Cosmos3EdgeVisionConfig"
+    read_by: ClassVar = {"cosmos3_edge": Reading()}
+    vlm = "cosmos3_edge"
+    vlm_module = "visual"
+    vlm_root = "model.visual"
+    blocks = "encoder.layers"
+    post_norm = "post_layernorm"
+    patch_projection = "embeddings.patch_embedding"
+    depth_field = "num_hidden_layers"
+    image_processor = "Cosmos3EdgeImageProcessor"
+    tiny: ClassVar = {"num_patches": 16}
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info(
+        self, encoder: Cosmos3EdgeVisionEncoderConfig, resize: ResizeRule | None = None
+    ) -> VisionEncoderInfo:
+        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
+
+    def image_processor_settings(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> dict[str, object]:
+        return {
+            "do_resize": True,
+            "patch_size": encoder.patch_size,
+            "merge_size": encoder.spatial_merge_size,
+            "temporal_patch_size": 1,
+        }
+
+    def stem_shapes(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> Shapes:
+        width, values = encoder.hidden_size, encoder.num_channels * encoder.patch_size**2
+        table: Shapes = {"embeddings.position_embedding.weight": (encoder.num_patches, width)}
+        return linear(self.patch_projection, values, width) | table
+
+    def block_shapes(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> Shapes:
+        return clip_block(encoder.hidden_size, encoder.intermediate_size)
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> Layout:
+        return Layout(batch.grids, frames=frame_segments(batch.grids, device))
+
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+        import torch
+
+        patches = super().stem(model, pixels, layout)
+        embeddings, side = model.embeddings, model.embeddings.position_embedding_size
+        # Smoothed where the table is larger than the image, so that no four rows give a position.
+        positions: Tensor = embeddings.resize_positional_embeddings(
+            position_table(embeddings.position_embedding).view(side, side, -1),
+            torch.tensor(layout.grids),
+            model.config.spatial_merge_size,
+        )
+        return patches + positions

@@ -1,0 +1,48 @@
+"""GLM-OCR (``GlmOcrVisionModel``): GLM-4V's tower without a position table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from ..schemas.encoders.glm_ocr import GlmOcrVisionEncoderConfig
+from .aliases import FromTransformers
+from .glm4v import GLMVision
+from .layout import RopeLayout, frame_segments
+from .reading import Reading
+from .shapes import Shapes, linear
+
+if TYPE_CHECKING:
+    import torch
+
+    from .packed import PackedBatch
+
+
+class GlmOcr(GLMVision[GlmOcrVisionEncoderConfig, RopeLayout]):
+    """The family of glm_ocr_vision."""
+
+    model_type = "glm_ocr_vision"
+    module = "transformers.models.glm_ocr.modeling_glm_ocr"
+    model_class = "GlmOcrVisionModel"
+    config_class = "GlmOcrVisionConfig"
+    other_names = ("glm_ocr",)
+    read_by: ClassVar = {"glm_ocr": Reading()}
+
+    def block_shapes(self, encoder: GlmOcrVisionEncoderConfig) -> Shapes:
+        width, mlp, bias = encoder.width, encoder.mlp_width, encoder.attention_bias
+        return {
+            "norm1.weight": (width,),
+            "norm2.weight": (width,),
+            "attn.q_norm.weight": (encoder.head_size,),
+            "attn.k_norm.weight": (encoder.head_size,),
+            **linear("attn.qkv", width, 3 * width, bias=bias),
+            **linear("attn.proj", width, width, bias=bias),
+            **linear("mlp.gate_proj", width, mlp, bias=bias),
+            **linear("mlp.up_proj", width, mlp, bias=bias),
+            **linear("mlp.down_proj", mlp, width, bias=bias),
+        }
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> RopeLayout:
+        grids = batch.grids
+        return RopeLayout(grids, frames=frame_segments(grids, device), rope=self.rope(model, grids, device))

@@ -1,0 +1,112 @@
+"""HunyuanOCR (``HunYuanVLVisionTransformer``): a position table resampled to each image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import isqrt
+from typing import TYPE_CHECKING, ClassVar
+
+from ..images.resize import ResizeRule
+from ..schemas.encoders.hunyuan_vl import HunYuanVLVisionEncoderConfig
+from .aliases import BlockInputs, FromTransformers
+from .facts import VisionEncoderInfo
+from .layout import Layout, frame_segments, table_taps
+from .patch_embedding import position_table
+from .patch_rows import PatchRowsFamily
+from .reading import Reading
+from .shapes import Shapes, conv_patches, layer_norm, linear
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .packed import PackedBatch
+
+
+@dataclass(frozen=True, eq=False)
+class HunYuanVLLayout(Layout):
+    """The layout of images to which a position table is resampled.
+
+    Attributes:
+        position_taps: Rows of the table to interpolate between, and their weights, (tokens, taps) each.
+    """
+
+    position_taps: tuple[Tensor, Tensor]
+
+
+class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
+    """The family of hunyuan_vl_vision. Patches are in raster order; the connector merges them."""
+
+    model_type = "hunyuan_vl_vision"
+    module = "transformers.models.hunyuan_vl.modeling_hunyuan_vl"
+    model_class = "HunYuanVLVisionTransformer"
+    config_class = "HunYuanVLVisionConfig"
+    other_names = ("hunyuan_vl",)
+    read_by: ClassVar = {"hunyuan_vl": Reading()}
+    vlm = "hunyuan_vl"
+    vlm_root = "vit"
+    blocks = "layers"
+    patch_projection = "embeddings.patch_embedding"
+    depth_field = "num_hidden_layers"
+    image_processor = "HunYuanVLImageProcessor"
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info(
+        self, encoder: HunYuanVLVisionEncoderConfig, resize: ResizeRule | None = None
+    ) -> VisionEncoderInfo:
+        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
+
+    def image_processor_settings(self, encoder: HunYuanVLVisionEncoderConfig) -> dict[str, object]:
+        return {
+            "do_resize": True,
+            "patch_size": encoder.patch_size,
+            "merge_size": encoder.spatial_merge_size,
+            "temporal_patch_size": 1,
+        }
+
+    def unused(self, num_blocks: int) -> tuple[str, ...]:
+        return ("patch_merger",)  # the connector's
+
+    def stem_shapes(self, encoder: HunYuanVLVisionEncoderConfig) -> Shapes:
+        rows = (encoder.max_image_size // encoder.patch_size) ** 2 + 1
+        table: Shapes = {"embeddings.position_embedding.weight": (rows, encoder.hidden_size)}
+        return conv_patches(self.patch_projection, encoder) | table
+
+    def block_shapes(self, encoder: HunYuanVLVisionEncoderConfig) -> Shapes:
+        width, mlp = encoder.hidden_size, encoder.intermediate_size
+        shapes = {**layer_norm("layer_norm1", width), **layer_norm("layer_norm2", width)}
+        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
+            shapes |= linear(f"self_attn.{projection}", width, width)
+        return shapes | linear("mlp.fc1", width, mlp) | linear("mlp.fc2", mlp, width)
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> HunYuanVLLayout:
+        grids = batch.grids
+        side = isqrt(len(model.embeddings.position_embedding.weight) - 1)
+        rows, weights = table_taps(grids, 1, side, mode=model.config.interpolate_mode)
+        # Row 0 is for a class token, which there is not.
+        taps = (rows + 1).to(device), weights.to(device)
+        return HunYuanVLLayout(grids, frames=frame_segments(grids, device), position_taps=taps)
+
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: HunYuanVLLayout) -> Tensor:
+        from torch.nn.functional import embedding_bag
+
+        patches = super().stem(model, pixels, layout)
+        rows, weights = layout.position_taps
+        table = position_table(model.embeddings.position_embedding).float()
+        positions = embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+        return (patches + positions.to(patches.dtype)).unsqueeze(0)
+
+    def block_inputs(self, block: int, layout: HunYuanVLLayout) -> BlockInputs:
+        return super().block_inputs(block, layout) | {"attention_mask": None}
+
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: HunYuanVLLayout) -> Tensor:
+        return hidden_states.squeeze(0)
+
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}

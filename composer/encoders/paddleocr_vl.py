@@ -1,0 +1,92 @@
+"""PaddleOCR-VL (``PaddleOCRVisionTransformer``): SigLIP's blocks with a rope, images at their own size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+from ..images.resize import ResizeRule
+from ..schemas.encoders.paddleocr_vl import PaddleOCRVLVisionEncoderConfig
+from .aliases import FromTransformers
+from .clip import clip_block
+from .facts import VisionEncoderInfo
+from .layout import TableLayout, axial_rope, frame_segments, table_taps
+from .patch_rows import PatchRowsFamily
+from .reading import Reading
+from .shapes import Shapes, conv_patches, num_positions
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .packed import PackedBatch
+
+
+class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
+    """The family of paddleocr_vl_vision. Patches are in raster order; the connector merges them."""
+
+    model_type = "paddleocr_vl_vision"
+    module = "transformers.models.paddleocr_vl.modeling_paddleocr_vl"
+    model_class = "PaddleOCRVisionTransformer"
+    config_class = "PaddleOCRVisionConfig"
+    other_names = ("paddleocr_vl",)
+    read_by: ClassVar = {"paddleocr_vl": Reading()}
+    blocks = "encoder.layers"
+    post_norm = "post_layernorm"
+    patch_projection = "embeddings.patch_embedding"
+    depth_field = "num_hidden_layers"
+    image_processor = "PaddleOCRVLImageProcessor"
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info(
+        self, encoder: PaddleOCRVLVisionEncoderConfig, resize: ResizeRule | None = None
+    ) -> VisionEncoderInfo:
+        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
+
+    def image_processor_settings(self, encoder: PaddleOCRVLVisionEncoderConfig) -> dict[str, object]:
+        return {
+            "do_resize": True,
+            "patch_size": encoder.patch_size,
+            "merge_size": encoder.spatial_merge_size,
+            "temporal_patch_size": 1,
+        }
+
+    def stem_shapes(self, encoder: PaddleOCRVLVisionEncoderConfig) -> Shapes:
+        table: Shapes = {
+            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.hidden_size)
+        }
+        return conv_patches(self.patch_projection, encoder) | table
+
+    def block_shapes(self, encoder: PaddleOCRVLVisionEncoderConfig) -> Shapes:
+        return clip_block(encoder.hidden_size, encoder.intermediate_size)
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def patch_shape(self, info: VisionEncoderInfo) -> tuple[int, ...]:
+        return info.num_channels, info.patch_size, info.patch_size
+
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {"pixel_values": inputs["pixel_values"][None], "grid_thw": inputs["image_grid_thw"]}
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> TableLayout:
+        grids, config = batch.grids, model.config
+        side = config.image_size // config.patch_size
+        rows, weights = table_taps(grids, 1, side, mode="bilinear")
+        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
+        cosines, sines = axial_rope(grids, config.hidden_size // config.num_attention_heads, base)
+        return TableLayout(
+            grids,
+            frames=frame_segments(grids, device),
+            rope=(cosines.to(device), sines.to(device)),
+            position_taps=(rows.to(device), weights.to(device)),
+        )
+
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
+        patches = super().stem(model, pixels, layout)
+        rows, weights = layout.position_taps
+        positions: Tensor = (model.embeddings.position_embedding(rows) * weights[..., None]).sum(1)
+        return patches + positions.to(patches.dtype)

@@ -1,0 +1,49 @@
+"""Cohere 2 Vision's tiling. transformers has its image processor on torchvision only; Pillow stands in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ...schemas.tiling.cohere2_vision import Cohere2VisionTilingConfig
+from .base import TilePlan, Tiling
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from transformers.image_processing_backends import PilBackend
+
+    from ..processors import Arrays
+
+
+class Cohere2VisionTiling(Tiling[Cohere2VisionTilingConfig]):
+    """The canvas that needs least enlargement, which the image is stretched to; then the image whole."""
+
+    type = "cohere2_vision"
+    read_by: ClassVar = ("cohere2_vision",)
+
+    @classmethod
+    def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        return None if values.get("crop_to_patches") is False else super().fields_of(values)
+
+    def plan(self, width: int, height: int) -> TilePlan:
+        """Source: transformers' ``get_optimal_tiled_canvas`` for Cohere 2 Vision."""
+        most = self.config.max_patches
+        canvases = [
+            (columns, rows) for columns in range(1, most + 1) for rows in range(1, most // columns + 1)
+        ]
+        canvases.sort(key=lambda canvas: canvas[0] * canvas[1])
+        scales = [min(self.side * columns / width, self.side * rows / height) for columns, rows in canvases]
+        enough = [scale for scale in scales if scale >= 1]
+        columns, rows = canvases[scales.index(min(enough) if enough else max(scales))]
+        if columns * rows == 1:
+            return TilePlan(width, height)
+        canvas = (columns * self.side, rows * self.side)
+        return TilePlan(width, height, rows, columns, whole="last", canvas=canvas)
+
+    def cut(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        import numpy as np
+
+        plan = self.plan(*image.size)
+        canvas = image.resize(plan.canvas, vars(processor)["resample"]) if plan.boxes else image
+        tiles = [*map(canvas.crop, plan.boxes), image]
+        return {"pixel_values": np.asarray(processor(tiles, return_tensors="np")["pixel_values"])}

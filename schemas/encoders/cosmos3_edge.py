@@ -1,0 +1,48 @@
+"""Cosmos 3 Edge's vision tower: ``Cosmos3EdgeVisionConfig`` of transformers."""
+
+from __future__ import annotations
+
+from math import isqrt
+from typing import ClassVar, Literal
+
+from pydantic_core import InitErrorDetails
+
+from ..base import problem
+from .base import Activation, Count, Depth, EncoderConfig, Epsilon, Few, Probability, Rows, SquareSize
+
+
+class Cosmos3EdgeVisionEncoderConfig(EncoderConfig):
+    """Cosmos 3 Edge ViT: SigLIP 2's blocks, images and frames at their own size."""
+
+    packed: ClassVar[bool] = True
+
+    model_type: Literal["cosmos3_edge_vision"]
+    hidden_size: Count = 1152
+    """Width of a token inside the encoder."""
+    intermediate_size: Count = 4304
+    """Width of the MLP inside a block."""
+    num_hidden_layers: Depth = 27
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    num_attention_heads: Count = 16
+    """Attention heads per block; must divide hidden_size."""
+    num_channels: Count = 3
+    """Colour channels of the input."""
+    patch_size: SquareSize = 16
+    """Side in pixels of a square patch."""
+    num_patches: Rows = 256
+    """Rows of the position table: a square."""
+    spatial_merge_size: Few = 2
+    """Side of the squares of patches that the connector merges; patches stand by them."""
+    hidden_act: Activation = "gelu_pytorch_tanh"
+    """Activation of the MLP."""
+    layer_norm_eps: Epsilon = 1e-6
+    """Epsilon of every LayerNorm."""
+    attention_dropout: Probability = 0.0
+    """Dropout on attention weights, in training only."""
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = super()._check()
+        if isqrt(self.num_patches) ** 2 != self.num_patches:
+            message = f"the position table is a square, and {self.num_patches} is not one"
+            problems.append(problem("VC208", message, "num_patches", value=self.num_patches))
+        return problems

@@ -1,0 +1,45 @@
+"""HunyuanOCR's vision tower: ``HunYuanVLVisionConfig`` of transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from .base import Activation, Count, Depth, EncoderConfig, Epsilon, Few, Probability, Side, SquareSize
+
+
+class HunYuanVLVisionEncoderConfig(EncoderConfig):
+    """Hunyuan ViT: CLIP's pre-norm blocks, a position table resampled to any size."""
+
+    packed: ClassVar[bool] = True
+
+    model_type: Literal["hunyuan_vl_vision"]
+    hidden_size: Count = 1152
+    """Width of a token inside the encoder."""
+    intermediate_size: Count = 4304
+    """Width of the MLP inside a block."""
+    num_hidden_layers: Depth = 27
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    num_attention_heads: Count = 16
+    """Attention heads per block; must divide hidden_size."""
+    num_channels: Count = 3
+    """Colour channels of the input."""
+    patch_size: SquareSize = 16
+    """Side in pixels of a square patch."""
+    max_image_size: Side = 2048
+    """Side in pixels of the square image whose patches the position table has rows for."""
+    interpolate_mode: Literal["bilinear", "bicubic"] = "bilinear"
+    """How the position table is resampled."""
+    spatial_merge_size: Few = 2
+    """Side of the squares of patches that the connector merges: sides are multiples of it."""
+    hidden_act: Activation = "gelu"
+    """Activation of the MLP."""
+    rms_norm_eps: Epsilon = 1e-5
+    """Epsilon of the LayerNorms, in spite of its name."""
+    attention_dropout: Probability = 0.0
+    """Dropout on attention weights, in training only."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def has_post_norm(self) -> bool:
+            return False

@@ -1,0 +1,408 @@
+"""transformers' image processors as a config and a plan know them: their arguments and defaults.
+
+The names are those of transformers without ``Fast`` and ``Pil``: a processor on torchvision and its twin on
+Pillow have the same arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Literal
+
+Values = Mapping[str, Any]
+"""Arguments of an image processor, as JSON holds them."""
+
+Inputs = Literal[
+    "pixels",
+    "qwen_patches",
+    "kimi_patches",
+    "paddleocr_patches",
+    "hunyuan_patches",
+    "cosmos3_edge_patches",
+    "pixtral",
+    "naflex",
+    "gemma4",
+    "idefics2",
+    "idefics3",
+    "mllama",
+]
+"""What a processor makes: which towers can take it."""
+
+_RESIZING = {"do_convert_rgb", "do_resize", "size", "default_to_square", "resample"}
+_CROPPING = {"do_center_crop", "crop_size", "do_pad", "pad_size"}
+_SCALING = {"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"}
+ARGUMENTS = frozenset(_RESIZING | _CROPPING | _SCALING)
+"""Arguments that every processor takes, whether or not it uses them."""
+
+
+@dataclass(frozen=True)
+class ProcessorClass:
+    """An image processor of transformers.
+
+    Attributes:
+        name: Its class's name.
+        inputs: What it makes of images.
+        keys: The keys of a config's ``image_processor`` that mean something to it.
+        defaults: Its arguments, those of :data:`ARGUMENTS` only where it has a default.
+        fit: Arguments with which images come out with a side of so many pixels, or at most that; None if no
+            single number says that.
+    """
+
+    name: str
+    inputs: Inputs
+    keys: frozenset[str]
+    defaults: Values
+    fit: Callable[[int], Values] | None = None
+
+    @property
+    def arguments(self) -> frozenset[str]:
+        """The arguments that it knows; others are ignored, as transformers ignores them."""
+        return ARGUMENTS | self.defaults.keys()
+
+
+def plain_name(name: str) -> str:
+    """Return the name of a class without what tells its variants, or its old names, apart."""
+    name = name.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
+    return _OLD_NAMES.get(name, name)
+
+
+_OLD_NAMES = {"KimiImageProcessor": "Kimi_K25ImageProcessor"}
+"""What version 0.1 of this package wrote into saved towers -> transformers' name."""
+
+NEAREST, LANCZOS, BILINEAR, BICUBIC, BOX, HAMMING = range(6)
+"""Pillow's numbers of resampling filters."""
+
+RESAMPLE: Mapping[str, int] = MappingProxyType(
+    {
+        "nearest": NEAREST,
+        "bilinear": BILINEAR,
+        "bicubic": BICUBIC,
+        "lanczos": LANCZOS,
+        "box": BOX,
+        "hamming": HAMMING,
+    }
+)
+
+_CLIP = {
+    "image_mean": [0.48145466, 0.4578275, 0.40821073],
+    "image_std": [0.26862954, 0.26130258, 0.27577711],
+}
+_HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
+_IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
+_STEPS = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
+
+
+def _box(side: int) -> dict[str, int]:
+    return {"height": side, "width": side}
+
+
+def _fit_box(side: int) -> Values:
+    return {"size": _box(side)}
+
+
+def _fit_cropped_box(side: int) -> Values:
+    return {"size": _box(side), "crop_size": _box(side)}
+
+
+def _fit_cropped_edge(side: int) -> Values:
+    return {"size": {"shortest_edge": side}, "crop_size": _box(side)}
+
+
+def _fit_longest_edge(side: int) -> Values:
+    return {"size": {"longest_edge": side}}
+
+
+def _fit_edges(side: int) -> Values:
+    return {"size": {"shortest_edge": min(378, side), "longest_edge": side}}
+
+
+def _fit_tile(side: int) -> Values:
+    return {"size": {"longest_edge": 4 * side}, "max_image_size": {"longest_edge": side}}
+
+
+def _fit_canvas(side: int) -> Values:
+    return {"max_image_size": side}
+
+
+def _class(
+    name: str,
+    inputs: Inputs,
+    keys: str,
+    *defaults: Values,
+    fit: Callable[[int], Values] | None = None,
+    **others: Any,
+) -> ProcessorClass:
+    merged: dict[str, Any] = {"default_to_square": True}
+    for values in (_STEPS, *defaults, others):
+        merged |= values
+    return ProcessorClass(
+        f"{name}ImageProcessor", inputs, frozenset(keys.split()), MappingProxyType(merged), fit
+    )
+
+
+_LOOK = "resample mean std"
+_BOXED = {"do_resize": True, "default_to_square": True}
+_EDGED = {
+    "do_convert_rgb": True,
+    "do_resize": True,
+    "size": {"shortest_edge": 224},
+    "default_to_square": False,
+    "crop_size": _box(224),
+    "do_center_crop": True,
+    "resample": BICUBIC,
+}
+_CROPS = {"crop_to_patches": False, "min_patches": 1, "max_patches": 12}
+_QWEN = {
+    "do_convert_rgb": True,
+    "do_resize": True,
+    "default_to_square": False,
+    "resample": BICUBIC,
+    "patch_size": 14,
+    "temporal_patch_size": 2,
+    "merge_size": 2,
+}
+_IDEFICS = {"do_convert_rgb": True, "do_resize": True, "do_pad": True}
+_IDEFICS3 = {
+    **_IDEFICS,
+    "size": {"longest_edge": 4 * 364},
+    "resample": LANCZOS,
+    "do_image_splitting": True,
+    "max_image_size": {"longest_edge": 364},
+    "return_row_col_info": False,
+}
+_ONEVISION_PINPOINTS = [[384 * rows, 384 * columns] for rows in range(1, 7) for columns in range(1, 7)]
+_ARIA_RESOLUTIONS = [
+    [490 * rows, 490 * columns]
+    for rows, columns in (
+        *((1, 2), (1, 3), (1, 4), (1, 5), (1, 6), (1, 7), (1, 8), (2, 4), (2, 3), (2, 2), (2, 1), (3, 1)),
+        *((3, 2), (4, 1), (4, 2), (5, 1), (6, 1), (7, 1), (8, 1)),
+    )
+]
+
+
+def _classes() -> list[ProcessorClass]:
+    crop, pad = f"size crop {_LOOK}", f"size crop pad {_LOOK}"
+    areas = f"size min_pixels max_pixels {_LOOK}"
+    glm_areas = {"size": {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15000}}
+    return [
+        # images of one size
+        _class("CLIP", "pixels", crop, _CLIP, _EDGED, fit=_fit_cropped_edge),
+        _class("VideoLlava", "pixels", crop, _CLIP, _EDGED, fit=_fit_cropped_edge),
+        _class("Bit", "pixels", crop, _CLIP, _EDGED, fit=_fit_cropped_edge),
+        _class("Llava", "pixels", pad, _CLIP, _EDGED, do_pad=False, fit=_fit_cropped_edge),
+        _class(
+            *("LlavaNext", "pixels", crop, _CLIP, _EDGED),
+            do_pad=True,
+            image_grid_pinpoints=[[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+            fit=_fit_cropped_box,
+        ),
+        _class(
+            *("LlavaOnevision", "pixels", crop, _CLIP),
+            do_convert_rgb=True,
+            do_resize=True,
+            size=_box(384),
+            default_to_square=False,
+            resample=BICUBIC,
+            do_pad=True,
+            image_grid_pinpoints=_ONEVISION_PINPOINTS,
+            fit=_fit_cropped_box,
+        ),
+        _class(
+            *("DeepseekVL", "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
+            size=_box(384),
+            resample=BICUBIC,
+            do_pad=True,
+            min_size=14,
+            fit=_fit_box,
+        ),
+        _class(
+            *("Siglip", "pixels", crop, _HALF),
+            do_convert_rgb=True,
+            do_resize=True,
+            size=_box(224),
+            default_to_square=False,
+            resample=BICUBIC,
+            fit=_fit_cropped_box,
+        ),
+        _class("ViT", "pixels", crop, _HALF, _BOXED, size=_box(224), resample=BILINEAR, fit=_fit_cropped_box),
+        _class(
+            *("DINOv3ViT", "pixels", crop, _IMAGENET, _BOXED),
+            size=_box(224),
+            resample=BILINEAR,
+            fit=_fit_cropped_box,
+        ),
+        _class(
+            *("DeiT", "pixels", crop, _HALF, _BOXED),
+            size=_box(256),
+            crop_size=_box(224),
+            do_center_crop=True,
+            resample=BICUBIC,
+            fit=_fit_cropped_box,
+        ),
+        _class(
+            *("Blip", "pixels", crop, _CLIP, _BOXED),
+            do_convert_rgb=True,
+            size=_box(384),
+            resample=BICUBIC,
+            fit=_fit_cropped_box,
+        ),
+        _class(
+            *("GotOcr2", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
+            do_convert_rgb=True,
+            size=_box(384),
+            resample=BICUBIC,
+            fit=_fit_box,
+        ),
+        _class(
+            *("Cohere2Vision", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
+            do_convert_rgb=True,
+            size=_box(512),
+            resample=BICUBIC,
+            crop_to_patches=True,
+            fit=_fit_box,
+        ),
+        _class(
+            *("Gemma3", "pixels", f"size {_LOOK}", _HALF, _BOXED),
+            do_convert_rgb=True,
+            size=_box(224),
+            resample=BILINEAR,
+            do_pan_and_scan=None,
+            pan_and_scan_min_crop_size=None,
+            pan_and_scan_max_num_crops=None,
+            pan_and_scan_min_ratio_to_activate=None,
+            fit=_fit_box,
+        ),
+        _class(
+            *("Llama4", "pixels", f"size {_LOOK}", _HALF, _BOXED),
+            do_convert_rgb=True,
+            size=_box(336),
+            resample=BILINEAR,
+            max_patches=16,
+            resize_to_max_canvas=False,
+            fit=_fit_box,
+        ),
+        # images at their own aspect ratio
+        _class(
+            *("Qwen2VL", "qwen_patches", areas, _CLIP, _QWEN),
+            size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280},
+        ),
+        _class(
+            *("MiniMaxM3VL", "qwen_patches", areas, _CLIP, _QWEN),
+            size={"shortest_edge": 4 * 28 * 28, "longest_edge": 451584},
+        ),
+        _class(
+            *("Ernie4_5_VLMoe", "qwen_patches", areas, _CLIP, _QWEN),
+            size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 6177},
+            temporal_patch_size=1,
+        ),
+        _class(
+            *("PaddleOCRVL", "paddleocr_patches", areas, _CLIP, _QWEN),
+            size={"shortest_edge": 384 * 384, "longest_edge": 1536 * 1536},
+            temporal_patch_size=1,
+        ),
+        _class(
+            *("HunYuanVL", "hunyuan_patches", "size min_pixels max_pixels mean std", _CLIP, _QWEN),
+            size={"shortest_edge": 512 * 512, "longest_edge": 2048 * 2048},
+            patch_size=16,
+            temporal_patch_size=1,
+        ),
+        _class(
+            *("Cosmos3Edge", "cosmos3_edge_patches", areas, _HALF, _QWEN),
+            size={"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096},
+            patch_size=16,
+            temporal_patch_size=1,
+        ),
+        _class("Glm4v", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
+        _class("Glm46V", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
+        _class("Glmga", "qwen_patches", areas, _CLIP, _QWEN, glm_areas, patch_expand_factor=1),
+        _class(
+            *("Kimi_K25", "kimi_patches", f"max_pixels {_LOOK}", _HALF),
+            do_convert_rgb=True,
+            do_resize=True,
+            size={"max_height": 512, "max_width": 512},
+            resample=BICUBIC,
+            max_patches=16384,
+            patch_size=14,
+            merge_size=2,
+        ),
+        _class(
+            *("Pixtral", "pixtral", f"size patch_size {_LOOK}", _CLIP, _BOXED),
+            do_convert_rgb=True,
+            size={"longest_edge": 1024},
+            resample=BICUBIC,
+            do_pad=True,
+            patch_size=_box(16),
+            fit=_fit_longest_edge,
+        ),
+        _class(
+            *("Siglip2", "naflex", f"max_pixels {_LOOK}", _HALF),
+            do_resize=True,
+            resample=BILINEAR,
+            patch_size=16,
+            max_num_patches=256,
+        ),
+        _class(
+            *("Lfm2Vl", "naflex", f"min_pixels max_pixels {_LOOK}", _HALF, _BOXED),
+            size=_box(512),
+            resample=BILINEAR,
+            do_pad=True,
+            downsample_factor=2,
+            do_image_splitting=True,
+            min_tiles=2,
+            max_tiles=10,
+            use_thumbnail=True,
+            min_image_tokens=64,
+            max_image_tokens=256,
+            encoder_patch_size=16,
+            tile_size=512,
+            max_pixels_tolerance=2.0,
+            return_row_col_info=False,
+        ),
+        _class(
+            *("Gemma4", "gemma4", "max_pixels resample"),
+            do_convert_rgb=True,
+            do_resize=True,
+            resample=BICUBIC,
+            do_normalize=False,
+            image_mean=[0.0, 0.0, 0.0],
+            image_std=[1.0, 1.0, 1.0],
+            patch_size=16,
+            max_soft_tokens=280,
+            pooling_kernel_size=3,
+        ),
+        _class(
+            *("Idefics2", "idefics2", f"size {_LOOK}", _HALF, _IDEFICS),
+            size={"shortest_edge": 378, "longest_edge": 980},
+            default_to_square=False,
+            resample=BILINEAR,
+            do_image_splitting=False,
+            fit=_fit_edges,
+        ),
+        _class("Idefics3", "idefics3", f"size {_LOOK}", _HALF, _IDEFICS3, fit=_fit_tile),
+        _class("SmolVLM", "idefics3", f"size {_LOOK}", _HALF, _IDEFICS3, fit=_fit_tile),
+        _class(
+            *("Aria", "idefics3", f"size {_LOOK}", _HALF),
+            do_convert_rgb=True,
+            resample=BICUBIC,
+            max_image_size=980,
+            min_image_size=336,
+            split_image=False,
+            split_resolutions=_ARIA_RESOLUTIONS,
+            fit=_fit_canvas,
+        ),
+        # images cut into tiles
+        _class(
+            *("Mllama", "mllama", _LOOK, _HALF, _BOXED),
+            do_convert_rgb=True,
+            size=_box(224),
+            resample=BILINEAR,
+            do_pad=True,
+            max_image_tiles=4,
+        ),
+    ]
+
+
+PROCESSOR_CLASSES: Mapping[str, ProcessorClass] = MappingProxyType({cls.name: cls for cls in _classes()})
+"""Name -> image processor, of those that this package knows."""

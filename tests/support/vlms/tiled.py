@@ -1,0 +1,48 @@
+"""VLMs whose image processors transformers has for torchvision only; ours cut their images."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import transformers
+
+from .parts import SIDE, SIGLIP, TEXT
+
+
+class Values:
+    """An image processor that is nothing but its JSON."""
+
+    def __init__(self, name: str, **values: Any) -> None:
+        self.values = {"image_processor_type": name, **values}
+
+    def save_pretrained(self, folder: Path) -> None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(self.values))
+
+
+def cohere2_vision() -> tuple[Any, Any]:
+    config = transformers.Cohere2VisionConfig(
+        vision_config=SIGLIP | {"vision_use_head": False},
+        text_config=TEXT | {"model_type": "cohere2"},
+        image_token_id=63,
+        alignment_intermediate_size=48,
+    )
+    processor = Values("Cohere2VisionImageProcessor", size=SIDE, max_patches=5)
+    return transformers.Cohere2VisionForConditionalGeneration(config), processor
+
+
+def llama4() -> tuple[Any, Any]:
+    vision = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 128}
+    vision |= {"image_size": 32, "patch_size": 8, "vision_output_dim": 24, "projector_output_dim": 24}
+    text = TEXT | {"model_type": "llama4_text", "intermediate_size_mlp": 32, "num_local_experts": 1}
+    config = transformers.Llama4Config(
+        vision_config=vision | {"projector_input_dim": 24},
+        text_config=text | {"pad_token_id": 0},
+        image_token_index=63,
+    )
+    processor = Values("Llama4ImageProcessor", size=SIDE, max_patches=6)
+    return transformers.Llama4ForConditionalGeneration(config), processor
+
+
+VLMS = {"cohere2_vision": cohere2_vision, "llama4": llama4}
