@@ -181,13 +181,16 @@ def _weights(query: Tensor, key: Tensor, scale: float) -> Tensor:
     return (query @ key.transpose(-1, -2) * scale).softmax(dim=-1, dtype=torch.float32).to(query.dtype)
 
 
-def _kernel_gradients(grad: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float) -> Any:
+def _kernel_gradients(
+    grad: Tensor, query: Tensor, key: Tensor, value: Tensor, scale: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Compute gradients with the kernels that sdpa runs on the CPU."""
     aten = torch.ops.aten
     output, logsumexp = aten._scaled_dot_product_flash_attention_for_cpu(query, key, value, scale=scale)
-    return aten._scaled_dot_product_flash_attention_for_cpu_backward(
+    grads: tuple[Tensor, Tensor, Tensor] = aten._scaled_dot_product_flash_attention_for_cpu_backward(
         grad, query, key, value, output, logsumexp, 0.0, False, scale=scale
     )
+    return grads
 
 
 def _gradients(

@@ -21,7 +21,7 @@ from .timm_peer import run_timm
 
 if TYPE_CHECKING:
     from ..encoder import ComposedVisionEncoder
-    from ..encoders.base import Batch
+    from ..encoders.batch import Batch
 
 
 class TransformersTower(nn.Module):

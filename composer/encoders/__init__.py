@@ -22,10 +22,12 @@ from ..schemas import (
     encoder_config,
 )
 from ..text import did_you_mean
-from .base import AnyFamily, EncoderFamily, Grid, Shapes, VisionEncoderInfo
+from .base import AnyFamily, EncoderFamily
 from .dense import DenseFamily
+from .facts import Grid, VisionEncoderInfo
 from .generic import GenericFamily
 from .reading import Reading
+from .shapes import Shapes
 
 
 def _families() -> dict[str, AnyFamily]:

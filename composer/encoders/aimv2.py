@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.aimv2 import Aimv2VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, linear, num_positions

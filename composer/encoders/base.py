@@ -7,7 +7,7 @@ run something import torch themselves.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias
 from ..errors import BackendError
 from ..images.resize import ResizeRule
 from .aliases import BlockInputs, FromTransformers, Norm, Reads, RunBlock
-from .batch import Batch
-from .facts import Grid, VisionEncoderInfo
+from .facts import Grid as Grid
+from .facts import VisionEncoderInfo
 from .processing import C, ProcessorFamily
 from .reading import Reading
 from .reference import B, L, ReferenceFamily
-from .shapes import Part, Shapes, below, conv_patches, expanded, layer_norm, linear, num_positions
+from .shapes import Part, Shapes, below, expanded, layer_norm
+from .shapes import conv_patches as conv_patches  # this and the like: plugins of 0.1 import them from here
+from .shapes import linear as linear
+from .shapes import num_positions as num_positions
 
 if TYPE_CHECKING:
     import torch
@@ -50,8 +53,6 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
     """Name of the class of the tower's config."""
     blocks: ClassVar[str] = "encoder.layers"
     """Path of the ModuleList of blocks."""
-    runs_own_forward: ClassVar[bool] = False
-    """Whether :meth:`run` calls transformers' forward, which calls the blocks itself."""
     post_norm: ClassVar[str] = "post_layernorm"
     """Path of the norm after the last block; empty if there is none."""
     norms_last_hidden_state: ClassVar[bool] = True
@@ -207,7 +208,7 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
         Args:
             model: transformers' module.
             info: The encoder's facts.
-            inputs: What the family's image processor returns, by the same names.
+            inputs: What the family's image processor returns, by the same names; none is None.
 
         Raises:
             InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.
@@ -269,9 +270,20 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
         return hidden_states
 
     def block_list(self, model: nn.Module) -> nn.ModuleList:
-        """Return the blocks, in order."""
+        """Return the blocks, in order.
+
+        Raises:
+            BackendError: If nothing tells which modules they are.
+        """
         blocks: nn.ModuleList = model.get_submodule(self.blocks)  # type: ignore[assignment]  # a family names one
         return blocks
+
+    def has_fixed_shapes(self, info: VisionEncoderInfo) -> bool:
+        """Return whether what blocks are called with differs in the number of images only."""
+        return not info.any_size
+
+    def compile_blocks(self, model: nn.Module, compile_block: Callable[[nn.Module], None]) -> None:
+        """Compile, in place, the blocks that :meth:`run` does not leave to ``run_block``: none."""
 
     def join(self, images: Sequence[Tensor]) -> Tensor | tuple[Tensor, ...]:
         """Join features of single images into the form of a batch's, each in memory of its own."""
@@ -290,7 +302,13 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
         return hidden_states
 
     def own_output(
-        self, model: FromTransformers, states: Mapping[int, Tensor], norm: Norm, batch: B, layout: L
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        norm: Norm,
+        batch: B,
+        layout: L,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Compute the tower's own output, as a list of parts.
 
@@ -301,6 +319,7 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
             norm: The post-norm if the output is normed; otherwise a function that changes nothing.
             batch: The images.
             layout: The batch's layout.
+            run_block: Runs one block, if the encoder has some behind its last hidden state.
 
         Returns:
             First the merger's output, or without a merger the last hidden state in the form of
@@ -337,23 +356,3 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
 
 AnyFamily: TypeAlias = EncoderFamily[Any, Any, Any]
 """A family with any config block, batch and layout."""
-
-__all__ = [
-    "IMAGENET_MEAN_STD",
-    "AnyFamily",
-    "Batch",
-    "BlockInputs",
-    "EncoderFamily",
-    "FromTransformers",
-    "Grid",
-    "Norm",
-    "Reading",
-    "Reads",
-    "RunBlock",
-    "Shapes",
-    "VisionEncoderInfo",
-    "conv_patches",
-    "layer_norm",
-    "linear",
-    "num_positions",
-]

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.clip import CLIPVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions

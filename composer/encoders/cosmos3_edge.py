@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.cosmos3_edge import Cosmos3EdgeVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import FromTransformers
 from .clip import clip_block
 from .facts import VisionEncoderInfo
+from .layout import Layout, frame_segments
+from .patch_embedding import position_table
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
 from .shapes import Shapes, linear
@@ -18,11 +20,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig]):
+class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
     """The family of cosmos3_edge_vision. Patches are in Qwen-VL's order; the connector merges them."""
 
     model_type = "cosmos3_edge_vision"
@@ -68,8 +69,6 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> Layout:
-        from .layout import Layout, frame_segments
-
         return Layout(batch.grids, frames=frame_segments(batch.grids, device))
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
@@ -79,11 +78,8 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig]):
         embeddings, side = model.embeddings, model.embeddings.position_embedding_size
         # Smoothed where the table is larger than the image, so that no four rows give a position.
         positions: Tensor = embeddings.resize_positional_embeddings(
-            embeddings.position_embedding.weight.view(side, side, -1),
+            position_table(embeddings.position_embedding).view(side, side, -1),
             torch.tensor(layout.grids),
             model.config.spatial_merge_size,
         )
         return patches + positions
-
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
-        return {"cu_seqlens": layout.whole, "segments": layout.frames}

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Generic, Self
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..images.settings import ProcessorSettings
-from .base import BlockInputs, EncoderFamily, FromTransformers
+from .aliases import BlockInputs, FromTransformers
+from .base import EncoderFamily
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
+from .inputs import check_pixels, refuse_unknown
 from .processing import C
 from .reference import Sample
 
@@ -83,7 +85,8 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         if resize is None:
             resize = self.resize_rule(encoder, self.processor_settings(encoder))
-        return replace(VisionEncoderInfo.of(encoder, any_size=self.any_size(encoder)), resize=resize)
+        info = VisionEncoderInfo.of(encoder, image_size=encoder.image_size, any_size=self.any_size(encoder))
+        return replace(info, resize=resize)
 
     def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
         from ..images.preprocess import dense_preprocessor
@@ -110,24 +113,12 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> DenseBatch:
         """Read ``pixel_values`` (images, channels, height, width), floating point."""
-        import torch
-
-        if unexpected := sorted(set(inputs) - {"pixel_values"}):
-            raise InputError(
-                f"unexpected input {', '.join(unexpected)}: a {info.model_type} tower takes pixel_values"
-            )
-        pixels = inputs.get("pixel_values")
-        if not isinstance(pixels, torch.Tensor):
-            raise InputError(f"pixel_values must be a tensor, not {type(pixels).__name__}")
+        refuse_unknown(info.model_type, inputs, ("pixel_values",))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
         shape = tuple(pixels.shape)
         if len(shape) != 4 or shape[1] != info.num_channels:
             raise InputError(
                 f"pixel_values must be (images, {info.num_channels}, height, width), not {shape}"
-            )
-        if not pixels.is_floating_point():
-            raise InputError(
-                f"pixel_values are {pixels.dtype}; they must be normalised floats, as "
-                "encoder.preprocess(images) makes them"
             )
         side = info.image_size
         if not info.any_size and shape[2:] != (side, side):

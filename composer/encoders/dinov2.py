@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..schemas.encoders.dinov2 import Dinov2Fields
-from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
+from .base import IMAGENET_MEAN_STD
 from .dense import DenseFamily
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..schemas.encoders.dinov3_vit import DINOv3ViTEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .shapes import Shapes, conv_patches, layer_norm, linear
 

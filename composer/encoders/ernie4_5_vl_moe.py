@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.ernie4_5_vl_moe import Ernie45VLVisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .facts import VisionEncoderInfo
+from .layout import RopeLayout, axial_rope, frame_segments
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
@@ -18,11 +19,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class Ernie45VL(PatchRowsFamily[Ernie45VLVisionEncoderConfig]):
+class Ernie45VL(PatchRowsFamily[Ernie45VLVisionEncoderConfig, RopeLayout]):
     """The family of ernie4_5_vl_moe_vision. Patches are in Qwen-VL's order; the connector merges them."""
 
     model_type = "ernie4_5_vl_moe_vision"
@@ -70,12 +70,10 @@ class Ernie45VL(PatchRowsFamily[Ernie45VLVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, axial_rope, frame_segments
-
+    ) -> RopeLayout:
         grids, config = batch.grids, model.config
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
         head = config.hidden_size // config.num_attention_heads
         cosines, sines = axial_rope(grids, head, base, config.spatial_merge_size)
         rope = cosines.to(device), sines.to(device)
-        return Layout(grids, frames=frame_segments(grids, device), rope=rope)
+        return RopeLayout(grids, frames=frame_segments(grids, device), rope=rope)

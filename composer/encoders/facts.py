@@ -41,6 +41,9 @@ class VisionEncoderInfo:
         pools_frames: Whether the merger joins all frames of a clip into one.
         attends_across_frames: Whether the frames of a clip attend to each other.
         grid_multiple: Rows and columns of a packed image's patches must be multiples of this.
+        max_frames: Most frames of a packed clip that the encoder has positions for; 0 if any number.
+        max_grid_side: Most rows, and most columns, of a packed image's patches that it has positions for; 0
+            if any number.
         resize: The size that the image processor makes of an image; None: always ``image_size``.
         num_suffix_tokens: Non-patch tokens after the patches.
         tiled: Whether an image is cut into tiles of ``image_size``, each with prefix tokens of its own,
@@ -68,13 +71,15 @@ class VisionEncoderInfo:
     pools_frames: bool = False
     attends_across_frames: bool = False
     grid_multiple: int = 1
+    max_frames: int = 0
+    max_grid_side: int = 0
     resize: ResizeRule | None = None
     num_suffix_tokens: int = 0
     tiled: bool = False
 
     @classmethod
-    def of(cls, encoder: EncoderConfig, *, any_size: bool = False) -> Self:
-        """Make the facts of an encoder that is neither packed nor tiled from its config block."""
+    def of(cls, encoder: EncoderConfig, *, image_size: int, any_size: bool = False) -> Self:
+        """Make the facts that the config block of any encoder tells; others keep their defaults."""
         return cls(
             model_type=encoder.model_type,
             hidden_size=encoder.width,
@@ -82,7 +87,7 @@ class VisionEncoderInfo:
             num_attention_heads=encoder.num_attention_heads,
             head_size=encoder.head_size,
             num_channels=encoder.num_channels,
-            image_size=encoder.image_size,
+            image_size=image_size,
             patch_size=encoder.patch_size,
             num_prefix_tokens=encoder.num_prefix_tokens,
             has_class_token=encoder.has_class_token,
@@ -107,7 +112,8 @@ class VisionEncoderInfo:
         """Return frames (or tiles), rows and columns of an image's patches; sizes as in :meth:`num_tokens`.
 
         Raises:
-            InputError: If the image is empty, or smaller than a patch, or its resize rule refuses it.
+            InputError: If the image is empty, or smaller than a patch, its resize rule refuses it, or the
+                encoder has no positions for it.
         """
         if width < 1 or height < 1:
             raise InputError(f"an image of {width}x{height} pixels is empty; both sides must be at least 1")
@@ -139,7 +145,27 @@ class VisionEncoderInfo:
                 f"an image resized to {width}x{height} pixels is smaller than one patch of "
                 f"{self.patch_size}x{self.patch_size}"
             )
-        return -(-frames // self.temporal_patch_size), rows, columns
+        name = "the clip" if frames > 1 else "the image"
+        return self.checked(name, (-(-frames // self.temporal_patch_size), rows, columns))
+
+    def checked(self, name: str, grid: Grid) -> Grid:
+        """Return ``grid``, of the image or clip called ``name``.
+
+        Raises:
+            InputError: If the encoder has no positions for so many frames, rows or columns.
+        """
+        frames, rows, columns = grid
+        if self.max_frames and frames > self.max_frames:
+            raise InputError(
+                f"{name} has {frames} frames, but the encoder has positions for {self.max_frames} only; "
+                "split the clip"
+            )
+        if self.max_grid_side and max(rows, columns) > self.max_grid_side:
+            raise InputError(
+                f"{name} has {rows}x{columns} patches, but the encoder has positions for "
+                f"{self.max_grid_side} rows and columns only"
+            )
+        return grid
 
     def num_patches(self, width: int, height: int, frames: int = 1) -> int:
         """Count the patches of an image; sizes as in :meth:`num_tokens`, frames in temporal patches."""
@@ -179,10 +205,10 @@ class VisionEncoderInfo:
             frames: Frames of a clip, at least 1; they count only for packed encoders with a temporal patch.
 
         Raises:
-            InputError: If the image is empty, or smaller than a patch, or its resize rule refuses it.
+            InputError: If the image is empty, or smaller than a patch, its resize rule refuses it, or the
+                encoder has no positions for it.
         """
-        grid = self.grid(width, height, frames)
-        return self.num_merged_tokens(grid) if self.packed else self.num_own_tokens(grid)
+        return self.num_own_tokens(self.grid(width, height, frames))
 
     @property
     def merges(self) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_integers, check_pixels, refuse_unknown
+from .layout import RopeLayout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 from .packed import PackedBatch, PackedFamily
 from .reading import Reading
 from .shapes import Part, Shapes, linear
@@ -20,10 +21,21 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
+
+@dataclass(frozen=True, eq=False)
+class Gemma4Layout(RopeLayout):
+    """The layout of images whose tokens are pooled.
+
+    Attributes:
+        places: Column and row of each patch, (1, tokens, 2) int64.
+        squares: The patches of every pooled token, (pooled tokens, patches of a square) int64.
+    """
+
+    places: Tensor
+    squares: Tensor
 
 
-class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
+class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
     """The family of gemma4_vision. Patches of an image are in raster order, and so are pooled tokens."""
 
     model_type = "gemma4_vision"
@@ -41,6 +53,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
             super().info(encoder, resize),
             merge_size=encoder.pooling_kernel_size,
             grid_multiple=encoder.pooling_kernel_size,
+            max_grid_side=encoder.position_embedding_size,
             out_hidden_size=encoder.hidden_size,
         )
 
@@ -103,22 +116,21 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
         calls them ``pixel_position_ids``, and that name works too. ``num_soft_tokens_per_image`` (images,)
         follows from them and may be left out.
         """
-        given = {name: value for name, value in inputs.items() if value is not None}
-        name = "pixel_position_ids" if "pixel_position_ids" in given else "image_position_ids"
-        refuse_unknown(info.model_type, given, ("pixel_values", name, "num_soft_tokens_per_image"))
-        pixels = check_pixels("pixel_values", given.get("pixel_values"))
+        name = "pixel_position_ids" if "pixel_position_ids" in inputs else "image_position_ids"
+        refuse_unknown(info.model_type, inputs, ("pixel_values", name, "num_soft_tokens_per_image"))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
         values = info.num_channels * info.patch_size**2
         shape = tuple(pixels.shape)
         if len(shape) != 3 or shape[2] != values:
             raise InputError(f"pixel_values must be (images, patches, {values}), not {shape}")
-        ids = check_integers(name, given.get(name))
+        ids = check_integers(name, inputs.get(name))
         if tuple(ids.shape) != (*shape[:2], 2):
             raise InputError(f"{name} must be {(*shape[:2], 2)} to fit pixel_values, not {tuple(ids.shape)}")
         if shape[0] and not shape[1]:
             raise InputError(f"pixel_values are {shape}; every image must have at least one patch")
-        grids = _grids(name, ids, info.grid_multiple) if shape[0] else ()
-        if "num_soft_tokens_per_image" in given:
-            counts = check_integers("num_soft_tokens_per_image", given["num_soft_tokens_per_image"]).tolist()
+        grids = _grids(name, ids, info) if shape[0] else ()
+        if "num_soft_tokens_per_image" in inputs:
+            counts = check_integers("num_soft_tokens_per_image", inputs["num_soft_tokens_per_image"]).tolist()
             expected = [info.num_merged_tokens(grid) for grid in grids]
             if counts != expected:
                 raise InputError(
@@ -136,19 +148,11 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
+    ) -> Gemma4Layout:
         import torch
-
-        from .layout import Layout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 
         grids = batch.grids
         config = model.config
-        for i, (_, rows, columns) in enumerate(grids):
-            if max(rows, columns) > config.position_embedding_size:
-                raise InputError(
-                    f"image {i} has {rows}x{columns} patches, but the encoder has positions for "
-                    f"{config.position_embedding_size} rows and columns only (position_embedding_size)"
-                )
         frequencies = rope_frequencies(config.head_dim // 2, config.rope_parameters["rope_theta"])
         ids = patch_positions(grids).flip(1)  # columns first
         axes = [cosines_and_sines(axis[:, None].float() * frequencies) for axis in ids.unbind(1)]
@@ -156,36 +160,37 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
             torch.cat(tables, dim=1).to(device, dtype)[None] for tables in zip(*axes, strict=True)
         )
         squares = squares_of_patches(grids, config.pooling_kernel_size)
-        return Layout(
+        return Gemma4Layout(
             grids,
             frames=frame_segments(grids, device),
             rope=(cosines, sines),
-            positions=(ids.to(device)[None], squares.to(device)),
+            places=ids.to(device)[None],
+            squares=squares.to(device),
         )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: Gemma4Layout) -> Tensor:
         from torch.nn.functional import embedding
 
         embedder = model.patch_embedder
         by_column, by_row = embedder.position_embedding_table
-        columns, rows = layout.positions[0].unbind(-1)
+        columns, rows = layout.places.unbind(-1)
         embedded: Tensor = embedder.input_proj(pixels) + (
             embedding(columns, by_column) + embedding(rows, by_row)
         )
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: Gemma4Layout) -> BlockInputs:
         return {
             "attention_mask": layout.frames,
             "position_embeddings": layout.rope,
-            "position_ids": layout.positions[0],
+            "position_ids": layout.places,
         }
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
         return hidden_states.squeeze(0)
 
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
-        squares = hidden_states.squeeze(0)[layout.positions[1]]
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
+        squares = hidden_states.squeeze(0)[layout.squares]
         pooled = squares.float().mean(dim=1).to(hidden_states.dtype)
         scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # float16 may overflow
         if model.config.standardize:
@@ -193,7 +198,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig]):
         return scaled.to(hidden_states.dtype)
 
 
-def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
+def _grids(name: str, ids: Tensor, info: VisionEncoderInfo) -> tuple[Grid, ...]:
     """Return the grids whose patches are at ``ids``, in raster order, with padding after them."""
     import torch
 
@@ -213,19 +218,18 @@ def _grids(name: str, ids: Tensor, multiple: int) -> tuple[Grid, ...]:
                 f"{name}[{i}] must be the columns and rows of a rectangle of patches in raster order, from "
                 "(0, 0), then -1"
             )
-        if row_count % multiple or column_count % multiple:
+        if row_count % info.grid_multiple or column_count % info.grid_multiple:
             raise InputError(
                 f"{name}[{i}] stands for {row_count}x{column_count} patches; rows and columns must be "
-                f"multiples of {multiple}, the side of the squares that are pooled"
+                f"multiples of {info.grid_multiple}, the side of the squares that are pooled"
             )
+        info.checked(f"{name}[{i}]", (1, row_count, column_count))
     return tuple((1, row_count, column_count) for row_count, column_count, _ in grids)
 
 
 def squares_of_patches(grids: Sequence[Grid], side: int) -> Tensor:
     """Return the patches of every pooled token, (pooled tokens, side * side), squares in raster order."""
     import torch
-
-    from .layout import patch_positions
 
     squares, start = [], 0
     for grid in grids:

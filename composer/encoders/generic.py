@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from ..errors import BackendError
 from ..schemas import GenericEncoderConfig
-from .base import BlockInputs, FromTransformers, Norm, Reads, RunBlock, Shapes, VisionEncoderInfo
+from .aliases import BlockInputs, FromTransformers, Norm, Reads, RunBlock
 from .dense import DenseBatch, DenseFamily
-from .shapes import Part
+from .facts import VisionEncoderInfo
+from .shapes import Part, Shapes
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 class GenericFamily(DenseFamily[GenericEncoderConfig]):
@@ -21,7 +22,6 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
     model_type = "generic"
     post_norm = ""
     norms_last_hidden_state = False
-    runs_own_forward = True
 
     def stem_shapes(self, encoder: GenericEncoderConfig) -> Shapes:
         return {}
@@ -113,6 +113,27 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
         states = model(pixel_values=batch.pixels, output_hidden_states=True).hidden_states
         return {k: read(states[k]) for k, read in reads.items()}
 
+    def block_list(self, model: nn.Module) -> nn.ModuleList:
+        """Return the one ModuleList of the model that is as long as the model is deep."""
+        from torch import nn
+
+        config: FromTransformers = model.config
+        depth = config.num_hidden_layers
+        found = [part for part in model.modules() if isinstance(part, nn.ModuleList) and len(part) == depth]
+        if len(found) != 1:
+            raise BackendError(
+                f"the generic adapter cannot tell the blocks of this {config.model_type}: it has "
+                f"{len(found)} lists of {depth} modules, not one"
+            )
+        return found[0]
+
+    def has_fixed_shapes(self, info: VisionEncoderInfo) -> bool:
+        return False  # transformers' own forward decides what blocks are called with
+
+    def compile_blocks(self, model: nn.Module, compile_block: Callable[[nn.Module], None]) -> None:
+        for block in self.block_list(model):
+            compile_block(block)
+
     def own_states(self, encoder: GenericEncoderConfig) -> tuple[int, ...]:
         return ()
 
@@ -123,6 +144,7 @@ class GenericFamily(DenseFamily[GenericEncoderConfig]):
         norm: Norm,
         batch: DenseBatch,
         layout: None,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Return transformers' last_hidden_state, with any norm that the model applies to it."""
         return [_last_hidden_state(model, batch.pixels)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
+from .layout import RopeLayoutT, TableLayout, frame_segments, table_taps
+from .patch_embedding import position_table
 from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Part, Shapes, layer_norm, linear
@@ -17,35 +17,20 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 G = TypeVar("G", bound=Glm4vVisionEncoderConfig)
 
 
-class GLM4V(QwenVL[G], Generic[G]):
-    """The family of glm4v_vision. Frames of a clip do not attend to each other."""
+class GLMVision(QwenVL[G, RopeLayoutT], Generic[G, RopeLayoutT]):
+    """The towers of GLM-4V and GLM-OCR. Frames of a clip do not attend to each other."""
 
-    model_type = "glm4v_vision"
-    module = "transformers.models.glm4v.modeling_glm4v"
-    model_class = "Glm4vVisionModel"
-    config_class = "Glm4vVisionConfig"
-    other_names: ClassVar[tuple[str, ...]] = ("glm4v", "glm4v_moe")
-    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glmga"), Reading())
     post_norm = "post_layernorm"
     patch_bias = True
     tiny: ClassVar = {"out_hidden_size": 24}
     image_processor = "Glm4vImageProcessor"
     min_pixels = 112 * 112
     max_pixels = 28 * 28 * 15000
-
-    def stem_shapes(self, encoder: G) -> Shapes:
-        positions = (encoder.image_size // encoder.patch_size) ** 2
-        return {
-            **super().stem_shapes(encoder),
-            "post_conv_layernorm.weight": (encoder.width,),
-            "embeddings.position_embedding.weight": (positions, encoder.width),
-        }
 
     def block_shapes(self, encoder: G) -> Shapes:
         width = encoder.width
@@ -96,30 +81,49 @@ class GLM4V(QwenVL[G], Generic[G]):
 
     # --- running --------------------------------------------------------------------------------------
 
-    def layout(
-        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import table_taps
-
-        grids = batch.grids
-        side = isqrt(len(model.embeddings.position_embedding.weight))
-        rows, weights = table_taps(grids, model.config.spatial_merge_size, side, mode="bicubic")
-        plain = super().layout(model, batch, device, dtype)
-        return replace(plain, position_taps=(rows.to(device), weights.to(device)))
-
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        from torch.nn.functional import embedding_bag
-
-        patches: Tensor = model.post_conv_layernorm(super().stem(model, pixels, layout))
-        if layout.position_taps is None:
-            return patches
-        rows, weights = layout.position_taps
-        table = model.embeddings.position_embedding.weight
-        positions = embedding_bag(rows, table.float(), per_sample_weights=weights, mode="sum")
-        return patches + positions.to(table.dtype)
-
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayoutT) -> Tensor:
         merge = model.config.spatial_merge_size
         squares = hidden_states.view(-1, merge, merge, hidden_states.shape[-1]).permute(0, 3, 1, 2)
         merged: Tensor = model.merger(model.downsample(squares).flatten(1))
         return merged
+
+
+class GLM4V(GLMVision[Glm4vVisionEncoderConfig, TableLayout]):
+    """The family of glm4v_vision."""
+
+    model_type = "glm4v_vision"
+    module = "transformers.models.glm4v.modeling_glm4v"
+    model_class = "Glm4vVisionModel"
+    config_class = "Glm4vVisionConfig"
+    other_names = ("glm4v", "glm4v_moe")
+    read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glmga"), Reading())
+
+    def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
+        positions = (encoder.image_size // encoder.patch_size) ** 2
+        return {
+            **super().stem_shapes(encoder),
+            "post_conv_layernorm.weight": (encoder.width,),
+            "embeddings.position_embedding.weight": (positions, encoder.width),
+        }
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> TableLayout:
+        grids = batch.grids
+        side = model.config.image_size // model.config.patch_size
+        rows, weights = table_taps(grids, model.config.spatial_merge_size, side, mode="bicubic")
+        return TableLayout(
+            grids,
+            frames=frame_segments(grids, device),
+            rope=self.rope(model, grids, device),
+            position_taps=(rows.to(device), weights.to(device)),
+        )
+
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
+        from torch.nn.functional import embedding_bag
+
+        patches: Tensor = model.post_conv_layernorm(super().stem(model, pixels, layout))
+        rows, weights = layout.position_taps
+        table = position_table(model.embeddings.position_embedding)
+        positions = embedding_bag(rows, table.float(), per_sample_weights=weights, mode="sum")
+        return patches + positions.to(table.dtype)

@@ -5,32 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.glm_ocr import GlmOcrVisionEncoderConfig
-from .base import FromTransformers
-from .glm4v import GLM4V
-from .qwen_vl import QwenVL
+from .aliases import FromTransformers
+from .glm4v import GLMVision
+from .layout import RopeLayout, frame_segments
 from .reading import Reading
 from .shapes import Shapes, linear
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class GlmOcr(GLM4V[GlmOcrVisionEncoderConfig]):
+class GlmOcr(GLMVision[GlmOcrVisionEncoderConfig, RopeLayout]):
     """The family of glm_ocr_vision."""
 
     model_type = "glm_ocr_vision"
     module = "transformers.models.glm_ocr.modeling_glm_ocr"
     model_class = "GlmOcrVisionModel"
     config_class = "GlmOcrVisionConfig"
-    other_names: ClassVar[tuple[str, ...]] = ("glm_ocr",)
+    other_names = ("glm_ocr",)
     read_by: ClassVar = {"glm_ocr": Reading()}
-
-    def stem_shapes(self, encoder: GlmOcrVisionEncoderConfig) -> Shapes:
-        return QwenVL.stem_shapes(self, encoder)
 
     def block_shapes(self, encoder: GlmOcrVisionEncoderConfig) -> Shapes:
         width, mlp, bias = encoder.width, encoder.mlp_width, encoder.attention_bias
@@ -48,8 +43,6 @@ class GlmOcr(GLM4V[GlmOcrVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        return QwenVL.layout(self, model, batch, device, dtype)
-
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        return QwenVL.stem(self, model, pixels, layout)
+    ) -> RopeLayout:
+        grids = batch.grids
+        return RopeLayout(grids, frames=frame_segments(grids, device), rope=self.rope(model, grids, device))

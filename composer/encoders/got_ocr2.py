@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.got_ocr2 import GotOcr2VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .dense import DenseBatch, DenseFamily
 from .facts import VisionEncoderInfo
 from .reading import Reading

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.hunyuan_vl import HunYuanVLVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
+from .layout import Layout, frame_segments, table_taps
+from .patch_embedding import position_table
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear
@@ -19,11 +21,21 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig]):
+@dataclass(frozen=True, eq=False)
+class HunYuanVLLayout(Layout):
+    """The layout of images to which a position table is resampled.
+
+    Attributes:
+        position_taps: Rows of the table to interpolate between, and their weights, (tokens, taps) each.
+    """
+
+    position_taps: tuple[Tensor, Tensor]
+
+
+class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
     """The family of hunyuan_vl_vision. Patches are in raster order; the connector merges them."""
 
     model_type = "hunyuan_vl_vision"
@@ -73,31 +85,27 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, frame_segments, table_taps
-
+    ) -> HunYuanVLLayout:
         grids = batch.grids
         side = isqrt(len(model.embeddings.position_embedding.weight) - 1)
         rows, weights = table_taps(grids, 1, side, mode=model.config.interpolate_mode)
         # Row 0 is for a class token, which there is not.
         taps = (rows + 1).to(device), weights.to(device)
-        return Layout(grids, frames=frame_segments(grids, device), position_taps=taps)
+        return HunYuanVLLayout(grids, frames=frame_segments(grids, device), position_taps=taps)
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: HunYuanVLLayout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
         patches = super().stem(model, pixels, layout)
-        if layout.position_taps is not None:
-            rows, weights = layout.position_taps
-            table = model.embeddings.position_embedding.weight.float()
-            positions = embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
-            patches = patches + positions.to(patches.dtype)
-        return patches.unsqueeze(0)
+        rows, weights = layout.position_taps
+        table = position_table(model.embeddings.position_embedding).float()
+        positions = embedding_bag(rows, table, per_sample_weights=weights, mode="sum")
+        return (patches + positions.to(patches.dtype)).unsqueeze(0)
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
-        return {"cu_seqlens": layout.whole, "segments": layout.frames, "attention_mask": None}
+    def block_inputs(self, block: int, layout: HunYuanVLLayout) -> BlockInputs:
+        return super().block_inputs(block, layout) | {"attention_mask": None}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: HunYuanVLLayout) -> Tensor:
         return hidden_states.squeeze(0)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:

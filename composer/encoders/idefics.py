@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..images.resize import AriaCanvas, EdgeBounds, FixedSize, ResizeRule
 from ..images.settings import ProcessorSettings
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown
+from .layout import Layout, frame_segments
 from .packed import PackedBatch, PackedImagesFamily
 from .shapes import Shapes, conv_patches, num_positions
 
@@ -21,10 +22,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
+
+@dataclass(frozen=True, eq=False)
+class IdeficsLayout(Layout):
+    """The layout of images whose patches take rows of a position table.
+
+    Attributes:
+        table_rows: The row of each patch, (tokens,) int64.
+    """
+
+    table_rows: Tensor
 
 
-class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
+class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
     """The towers of Idefics2, Idefics3 and SmolVLM. Patches of an image are in raster order."""
 
     post_norm = "post_layernorm"
@@ -73,11 +83,10 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         self, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> tuple[Tensor, list[int], tuple[Grid, ...]]:
         """Return the pixels of all images, the indices of the real ones, and the grids of those."""
-        given = {name: value for name, value in inputs.items() if value is not None}
         refuse_unknown(
-            info.model_type, given, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
+            info.model_type, inputs, ("pixel_values", "pixel_attention_mask", "patch_attention_mask")
         )
-        pixels = check_pixels("pixel_values", given.get("pixel_values"))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
         shape, side = tuple(pixels.shape), info.patch_size
         if len(shape) not in (4, 5) or shape[-3] != info.num_channels:
             raise InputError(
@@ -88,7 +97,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
                 f"pixel_values of {shape[-1]}x{shape[-2]} pixels are smaller than one patch of {side}x{side}"
             )
         images = pixels.flatten(0, -4)
-        name, valid, empty = self._valid_patches(given, shape, side)
+        name, valid, empty = self._valid_patches(inputs, shape, side)
         kept, grids = [], []
         for i, (rows, columns, is_rectangle, is_empty) in enumerate(_rectangles(valid, empty)):
             if is_empty and len(shape) == 5:
@@ -103,24 +112,24 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
         return images, kept, tuple(grids)
 
     def _valid_patches(
-        self, given: Mapping[str, object], shape: tuple[int, ...], side: int
+        self, inputs: Mapping[str, object], shape: tuple[int, ...], side: int
     ) -> tuple[str, Tensor, Tensor]:
         """Return the mask's name, the valid patches (images, rows, columns), and which images are empty."""
         import torch
 
         batch, rows, columns = shape[:-3], shape[-2] // side, shape[-1] // side
-        if "pixel_attention_mask" in given and "patch_attention_mask" in given:
+        if "pixel_attention_mask" in inputs and "patch_attention_mask" in inputs:
             raise InputError("give pixel_attention_mask or patch_attention_mask, not both")
-        if "pixel_attention_mask" in given:
+        if "pixel_attention_mask" in inputs:
             name = "pixel_attention_mask"
-            mask = check_mask(name, given[name], (*batch, *shape[-2:])).flatten(0, -3)
+            mask = check_mask(name, inputs[name], (*batch, *shape[-2:])).flatten(0, -3)
             whole = mask[:, : rows * side, : columns * side]
             by_patch = whole.reshape(-1, rows, side, columns, side)
             valid = by_patch.all(dim=(2, 4)) if self.whole_patches else by_patch.any(dim=(2, 4))
             return name, valid, ~mask.flatten(1).any(dim=1)
         name = "patch_attention_mask"
         everything = torch.ones((*batch, rows, columns), dtype=torch.bool)
-        valid = check_mask(name, given.get(name, everything), tuple(everything.shape)).flatten(0, -3)
+        valid = check_mask(name, inputs.get(name, everything), tuple(everything.shape)).flatten(0, -3)
         return name, valid, ~valid.flatten(1).any(dim=1)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -128,25 +137,21 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, frame_segments
-
+    ) -> IdeficsLayout:
         grids = batch.grids
         side = model.config.image_size // model.config.patch_size
-        return Layout(
-            grids, frames=frame_segments(grids, device), positions=(table_rows(grids, side).to(device),)
-        )
+        rows = table_rows(grids, side).to(device)
+        return IdeficsLayout(grids, frames=frame_segments(grids, device), table_rows=rows)
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        (rows,) = layout.positions
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: IdeficsLayout) -> Tensor:
         patches = self.patch_tokens(model.embeddings.patch_embedding, pixels, layout.grids)
-        embedded: Tensor = (patches + model.embeddings.position_embedding(rows)).unsqueeze(0)
+        embedded: Tensor = (patches + model.embeddings.position_embedding(layout.table_rows)).unsqueeze(0)
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: IdeficsLayout) -> BlockInputs:
         return {"attention_mask": layout.frames}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: IdeficsLayout) -> Tensor:
         return hidden_states.squeeze(0)
 
 

@@ -1,4 +1,4 @@
-"""Check the inputs that a tower is called with; shared by the families that take more than pixels."""
+"""Check the inputs that a tower is called with."""
 
 from __future__ import annotations
 
@@ -42,6 +42,20 @@ def check_integers(name: str, value: object) -> Tensor:
     if value.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
         raise InputError(f"{name} is {value.dtype}; it must be integers")
     return value.long()
+
+
+def whole_numbers(name: str, value: object, shape: tuple[int, ...], most: int) -> Tensor:
+    """Return a tensor of integers from 0 to ``most`` as int64.
+
+    Raises:
+        InputError: If it is not a tensor of integers, has another shape, or holds other values.
+    """
+    numbers = check_integers(name, value)
+    if tuple(numbers.shape) != shape:
+        raise InputError(f"{name} must be {shape} to fit pixel_values, not {tuple(numbers.shape)}")
+    if not bool(((numbers >= 0) & (numbers <= most)).all()):
+        raise InputError(f"{name} must be whole numbers from 0 to {most}")
+    return numbers
 
 
 def rows_of_integers(name: str, value: object, columns: int, meaning: str) -> list[tuple[int, ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
-from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
+from .base import IMAGENET_MEAN_STD
 from .dense import DenseFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions

@@ -4,14 +4,21 @@ averaged into one at the end.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
+from .layout import (
+    TableLayout,
+    clip_segments,
+    cosines_and_sines,
+    patch_positions,
+    rope_frequencies,
+    table_taps,
+)
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
@@ -20,11 +27,23 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
+@dataclass(frozen=True, eq=False)
+class KimiLayout(TableLayout):
+    """The layout of images and clips whose frames are averaged in the end.
+
+    Attributes:
+        frame_index: Each token's row in the table of frames, (tokens,) int64.
+        pooling: The place where the merger puts each token, and the token's weight there, (tokens,) each.
+    """
+
+    frame_index: Tensor
+    pooling: tuple[Tensor, Tensor]
+
+
+class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     """The family of kimi_k25_vision.
 
     Patches are in raster order, frame after frame. A merged token is a square of merge_kernel_size² patches,
@@ -53,6 +72,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
             merge_size=encoder.merge_kernel_size,
             grid_multiple=encoder.merge_kernel_size,
             out_hidden_size=encoder.merged_width,
+            max_frames=encoder.pos_emb_time,
             pools_frames=True,
             attends_across_frames=True,
         )
@@ -95,20 +115,12 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, clip_segments, table_taps
-
+    ) -> KimiLayout:
         grids = batch.grids
         config = model.config
-        for frames, _, _ in grids:
-            if frames > config.pos_emb_time:
-                raise InputError(
-                    f"a clip of {frames} frames is longer than the {config.pos_emb_time} that this encoder "
-                    "has positions for; split the clip"
-                )
         rows, weights = table_taps(grids, 1, config.pos_emb_height, mode="bicubic")
         places, shares = _pooling(grids, config.merge_kernel_size[0])
-        return Layout(
+        return KimiLayout(
             grids,
             frames=clip_segments(grids, device),
             rope=self.rope(model, grids, device),
@@ -120,8 +132,6 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        from .layout import cosines_and_sines, patch_positions, rope_frequencies
-
         config = model.config
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
         frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads // 2, base)
@@ -130,12 +140,10 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
         cosines, sines = cosines_and_sines(angles)
         return cosines.to(device), sines.to(device)
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: KimiLayout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
         patches = super().stem(model, pixels, layout)
-        if layout.position_taps is None:
-            return patches
         positions = model.patch_embed.pos_emb
         rows, weights = layout.position_taps
         table = positions.position_embeddings.flatten(0, 1)
@@ -144,11 +152,9 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig]):
         embedded: Tensor = patches + place.to(patches.dtype)
         return embedded
 
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: KimiLayout) -> Tensor:
         import torch
 
-        if layout.pooling is None:
-            return hidden_states
         places, shares = layout.pooling
         width = hidden_states.shape[-1]
         patches = sum(h * w for _, h, w in layout.grids)
@@ -173,8 +179,6 @@ def _frame_index(grids: tuple[Grid, ...]) -> Tensor:
 def _pooling(grids: tuple[Grid, ...], merge_size: int) -> tuple[Tensor, Tensor]:
     """Return each patch's place in a frame, grouped by squares, and its share in the average."""
     import torch
-
-    from .layout import patch_positions
 
     places, shares, start = [], [], 0
     for frames, rows, columns in grids:

@@ -1,16 +1,21 @@
-"""The layout of a packed sequence: which tokens attend to each other, and the position of each token."""
+"""The layout of a packed sequence: which tokens attend to each other, and where each token is.
+
+A family that needs more than these layouts hold has a subclass beside it. Loads no torch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-import torch
-from torch import Tensor
-
-from ..attention.segments import Segments
 from .facts import Grid
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from ..attention.segments import Segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,53 +25,62 @@ class Layout:
     Attributes:
         grids: Frames, rows and columns of every image, in order.
         frames: The segments for attention over frames, or over whole clips if the family attends across them.
-        rope: Cosines and sines of the rope, (tokens, head_size) each, in the order of the blocks' tokens;
-            None without a rope.
-        windows: The segments for attention inside windows; None without windows.
-        window_index: The input's merged token at each place in the blocks' sequence; None for input order.
-        window_inverse: The permutation back to input order.
-        wide_blocks: The blocks that attend to whole frames while others attend inside windows.
-        position_taps: Rows of the position table to interpolate between, and their weights, (tokens, taps)
-            each; None without such a table.
-        frame_index: Each token's row in a table of frames; None without such a table.
-        pooling: The place where the merger puts each token, and the weight of the token there, (tokens,)
-            each; None without pooling.
-        positions: Further indices that the family's stem needs for its position table.
     """
 
     grids: tuple[Grid, ...]
     frames: Segments
-    rope: tuple[Tensor, Tensor] | None = None
-    windows: Segments | None = None
-    window_index: Tensor | None = None
-    window_inverse: Tensor | None = None
-    wide_blocks: frozenset[int] = frozenset()
-    position_taps: tuple[Tensor, Tensor] | None = None
-    frame_index: Tensor | None = None
-    pooling: tuple[Tensor, Tensor] | None = None
-    positions: tuple[Tensor, ...] = ()
     whole: Tensor = field(init=False)
     """[0, tokens], int32 on the CPU. transformers' blocks get it as one segment, so that they call attention
     once and read nothing back from the device."""
 
     def make_block_masks(self) -> None:
         """Make flex_attention's masks now, because torch.compile cannot trace how they are made."""
-        for segments in (self.frames, self.windows):
-            if segments is not None:
-                _ = segments.block_mask
+        _ = self.frames.block_mask
 
     def __post_init__(self) -> None:
+        import torch
+
         tokens = sum(t * h * w for t, h, w in self.grids)
         object.__setattr__(self, "whole", torch.tensor([0, tokens], dtype=torch.int32))
 
 
+@dataclass(frozen=True, eq=False)
+class RopeLayout(Layout):
+    """The layout of a family with a rope.
+
+    Attributes:
+        rope: Cosines and sines, (tokens, head_size) each, in the order of the blocks' tokens.
+    """
+
+    rope: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class TableLayout(RopeLayout):
+    """The layout of a family with a rope and a position table that is interpolated to each image.
+
+    Attributes:
+        position_taps: Rows of the table to interpolate between, and their weights, (tokens, taps) each.
+    """
+
+    position_taps: tuple[Tensor, Tensor]
+
+
+LayoutT = TypeVar("LayoutT", bound=Layout)
+RopeLayoutT = TypeVar("RopeLayoutT", bound=RopeLayout)
+
+
 def frame_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
     """Return the segments by which each frame of each image attends to itself."""
+    from ..attention.segments import Segments
+
     return Segments([h * w for t, h, w in grids for _ in range(t)], device)
 
 
 def clip_segments(grids: Sequence[Grid], device: torch.device | str) -> Segments:
     """Return the segments by which each image or clip attends to itself, with all its frames."""
+    from ..attention.segments import Segments
+
     return Segments([t * h * w for t, h, w in grids], device)
 
 
@@ -76,6 +90,8 @@ def patch_positions(grids: Sequence[Grid], merge_size: int = 1) -> Tensor:
     With ``merge_size`` 1, patches are in raster order. Otherwise they are grouped by squares of that side:
     the squares in raster order, and the patches in raster order inside each square.
     """
+    import torch
+
     parts = []
     for frames, rows, columns in grids:
         place = torch.stack(torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij"), dim=-1)
@@ -93,6 +109,8 @@ def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[T
     Returns:
         The merged tokens, window by window, and the number of patches in each window.
     """
+    import torch
+
     index: list[Tensor] = []
     lengths: list[int] = []
     start = 0
@@ -128,6 +146,8 @@ def table_taps(
     Returns:
         Rows, int64, and weights, float32, (tokens, 4) each; (tokens, 16) if bicubic.
     """
+    import torch
+
     places = patch_positions(grids, merge_size).float()
     sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
     if mode == "corners":
@@ -146,6 +166,8 @@ def table_taps(
 
 def _cubic_weights(distances: Tensor) -> Tensor:
     """Evaluate Keys' convolution kernel with a = -0.75, as torch's bicubic interpolation does."""
+    import torch
+
     a = -0.75
     near = ((a + 2) * distances - (a + 3)) * distances * distances + 1
     far = ((a * distances - 5 * a) * distances + 8 * a) * distances - 4 * a
@@ -154,11 +176,15 @@ def _cubic_weights(distances: Tensor) -> Tensor:
 
 def rope_frequencies(size: int, base: float) -> Tensor:
     """Return the ``size`` / 2 rope frequencies of ``size`` features, float32."""
+    import torch
+
     return 1.0 / (base ** (torch.arange(0, size, 2, dtype=torch.float) / size))
 
 
 def cosines_and_sines(angles: Tensor) -> tuple[Tensor, Tensor]:
     """Return cosines and sines, (tokens, size), of angles, (tokens, size / 2), for a rope on halves."""
+    import torch
+
     angles = torch.cat((angles, angles), dim=-1)
     return angles.cos(), angles.sin()
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import ConfigError, Problem
 from ..images.resize import ResizeRule
 from ..schemas.encoders.llama4 import Llama4VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .facts import VisionEncoderInfo
 from .reading import Reading

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
+from .layout import RopeLayout, clip_segments, cosines_and_sines, patch_positions, rope_frequencies
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
+class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     """The family of minimax_m3_vl_vision. Patches are in Qwen-VL's order; the language model merges them.
 
     Before transformers 5.18 its class had a rope over rows and columns only, and gave other features.
@@ -78,20 +78,17 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, clip_segments
-
+    ) -> RopeLayout:
         grids = batch.grids
         cosines, sines = self.rope(model, grids, device)
-        return Layout(grids, frames=clip_segments(grids, device), rope=(cosines.to(dtype), sines.to(dtype)))
+        rope = cosines.to(dtype), sines.to(dtype)
+        return RopeLayout(grids, frames=clip_segments(grids, device), rope=rope)
 
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
         """Compute cosines and sines for a part of each head: a third each for frames, rows and columns."""
         import torch
-
-        from .layout import cosines_and_sines, patch_positions, rope_frequencies
 
         config = model.config
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
@@ -102,15 +99,15 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
         cosines, sines = cosines_and_sines(angles)
         return cosines.to(device), sines.to(device)
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         norm = model.pre_layrnorm
         # As in transformers, the residual stream has the norm's dtype, under autocast too.
         embedded: Tensor = norm(super().stem(model, pixels, layout).to(norm.weight.dtype))
         return embedded.unsqueeze(0)
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: RopeLayout) -> BlockInputs:
         # Before 5.23, transformers' blocks require a mask that they do not use.
         return super().block_inputs(block, layout) | {"attention_mask": None}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayout) -> Tensor:
         return hidden_states.squeeze(0)

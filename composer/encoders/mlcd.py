@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..schemas.encoders.mlcd import MLCDVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .dense import DenseFamily
 from .shapes import Part, Shapes, conv_patches, layer_norm

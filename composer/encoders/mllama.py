@@ -13,13 +13,14 @@ from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
 from ..images.settings import ProcessorSettings
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
-from .base import BlockInputs, EncoderFamily, FromTransformers, Norm
+from .aliases import BlockInputs, FromTransformers, Norm, RunBlock
+from .base import EncoderFamily
 from .facts import VisionEncoderInfo
-from .inputs import check_pixels, refuse_unknown
+from .inputs import check_mask, check_pixels, refuse_unknown, whole_numbers
 from .reading import Reading
 from .reference import Sample, sample_of_size
 from .shapes import Part, Shapes, conv_patches, layer_norm, linear, num_positions
-from .tiled import TileBatch, TileLayout, real_images, whole_numbers
+from .tiled import TileBatch, TileLayout, real_images
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         if resize is None:
             resize = self.resize_rule(encoder, self.processor_settings(encoder))
         return replace(
-            VisionEncoderInfo.of(encoder),
+            VisionEncoderInfo.of(encoder, image_size=encoder.image_size),
             out_hidden_size=encoder.hidden_size * (1 + len(encoder.inner_layers)),
             resize=resize,
             tiled=True,
@@ -168,8 +169,8 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         """Read ``pixel_values``, ``aspect_ratio_ids`` and ``aspect_ratio_mask``.
 
         ``pixel_values`` are (batch, images, tiles, channels, height, width), floating point.
-        ``aspect_ratio_ids`` (batch, images) and ``aspect_ratio_mask`` (batch, images, tiles) are whole
-        numbers. ``num_tiles`` is accepted but not read.
+        ``aspect_ratio_ids`` (batch, images) are whole numbers, and ``aspect_ratio_mask`` (batch, images,
+        tiles) is not 0 where a tile is real. ``num_tiles`` is accepted but not read.
 
         An image that only pads the batch (id 0, or no tile in its mask) is left out. As in transformers, the
         pixels of padding tiles affect the features, so they must be as the image processor makes them.
@@ -183,8 +184,13 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
                 f"{tile}, but are {tuple(pixels.shape)}"
             )
         batch, images, tiles = pixels.shape[:3]
-        ids = whole_numbers(inputs, "aspect_ratio_ids", (batch, images), model.config.max_aspect_ratio_id)
-        valid = whole_numbers(inputs, "aspect_ratio_mask", (batch, images, tiles), 1).bool()
+        ids = whole_numbers(
+            "aspect_ratio_ids",
+            inputs.get("aspect_ratio_ids"),
+            (batch, images),
+            model.config.max_aspect_ratio_id,
+        )
+        valid = check_mask("aspect_ratio_mask", inputs.get("aspect_ratio_mask"), (batch, images, tiles))
         real = real_images(ids, valid)
         ids, valid = ids.flatten()[real, None], valid.flatten(0, 1)[real]
         return TileBatch(pixels.flatten(0, 1)[real.to(pixels.device)], ids, valid, info.patch_grid_length)
@@ -251,6 +257,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         norm: Norm,
         batch: TileBatch,
         layout: TileLayout,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Return the second stack's output, and the hidden states of the first that are joined to it."""
         import torch
@@ -260,7 +267,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         last = norm(states[depth]).view(images, count, -1, model.hidden_size)
         last = model.post_tile_positional_embedding(last, layout.aspect_ratio_ids).flatten(1, 2)
         for block in model.global_transformer.layers:
-            last = block(last, attention_mask=layout.mask)
+            last = run_block(block, last, attention_mask=layout.mask)
         inner = [k + 1 if k >= 0 else depth + k + 1 for k in model.config.intermediate_layers_indices]
         # On the feature axis of the joined states, the values of one feature are neighbours.
         joined = torch.stack([self.tokens(model, states[k], layout) for k in inner], dim=-1).flatten(2)

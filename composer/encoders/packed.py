@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, ClassVar, Generic, Self
 
 from ..images.resize import ResizeRule
 from ..images.settings import ProcessorSettings
-from .base import BlockInputs, EncoderFamily, FromTransformers
+from .aliases import BlockInputs, FromTransformers
+from .base import EncoderFamily
 from .batch import Batch, NumTokens
 from .facts import Grid, VisionEncoderInfo
+from .layout import LayoutT
+from .patch_embedding import embed_patches
 from .processing import C
 
 if TYPE_CHECKING:
@@ -20,7 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..images.preprocess import ImagePreprocessor
-    from .layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,38 +65,20 @@ class PackedBatch(Batch):
         return ()
 
 
-class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
+class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
     """A family whose images share one sequence, each at its own resolution.
 
     A subclass defines :meth:`stem_shapes`, :meth:`block_shapes`, :meth:`read`, :meth:`layout`, :meth:`stem`
     and :meth:`block_inputs`.
     """
 
-    head: ClassVar[str] = ""
-    """Path of the merger or the pooling head; empty if there is none."""
     post_norm: ClassVar[str] = ""
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         if resize is None:
             resize = self.resize_rule(encoder, self.processor_settings(encoder))
-        return VisionEncoderInfo(
-            model_type=encoder.model_type,
-            hidden_size=encoder.width,
-            num_hidden_layers=encoder.num_hidden_layers,
-            num_attention_heads=encoder.num_attention_heads,
-            head_size=encoder.head_size,
-            num_channels=encoder.num_channels,
-            image_size=resize.largest_side,
-            patch_size=encoder.patch_size,
-            num_prefix_tokens=0,
-            has_class_token=False,
-            has_post_norm=encoder.has_post_norm,
-            has_head=encoder.has_head,
-            rope_type=encoder.rope_type,
-            any_size=True,
-            packed=True,
-            resize=resize,
-        )
+        info = VisionEncoderInfo.of(encoder, image_size=resize.largest_side, any_size=True)
+        return replace(info, packed=True, resize=resize)
 
     def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
         from ..images.preprocess import ragged_preprocessor
@@ -117,24 +101,24 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
     @abstractmethod
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
+    ) -> LayoutT:
         """Compute what the blocks need to know about the batch's grids; it is kept for equal grids."""
 
     @abstractmethod
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: LayoutT) -> Tensor:
         """Compute hidden state 0, with tokens in the order in which the blocks take them."""
 
     def embed(
-        self, model: FromTransformers, batch: PackedBatch, layout: Layout
+        self, model: FromTransformers, batch: PackedBatch, layout: LayoutT
     ) -> tuple[Tensor, BlockInputs]:
         return self.stem(model, batch.pixels, layout), {}
 
     @abstractmethod
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: LayoutT) -> BlockInputs:
         """Return the keyword arguments of one block, counted from 0."""
 
 
-class PackedImagesFamily(PackedFamily[C], Generic[C]):
+class PackedImagesFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
     """A packed family that takes whole images, padded at the bottom and the right."""
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> PackedBatch:
@@ -148,21 +132,18 @@ class PackedImagesFamily(PackedFamily[C], Generic[C]):
         """Embed the patches of the images as (tokens, width); pixels outside an image's grid are not read.
 
         Args:
-            convolution: The Conv2d that cuts an image into patches.
+            convolution: The Conv2d that cuts an image into patches, or an adapter around it.
             images: (images, channels, height, width).
             grids: Frames, rows and columns of the images' patches.
         """
         import torch
-        from torch.nn.functional import linear
 
-        weight = convolution.weight
-        width, channels, side, _ = weight.shape
+        channels, side = convolution.weight.shape[1:3]
         patches = [
             image[:, : rows * side, : columns * side]
             .reshape(channels, rows, side, columns, side)
             .permute(1, 3, 0, 2, 4)
-            .reshape(rows * columns, -1)
+            .reshape(rows * columns, channels, side, side)
             for image, (_, rows, columns) in zip(images, grids, strict=True)
         ]
-        # Patches do not overlap, so the convolution is one linear projection per patch.
-        return linear(torch.cat(patches), weight.view(width, -1), convolution.bias)
+        return embed_patches(convolution, torch.cat(patches))

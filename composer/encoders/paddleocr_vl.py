@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.paddleocr_vl import PaddleOCRVLVisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .clip import clip_block
 from .facts import VisionEncoderInfo
+from .layout import TableLayout, axial_rope, frame_segments, table_taps
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, num_positions
@@ -19,11 +20,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
-class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig]):
+class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
     """The family of paddleocr_vl_vision. Patches are in raster order; the connector merges them."""
 
     model_type = "paddleocr_vl_vision"
@@ -72,25 +72,21 @@ class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, axial_rope, frame_segments, table_taps
-
+    ) -> TableLayout:
         grids, config = batch.grids, model.config
         side = config.image_size // config.patch_size
         rows, weights = table_taps(grids, 1, side, mode="bilinear")
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
         cosines, sines = axial_rope(grids, config.hidden_size // config.num_attention_heads, base)
-        return Layout(
+        return TableLayout(
             grids,
             frames=frame_segments(grids, device),
             rope=(cosines.to(device), sines.to(device)),
             position_taps=(rows.to(device), weights.to(device)),
         )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         patches = super().stem(model, pixels, layout)
-        if layout.position_taps is None:
-            return patches
         rows, weights = layout.position_taps
         positions: Tensor = (model.embeddings.position_embedding(rows) * weights[..., None]).sum(1)
         return patches + positions.to(patches.dtype)

@@ -6,24 +6,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic
 
 from ..errors import InputError
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
+from .layout import LayoutT, RopeLayout
 from .packed import PackedBatch, PackedFamily
+from .patch_embedding import embed_patches
 from .processing import C
 from .reference import Sample
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .layout import Layout
     from .reference import Preprocess
 
 _INPUTS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
 """Name of the patches among the inputs -> name of their grids."""
 
 
-class PatchRowsFamily(PackedFamily[C], Generic[C]):
+class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
     """A packed family that takes images and clips as rows of patches."""
 
     blocks = "blocks"
@@ -53,15 +54,14 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
         Pixels are (patches, channels x frames x height x width of a patch), image after image. Grids are
         (images, 3): frames, rows and columns of patches.
         """
-        videos = inputs.get("pixel_values_videos") is not None or inputs.get("video_grid_thw") is not None
+        videos = "pixel_values_videos" in inputs or "video_grid_thw" in inputs
         name = "pixel_values_videos" if videos else "pixel_values"
-        given = {key: value for key, value in inputs.items() if value is not None}
-        refuse_unknown(info.model_type, given, (name, _INPUTS[name]))
-        pixels = check_pixels(name, given.get(name))
+        refuse_unknown(info.model_type, inputs, (name, _INPUTS[name]))
+        pixels = check_pixels(name, inputs.get(name))
         shape, patch = tuple(pixels.shape), self.patch_shape(info)
         if shape[1:] != patch or not shape:
             raise InputError(f"{name} must be (patches, {', '.join(map(str, patch))}), not {shape}")
-        grids = rows_of_integers(_INPUTS[name], given.get(_INPUTS[name]), 3, "frames, rows and columns")
+        grids = rows_of_integers(_INPUTS[name], inputs.get(_INPUTS[name]), 3, "frames, rows and columns")
         for i, (frames, rows, columns) in enumerate(grids):
             if min(frames, rows, columns) < 1:
                 raise InputError(
@@ -72,24 +72,18 @@ class PatchRowsFamily(PackedFamily[C], Generic[C]):
                     f"{_INPUTS[name]}[{i}] is {frames, rows, columns}; rows and columns must be multiples of "
                     f"{info.grid_multiple}, the side of the squares that are merged"
                 )
+            info.checked(f"{_INPUTS[name]}[{i}]", (frames, rows, columns))
         total = sum(t * h * w for t, h, w in grids)
         if total != shape[0]:
             raise InputError(f"{_INPUTS[name]} stands for {total} patches, but {name} has {shape[0]}")
         return PackedBatch(pixels, tuple((t, h, w) for t, h, w in grids))
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        from torch.nn.functional import linear
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: LayoutT) -> Tensor:
+        return embed_patches(model.get_submodule(self.patch_projection), pixels)
 
-        # A patch is one row of pixels, so the convolution is a linear projection.
-        proj = model.get_submodule(self.patch_projection)
-        return linear(pixels.flatten(1), proj.weight.flatten(1), proj.bias)
-
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
-        return {
-            "cu_seqlens": layout.whole,
-            "position_embeddings": layout.rope,
-            "segments": layout.frames,
-        }
+    def block_inputs(self, block: int, layout: LayoutT) -> BlockInputs:
+        rope = {"position_embeddings": layout.rope} if isinstance(layout, RopeLayout) else {}
+        return {"cu_seqlens": layout.whole, "segments": layout.frames, **rope}
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}

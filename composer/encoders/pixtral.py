@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
+from .layout import RopeLayout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 from .packed import PackedBatch, PackedImagesFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, linear
@@ -18,10 +19,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
 
-
-class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
+class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
     """The family of pixtral. Patches of an image are in raster order."""
 
     model_type = "pixtral"
@@ -71,7 +70,7 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
             raise InputError(
                 f"pixel_values must be (images, {info.num_channels}, height, width), not {shape}"
             )
-        if inputs.get("image_sizes") is None:
+        if "image_sizes" not in inputs:
             sizes: list[tuple[int, ...]] = [shape[2:]] * shape[0]
         else:
             sizes = rows_of_integers("image_sizes", inputs["image_sizes"], 2, "heights and widths")
@@ -91,10 +90,8 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
+    ) -> RopeLayout:
         import torch
-
-        from .layout import Layout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 
         grids = batch.grids
         config = model.config
@@ -103,19 +100,19 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
         rows, columns = patch_positions(grids).float().unsqueeze(-1).unbind(1)
         angles = torch.cat((rows * frequencies[0::2], columns * frequencies[1::2]), dim=-1)
         cosines, sines = cosines_and_sines(angles)
-        return Layout(
-            grids=grids,
-            rope=(cosines.to(device, dtype), sines.to(device, dtype)),
+        return RopeLayout(
+            grids,
             frames=frame_segments(grids, device),
+            rope=(cosines.to(device, dtype), sines.to(device, dtype)),
         )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         embedded = self.patch_tokens(model.patch_conv, pixels, layout.grids)
         normed: Tensor = model.ln_pre(embedded.unsqueeze(0))
         return normed
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: RopeLayout) -> BlockInputs:
         return {"attention_mask": None, "position_embeddings": layout.rope, "segments": layout.frames}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayout) -> Tensor:
         return hidden_states.squeeze(0)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig, WindowedVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
+from .layout import RopeLayout, frame_segments, window_order
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL
 from .reading import Reading
@@ -16,13 +18,34 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
+    from ..attention.segments import Segments
     from .packed import PackedBatch
 
 W = TypeVar("W", bound=WindowedVisionEncoderConfig)
 
 
-class WindowedVision(QwenVL[W], Generic[W]):
+@dataclass(frozen=True, eq=False)
+class WindowLayout(RopeLayout):
+    """The layout of images whose merged tokens are sorted into windows.
+
+    Attributes:
+        windows: The segments for attention inside windows.
+        window_index: The input's merged token at each place in the blocks' sequence, int64.
+        window_inverse: The permutation back to input order.
+        wide_blocks: The blocks that attend to whole frames.
+    """
+
+    windows: Segments
+    window_index: Tensor
+    window_inverse: Tensor
+    wide_blocks: frozenset[int]
+
+    def make_block_masks(self) -> None:
+        super().make_block_masks()
+        _ = self.windows.block_mask
+
+
+class WindowedVision(QwenVL[W, WindowLayout], Generic[W]):
     """Towers whose blocks take patches window by window; the output is in input order."""
 
     tiny: ClassVar = {"out_hidden_size": 24, "window_size": 32, "fullatt_block_indexes": [1]}
@@ -60,9 +83,8 @@ class WindowedVision(QwenVL[W], Generic[W]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
+    ) -> WindowLayout:
         from ..attention.segments import Segments
-        from .layout import Layout, frame_segments, window_order
 
         grids = batch.grids
         config = model.config
@@ -71,27 +93,29 @@ class WindowedVision(QwenVL[W], Generic[W]):
         index, lengths = window_order(grids, merge, window)
         index = index.to(device)
         cosines, sines = (_reorder(table, index, merge**2) for table in self.rope(model, grids, device))
-        return Layout(
+        return WindowLayout(
             grids,
-            rope=(cosines, sines),
             frames=frame_segments(grids, device),
+            rope=(cosines, sines),
             windows=Segments(lengths, device),
             window_index=index,
             window_inverse=index.argsort(),
             wide_blocks=frozenset(config.fullatt_block_indexes),
         )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
-        return _by_square(super().stem(model, pixels, layout), layout.window_index, layout)
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: WindowLayout) -> Tensor:
+        return _by_square(super().stem(model, pixels, layout), layout.window_index)
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: WindowLayout) -> BlockInputs:
         wide = block in layout.wide_blocks
         return super().block_inputs(block, layout) | {"segments": layout.frames if wide else layout.windows}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
-        return _by_square(hidden_states, layout.window_inverse, layout)
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout) -> Tensor:
+        return _by_square(hidden_states, layout.window_inverse)
 
-    def reference_tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def reference_tokens(
+        self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout
+    ) -> Tensor:
         import torch
         from transformers.vision_utils import get_vision_window_index
 
@@ -102,9 +126,9 @@ class WindowedVision(QwenVL[W], Generic[W]):
             model.config.window_size,
             model.config.patch_size,
         )
-        return _by_square(hidden_states, index.argsort(), layout)
+        return _by_square(hidden_states, index.argsort())
 
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout) -> Tensor:
         merged: Tensor = model.merger(hidden_states)[layout.window_inverse]
         return merged
 
@@ -120,9 +144,8 @@ class Qwen25VL(WindowedVision[Qwen2_5_VLVisionEncoderConfig]):
     read_by: ClassVar = dict.fromkeys(("qwen2_5_vl", "hyperclovax_vision_v2"), Reading())
 
 
-def _by_square(states: Tensor, index: Tensor | None, layout: Layout) -> Tensor:
-    if index is None:
-        return states
+def _by_square(states: Tensor, index: Tensor) -> Tensor:
+    """Reorder tokens, or the squares of tokens that are merged, of which ``index`` has one number each."""
     return _reorder(states, index, len(states) // len(index))
 
 

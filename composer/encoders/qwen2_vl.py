@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.qwen2_vl import Qwen2VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
+from .aliases import FromTransformers
+from .layout import RopeLayout, frame_segments
 from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
 
+if TYPE_CHECKING:
+    import torch
 
-class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig]):
+    from .packed import PackedBatch
+
+
+class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig, RopeLayout]):
     """The family of qwen2_vl_vision."""
 
     model_type = "qwen2_vl_vision"
@@ -34,6 +41,13 @@ class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig]):
 
     def head_shapes(self, encoder: Qwen2VLVisionEncoderConfig) -> Shapes:
         return {**layer_norm("ln_q", encoder.width), **merger_mlp(encoder)}
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> RopeLayout:
+        grids = batch.grids
+        rope = self.rope(model, grids, device)
+        return RopeLayout(grids, frames=frame_segments(grids, device), rope=rope)
 
 
 def merger_mlp(encoder: QwenVisionEncoderConfig) -> Shapes:

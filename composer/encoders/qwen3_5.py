@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
+from .layout import TableLayout, frame_segments, table_taps
 from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
@@ -16,14 +16,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
 P = TypeVar("P", bound=Qwen3_5VisionEncoderConfig)
 
 
-class Qwen35(QwenVL[P], Generic[P]):
+class Qwen35(QwenVL[P, TableLayout], Generic[P]):
     """The family of qwen3_5_vision."""
 
     model_type = "qwen3_5_vision"
@@ -69,19 +68,19 @@ class Qwen35(QwenVL[P], Generic[P]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import table_taps
-
+    ) -> TableLayout:
         grids = batch.grids
-        side = isqrt(len(model.pos_embed.weight))
+        side = isqrt(model.config.num_position_embeddings)
         rows, weights = table_taps(grids, model.config.spatial_merge_size, side)
-        plain = super().layout(model, batch, device, dtype)
-        return replace(plain, position_taps=(rows.to(device), weights.to(device)))
+        return TableLayout(
+            grids,
+            frames=frame_segments(grids, device),
+            rope=self.rope(model, grids, device),
+            position_taps=(rows.to(device), weights.to(device)),
+        )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         patches = super().stem(model, pixels, layout)
-        if layout.position_taps is None:
-            return patches
         rows, weights = layout.position_taps
         positions: Tensor = (model.pos_embed(rows) * weights[..., None]).sum(1)
         return patches + positions.to(patches.dtype)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.qwen3_vl import Qwen3VLVisionEncoderConfig
-from .base import FromTransformers, Norm
+from .aliases import FromTransformers, Norm, RunBlock
+from .layout import TableLayout
 from .qwen3_5 import Qwen35
 from .reading import Reading
 from .shapes import Part
@@ -14,7 +15,6 @@ from .shapes import Part
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 
@@ -45,7 +45,9 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     def own_states(self, encoder: Qwen3VLVisionEncoderConfig) -> tuple[int, ...]:
         return (*(block + 1 for block in encoder.deepstack_layers), encoder.num_hidden_layers)
 
-    def own_state(self, model: FromTransformers, layer: int, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def own_state(
+        self, model: FromTransformers, layer: int, hidden_states: Tensor, layout: TableLayout
+    ) -> Tensor:
         """Merge a hidden state into its DeepStack level."""
         level = list(model.config.deepstack_visual_indexes).index(layer - 1)
         merged: Tensor = model.get_submodule(f"{self.level_mergers}.{level}")(hidden_states)
@@ -57,7 +59,8 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
         states: Mapping[int, Tensor],
         norm: Norm,
         batch: PackedBatch,
-        layout: Layout,
+        layout: TableLayout,
+        run_block: RunBlock,
     ) -> list[Tensor]:
         """Return the merged last hidden state, then the levels from the shallowest to the deepest."""
         last = max(states)

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
-from .base import FromTransformers
+from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
+from .layout import RopeLayoutT, axial_rope
 from .patch_rows import PatchRowsFamily
 from .shapes import Shapes, linear
 
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
     from .packed import PackedBatch
 
 Q = TypeVar("Q", bound=QwenVisionEncoderConfig)
 
 
-class QwenVL(PatchRowsFamily[Q], Generic[Q]):
+class QwenVL(PatchRowsFamily[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
     """The towers of Qwen-VL, and those that read images and clips in the same way.
 
     Patches are in the order of the image processor: frame after frame, grouped by squares of
@@ -88,20 +88,10 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
 
         return torch.cat([output.pooler_output, *(getattr(output, "deepstack_features", None) or ())], dim=-1)
 
-    def layout(
-        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, frame_segments
-
-        grids = batch.grids
-        return Layout(grids, rope=self.rope(model, grids, device), frames=frame_segments(grids, device))
-
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
         """Compute cosines and sines of patches in input order, (tokens, head_size) float32 each."""
-        from .layout import axial_rope
-
         config = model.config
         width = model.get_parameter(f"{self.patch_projection}.weight").shape[0]
         base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
@@ -109,6 +99,6 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
         cosines, sines = axial_rope(grids, head, base, config.spatial_merge_size)
         return cosines.to(device), sines.to(device)
 
-    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayoutT) -> Tensor:
         merged: Tensor = model.merger(hidden_states)
         return merged

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.siglip2 import Siglip2VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown, rows_of_integers
+from .layout import Layout, frame_segments
 from .packed import PackedBatch, PackedFamily
+from .patch_embedding import position_table
 from .reading import Reading
 from .shapes import Shapes, linear
 from .siglip import pooling_flops, pooling_shapes
@@ -20,10 +23,19 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from .layout import Layout
+
+@dataclass(frozen=True, eq=False)
+class SigLIP2Layout(Layout):
+    """The layout of images to which a position table is resized.
+
+    Attributes:
+        position_taps: What :func:`resized_table` returns.
+    """
+
+    position_taps: tuple[Tensor, Tensor, Tensor]
 
 
-class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
+class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
     """The family of siglip2_vision_model. Patches of an image are in raster order."""
 
     model_type = "siglip2_vision_model"
@@ -103,34 +115,33 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig]):
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> Layout:
-        from .layout import Layout, frame_segments
-
+    ) -> SigLIP2Layout:
         grids = batch.grids
         side = model.embeddings.position_embedding_size
-        return Layout(
+        rows, weights, starts = resized_table(grids, side)
+        return SigLIP2Layout(
             grids,
             frames=frame_segments(grids, device),
-            positions=tuple(part.to(device) for part in resized_table(grids, side)),
+            position_taps=(rows.to(device), weights.to(device), starts.to(device)),
         )
 
-    def stem(self, model: FromTransformers, pixels: Tensor, layout: Layout) -> Tensor:
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: SigLIP2Layout) -> Tensor:
         from torch.nn.functional import embedding_bag
 
-        rows, weights, offsets = layout.positions
-        table = model.embeddings.position_embedding.weight
+        rows, weights, offsets = layout.position_taps
+        table = position_table(model.embeddings.position_embedding)
         # Summed in float32, as in transformers, whatever the dtype of the parameters.
         positions = embedding_bag(rows, table.float(), offsets, mode="sum", per_sample_weights=weights)
         embedded: Tensor = (model.embeddings.patch_embedding(pixels) + positions.to(table.dtype)).unsqueeze(0)
         return embedded
 
-    def block_inputs(self, block: int, layout: Layout) -> BlockInputs:
+    def block_inputs(self, block: int, layout: SigLIP2Layout) -> BlockInputs:
         return {"attention_mask": layout.frames}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: SigLIP2Layout) -> Tensor:
         return hidden_states.squeeze(0)
 
-    def pooled(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
+    def pooled(self, model: FromTransformers, hidden_states: Tensor, layout: SigLIP2Layout) -> Tensor:
         import torch
 
         lengths = [rows * columns for _, rows, columns in layout.grids]

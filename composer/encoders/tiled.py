@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from ..errors import InputError
 from .batch import Batch, NumTokens
 from .facts import Grid
 
@@ -83,22 +82,3 @@ class TileLayout:
 def real_images(ids: Tensor, valid: Tensor) -> Tensor:
     """Return which images are real and not only padding of the batch, (batch x images,) bool."""
     return ((ids > 0) & valid.any(-1)).flatten()
-
-
-def whole_numbers(inputs: Mapping[str, object], name: str, shape: tuple[int, ...], most: int) -> Tensor:
-    """Return input ``name`` as int64 of ``shape``, with values from 0 to ``most``.
-
-    Raises:
-        InputError: If it is not a tensor, has another shape, or holds other values.
-    """
-    import torch
-
-    value = inputs.get(name)
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
-    if tuple(value.shape) != shape:
-        raise InputError(f"{name} must be {shape}, not {tuple(value.shape)}")
-    numbers = value.long()
-    if not bool(((numbers == value) & (numbers >= 0) & (numbers <= most)).all()):
-        raise InputError(f"{name} must be whole numbers from 0 to {most}")
-    return numbers

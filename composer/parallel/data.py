@@ -13,8 +13,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed import ProcessGroup
 
-from ..encoders.base import Grid
 from ..encoders.batch import Images
+from ..encoders.facts import Grid
 from ..errors import ImageError
 from ..images.decode import ImageLike, image_name, size_of_image
 from ..images.preprocess import ImagePreprocessor

@@ -16,6 +16,8 @@ from ..tower.module import VisionTower, run_block
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from ..tower.base import Features
+
 
 def should_torch_compile_mm_vit(config: TowerConfig) -> bool:
     """Return whether the config asks for torch.compile."""
@@ -98,7 +100,8 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
     """Make ``tower`` run compiled code, which torch compiles at the first forward.
 
     Raises:
-        BackendError: If torch.compile has no backend of that name, or the mode cannot run a whole tower.
+        BackendError: If torch.compile has no backend of that name, the mode cannot run a whole tower, or
+            nothing tells which modules the blocks of a generic encoder are.
     """
     import torch
 
@@ -108,22 +111,22 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
             f"torch.compile has no backend {config.backend!r}{did_you_mean(config.backend, backends)}; "
             f"known: {', '.join(backends)}"
         )
-    own_forward = tower.family.runs_own_forward
-    settings = compile_settings(
-        config, tower.device.type, fixed_shapes=not (tower.info.any_size or own_forward)
-    )
+    family = tower.family
+    settings = compile_settings(config, tower.device.type, fixed_shapes=family.has_fixed_shapes(tower.info))
     if config.scope == "tower" and settings.cuda_graphs:
         raise BackendError(
             f"compile.mode {config.mode} cannot compile a whole tower, because it runs CUDA graphs, whose "
             "outputs the next forward overwrites; set compile.scope to blocks"
         )
+
+    def compile_in_place(module: nn.Module) -> None:
+        module.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
+
     if config.scope == "tower":
-        tower.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
-    elif own_forward:  # transformers' forward calls the blocks, and may have graph breaks
-        for block in tower.blocks:
-            block.compile(backend=settings.backend, dynamic=settings.dynamic, **settings.options)
+        compile_in_place(tower)
     else:
         tower.run_block = FrozenBlocks(settings) if settings.freeze else CompiledBlocks(settings)
+        family.compile_blocks(tower.model, compile_in_place)
     if settings.cuda_graphs:
         _keep_outputs(tower)
 
@@ -150,8 +153,10 @@ class CompiledBlocks:
 class FrozenBlocks:
     """Runs blocks by compiled code that holds their weights as constants, for inference only.
 
-    With gradients or in training mode a block runs uncompiled. A block whose weights have changed is compiled
-    again. Every batch size compiles every block; identical blocks are found in inductor's cache.
+    With gradients or in training mode a block runs uncompiled, and what was compiled of it is dropped. A
+    block whose weights have changed is compiled again; torch does not count what is written through
+    ``.data``, so such a write between two runs without gradients stays unseen. Every batch size compiles
+    every block; identical blocks are found in inductor's cache.
     """
 
     def __init__(self, settings: CompileSettings) -> None:
@@ -163,6 +168,7 @@ class FrozenBlocks:
         from torch._inductor import config as inductor
 
         if torch.is_grad_enabled() or block.training:
+            self._frozen.pop(block, None)  # an optimizer may write to weights through .data
             return run_block(block, hidden_states, **inputs)
         weights = _identity(block)
         known, run = self._frozen.get(block, (None, None))
@@ -219,11 +225,12 @@ def _keep_outputs(tower: VisionTower) -> None:
     import torch
     from torch.utils._pytree import tree_map
 
-    def begin(module: nn.Module, args: Any, kwargs: Any) -> None:
+    def begin(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
-    def copy(module: nn.Module, args: Any, output: Any) -> Any:
-        return tree_map(torch.clone, output)
+    def copy(module: nn.Module, args: tuple[object, ...], output: Features) -> Features:
+        copied: Features = tree_map(torch.clone, output)
+        return copied
 
     tower.register_forward_pre_hook(begin, with_kwargs=True)
     tower.register_forward_hook(copy)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
-from torch.fx import Graph
+from torch.fx import Graph, Node
 
 aten = torch.ops.aten
 
@@ -36,9 +34,9 @@ class PlainProducts(CustomGraphPass):
         return get_hash_for_files((__file__,))
 
 
-def _is_plain(node: Any) -> bool:
+def _is_plain(node: Node) -> bool:
     """Return whether a node is a float32 product with nothing but a bias."""
-    bias = node.args[:-2]
+    *bias, _, _ = _terms(node)
     return (
         node.meta["val"].dtype is torch.float32
         and not node.kwargs
@@ -46,8 +44,13 @@ def _is_plain(node: Any) -> bool:
     )
 
 
-def _replace(graph: Graph, node: Any) -> None:
-    *bias, rows, weight = node.args
+def _terms(node: Node) -> list[Node]:
+    """Return what a product is made of: a bias if it has one, rows, and a weight."""
+    return [term for term in node.args if isinstance(term, Node)]
+
+
+def _replace(graph: Graph, node: Node) -> None:
+    *bias, rows, weight = _terms(node)
     features = node.meta["val"].shape[1]
     # A symbolic number counts tokens, as it does in a gradient.
     padding = -features % _VECTOR if isinstance(features, int) else 0

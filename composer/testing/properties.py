@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from ..composing import compose
-from ..encoders.base import Grid
+from ..encoders.facts import Grid
 from ..errors import ConformanceError
 from .compare import check_equal
 from .subject import Subject, named, run

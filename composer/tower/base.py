@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from ..encoders.base import Grid
 from ..encoders.batch import Images
+from ..encoders.facts import Grid
 
 Features = Tensor | tuple[Tensor, ...]
 """A batch (images, tokens, width), or one (tokens, width) tensor for each image."""
@@ -18,7 +18,7 @@ Features = Tensor | tuple[Tensor, ...]
 ImagesT = TypeVar("ImagesT", bound=Images)
 
 
-class VisionModule(nn.Module, Generic[ImagesT]):
+class VisionModule(nn.Module, ABC, Generic[ImagesT]):
     """Turns the inputs of images into features, image by image."""
 
     @property
@@ -36,7 +36,7 @@ class VisionModule(nn.Module, Generic[ImagesT]):
         """Check the inputs of a forward and return them as a batch.
 
         Args:
-            inputs: What preprocessing returns, by the same names.
+            inputs: What preprocessing returns, by the same names; what is None counts as not given.
 
         Raises:
             InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ..connectors import AnyConnector, ImageOfTiles
-from ..encoders.base import Batch, Grid
-from ..encoders.batch import Images
+from ..encoders.batch import Batch, Images
+from ..encoders.facts import Grid
 from ..errors import InputError
 from ..images.tiling import AnyTiling, TilePlan
 from .base import Features, VisionModule

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..encoders.base import AnyFamily, Batch, Grid, VisionEncoderInfo
+from ..encoders.base import AnyFamily
+from ..encoders.batch import Batch
+from ..encoders.facts import Grid, VisionEncoderInfo
 from .base import Features, VisionModule
 from .readout import Readout
 
@@ -59,8 +61,10 @@ class VisionTower(VisionModule[Batch]):
         self._layouts: OrderedDict[Hashable, Any] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        # A copy is not compiled, as with nn.Module.compile().
-        return {**super().__getstate__(), "run_block": run_block}  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        # A copy is not compiled, as with nn.Module.compile(). It makes layouts of its own, because
+        # flex_attention's masks, which are functions, cannot be pickled.
+        own = {"run_block": run_block, "_layouts": OrderedDict()}
+        return {**super().__getstate__(), **own}  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     @property
     def connector_module(self) -> None:
@@ -77,7 +81,8 @@ class VisionTower(VisionModule[Batch]):
         return self.family.block_list(self.model)
 
     def read(self, inputs: Mapping[str, Any]) -> Batch:
-        batch: Batch = self.family.read(self.model, self.info, inputs)
+        given = {name: value for name, value in inputs.items() if value is not None}
+        batch: Batch = self.family.read(self.model, self.info, given)
         return batch
 
     def forward(self, batch: Batch) -> Features:
@@ -97,7 +102,7 @@ class VisionTower(VisionModule[Batch]):
         layout = self._layout(batch, device, dtype)
         reads = self.readout.reads(self.model, layout)
         states = self.family.run(self.model, batch, layout, reads, self.run_block)
-        features = self.readout.features(self.model, states, batch, layout)
+        features = self.readout.features(self.model, states, batch, layout, self.run_block)
         return batch.split(features, self.readout.num_tokens)
 
     def rows_of_batch(self, batch: Batch) -> list[int]:

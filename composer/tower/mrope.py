@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from math import inf
+from typing import TYPE_CHECKING
 
 from ..errors import InputError
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
 
     from ..encoders.facts import Grid
 
-    _Span = tuple[Grid, Any]
+    _Span = tuple[Grid, float | Tensor]
     """Frames, rows and columns of patches, and how many temporal ids apart the frames are."""
 
 _TEXT, _IMAGE, _VIDEO = 0, 1, 2
@@ -169,8 +170,11 @@ def _grids(name: str, grid_thw: Tensor | None, spatial_merge_size: int) -> list[
 
 
 def _frame_steps(
-    num_videos: int, frames_apart: bool, tokens_per_second: float | None, second_per_grid_ts: Any
-) -> list[Any]:
+    num_videos: int,
+    frames_apart: bool,
+    tokens_per_second: float | None,
+    second_per_grid_ts: Tensor | Sequence[float] | None,
+) -> Sequence[float | Tensor]:
     """Return the distance between two frames of each video, in temporal ids."""
     if tokens_per_second is None:
         if second_per_grid_ts is not None:
@@ -181,11 +185,31 @@ def _frame_steps(
             "tokens_per_second and frames_apart exclude each other: it spaces frames that stand together; "
             "give one of them"
         )
-    seconds = [1] * num_videos if second_per_grid_ts is None else list(second_per_grid_ts)
+    if not 0 < tokens_per_second < inf:
+        raise InputError(f"tokens_per_second is {tokens_per_second}; it must be a number above 0")
+    if second_per_grid_ts is None:
+        return [tokens_per_second] * num_videos
+    _check_seconds(second_per_grid_ts, num_videos)
+    # The product keeps the dtype of the values: ids are rounded down, so they depend on the last bit.
+    return [tokens_per_second * value for value in second_per_grid_ts]
+
+
+def _check_seconds(second_per_grid_ts: Tensor | Sequence[float], num_videos: int) -> None:
+    import torch
+
+    try:
+        seconds = torch.as_tensor(second_per_grid_ts, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"second_per_grid_ts must be a number for each video, not {second_per_grid_ts!r}"
+        ) from error
+    if seconds.dim() != 1:
+        raise InputError(f"second_per_grid_ts must be (videos,), not {tuple(seconds.shape)}")
     if len(seconds) != num_videos:
         raise InputError(f"second_per_grid_ts has {len(seconds)} values for {num_videos} videos")
-    # The product keeps the dtype of the values: ids are rounded down, so they depend on the last bit.
-    return [tokens_per_second * value for value in seconds]
+    for i, value in enumerate(seconds.tolist()):
+        if not 0 <= value < inf:
+            raise InputError(f"second_per_grid_ts[{i}] is {value}; it must be a number of seconds, 0 or more")
 
 
 def _positions(types: Tensor, spans: Mapping[int, Iterator[_Span]], merge: int, prompt: str) -> Tensor:

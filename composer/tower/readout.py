@@ -11,9 +11,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from ..encoders.base import AnyFamily, Batch, FromTransformers, Grid, Reads, VisionEncoderInfo
+from ..encoders.aliases import FromTransformers, Reads, RunBlock
+from ..encoders.base import AnyFamily
+from ..encoders.batch import Batch
+from ..encoders.facts import Grid, VisionEncoderInfo
 from ..errors import InputError
 from ..schemas import EncoderConfig
 from .selection import (
@@ -63,7 +66,7 @@ class Selection:
         if self.select is None:
             return tokens
         kept = self.select(tokens)
-        if kept.dim() != 3 or kept.shape[::2] != tokens.shape[::2]:
+        if kept.dim() != 3 or kept.shape[::2] != tokens.shape[::2] or kept.shape[1] > tokens.shape[1]:
             raise InputError(
                 f"feature_select_strategy {self.strategy!r} turned {tuple(tokens.shape)} into "
                 f"{tuple(kept.shape)}; a selector keeps (images, tokens, width) and only takes tokens away"
@@ -131,12 +134,17 @@ class Readout(ABC):
         return self.family.head_flops(self.encoder, num_tokens) if self.needs_head else 0
 
     @abstractmethod
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         """Return the function that is applied to each state of :attr:`keep` as soon as it is computed."""
 
     @abstractmethod
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: object,
+        run_block: RunBlock,
     ) -> Tensor:
         """Make the features of a batch, in the form that ``batch.split`` takes.
 
@@ -145,6 +153,7 @@ class Readout(ABC):
             states: The results of the functions of :meth:`reads`.
             batch: The images.
             layout: The family's layout of the batch.
+            run_block: Runs one block, as for the family's ``run``.
         """
 
     def _normed(self, model: FromTransformers, layer: int, state: Tensor) -> Tensor:
@@ -186,14 +195,19 @@ class HiddenStates(Readout):
         sequences = self.info.num_sequences(grid)
         return sequences * self.selection.count(self.info.num_block_tokens(grid) // sequences)
 
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._read, model, layout, k) for k in self.keep}
 
-    def _read(self, model: FromTransformers, layout: Any, layer: int, state: Tensor) -> Tensor:
+    def _read(self, model: FromTransformers, layout: object, layer: int, state: Tensor) -> Tensor:
         return self.selection(self.family.tokens(model, self._normed(model, layer, state), layout))
 
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: object,
+        run_block: RunBlock,
     ) -> Tensor:
         import torch
 
@@ -230,11 +244,16 @@ class PooledHead(Readout):
     def num_tokens(self, grid: Grid) -> int:
         return 1
 
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._normed, model, k) for k in self.keep}
 
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: object,
+        run_block: RunBlock,
     ) -> Tensor:
         (last,) = states.values()
         return self.family.pooled(model, last, layout)
@@ -269,21 +288,26 @@ class OwnOutput(Readout):
         sequences = self.info.num_sequences(grid)
         return sequences * self.selection.count(self.info.num_own_tokens(grid) // sequences)
 
-    def reads(self, model: FromTransformers, layout: Any) -> Reads:
+    def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._read, model, layout, k) for k in self.keep}
 
-    def _read(self, model: FromTransformers, layout: Any, layer: int, state: Tensor) -> Tensor:
+    def _read(self, model: FromTransformers, layout: object, layer: int, state: Tensor) -> Tensor:
         if layer == self.info.num_hidden_layers:
             return state
         return self.family.own_state(model, layer, state, layout)
 
     def features(
-        self, model: FromTransformers, states: Mapping[int, Tensor], batch: Batch, layout: Any
+        self,
+        model: FromTransformers,
+        states: Mapping[int, Tensor],
+        batch: Batch,
+        layout: object,
+        run_block: RunBlock,
     ) -> Tensor:
         import torch
 
         norm = partial(self._normed, model, self.info.num_hidden_layers)
-        parts = self.family.own_output(model, states, norm, batch, layout)
+        parts = self.family.own_output(model, states, norm, batch, layout, run_block)
         if len(parts) > 1 and self.deepstack == "separate" and self.encoder.deepstack_layers:
             return torch.stack(parts)
         return self.selection(torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0])

@@ -188,8 +188,15 @@ def resolve_visual_encoder_outputs(
     if not select_layers:
         raise InputError("select_layers is empty; name at least one layer")
 
+    if not encoder_outputs:
+        raise InputError("encoder_outputs is empty; give the hidden states, from the input of block 0 on")
     computed = len(encoder_outputs) - 1
     depth = computed if max_possible_layers is None else max_possible_layers
+    if depth < computed:
+        raise InputError(
+            f"max_possible_layers is {depth}, but encoder_outputs has the hidden states of {computed} "
+            "layers; give the depth of the full encoder"
+        )
     features: dict[int, Tensor] = {}
     order = [resolve_layer(layer, depth) for layer in select_layers]
     for layer, index in zip(select_layers, order, strict=True):

@@ -159,6 +159,17 @@ def test_towers_can_be_pickled_and_copied(strategy: str) -> None:
         assert torch.equal(twin(pixel_values=pixel_values), encoder(pixel_values=pixel_values))
 
 
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_a_tower_that_has_run_on_flex_attention_can_be_pickled_and_copied() -> None:
+    keys = {"schema": 1, "encoder": tiny.PACKED["pixtral"], "attn_backend": "flex_attention"}
+    encoder = compose(keys)
+    inputs = {"pixel_values": torch.randn(2, 3, 16, 24)}
+    with torch.no_grad():
+        want = encoder(**inputs)
+        for twin in (pickle.loads(pickle.dumps(encoder)), copy.deepcopy(encoder)):
+            assert all(torch.equal(one, other) for one, other in zip(twin(**inputs), want, strict=True))
+
+
 def test_a_selector_may_only_take_tokens_away() -> None:
     good = tower(select_layers=[-2, -1])
     readout = replace(good.plan.readout, strategy=lambda features: features.mean(1))

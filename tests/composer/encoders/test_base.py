@@ -70,3 +70,12 @@ def test_versions_are_compared_as_versions(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(transformers, "__version__", "5.24.0")
     assert Earlier().transformers_config(ENCODER, 2, head=False).num_hidden_layers == 2
+
+
+def test_plugins_of_the_first_version_find_what_they_import() -> None:
+    from vision_composer.encoders import base, facts, shapes
+
+    for name in ("Shapes", "conv_patches", "layer_norm", "linear", "num_positions"):
+        assert getattr(base, name) is getattr(shapes, name)
+    for name in ("Grid", "VisionEncoderInfo"):
+        assert getattr(base, name) is getattr(facts, name)

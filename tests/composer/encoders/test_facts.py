@@ -33,3 +33,15 @@ def test_what_is_empty_or_smaller_than_a_patch() -> None:
     for frames in (0, -2):
         with pytest.raises(InputError, match=f"a clip of {frames} frames is empty"):
             clips.num_tokens(64, 64, frames)
+
+
+def test_the_count_refuses_what_the_encoder_has_no_positions_for() -> None:
+    clips = plan({"schema": 1, "encoder": tiny.PACKED["kimi_k25_vision"]})
+    assert clips.num_tokens(16, 16, 4) == clips.num_tokens(16, 16)
+    with pytest.raises(InputError, match="the clip has 5 frames, but the encoder has positions for 4 only"):
+        clips.num_tokens(16, 16, 5)
+    images = plan({"schema": 1, "encoder": tiny.PADDED["gemma4_vision"] | {"position_embedding_size": 40}})
+    assert images.num_tokens(64, 64)
+    for size in ((16, 128), (128, 16)):
+        with pytest.raises(InputError, match="the encoder has positions for 40 rows and columns only"):
+            images.num_tokens(*size)

@@ -13,8 +13,7 @@ from support import tiny
 from vision_composer import compose
 from vision_composer.attention.segments import Segments
 from vision_composer.encoders import FAMILIES
-from vision_composer.encoders.kimi_k25 import _pooling
-from vision_composer.encoders.layout import Layout
+from vision_composer.encoders.kimi_k25 import KimiLayout, _pooling
 
 ENCODER = tiny.PACKED["kimi_k25_vision"]
 
@@ -34,7 +33,15 @@ def test_a_checkpoints_own_limits_count(tmp_path: Path) -> None:
 
 def test_frames_are_averaged_in_float32() -> None:
     grids = ((31, 2, 2),)
-    layout = Layout(grids, frames=Segments([31 * 4]), pooling=_pooling(grids, 2))
+    unused = torch.zeros(31 * 4, 1)
+    layout = KimiLayout(
+        grids,
+        frames=Segments([31 * 4]),
+        rope=(unused, unused),
+        position_taps=(unused, unused),
+        frame_index=unused,
+        pooling=_pooling(grids, 2),
+    )
     model = SimpleNamespace(config=SimpleNamespace(merge_kernel_size=(2, 2)))
     hidden = torch.rand(31 * 4, 64, generator=torch.Generator().manual_seed(0)).bfloat16()
     got = FAMILIES["kimi_k25_vision"].merged(model, hidden, layout)

@@ -25,6 +25,7 @@ from vision_composer.encoders import get_vision_encoder_info
 from vision_composer.errors import BackendError, ConfigError, InputError
 from vision_composer.images.resize import TileCanvas
 from vision_composer.schemas import encoder_config
+from vision_composer.tower.module import run_block
 
 DEPTH = 4
 LAYERS = [None, [-2], [0], [-1], [3, 1], [4, 0, 0]]
@@ -133,6 +134,20 @@ def test_output_equals_transformers(name: str, layers: list[int] | None, policy:
     assert {part.shape[1] for part in got} == {encoder.plan.output_width}
 
 
+@each_encoder
+def test_the_blocks_of_both_stacks_are_run_in_one_way(name: str) -> None:
+    encoder = compose(config(name))
+    ran: list[Any] = []
+
+    def run_and_note(block: Any, hidden_states: torch.Tensor, **inputs: Any) -> torch.Tensor:
+        ran.append(block)
+        return run_block(block, hidden_states, **inputs)
+
+    encoder.tower.run_block = run_and_note
+    run(encoder, inputs(name))
+    assert ran == [*encoder.blocks, *encoder.model.global_transformer.layers]
+
+
 @pytest.mark.parametrize("backend", ["sdpa", "eager"])
 @pytest.mark.parametrize("layers", [None, [-2]], ids=str)
 def test_backends_agree(backend: str, layers: list[int] | None, folders: dict[str, Path]) -> None:
@@ -208,9 +223,13 @@ def test_a_batch_of_padding_is_no_output(name: str, folders: dict[str, Path]) ->
         ({"pixel_values": torch.zeros(4, 3, 16, 16)}, r"the last four \(4, 3, 16, 16\)"),
         ({"aspect_ratio_ids": torch.full((2, 2), 9)}, "whole numbers from 0 to 8"),
         ({"aspect_ratio_ids": torch.full((2, 2), -1)}, "whole numbers from 0 to 8"),
-        ({"aspect_ratio_ids": torch.full((2, 2), torch.nan)}, "whole numbers from 0 to 8"),
-        ({"aspect_ratio_ids": torch.ones(2)}, r"aspect_ratio_ids must be \(2, 2\), not \(2,\)"),
-        ({"aspect_ratio_mask": torch.full((2, 2, 4), 0.5)}, "whole numbers from 0 to 1"),
+        ({"aspect_ratio_ids": torch.full((2, 2), torch.nan)}, "float32; it must be integers"),
+        ({"aspect_ratio_ids": torch.ones(2)}, "aspect_ratio_ids is torch.float32"),
+        ({"aspect_ratio_mask": torch.full((2, 2, 4), 0.5)}, "must be booleans or integers"),
+        (
+            {"aspect_ratio_ids": torch.ones(2).long()},
+            r"aspect_ratio_ids must be \(2, 2\) to fit pixel_values, not \(2,\)",
+        ),
         ({"aspect_ratio_mask": None}, "aspect_ratio_mask must be a tensor"),
         ({"image_grid_thw": torch.ones(1, 3)}, "unexpected input image_grid_thw"),
     ],

@@ -173,6 +173,22 @@ def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
     assert _codes(counter) == 0
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_frozen_blocks_notice_what_training_wrote_through_data(training: bool) -> None:
+    frozen = _tower()
+    counter = _counted(frozen, freeze=True, dynamic=False)
+    pixel_values = tiny.pixels(ENCODER)
+    with torch.no_grad():
+        frozen(pixel_values=pixel_values)
+    with torch.set_grad_enabled(not training):
+        frozen.train(training)(pixel_values=pixel_values)
+    for parameter in frozen.blocks.parameters():
+        parameter.data.mul_(1.5)
+    with torch.no_grad():
+        frozen.eval()(pixel_values=pixel_values)
+    assert _codes(counter) == 2 * len(frozen.blocks)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
 def test_inductor_freezes_weights() -> None:
@@ -284,6 +300,47 @@ def test_unknown_backends_are_refused() -> None:
 def test_should_torch_compile_answers_from_the_config(value: str, answer: bool) -> None:
     config = load_config({"schema": 1, "encoder": ENCODER}, overrides=[f"compile={value}"])
     assert should_torch_compile_mm_vit(config) is answer
+
+
+GENERIC = {"vit": 1, "deit": 2, "beit": 1, "ijepa": 0, "vit_msn": 1, "data2vec-vision": 1}
+"""model_type -> prefix tokens of an encoder for the generic adapter."""
+
+
+def _generic(model_type: str, depth: int = 2) -> dict[str, Any]:
+    mask = {"use_mask_token": False} if model_type == "beit" else {}
+    fields = ENCODER | {"num_hidden_layers": depth} | mask
+    return fields | {"model_type": model_type, "prefix_tokens": GENERIC[model_type]}
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+@pytest.mark.parametrize("model_type", GENERIC)
+def test_the_blocks_of_a_generic_encoder_are_found(model_type: str, depth: int) -> None:
+    encoder = compose({"schema": 1, "encoder": _generic(model_type, depth)})
+    seen: list[int] = []
+    for k, block in enumerate(encoder.blocks):
+        block.register_forward_hook(lambda block, inputs, output, k=k: seen.append(k))
+    encoder(pixel_values=tiny.pixels(ENCODER))
+    assert seen == list(range(depth))
+
+
+@pytest.mark.parametrize("scope", ["blocks", "tower"])
+@pytest.mark.parametrize("model_type", ["vit", "beit"])
+@torch.no_grad()
+def test_generic_encoders_are_compiled(model_type: str, scope: str) -> None:
+    eager = _tower(_generic(model_type))
+    compiled = _tower(_generic(model_type), f"compile={{backend: aot_eager, scope: {scope}}}")
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    for images in (2, 3):
+        pixel_values = tiny.pixels(ENCODER, images=images)
+        assert_close(compiled(pixel_values=pixel_values), eager(pixel_values=pixel_values))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > before
+
+
+def test_blocks_that_nothing_tells_are_refused() -> None:
+    encoder = compose({"schema": 1, "encoder": _generic("vit")})
+    encoder.tower.model.more = torch.nn.ModuleList([torch.nn.Identity(), torch.nn.Identity()])
+    with pytest.raises(BackendError, match="this vit: it has 2 lists of 2 modules, not one"):
+        _ = encoder.blocks
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -64,8 +65,9 @@ def test_warmup_compiles_what_is_to_come(encoder: dict[str, Any]) -> None:
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == compiled
 
 
-def test_a_tower_that_is_not_compiled_differs_from_nothing() -> None:
-    assert compose({"schema": 1, "encoder": ENCODER}).warmup([1, 2]) == 0.0
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_a_tower_that_is_not_compiled_differs_from_nothing(dtype: torch.dtype) -> None:
+    assert compose({"schema": 1, "encoder": ENCODER}).to(dtype).warmup([1, 2]) == 0.0
 
 
 @pytest.mark.parametrize("batch", [0, -1, True, "32x32", (0, 32), [], [(32,)], [(32, 32, 32)], 1.5, None])
@@ -81,7 +83,9 @@ def test_differences_are_relative_to_a_token() -> None:
     assert largest_difference(features, expected) == 1.0
     assert largest_difference((expected, expected * 1.5), (expected, expected)) == 0.5
     assert largest_difference((), ()) == 0.0
-    assert not largest_difference(expected * float("nan"), expected) <= 1e30
+    nan = expected * float("nan")
+    for features in ((nan, expected), (expected, nan)):
+        assert math.isnan(largest_difference(features, (expected, expected)))
 
 
 def differences(*values: float) -> float:

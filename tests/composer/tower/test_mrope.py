@@ -209,6 +209,20 @@ ONE = torch.tensor([[1, 1, 2]])
         ({"attention_mask": torch.ones(1, 5)}, r"attention_mask must be \(1, 6\) .*, not \(1, 5\)"),
         ({"second_per_grid_ts": [1.0]}, "needs tokens_per_second"),
         ({"second_per_grid_ts": [1.0, 2.0], "tokens_per_second": 2}, "2 values for 1 videos"),
+        ({"second_per_grid_ts": ["1"], "tokens_per_second": 2}, r"a number for each video, not \['1'\]"),
+        ({"second_per_grid_ts": "1", "tokens_per_second": 2}, "a number for each video, not '1'"),
+        ({"second_per_grid_ts": [None], "tokens_per_second": 2}, "a number for each video"),
+        ({"second_per_grid_ts": torch.tensor(1.0), "tokens_per_second": 2}, r"\(videos,\), not \(\)"),
+        ({"second_per_grid_ts": torch.ones(1, 1), "tokens_per_second": 2}, r"\(videos,\), not \(1, 1\)"),
+        *(
+            ({"second_per_grid_ts": kind([value]), "tokens_per_second": 2}, r"_ts\[0\] is .* seconds")
+            for value in (-0.5, float("nan"), float("inf"))
+            for kind in (list, torch.tensor)
+        ),
+        *(
+            ({"tokens_per_second": value}, "tokens_per_second is .* above 0")
+            for value in (0, -2, float("nan"), float("inf"))
+        ),
         ({"tokens_per_second": 2, "frames_apart": True}, "exclude each other"),
     ],
 )

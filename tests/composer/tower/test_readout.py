@@ -21,12 +21,14 @@ from vision_composer.tower.readout import Selection
         lambda features: features[..., 1:],
         lambda features: features[1:],
         lambda features: features[..., None],
+        lambda features: features.repeat(1, 2, 1),
     ],
 )
 def test_a_selector_keeps_images_and_width(selector: Any) -> None:
     with pytest.raises(InputError, match="only takes tokens away"):
         Selection(selector, 1, 0, 8)(torch.zeros(2, 5, 8))
     assert Selection(lambda features: features[:, 2:], 1, 0, 8)(torch.zeros(2, 5, 8)).shape == (2, 3, 8)
+    assert Selection(lambda features: features.flip(1), 1, 0, 8)(torch.zeros(2, 5, 8)).shape == (2, 5, 8)
 
 
 @pytest.mark.parametrize("strategy", ["class", "default", "full"])

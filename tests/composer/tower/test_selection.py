@@ -95,6 +95,10 @@ def test_arguments_that_do_not_fit() -> None:
         resolve_visual_encoder_outputs(states()[0], None, select_layers=[0])
     with pytest.raises(InputError, match="empty"):
         resolve_visual_encoder_outputs(states(), None, select_layers=[])
+    with pytest.raises(InputError, match="encoder_outputs is empty"):
+        resolve_visual_encoder_outputs([], None, select_layers=[0], max_possible_layers=DEPTH)
+    with pytest.raises(InputError, match=f"max_possible_layers is {DEPTH - 1}, but .* of {DEPTH} layers"):
+        resolve_visual_encoder_outputs(states(), None, select_layers=[-1], max_possible_layers=DEPTH - 1)
     with pytest.raises(InputError, match="did you mean 'default'"):
         resolve_visual_encoder_outputs(states()[0], None, feature_select_strategy="defualt")
 
