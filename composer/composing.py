@@ -19,7 +19,7 @@ from .parallel import Startup, join_group, tell_ranks
 from .planning import Plan, plan_config, processor_settings
 from .presets import load_config
 from .running.attention import plan_attention
-from .running.compilation import compile_tower, should_torch_compile_mm_vit
+from .running.compilation import compile_half, should_torch_compile_mm_vit
 from .running.training import prepare_training
 from .schemas import CompileConfig, ParallelConfig, TowerConfig, WeightsConfig
 from .schemas.weights import SourceConfig
@@ -80,9 +80,7 @@ def compose(
         half = ranks.tower(lambda: _half(plan, attention, where, reads=ranks.reads_weights))
         spread = ranks.spread(half, preprocessor, plan)
     if should_torch_compile_mm_vit(config):
-        compile_tower(
-            half.tower, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig()
-        )
+        compile_half(half, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
     return ComposedVisionEncoder(plan, half, preprocessor, attention, parallel=spread).eval()
 
 

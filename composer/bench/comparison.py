@@ -58,6 +58,11 @@ def compare(
     """
     peers = known_peers(against)
     asked = load_config(source)
+    if peers and asked.output != "features":
+        raise InputError(
+            f"{', '.join(peers)} runs a tower alone, but the config has output: {asked.output}; set output: "
+            "features to compare"
+        )
     tower = compose(asked, overrides=["compile=false", "parallel=none"], device=device)
     sizes = tuple(images or [(tower.info.image_size,) * 2]) * batch
     inputs = noise(tower, sizes)

@@ -96,6 +96,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("post-norm", f"on {', '.join(map(str, norms))}" if norms else "none"),
         ("tokens kept", "the pooling head's" if facts["head"] else facts["feature_select_strategy"]),
         ("output", f"{facts['output_layout']} of width {facts['output_width']}, {facts['dtype']}"),
+        *_vision_half(facts),
         *_attention(facts),
         ("weights", facts["weights"] or "none: random initialisation"),
         *_image_processor(facts["image_processor"]),
@@ -111,6 +112,15 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         flops = "" if image["flops"] is None else f", {_short(image['flops'])}FLOP"
         rows.append((f"{image['width']}x{image['height']}", f"{image['num_tokens']} tokens{flops}"))
     return rows
+
+
+def _vision_half(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """How images are cut, and what stands behind the tower; nothing for the features of images whole."""
+    if facts["output"] == "features":
+        return []
+    connector = facts["connector"] or "none: the tower's own output is read"
+    rows = [("tiling", facts["tiling"])]
+    return [*rows, ("connector", connector)] if facts["output"] == "embeds" else rows
 
 
 def _image_processor(processor: dict[str, Any]) -> list[tuple[str, str]]:

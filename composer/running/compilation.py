@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BackendError
 from ..schemas import CompileConfig, TowerConfig
 from ..text import did_you_mean
+from ..tower.half import VisionHalf
 from ..tower.module import VisionTower, run_block
 
 if TYPE_CHECKING:
@@ -96,8 +97,21 @@ def _avx2() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
-def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
-    """Make ``tower`` run compiled code, which torch compiles at the first forward.
+def compile_half(half: VisionTower | VisionHalf, config: CompileConfig) -> None:
+    """Make a tower, and the connector behind it if there is one, run compiled code.
+
+    Without CUDA graphs for the connector: its inputs are of as many tiles as the images have.
+
+    Raises:
+        BackendError: As :func:`compile_tower`.
+    """
+    settings = compile_tower(half.tower, config)
+    for part in () if half.connector_module is None else half.connector_module.children():
+        part.compile(backend=settings.backend)
+
+
+def compile_tower(tower: VisionTower, config: CompileConfig) -> CompileSettings:
+    """Make ``tower`` run compiled code, which torch compiles at the first forward; return how.
 
     Raises:
         BackendError: If torch.compile has no backend of that name, the mode cannot run a whole tower, or
@@ -129,6 +143,7 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> None:
         family.compile_blocks(tower.model, compile_in_place)
     if settings.cuda_graphs:
         _keep_outputs(tower)
+    return settings
 
 
 class CompiledBlocks:

@@ -66,7 +66,7 @@ HALF = {
 
 
 def vision_half(output: str) -> None:
-    """Images of tiles go to ranks whole, and their tiles, or rows behind the connector, come back in order."""
+    """Images of tiles go to ranks whole. Their tiles, or rows behind the connector, come back in order."""
     images = [noise_image(*size) for size in ((64, 64), (75, 40), (20, 90), (33, 31), (50, 50))]
     with poisoned_memory(), torch.no_grad():
         alone, spread = pair(CLIP, **HALF, output=output)

@@ -138,6 +138,7 @@ def test_it_changes_dtype_and_is_compiled() -> None:
     encoder = half(weights={"dtype": "bfloat16"})
     assert all(row.dtype == torch.bfloat16 for row in encoder.encode(images()))
     compiled = half(compile={"backend": "aot_eager"})
+    assert all(part._compiled_call_impl is not None for part in compiled.connector.children())
     for row, same in zip(half().encode(images()), compiled.encode(images()), strict=True):
         assert_close(same, row)
 
