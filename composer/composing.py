@@ -156,13 +156,14 @@ def usable_device(device: torch.device | str | None) -> torch.device:
     Raises:
         InputError: If this machine or this build of torch cannot compute on it.
     """
+    wanted = torch.get_default_device() if device is None else device
     try:
-        where = torch.get_default_device() if device is None else torch.device(device)
+        where = torch.device(wanted)
         torch.zeros(1, device=where).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        # A build without CUDA asserts, and the meta device holds no values.
-        name = "meta" if device is None else str(device)
-        raise InputError(f"device {name!r} cannot be used here: {str(error)[:80]}") from error
+    except (RuntimeError, AssertionError, ImportError) as error:
+        # torch has no one class for this. A build without CUDA asserts; the module of hpu, which an extension
+        # brings, cannot be imported; an unknown name or number, and meta, are a RuntimeError.
+        raise InputError(f"device {str(wanted)!r} cannot be used here: {str(error)[:80]}") from error
     return where
 
 

@@ -61,10 +61,17 @@ def test_evaluation_mode_and_device() -> None:
     assert tower.device == torch.device("cpu")
 
 
-@pytest.mark.parametrize("device", ["cuda:99", "gpu", ""])
+@pytest.mark.parametrize("device", ["cuda:99", "gpu", "", "hpu", "meta"])
 def test_a_device_that_is_not_there(device: str) -> None:
     with pytest.raises(InputError, match=rf"device '{device}' cannot be used here"):
         compose(CONFIG, device=device)
+
+
+@pytest.mark.parametrize("device", ["hpu", "meta"])
+def test_a_default_device_that_is_not_there(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_default_device", lambda: torch.device(device))
+    with pytest.raises(InputError, match=rf"device '{device}' cannot be used here"):
+        compose(CONFIG)
 
 
 def test_an_attention_backend_that_cannot_work_here() -> None:
