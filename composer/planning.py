@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .encoders import VisionEncoderInfo, family_of
-from .encoders.shapes import Part, Shapes, expanded
+from .encoders.shapes import Part, Shapes, expanded, matrix_values
 from .presets import load_config
 from .schemas import EncoderConfig, TowerConfig
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
@@ -136,7 +135,7 @@ class Plan:
         family, encoder = family_of(self.encoder), self.encoder
         tokens = self.info.sequence_length(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
-        matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
+        matrices = matrix_values(family.block_shapes(encoder))
         blocks = self.num_blocks * 2 * tokens * matrices + self.attention_flops((width, height))
         blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
         return stem + blocks + self.readout.flops(tokens)

@@ -12,7 +12,7 @@ from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
 from .qwen_vl import QwenVL, pixel_bounds
 from .reading import Reading
-from .shapes import Part, Shapes, layer_norm, linear
+from .shapes import Part, Shapes, gated_mlp, layer_norm, linear
 
 if TYPE_CHECKING:
     import torch
@@ -60,9 +60,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
             "norm2.weight": (width,),
             **linear("attn.qkv", width, 3 * width, bias=encoder.attention_bias),
             **linear("attn.proj", width, width, bias=False),
-            **linear("mlp.gate_proj", width, encoder.mlp_width, bias=False),
-            **linear("mlp.up_proj", width, encoder.mlp_width, bias=False),
-            **linear("mlp.down_proj", encoder.mlp_width, width, bias=False),
+            **gated_mlp("mlp", width, encoder.mlp_width, bias=False),
         }
 
     def norm_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 from ..images.resize import PixelBudget, ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
+from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .patch_rows import PatchRowsFamily
 from .qwen_vl import pixel_bounds
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear
+from .shapes import Shapes, layer_norm
 
 if TYPE_CHECKING:
     import torch
@@ -80,12 +81,7 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
         }
 
     def block_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
-        width = encoder.width
-        shapes = {**layer_norm("layer_norm1", width), **layer_norm("layer_norm2", width)}
-        for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= linear(f"self_attn.{projection}", width, width)
-        shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
-        return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
+        return clip_block(encoder.width, encoder.intermediate_size)
 
     # --- running --------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedImagesFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, linear
+from .shapes import Shapes, conv_patches, gated_mlp, linears
 
 if TYPE_CHECKING:
     import torch
@@ -39,13 +39,13 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
         }
 
     def block_shapes(self, encoder: PixtralVisionEncoderConfig) -> Shapes:
-        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
-        shapes: Shapes = {"attention_norm.weight": (width,), "ffn_norm.weight": (width,)}
-        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            shapes |= linear(f"attention.{projection}", width, width, bias=False)
-        for projection in ("gate_proj", "up_proj"):
-            shapes |= linear(f"feed_forward.{projection}", width, mlp_width, bias=False)
-        return shapes | linear("feed_forward.down_proj", mlp_width, width, bias=False)
+        width = encoder.hidden_size
+        return {
+            "attention_norm.weight": (width,),
+            "ffn_norm.weight": (width,),
+            **linears("attention", ("q_proj", "k_proj", "v_proj", "o_proj"), width, width, bias=False),
+            **gated_mlp("feed_forward", width, encoder.intermediate_size, bias=False),
+        }
 
     def resize_rule(
         self, encoder: PixtralVisionEncoderConfig, processor: FromTransformers = None

@@ -10,7 +10,7 @@ from .facts import VisionEncoderInfo
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Shapes, gated_mlp
 
 if TYPE_CHECKING:
     import torch
@@ -37,9 +37,7 @@ class Qwen25VL(QwenVL[Qwen2_5_VLVisionEncoderConfig]):
             "norm1.weight": (width,),
             "norm2.weight": (width,),
             **self.attention_shapes(encoder),
-            **linear("mlp.gate_proj", width, encoder.mlp_width),
-            **linear("mlp.up_proj", width, encoder.mlp_width),
-            **linear("mlp.down_proj", encoder.mlp_width, width),
+            **gated_mlp("mlp", width, encoder.mlp_width),
         }
 
     def head_shapes(self, encoder: Qwen2_5_VLVisionEncoderConfig) -> Shapes:

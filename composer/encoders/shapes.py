@@ -63,6 +63,23 @@ def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes
     return {f"{name}.weight": (outputs, inputs)} | ({f"{name}.bias": (outputs,)} if bias else {})
 
 
+def linears(module: str, names: Iterable[str], inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
+    """Return the tensors of several torch.nn.Linear of one size in ``module``."""
+    return {
+        tensor: shape
+        for name in names
+        for tensor, shape in linear(f"{module}.{name}", inputs, outputs, bias=bias).items()
+    }
+
+
+def gated_mlp(module: str, width: int, mlp_width: int, *, bias: bool = True) -> Shapes:
+    """Return the tensors of an MLP whose hidden features are multiplied by a gate."""
+    return {
+        **linears(module, ("gate_proj", "up_proj"), width, mlp_width, bias=bias),
+        **linear(f"{module}.down_proj", mlp_width, width, bias=bias),
+    }
+
+
 def layer_norm(name: str, width: int) -> Shapes:
     """Return the tensors of a torch.nn.LayerNorm; with an empty ``name``, just ``weight`` and ``bias``."""
     prefix = f"{name}." if name else ""
@@ -73,6 +90,11 @@ def conv_patches(name: str, encoder: EncoderConfig, *, bias: bool = True) -> Sha
     """Return the tensors of the Conv2d that embeds the patches of an image."""
     weight = (encoder.hidden_size, encoder.num_channels, encoder.patch_size, encoder.patch_size)
     return {f"{name}.weight": weight} | ({f"{name}.bias": (encoder.hidden_size,)} if bias else {})
+
+
+def matrix_values(shapes: Shapes) -> int:
+    """Count the values of all matrices: the multiply-adds that they take for one token."""
+    return sum(prod(shape) for shape in shapes.values() if len(shape) == 2)
 
 
 def num_positions(encoder: EncoderConfig) -> int:
