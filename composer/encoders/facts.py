@@ -73,8 +73,16 @@ class VisionEncoderInfo:
     tiled: bool = False
 
     @classmethod
-    def of(cls, encoder: EncoderConfig, *, any_size: bool = False) -> Self:
-        """Make the facts of an encoder that is neither packed nor tiled from its config block."""
+    def of(
+        cls, encoder: EncoderConfig, *, any_size: bool = False, packed_by: ResizeRule | None = None
+    ) -> Self:
+        """Make the facts of an encoder from its config block.
+
+        Args:
+            encoder: The config block.
+            any_size: Whether a dense encoder takes ``pixel_values`` of other sizes than ``image_size``.
+            packed_by: How a packed encoder's images are resized; None for any other encoder.
+        """
         return cls(
             model_type=encoder.model_type,
             hidden_size=encoder.width,
@@ -82,14 +90,16 @@ class VisionEncoderInfo:
             num_attention_heads=encoder.num_attention_heads,
             head_size=encoder.head_size,
             num_channels=encoder.num_channels,
-            image_size=encoder.image_size,
+            image_size=encoder.image_size if packed_by is None else packed_by.largest_side,
             patch_size=encoder.patch_size,
             num_prefix_tokens=encoder.num_prefix_tokens,
             has_class_token=encoder.has_class_token,
             has_post_norm=encoder.has_post_norm,
             has_head=encoder.has_head,
             rope_type=encoder.rope_type,
-            any_size=any_size,
+            any_size=any_size or packed_by is not None,
+            packed=packed_by is not None,
+            resize=packed_by,
             num_suffix_tokens=encoder.num_suffix_tokens,
         )
 

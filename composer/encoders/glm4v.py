@@ -12,7 +12,7 @@ from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
 from .qwen_vl import QwenVL, pixel_bounds
 from .reading import Reading
-from .shapes import Part, Shapes, gated_mlp, layer_norm, linear
+from .shapes import Part, Shapes, gated_mlp, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     import torch
@@ -46,11 +46,10 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
         return EnlargingPixelBudget(factor, *bounds, frames=encoder.temporal_patch_size)
 
     def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
-        positions = (encoder.image_size // encoder.patch_size) ** 2
         return {
             **super().stem_shapes(encoder),
             "post_conv_layernorm.weight": (encoder.width,),
-            "embeddings.position_embedding.weight": (positions, encoder.width),
+            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.width),
         }
 
     def block_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:

@@ -75,24 +75,8 @@ class PackedFamily(EncoderFamily[C, PackedBatch, "Layout"], Generic[C]):
     post_norm: ClassVar[str] = ""
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        resize = self.resize_rule(encoder) if resize is None else resize
-        return VisionEncoderInfo(
-            model_type=encoder.model_type,
-            hidden_size=encoder.width,
-            num_hidden_layers=encoder.num_hidden_layers,
-            num_attention_heads=encoder.num_attention_heads,
-            head_size=encoder.head_size,
-            num_channels=encoder.num_channels,
-            image_size=resize.largest_side,
-            patch_size=encoder.patch_size,
-            num_prefix_tokens=0,
-            has_class_token=False,
-            has_post_norm=encoder.has_post_norm,
-            has_head=encoder.has_head,
-            rope_type=encoder.rope_type,
-            any_size=True,
-            packed=True,
-            resize=resize,
+        return VisionEncoderInfo.of(
+            encoder, packed_by=self.resize_rule(encoder) if resize is None else resize
         )
 
     @abstractmethod
