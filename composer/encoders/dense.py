@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Generic, Self
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from .base import BlockInputs, C, EncoderFamily, FromTransformers
-from .batch import Batch, NumTokens
+from .batch import NumTokens, StackedBatch
 from .facts import Grid, VisionEncoderInfo
+from .inputs import check_pixels, refuse_unknown
 from .reference import Sample
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class DenseBatch(Batch):
+class DenseBatch(StackedBatch):
     """Images of one size.
 
     Attributes:
@@ -43,14 +44,6 @@ class DenseBatch(Batch):
     def _grid(self) -> Grid:
         rows, columns = (side // self.patch_size for side in self.pixels.shape[2:])
         return 1, rows, columns
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def is_empty(self) -> bool:
-        # Not by len(): it would fix the number of images where torch.export traces this.
-        return self.pixels.shape[0] == 0
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         if self.pixels.device != device:
@@ -116,24 +109,12 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
     ) -> DenseBatch:
         """Read ``pixel_values`` (images, channels, height, width), floating point."""
-        import torch
-
-        if unexpected := sorted(set(inputs) - {"pixel_values"}):
-            raise InputError(
-                f"unexpected input {', '.join(unexpected)}: a {info.model_type} tower takes pixel_values"
-            )
-        pixels = inputs.get("pixel_values")
-        if not isinstance(pixels, torch.Tensor):
-            raise InputError(f"pixel_values must be a tensor, not {type(pixels).__name__}")
+        refuse_unknown(info.model_type, inputs, ("pixel_values",))
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
         shape = tuple(pixels.shape)
         if len(shape) != 4 or shape[1] != info.num_channels:
             raise InputError(
                 f"pixel_values must be (images, {info.num_channels}, height, width), not {shape}"
-            )
-        if not pixels.is_floating_point():
-            raise InputError(
-                f"pixel_values are {pixels.dtype}; they must be normalised floats, as "
-                "encoder.preprocess(images) makes them"
             )
         side = info.image_size
         if not info.any_size and shape[2:] != (side, side):

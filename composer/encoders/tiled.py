@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 from ..errors import InputError
-from .batch import Batch, NumTokens
+from .batch import NumTokens, StackedBatch
 from .facts import Grid
+from .inputs import check_tensor
 
 if TYPE_CHECKING:
     import torch
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TileBatch(Batch):
+class TileBatch(StackedBatch):
     """Images as tiles, without the images that only pad a batch.
 
     Attributes:
@@ -34,13 +35,6 @@ class TileBatch(Batch):
     @property
     def grids(self) -> tuple[Grid, ...]:
         return tuple((count, self.side, self.side) for count in self.valid.sum(1).tolist())
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def is_empty(self) -> bool:
-        return self.pixels.shape[0] == 0
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         return replace(
@@ -91,11 +85,7 @@ def whole_numbers(inputs: Mapping[str, object], name: str, shape: tuple[int, ...
     Raises:
         InputError: If it is not a tensor, has another shape, or holds other values.
     """
-    import torch
-
-    value = inputs.get(name)
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
+    value = check_tensor(name, inputs.get(name))
     if tuple(value.shape) != shape:
         raise InputError(f"{name} must be {shape}, not {tuple(value.shape)}")
     numbers = value.long()
