@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..images.resize import EnlargingPixelBudget, ResizeRule
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .base import FromTransformers
-from .qwen_vl import QwenVL, pixel_bounds
+from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Part, Shapes, gated_mlp, layer_norm, linear, num_positions
 
@@ -42,7 +42,7 @@ class GLM4V(QwenVL[Glm4vVisionEncoderConfig]):
         self, encoder: Glm4vVisionEncoderConfig, processor: FromTransformers = None
     ) -> ResizeRule:
         factor = encoder.patch_size * encoder.spatial_merge_size
-        bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
+        bounds = self.pixel_bounds(processor)
         return EnlargingPixelBudget(factor, *bounds, frames=encoder.temporal_patch_size)
 
     def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:

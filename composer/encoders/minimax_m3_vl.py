@@ -7,13 +7,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import PixelBudget, ResizeRule
+from ..images.resize import ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .base import BlockInputs, FromTransformers
 from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
-from .patch_rows import PatchRowsFamily
-from .qwen_vl import pixel_bounds
+from .qwen_vl import QwenImages
 from .reading import Reading
 from .shapes import Shapes, layer_norm
 
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
     from .layout import Layout
     from .packed import PackedBatch
 
-_PIXEL_BOUNDS = (4 * 28 * 28, 451584)
-"""Bounds of an image's area in pixels, for a checkpoint that does not name them."""
 
-
-class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
+class MiniMaxM3VL(QwenImages[MiniMaxM3VLVisionEncoderConfig]):
     """The family of minimax_m3_vl_vision. Patches are in Qwen-VL's order; the language model merges them.
 
     Before transformers 5.18 its class had a rope over rows and columns only, and gave other features.
@@ -42,43 +38,18 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig]):
     read_by: ClassVar = {"minimax_m3_vl": Reading()}
     vlm = "minimax_m3_vl"
     blocks = "layers"
-    image_processor = "Qwen2VLImageProcessorPil"
+    min_pixels = 4 * 28 * 28
+    max_pixels = 451584
     patch_projection = "embeddings.proj"
     depth_field = "num_hidden_layers"
 
     def info(
         self, encoder: MiniMaxM3VLVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
-        return replace(
-            super().info(encoder, resize),
-            grid_multiple=encoder.spatial_merge_size,
-            temporal_patch_size=encoder.temporal_patch_size,
-            attends_across_frames=True,
-        )
-
-    def resize_rule(
-        self, encoder: MiniMaxM3VLVisionEncoderConfig, processor: FromTransformers = None
-    ) -> ResizeRule:
-        factor = encoder.patch_size * encoder.spatial_merge_size
-        return PixelBudget(factor, *pixel_bounds(processor, _PIXEL_BOUNDS))
-
-    def image_processor_defaults(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"shortest_edge": _PIXEL_BOUNDS[0], "longest_edge": _PIXEL_BOUNDS[1]}}
-
-    def image_processor_settings(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.spatial_merge_size,
-            "temporal_patch_size": encoder.temporal_patch_size,
-        }
+        return replace(super().info(encoder, resize), attends_across_frames=True)
 
     def stem_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
-        patch = (encoder.temporal_patch_size, encoder.patch_size, encoder.patch_size)
-        return {
-            "embeddings.proj.weight": (encoder.width, encoder.num_channels, *patch),
-            **layer_norm("pre_layrnorm", encoder.width),
-        }
+        return super().stem_shapes(encoder) | layer_norm("pre_layrnorm", encoder.width)
 
     def block_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.width, encoder.intermediate_size)

@@ -1,4 +1,4 @@
-"""The base class of the vision towers of the Qwen-VL line, and of those built like them."""
+"""The base classes of the vision towers of the Qwen-VL line, and of those built like them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..images.resize import PixelBudget, ResizeRule
+from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .base import FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -20,18 +21,17 @@ if TYPE_CHECKING:
     from .layout import Layout
     from .packed import PackedBatch
 
+M = TypeVar("M", bound=QwenVisionEncoderConfig | MiniMaxM3VLVisionEncoderConfig)
 Q = TypeVar("Q", bound=QwenVisionEncoderConfig)
 
 
-class QwenVL(PatchRowsFamily[Q], Generic[Q]):
-    """The towers of Qwen-VL, and those that read images and clips in the same way.
+class QwenImages(PatchRowsFamily[M], Generic[M]):
+    """Towers that take images and clips as Qwen2-VL's image processor makes them.
 
-    Patches are in the order of the image processor: frame after frame, grouped by squares of
-    spatial_merge_size² patches, with the squares in raster order and the patches in raster order inside each.
-    A merged token is one such square.
+    Patches come frame after frame, grouped by squares of spatial_merge_size² patches, with the squares in
+    raster order and the patches in raster order inside each.
     """
 
-    head = "merger"
     image_processor = "Qwen2VLImageProcessorPil"
     min_pixels: ClassVar[int] = 56 * 56
     max_pixels: ClassVar[int] = 28 * 28 * 16384
@@ -39,25 +39,27 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
     patch_bias: ClassVar[bool] = False
     """Whether the patch embedding has a bias."""
 
-    # --- facts ----------------------------------------------------------------------------------------
-
-    def info(self, encoder: Q, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+    def info(self, encoder: M, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         return replace(
             super().info(encoder, resize),
-            merge_size=encoder.spatial_merge_size,
             grid_multiple=encoder.spatial_merge_size,
             temporal_patch_size=encoder.temporal_patch_size,
-            out_hidden_size=encoder.merged_width,
         )
 
-    def resize_rule(self, encoder: Q, processor: FromTransformers = None) -> ResizeRule:
-        bounds = pixel_bounds(processor, (self.min_pixels, self.max_pixels))
-        return PixelBudget(encoder.patch_size * encoder.spatial_merge_size, *bounds)
+    def resize_rule(self, encoder: M, processor: FromTransformers = None) -> ResizeRule:
+        factor = encoder.patch_size * encoder.spatial_merge_size
+        return PixelBudget(factor, *self.pixel_bounds(processor))
 
-    def image_processor_defaults(self, encoder: Q) -> dict[str, object]:
+    def pixel_bounds(self, processor: FromTransformers) -> tuple[int, int]:
+        """Return the smallest and largest area that ``processor`` resizes to; None: the family's own."""
+        if processor is None:
+            return self.min_pixels, self.max_pixels
+        return processor.size.shortest_edge, processor.size.longest_edge
+
+    def image_processor_defaults(self, encoder: M) -> dict[str, object]:
         return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
 
-    def image_processor_settings(self, encoder: Q) -> dict[str, object]:
+    def image_processor_settings(self, encoder: M) -> dict[str, object]:
         return {
             "do_resize": True,
             "patch_size": encoder.patch_size,
@@ -65,10 +67,25 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
             "temporal_patch_size": encoder.temporal_patch_size,
         }
 
-    def stem_shapes(self, encoder: Q) -> Shapes:
+    def stem_shapes(self, encoder: M) -> Shapes:
         patch = (encoder.temporal_patch_size, encoder.patch_size, encoder.patch_size)
         shapes: Shapes = {f"{self.patch_projection}.weight": (encoder.width, encoder.num_channels, *patch)}
         return shapes | ({f"{self.patch_projection}.bias": (encoder.width,)} if self.patch_bias else {})
+
+
+class QwenVL(QwenImages[Q], Generic[Q]):
+    """The towers of Qwen-VL, and those built like them. A merged token is one square of patches."""
+
+    head = "merger"
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info(self, encoder: Q, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+        return replace(
+            super().info(encoder, resize),
+            merge_size=encoder.spatial_merge_size,
+            out_hidden_size=encoder.merged_width,
+        )
 
     def attention_shapes(self, encoder: Q) -> Shapes:
         """Return the tensors of a block's attention."""
@@ -117,8 +134,3 @@ class QwenVL(PatchRowsFamily[Q], Generic[Q]):
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Layout) -> Tensor:
         merged: Tensor = model.merger(hidden_states)
         return merged
-
-
-def pixel_bounds(processor: FromTransformers, default: tuple[int, int]) -> tuple[int, int]:
-    """Return the smallest and largest area that ``processor`` resizes to; ``default`` without a processor."""
-    return default if processor is None else (processor.size.shortest_edge, processor.size.longest_edge)
