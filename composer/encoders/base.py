@@ -35,6 +35,11 @@ IMAGENET_MEAN_STD = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0
 """Mean and standard deviation of ImageNet, as arguments of an image processor."""
 
 
+def square(side: int) -> dict[str, int]:
+    """Return the size of a square, as an argument of an image processor."""
+    return {"height": side, "width": side}
+
+
 class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
     """One encoder family: everything that is particular to one model_type. It keeps no state.
 
@@ -208,8 +213,7 @@ class EncoderFamily(ReferenceFamily[B, L], Generic[C, B, L]):
 
     def image_processor_defaults(self, encoder: C) -> dict[str, object]:
         """Return arguments of the image processor for a checkpoint without a processor config of its own."""
-        square = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square}
+        return {"size": {"shortest_edge": encoder.image_size}, "crop_size": square(encoder.image_size)}
 
     def image_processor_settings(self, encoder: C) -> dict[str, object]:
         """Return arguments of the image processor that the encoder dictates, whatever a checkpoint says."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .base import BlockInputs, FromTransformers, square
 from .dense import DenseFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
@@ -45,7 +45,7 @@ class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
         }
 
     def image_processor_defaults(self, encoder: Blip2VisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
+        return {"size": square(encoder.image_size)}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {}

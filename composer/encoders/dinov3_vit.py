@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..schemas.encoders.dinov3_vit import DINOv3ViTEncoderConfig
-from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
+from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers, square
 from .dense import DenseFamily
 from .shapes import Shapes, conv_patches, layer_norm, linear, linears
 
@@ -63,8 +63,7 @@ class DINOv3(DenseFamily[DINOv3ViTEncoderConfig]):
         }
 
     def image_processor_defaults(self, encoder: DINOv3ViTEncoderConfig) -> dict[str, object]:
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, "resample": 2, **IMAGENET_MEAN_STD}
+        return {"size": square(encoder.image_size), "resample": 2, **IMAGENET_MEAN_STD}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("embeddings.mask_token",)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..images.resize import ResizeRule
 from ..schemas.encoders.got_ocr2 import GotOcr2VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .base import BlockInputs, FromTransformers, square
 from .dense import DenseBatch, DenseFamily
 from .facts import VisionEncoderInfo
 from .reading import Reading
@@ -106,7 +106,7 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
         return operations
 
     def image_processor_defaults(self, encoder: GotOcr2VisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
+        return {"size": square(encoder.image_size)}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         patches = model.patch_embed(pixel_values)

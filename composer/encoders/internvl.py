@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
-from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers
+from .base import IMAGENET_MEAN_STD, BlockInputs, FromTransformers, square
 from .dense import DenseFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linear, linears, num_positions
@@ -57,8 +57,7 @@ class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
         }
 
     def image_processor_defaults(self, encoder: InternVLVisionEncoderConfig) -> dict[str, object]:
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, **IMAGENET_MEAN_STD}
+        return {"size": square(encoder.image_size), **IMAGENET_MEAN_STD}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("embeddings.mask_token",)

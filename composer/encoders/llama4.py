@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import ConfigError, Problem
 from ..images.resize import ResizeRule
 from ..schemas.encoders.llama4 import Llama4VisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .base import BlockInputs, FromTransformers, square
 from .dense import DenseFamily
 from .facts import VisionEncoderInfo
 from .reading import Reading
@@ -70,7 +70,7 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
         return 2 * merged * (encoder.intermediate_size * inner + outer * outer)
 
     def image_processor_defaults(self, encoder: Llama4VisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
+        return {"size": square(encoder.image_size)}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         import torch

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
-from .base import BlockInputs, EncoderFamily, FromTransformers, Norm
+from .base import BlockInputs, EncoderFamily, FromTransformers, Norm, square
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
 from .llama4 import llama_block
@@ -136,7 +136,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
 
     def image_processor_settings(self, encoder: MllamaVisionEncoderConfig) -> dict[str, object]:
         return {
-            "size": {"height": encoder.image_size, "width": encoder.image_size},
+            "size": square(encoder.image_size),
             "max_image_tiles": encoder.max_num_tiles,
             "do_resize": True,
             "do_pad": True,

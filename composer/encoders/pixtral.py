@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..errors import InputError
 from ..images.resize import LongestEdge
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .base import BlockInputs, FromTransformers, square
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .packed import PackedBatch, PackedImagesFamily
@@ -59,8 +59,7 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig]):
         return {"size": {"longest_edge": encoder.image_size}}
 
     def image_processor_settings(self, encoder: PixtralVisionEncoderConfig) -> dict[str, object]:
-        patch = {"height": encoder.patch_size, "width": encoder.patch_size}
-        return {"do_resize": True, "do_center_crop": False, "patch_size": patch}
+        return {"do_resize": True, "do_center_crop": False, "patch_size": square(encoder.patch_size)}
 
     # --- running --------------------------------------------------------------------------------------
 

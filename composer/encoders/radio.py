@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.radio import RadioEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .base import BlockInputs, FromTransformers, square
 from .dense import DenseFamily
 from .reading import Reading
 from .shapes import Shapes, gated_mlp, layer_norm, linear
@@ -64,8 +64,7 @@ class Radio(DenseFamily[RadioEncoderConfig]):
         }
 
     def image_processor_defaults(self, encoder: RadioEncoderConfig) -> dict[str, object]:
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, "do_center_crop": False}
+        return {"size": square(encoder.image_size), "do_center_crop": False}
 
     def image_processor_settings(self, encoder: RadioEncoderConfig) -> dict[str, object]:
         return {"do_rescale": True, "do_normalize": False}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.siglip import SiglipVisionEncoderConfig
-from .base import BlockInputs, FromTransformers
+from .base import BlockInputs, FromTransformers, square
 from .clip import clip_block
 from .dense import DenseFamily
 from .reading import Reading
@@ -47,7 +47,7 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
         return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
 
     def image_processor_defaults(self, encoder: SiglipVisionEncoderConfig) -> dict[str, object]:
-        return {"size": {"height": encoder.image_size, "width": encoder.image_size}}
+        return {"size": square(encoder.image_size)}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {"attention_mask": None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ..schemas.encoders.vit import ViTEncoderConfig, ViTFields
-from .base import BlockInputs, FromTransformers
+from .base import BlockInputs, FromTransformers, square
 from .dense import DenseFamily
 from .shapes import Shapes, conv_patches, layer_norm, linear, linears, num_positions
 
@@ -47,8 +47,7 @@ class ViTStages(DenseFamily[F], Generic[F]):
 
     def image_processor_defaults(self, encoder: F) -> dict[str, object]:
         half = [0.5, 0.5, 0.5]
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, "image_mean": half, "image_std": half}
+        return {"size": square(encoder.image_size), "image_mean": half, "image_std": half}
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {"attention_mask": None}
