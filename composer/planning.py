@@ -15,7 +15,7 @@ from typing import Any
 
 from .connectors import AnyConnector, ImageOfTiles, TowerOutput, connector_of
 from .encoders import VisionEncoderInfo, family_of
-from .encoders.shapes import Part, Shapes, expanded
+from .encoders.shapes import Part, Shapes, expanded, matrix_values
 from .errors import InputError
 from .images.hub_cache import folder_at_hand
 from .images.settings import ProcessorSettings
@@ -202,7 +202,7 @@ class Plan:
         family, encoder = family_of(self.encoder), self.encoder
         tokens = self.info.sequence_length(width, height)
         stem = 2 * self.info.num_patches(width, height) * self.info.hidden_size * self._patch_values
-        matrices = sum(prod(shape) for shape in family.block_shapes(encoder).values() if len(shape) == 2)
+        matrices = matrix_values(family.block_shapes(encoder))
         blocks = self.num_blocks * 2 * tokens * matrices + self.attention_flops((width, height))
         blocks += family.extra_flops(encoder, self.num_blocks, self.info, (width, height))
         return stem + blocks + self.readout.flops(tokens)

@@ -94,20 +94,21 @@ _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.
 _STEPS = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
 
 
-def _box(side: int) -> dict[str, int]:
+def square(side: int) -> dict[str, int]:
+    """Return the size of a square in pixels, as an argument of an image processor."""
     return {"height": side, "width": side}
 
 
 def _fit_box(side: int) -> Values:
-    return {"size": _box(side)}
+    return {"size": square(side)}
 
 
 def _fit_cropped_box(side: int) -> Values:
-    return {"size": _box(side), "crop_size": _box(side)}
+    return {"size": square(side), "crop_size": square(side)}
 
 
 def _fit_cropped_edge(side: int) -> Values:
-    return {"size": {"shortest_edge": side}, "crop_size": _box(side)}
+    return {"size": {"shortest_edge": side}, "crop_size": square(side)}
 
 
 def _fit_longest_edge(side: int) -> Values:
@@ -149,7 +150,7 @@ _EDGED = {
     "do_resize": True,
     "size": {"shortest_edge": 224},
     "default_to_square": False,
-    "crop_size": _box(224),
+    "crop_size": square(224),
     "do_center_crop": True,
     "resample": BICUBIC,
 }
@@ -202,7 +203,7 @@ def _classes() -> list[ProcessorClass]:
             *("LlavaOnevision", "pixels", crop, _CLIP),
             do_convert_rgb=True,
             do_resize=True,
-            size=_box(384),
+            size=square(384),
             default_to_square=False,
             resample=BICUBIC,
             do_pad=True,
@@ -211,7 +212,7 @@ def _classes() -> list[ProcessorClass]:
         ),
         _class(
             *("DeepseekVL", "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
-            size=_box(384),
+            size=square(384),
             resample=BICUBIC,
             do_pad=True,
             min_size=14,
@@ -221,22 +222,24 @@ def _classes() -> list[ProcessorClass]:
             *("Siglip", "pixels", crop, _HALF),
             do_convert_rgb=True,
             do_resize=True,
-            size=_box(224),
+            size=square(224),
             default_to_square=False,
             resample=BICUBIC,
             fit=_fit_cropped_box,
         ),
-        _class("ViT", "pixels", crop, _HALF, _BOXED, size=_box(224), resample=BILINEAR, fit=_fit_cropped_box),
+        _class(
+            "ViT", "pixels", crop, _HALF, _BOXED, size=square(224), resample=BILINEAR, fit=_fit_cropped_box
+        ),
         _class(
             *("DINOv3ViT", "pixels", crop, _IMAGENET, _BOXED),
-            size=_box(224),
+            size=square(224),
             resample=BILINEAR,
             fit=_fit_cropped_box,
         ),
         _class(
             *("DeiT", "pixels", crop, _HALF, _BOXED),
-            size=_box(256),
-            crop_size=_box(224),
+            size=square(256),
+            crop_size=square(224),
             do_center_crop=True,
             resample=BICUBIC,
             fit=_fit_cropped_box,
@@ -244,21 +247,21 @@ def _classes() -> list[ProcessorClass]:
         _class(
             *("Blip", "pixels", crop, _CLIP, _BOXED),
             do_convert_rgb=True,
-            size=_box(384),
+            size=square(384),
             resample=BICUBIC,
             fit=_fit_cropped_box,
         ),
         _class(
             *("GotOcr2", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
             do_convert_rgb=True,
-            size=_box(384),
+            size=square(384),
             resample=BICUBIC,
             fit=_fit_box,
         ),
         _class(
             *("Cohere2Vision", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
             do_convert_rgb=True,
-            size=_box(512),
+            size=square(512),
             resample=BICUBIC,
             crop_to_patches=True,
             fit=_fit_box,
@@ -266,7 +269,7 @@ def _classes() -> list[ProcessorClass]:
         _class(
             *("Gemma3", "pixels", f"size {_LOOK}", _HALF, _BOXED),
             do_convert_rgb=True,
-            size=_box(224),
+            size=square(224),
             resample=BILINEAR,
             do_pan_and_scan=None,
             pan_and_scan_min_crop_size=None,
@@ -277,7 +280,7 @@ def _classes() -> list[ProcessorClass]:
         _class(
             *("Llama4", "pixels", f"size {_LOOK}", _HALF, _BOXED),
             do_convert_rgb=True,
-            size=_box(336),
+            size=square(336),
             resample=BILINEAR,
             max_patches=16,
             resize_to_max_canvas=False,
@@ -333,7 +336,7 @@ def _classes() -> list[ProcessorClass]:
             size={"longest_edge": 1024},
             resample=BICUBIC,
             do_pad=True,
-            patch_size=_box(16),
+            patch_size=square(16),
             fit=_fit_longest_edge,
         ),
         _class(
@@ -345,7 +348,7 @@ def _classes() -> list[ProcessorClass]:
         ),
         _class(
             *("Lfm2Vl", "naflex", f"min_pixels max_pixels {_LOOK}", _HALF, _BOXED),
-            size=_box(512),
+            size=square(512),
             resample=BILINEAR,
             do_pad=True,
             downsample_factor=2,
@@ -396,7 +399,7 @@ def _classes() -> list[ProcessorClass]:
         _class(
             *("Mllama", "mllama", _LOOK, _HALF, _BOXED),
             do_convert_rgb=True,
-            size=_box(224),
+            size=square(224),
             resample=BILINEAR,
             do_pad=True,
             max_image_tiles=4,

@@ -10,11 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
 
 from ..encoders import Grid, VisionEncoderInfo
-from ..encoders.shapes import Shapes
+from ..encoders.shapes import Shapes, matrix_values
 from ..errors import BackendError, ConfigError, Problem
 from ..images.tiling import TilePlan
 from ..schemas import EncoderConfig
@@ -101,7 +100,7 @@ class Connector(ABC, Generic[C]):
         By default that is every matrix applied to every token of the tower.
         """
         tokens = image.tiles.num_tiles * self.tower.num_tokens(image.grid)
-        return 2 * tokens * sum(prod(shape) for shape in self.shapes().values() if len(shape) == 2)
+        return 2 * tokens * matrix_values(self.shapes())
 
     # --- building and running -------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from ..schemas.encoders.aimv2 import Aimv2VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, linear, num_positions
+from .shapes import Shapes, conv_patches, gated_mlp, linear, linears, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,13 +36,14 @@ class AIMv2(DenseFamily[Aimv2VisionEncoderConfig]):
         return shapes
 
     def block_shapes(self, encoder: Aimv2VisionEncoderConfig) -> Shapes:
-        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
-        shapes: Shapes = {"rms_norm1.weight": (width,), "rms_norm2.weight": (width,)}
-        for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= linear(f"attention.{projection}", width, width, bias=encoder.qkv_bias)
-        for projection in ("gate_proj", "up_proj"):
-            shapes |= linear(f"ffn.{projection}", width, mlp_width, bias=encoder.mlp_bias)
-        return shapes | linear("ffn.down_proj", mlp_width, width, bias=encoder.mlp_bias)
+        width = encoder.hidden_size
+        projections = ("q_proj", "k_proj", "v_proj", "out_proj")
+        return {
+            "rms_norm1.weight": (width,),
+            "rms_norm2.weight": (width,),
+            **linears("attention", projections, width, width, bias=encoder.qkv_bias),
+            **gated_mlp("ffn", width, encoder.intermediate_size, bias=encoder.mlp_bias),
+        }
 
     def norm_shapes(self, encoder: Aimv2VisionEncoderConfig) -> Shapes:
         return {"weight": (encoder.hidden_size,)}

@@ -87,3 +87,15 @@ class Batch(Images):
             width: Features of a token.
             like: A tensor with the output's dtype and device.
         """
+
+
+class StackedBatch(Batch):
+    """Images that are stacked on the first axis of their pixels."""
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def is_empty(self) -> bool:
+        # Not by len(): it would fix the number of images where torch.export traces this.
+        return self.pixels.shape[0] == 0

@@ -10,7 +10,7 @@ from ..schemas.encoders.clip import CLIPVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linear, linears, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,11 +47,8 @@ class CLIP(DenseFamily[CLIPVisionEncoderConfig]):
 
 def clip_block(width: int, mlp_width: int) -> Shapes:
     """Return the tensors of the pre-norm block that CLIP, MetaCLIP 2, SigLIP, MLCD and others share."""
-    shapes: Shapes = {}
-    for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
-        shapes |= linear(f"self_attn.{projection}", width, width)
     return {
-        **shapes,
+        **linears("self_attn", ("q_proj", "k_proj", "v_proj", "out_proj"), width, width),
         **layer_norm("layer_norm1", width),
         **linear("mlp.fc1", width, mlp_width),
         **linear("mlp.fc2", mlp_width, width),

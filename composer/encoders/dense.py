@@ -12,7 +12,7 @@ from ..images.resize import ResizeRule
 from ..images.settings import ProcessorSettings
 from .aliases import BlockInputs, FromTransformers
 from .base import EncoderFamily
-from .batch import Batch, NumTokens
+from .batch import NumTokens, StackedBatch
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
 from .processing import C
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class DenseBatch(Batch):
+class DenseBatch(StackedBatch):
     """Images of one size.
 
     Attributes:
@@ -46,14 +46,6 @@ class DenseBatch(Batch):
     def _grid(self) -> Grid:
         rows, columns = (side // self.patch_size for side in self.pixels.shape[2:])
         return 1, rows, columns
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def is_empty(self) -> bool:
-        # Not by len(): it would fix the number of images where torch.export traces this.
-        return self.pixels.shape[0] == 0
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         if self.pixels.device != device:

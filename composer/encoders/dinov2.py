@@ -9,6 +9,7 @@ from .aliases import BlockInputs, FromTransformers
 from .base import IMAGENET_MEAN_STD
 from .dense import DenseFamily
 from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .vit import vit_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,9 +39,6 @@ class DINOv2(DenseFamily[Dinov2Fields]):
     def block_shapes(self, encoder: Dinov2Fields) -> Shapes:
         width = encoder.hidden_size
         mlp_width = width * encoder.mlp_ratio
-        attention: Shapes = {}
-        for projection in ("query", "key", "value"):
-            attention |= linear(f"attention.attention.{projection}", width, width, bias=encoder.qkv_bias)
         if encoder.use_swiglu_ffn:
             gated_width = (mlp_width * 2 // 3 + 7) // 8 * 8
             mlp = linear("mlp.weights_in", width, 2 * gated_width) | linear(
@@ -50,8 +48,7 @@ class DINOv2(DenseFamily[Dinov2Fields]):
             mlp = linear("mlp.fc1", width, mlp_width) | linear("mlp.fc2", mlp_width, width)
         return {
             **layer_norm("norm1", width),
-            **attention,
-            **linear("attention.output.dense", width, width),
+            **vit_attention(width, bias=encoder.qkv_bias),
             "layer_scale1.lambda1": (width,),
             **layer_norm("norm2", width),
             **mlp,

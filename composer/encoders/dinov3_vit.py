@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ..schemas.encoders.dinov3_vit import DINOv3ViTEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
-from .shapes import Shapes, conv_patches, layer_norm, linear
+from .shapes import Shapes, conv_patches, layer_norm, linear, linears
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,15 +50,13 @@ class DINOv3(DenseFamily[DINOv3ViTEncoderConfig]):
         for projection, bias in biases.items():
             attention |= linear(f"attention.{projection}", width, width, bias=bias)
         into = ("gate_proj", "up_proj") if encoder.use_gated_mlp else ("up_proj",)
-        mlp = linear("mlp.down_proj", mlp_width, width, bias=encoder.mlp_bias)
-        for projection in into:
-            mlp |= linear(f"mlp.{projection}", width, mlp_width, bias=encoder.mlp_bias)
         return {
             **layer_norm("norm1", width),
             **attention,
             "layer_scale1.lambda1": (width,),
             **layer_norm("norm2", width),
-            **mlp,
+            **linears("mlp", into, width, mlp_width, bias=encoder.mlp_bias),
+            **linear("mlp.down_proj", mlp_width, width, bias=encoder.mlp_bias),
             "layer_scale2.lambda1": (width,),
         }
 

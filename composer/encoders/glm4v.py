@@ -11,7 +11,7 @@ from .layout import RopeLayoutT, TableLayout, frame_segments, table_taps
 from .patch_embedding import position_table
 from .qwen_vl import QwenVL
 from .reading import Reading
-from .shapes import Part, Shapes, layer_norm, linear
+from .shapes import Part, Shapes, gated_mlp, layer_norm, linear, num_positions
 
 if TYPE_CHECKING:
     import torch
@@ -39,9 +39,7 @@ class GLMVision(QwenVL[G, RopeLayoutT], Generic[G, RopeLayoutT]):
             "norm2.weight": (width,),
             **linear("attn.qkv", width, 3 * width, bias=encoder.attention_bias),
             **linear("attn.proj", width, width, bias=False),
-            **linear("mlp.gate_proj", width, encoder.mlp_width, bias=False),
-            **linear("mlp.up_proj", width, encoder.mlp_width, bias=False),
-            **linear("mlp.down_proj", encoder.mlp_width, width, bias=False),
+            **gated_mlp("mlp", width, encoder.mlp_width, bias=False),
         }
 
     def norm_shapes(self, encoder: G) -> Shapes:
@@ -55,9 +53,7 @@ class GLMVision(QwenVL[G, RopeLayoutT], Generic[G, RopeLayoutT]):
         return {
             **linear("proj", width, width, bias=False),
             **layer_norm("post_projection_norm", width),
-            **linear("gate_proj", width, inner, bias=False),
-            **linear("up_proj", width, inner, bias=False),
-            **linear("down_proj", inner, width, bias=False),
+            **gated_mlp("", width, inner, bias=False),
         }
 
     def parts(self, encoder: G, num_blocks: int, *, post_norm: bool, head: bool) -> list[Part]:
@@ -99,11 +95,10 @@ class GLM4V(GLMVision[Glm4vVisionEncoderConfig, TableLayout]):
     read_by: ClassVar = dict.fromkeys(("glm4v", "glm4v_moe", "glm46v", "glmga"), Reading())
 
     def stem_shapes(self, encoder: Glm4vVisionEncoderConfig) -> Shapes:
-        positions = (encoder.image_size // encoder.patch_size) ** 2
         return {
             **super().stem_shapes(encoder),
             "post_conv_layernorm.weight": (encoder.width,),
-            "embeddings.position_embedding.weight": (positions, encoder.width),
+            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.width),
         }
 
     def layout(

@@ -9,7 +9,7 @@ from .aliases import FromTransformers
 from .glm4v import GLMVision
 from .layout import RopeLayout, frame_segments
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Shapes, gated_mlp, linear
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ class GlmOcr(GLMVision[GlmOcrVisionEncoderConfig, RopeLayout]):
     read_by: ClassVar = {"glm_ocr": Reading()}
 
     def block_shapes(self, encoder: GlmOcrVisionEncoderConfig) -> Shapes:
-        width, mlp, bias = encoder.width, encoder.mlp_width, encoder.attention_bias
+        width, bias = encoder.width, encoder.attention_bias
         return {
             "norm1.weight": (width,),
             "norm2.weight": (width,),
@@ -36,9 +36,7 @@ class GlmOcr(GLMVision[GlmOcrVisionEncoderConfig, RopeLayout]):
             "attn.k_norm.weight": (encoder.head_size,),
             **linear("attn.qkv", width, 3 * width, bias=bias),
             **linear("attn.proj", width, width, bias=bias),
-            **linear("mlp.gate_proj", width, mlp, bias=bias),
-            **linear("mlp.up_proj", width, mlp, bias=bias),
-            **linear("mlp.down_proj", mlp, width, bias=bias),
+            **gated_mlp("mlp", width, encoder.mlp_width, bias=bias),
         }
 
     def layout(

@@ -15,7 +15,7 @@ from .layout import Layout, frame_segments, table_taps
 from .patch_embedding import position_table
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear
+from .shapes import Shapes, conv_patches, layer_norm, linear, linears
 
 if TYPE_CHECKING:
     import torch
@@ -76,10 +76,13 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
 
     def block_shapes(self, encoder: HunYuanVLVisionEncoderConfig) -> Shapes:
         width, mlp = encoder.hidden_size, encoder.intermediate_size
-        shapes = {**layer_norm("layer_norm1", width), **layer_norm("layer_norm2", width)}
-        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            shapes |= linear(f"self_attn.{projection}", width, width)
-        return shapes | linear("mlp.fc1", width, mlp) | linear("mlp.fc2", mlp, width)
+        return {
+            **layer_norm("layer_norm1", width),
+            **layer_norm("layer_norm2", width),
+            **linears("self_attn", ("q_proj", "k_proj", "v_proj", "o_proj"), width, width),
+            **linear("mlp.fc1", width, mlp),
+            **linear("mlp.fc2", mlp, width),
+        }
 
     # --- running --------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def check_pixels(name: str, value: object) -> Tensor:
-    """Return ``value``, which must be a tensor of floats.
+def check_tensor(name: str, value: object) -> Tensor:
+    """Return ``value``, which must be a tensor.
 
     Raises:
         InputError: If it is not.
@@ -21,12 +21,22 @@ def check_pixels(name: str, value: object) -> Tensor:
 
     if not isinstance(value, torch.Tensor):
         raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
-    if not value.is_floating_point():
+    return value
+
+
+def check_pixels(name: str, value: object) -> Tensor:
+    """Return ``value``, which must be a tensor of floats.
+
+    Raises:
+        InputError: If it is not.
+    """
+    pixels = check_tensor(name, value)
+    if not pixels.is_floating_point():
         raise InputError(
-            f"{name} are {value.dtype}; they must be normalised floats, as encoder.preprocess(images) makes "
+            f"{name} are {pixels.dtype}; they must be normalised floats, as encoder.preprocess(images) makes "
             "them"
         )
-    return value
+    return pixels
 
 
 def check_integers(name: str, value: object) -> Tensor:
@@ -37,11 +47,10 @@ def check_integers(name: str, value: object) -> Tensor:
     """
     import torch
 
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
-    if value.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
-        raise InputError(f"{name} is {value.dtype}; it must be integers")
-    return value.long()
+    integers = check_tensor(name, value)
+    if integers.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
+        raise InputError(f"{name} is {integers.dtype}; it must be integers")
+    return integers.long()
 
 
 def whole_numbers(name: str, value: object, shape: tuple[int, ...], most: int) -> Tensor:
@@ -76,15 +85,12 @@ def check_mask(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
     Raises:
         InputError: If it is not a tensor of integers or booleans, or has another shape.
     """
-    import torch
-
-    if not isinstance(value, torch.Tensor):
-        raise InputError(f"{name} must be a tensor, not {type(value).__name__}")
-    if value.is_floating_point() or value.is_complex():
-        raise InputError(f"{name} is {value.dtype}; it must be booleans or integers")
-    if tuple(value.shape) != shape:
-        raise InputError(f"{name} must be {shape} to fit pixel_values, not {tuple(value.shape)}")
-    return value != 0
+    mask = check_tensor(name, value)
+    if mask.is_floating_point() or mask.is_complex():
+        raise InputError(f"{name} is {mask.dtype}; it must be booleans or integers")
+    if tuple(mask.shape) != shape:
+        raise InputError(f"{name} must be {shape} to fit pixel_values, not {tuple(mask.shape)}")
+    return mask != 0
 
 
 def refuse_unknown(model_type: str, inputs: Mapping[str, object], known: tuple[str, ...]) -> None:

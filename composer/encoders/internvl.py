@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
+from ..schemas.processor_classes import square
 from .aliases import BlockInputs, FromTransformers
 from .base import IMAGENET_MEAN_STD
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linear, linears, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,8 +43,8 @@ class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
     def block_shapes(self, encoder: InternVLVisionEncoderConfig) -> Shapes:
         width, mlp_width = encoder.hidden_size, encoder.intermediate_size
         shapes: Shapes = {"lambda_1": (width,), "lambda_2": (width,)}
-        for projection in ("q_proj", "k_proj", "v_proj"):
-            shapes |= linear(f"attention.{projection}", width, width, bias=encoder.attention_bias)
+        projections = ("q_proj", "k_proj", "v_proj")
+        shapes |= linears("attention", projections, width, width, bias=encoder.attention_bias)
         if encoder.use_qk_norm:
             shapes |= {"attention.q_norm.weight": (width,), "attention.k_norm.weight": (width,)}
         for norm in ("layernorm_before", "layernorm_after"):
@@ -58,8 +59,7 @@ class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
         }
 
     def image_processor_defaults(self, encoder: InternVLVisionEncoderConfig) -> dict[str, object]:
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, **IMAGENET_MEAN_STD}
+        return {"size": square(encoder.image_size), **IMAGENET_MEAN_STD}
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("embeddings.mask_token",)

@@ -21,7 +21,7 @@ from .layout import (
 )
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear
+from .shapes import Shapes, layer_norm, linear, linears
 
 if TYPE_CHECKING:
     import torch
@@ -98,11 +98,13 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
 
     def block_shapes(self, encoder: KimiK25VisionEncoderConfig) -> Shapes:
         width = encoder.hidden_size
-        shapes = {**layer_norm("norm1", width), **layer_norm("norm2", width)}
-        for projection in ("q_proj", "k_proj", "v_proj", "proj"):
-            shapes |= linear(f"attn.{projection}", width, width)
-        shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
-        return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
+        return {
+            **layer_norm("norm1", width),
+            **layer_norm("norm2", width),
+            **linears("attn", ("q_proj", "k_proj", "v_proj", "proj"), width, width),
+            **linear("mlp.fc1", width, encoder.intermediate_size),
+            **linear("mlp.fc2", encoder.intermediate_size, width),
+        }
 
     def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
         kernel = (encoder.merge_kernel_size, encoder.merge_kernel_size)

@@ -14,7 +14,7 @@ from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .facts import VisionEncoderInfo
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear, num_positions
+from .shapes import Shapes, layer_norm, linear, linears, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,17 +52,7 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
         }
 
     def block_shapes(self, encoder: Llama4VisionEncoderConfig) -> Shapes:
-        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
-        shapes: Shapes = {}
-        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            shapes |= linear(f"self_attn.{projection}", width, width)
-        return {
-            **shapes,
-            **linear("mlp.fc1", width, mlp_width),
-            **linear("mlp.fc2", mlp_width, width),
-            **layer_norm("input_layernorm", width),
-            **layer_norm("post_attention_layernorm", width),
-        }
+        return llama_block(encoder.hidden_size, encoder.intermediate_size, bias=True)
 
     def head_shapes(self, encoder: Llama4VisionEncoderConfig) -> Shapes:
         _check_adapter(encoder)
@@ -88,6 +78,17 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: None) -> Tensor:
         merged: Tensor = model.vision_adapter(hidden_states[:, :-1])
         return merged
+
+
+def llama_block(width: int, mlp_width: int, *, bias: bool) -> Shapes:
+    """Return the tensors of the block of Llama 4 and Llama 3.2, which has no ``bias`` in its attention."""
+    return {
+        **linears("self_attn", ("q_proj", "k_proj", "v_proj", "o_proj"), width, width, bias=bias),
+        **linear("mlp.fc1", width, mlp_width),
+        **linear("mlp.fc2", mlp_width, width),
+        **layer_norm("input_layernorm", width),
+        **layer_norm("post_attention_layernorm", width),
+    }
 
 
 def _check_adapter(encoder: Llama4VisionEncoderConfig) -> None:

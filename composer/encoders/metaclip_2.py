@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..schemas import EncoderConfig
+from ..schemas.processor_classes import square
 from .clip import CLIP
 from .reading import Reading
 
@@ -19,5 +20,4 @@ class MetaClip2(CLIP):
 
     def image_processor_defaults(self, encoder: EncoderConfig) -> dict[str, object]:
         # Unlike CLIP's, an image is squeezed into the square, not cropped.
-        square = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": square, "crop_size": square}
+        return {"size": square(encoder.image_size), "crop_size": square(encoder.image_size)}

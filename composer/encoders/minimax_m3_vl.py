@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, ClassVar
 from ..images.resize import ResizeRule
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
+from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .layout import RopeLayout, clip_segments, cosines_and_sines, patch_positions, rope_frequencies
-from .patch_rows import PatchRowsFamily
+from .qwen_vl import QwenImages
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear
+from .shapes import Shapes, layer_norm
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from .packed import PackedBatch
 
 
-class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
+class MiniMaxM3VL(QwenImages[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     """The family of minimax_m3_vl_vision. Patches are in Qwen-VL's order; the language model merges them.
 
     Before transformers 5.18 its class had a rope over rows and columns only, and gave other features.
@@ -44,35 +45,13 @@ class MiniMaxM3VL(PatchRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     def info(
         self, encoder: MiniMaxM3VLVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
-        return replace(
-            super().info(encoder, resize),
-            grid_multiple=encoder.spatial_merge_size,
-            temporal_patch_size=encoder.temporal_patch_size,
-            attends_across_frames=True,
-        )
-
-    def image_processor_settings(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.spatial_merge_size,
-            "temporal_patch_size": encoder.temporal_patch_size,
-        }
+        return replace(super().info(encoder, resize), attends_across_frames=True)
 
     def stem_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
-        patch = (encoder.temporal_patch_size, encoder.patch_size, encoder.patch_size)
-        return {
-            "embeddings.proj.weight": (encoder.width, encoder.num_channels, *patch),
-            **layer_norm("pre_layrnorm", encoder.width),
-        }
+        return super().stem_shapes(encoder) | layer_norm("pre_layrnorm", encoder.width)
 
     def block_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
-        width = encoder.width
-        shapes = {**layer_norm("layer_norm1", width), **layer_norm("layer_norm2", width)}
-        for projection in ("q_proj", "k_proj", "v_proj", "out_proj"):
-            shapes |= linear(f"self_attn.{projection}", width, width)
-        shapes |= linear("mlp.fc1", width, encoder.intermediate_size)
-        return shapes | linear("mlp.fc2", encoder.intermediate_size, width)
+        return clip_block(encoder.width, encoder.intermediate_size)
 
     # --- running --------------------------------------------------------------------------------------
 

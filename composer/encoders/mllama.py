@@ -6,20 +6,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
 from ..images.settings import ProcessorSettings
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
+from ..schemas.processor_classes import square
 from .aliases import BlockInputs, FromTransformers, Norm, RunBlock
 from .base import EncoderFamily
 from .facts import VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown, whole_numbers
+from .llama4 import llama_block
 from .reading import Reading
 from .reference import Sample, sample_of_size
-from .shapes import Part, Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Part, Shapes, conv_patches, layer_norm, matrix_values, num_positions
 from .tiled import TileBatch, TileLayout, real_images
 
 if TYPE_CHECKING:
@@ -79,17 +80,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         }
 
     def block_shapes(self, encoder: MllamaVisionEncoderConfig) -> Shapes:
-        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
-        shapes: Shapes = {}
-        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            shapes |= linear(f"self_attn.{projection}", width, width, bias=False)
-        return {
-            **shapes,
-            **linear("mlp.fc1", width, mlp_width),
-            **linear("mlp.fc2", mlp_width, width),
-            **layer_norm("input_layernorm", width),
-            **layer_norm("post_attention_layernorm", width),
-        }
+        return llama_block(encoder.hidden_size, encoder.intermediate_size, bias=False)
 
     def head_modules(self) -> tuple[str, ...]:
         return ("global_transformer", "post_tile_positional_embedding")
@@ -129,17 +120,13 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         tiles = encoder.max_num_tiles - info.num_tiles(*size)
         patch = encoder.num_channels * encoder.patch_size**2
         stem: int = 2 * tiles * num_positions(encoder) * encoder.hidden_size * patch
-        return stem + num_blocks * 2 * (_length(encoder) - info.sequence_length(*size)) * self._matrices(
-            encoder
-        )
+        padding = _length(encoder) - info.sequence_length(*size)
+        return stem + num_blocks * 2 * padding * matrix_values(self.block_shapes(encoder))
 
     def head_flops(self, encoder: MllamaVisionEncoderConfig, num_tokens: int) -> int:
         length = _length(encoder)
-        block = 2 * length * self._matrices(encoder) + 4 * length**2 * encoder.hidden_size
+        block = 2 * length * matrix_values(self.block_shapes(encoder)) + 4 * length**2 * encoder.hidden_size
         return encoder.num_global_layers * block
-
-    def _matrices(self, encoder: MllamaVisionEncoderConfig) -> int:
-        return sum(prod(shape) for shape in self.block_shapes(encoder).values() if len(shape) == 2)
 
     def image_processor_defaults(self, encoder: MllamaVisionEncoderConfig) -> dict[str, object]:
         # CLIP's mean and deviation, as in the published checkpoints; transformers' class has other defaults.
@@ -148,7 +135,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
 
     def image_processor_settings(self, encoder: MllamaVisionEncoderConfig) -> dict[str, object]:
         return {
-            "size": {"height": encoder.image_size, "width": encoder.image_size},
+            "size": square(encoder.image_size),
             "max_image_tiles": encoder.max_num_tiles,
             "do_resize": True,
             "do_pad": True,

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
+from ..schemas.processor_classes import square
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .layout import RopeLayout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
 from .packed import PackedBatch, PackedImagesFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, linear
+from .shapes import Shapes, conv_patches, gated_mlp, linears
 
 if TYPE_CHECKING:
     import torch
@@ -37,17 +38,16 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
         }
 
     def block_shapes(self, encoder: PixtralVisionEncoderConfig) -> Shapes:
-        width, mlp_width = encoder.hidden_size, encoder.intermediate_size
-        shapes: Shapes = {"attention_norm.weight": (width,), "ffn_norm.weight": (width,)}
-        for projection in ("q_proj", "k_proj", "v_proj", "o_proj"):
-            shapes |= linear(f"attention.{projection}", width, width, bias=False)
-        for projection in ("gate_proj", "up_proj"):
-            shapes |= linear(f"feed_forward.{projection}", width, mlp_width, bias=False)
-        return shapes | linear("feed_forward.down_proj", mlp_width, width, bias=False)
+        width = encoder.hidden_size
+        return {
+            "attention_norm.weight": (width,),
+            "ffn_norm.weight": (width,),
+            **linears("attention", ("q_proj", "k_proj", "v_proj", "o_proj"), width, width, bias=False),
+            **gated_mlp("feed_forward", width, encoder.intermediate_size, bias=False),
+        }
 
     def image_processor_defaults(self, encoder: PixtralVisionEncoderConfig) -> dict[str, object]:
-        patch = {"height": encoder.patch_size, "width": encoder.patch_size}
-        return {"size": {"longest_edge": encoder.image_size}, "patch_size": patch}
+        return {"size": {"longest_edge": encoder.image_size}, "patch_size": square(encoder.patch_size)}
 
     def image_processor_settings(self, encoder: PixtralVisionEncoderConfig) -> dict[str, object]:
         return {"do_resize": True, "do_center_crop": False}

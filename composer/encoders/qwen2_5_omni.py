@@ -7,7 +7,7 @@ from typing import ClassVar
 from ..schemas.encoders.qwen2_5_omni import Qwen2_5OmniVisionEncoderConfig
 from .qwen2_5_vl import WindowedVision
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Shapes, linears
 
 
 class Qwen25Omni(WindowedVision[Qwen2_5OmniVisionEncoderConfig]):
@@ -20,7 +20,4 @@ class Qwen25Omni(WindowedVision[Qwen2_5OmniVisionEncoderConfig]):
     read_by: ClassVar = {"qwen2_5_omni_thinker": Reading()}
 
     def attention_shapes(self, encoder: Qwen2_5OmniVisionEncoderConfig) -> Shapes:
-        shapes: Shapes = {}
-        for projection in ("q", "k", "v", "proj"):
-            shapes |= linear(f"attn.{projection}", encoder.width, encoder.width)
-        return shapes
+        return linears("attn", ("q", "k", "v", "proj"), encoder.width, encoder.width)

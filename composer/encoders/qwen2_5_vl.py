@@ -12,7 +12,7 @@ from .layout import RopeLayout, frame_segments, window_order
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Shapes, gated_mlp
 
 if TYPE_CHECKING:
     import torch
@@ -56,9 +56,7 @@ class WindowedVision(QwenVL[W, WindowLayout], Generic[W]):
             "norm1.weight": (width,),
             "norm2.weight": (width,),
             **self.attention_shapes(encoder),
-            **linear("mlp.gate_proj", width, encoder.mlp_width),
-            **linear("mlp.up_proj", width, encoder.mlp_width),
-            **linear("mlp.down_proj", encoder.mlp_width, width),
+            **gated_mlp("mlp", width, encoder.mlp_width),
         }
 
     def head_shapes(self, encoder: W) -> Shapes:

@@ -1,4 +1,4 @@
-"""The base class of the vision towers of the Qwen-VL line, and of those built like them."""
+"""The base classes of the vision towers of the Qwen-VL line, and of those built like them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..images.resize import ResizeRule
+from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -20,40 +21,28 @@ if TYPE_CHECKING:
 
     from .packed import PackedBatch
 
+M = TypeVar("M", bound=QwenVisionEncoderConfig | MiniMaxM3VLVisionEncoderConfig)
 Q = TypeVar("Q", bound=QwenVisionEncoderConfig)
 
 
-class QwenVL(PatchRowsFamily[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
-    """The towers of Qwen-VL, and those that read images and clips in the same way.
+class QwenImages(PatchRowsFamily[M, RopeLayoutT], Generic[M, RopeLayoutT]):
+    """Towers that take images and clips as Qwen2-VL's image processor makes them.
 
-    Patches are in the order of the image processor: frame after frame, grouped by squares of
-    spatial_merge_size² patches, with the squares in raster order and the patches in raster order inside each.
-    A merged token is one such square.
+    Patches come frame after frame, grouped by squares of spatial_merge_size² patches, with the squares in
+    raster order and the patches in raster order inside each.
     """
 
-    head = "merger"
-    image_processor = "Qwen2VLImageProcessor"
-    min_pixels: ClassVar[int] = 56 * 56
-    max_pixels: ClassVar[int] = 28 * 28 * 16384
-    """Bounds of an image's area in pixels for a checkpoint that does not name them; released ones all do."""
     patch_bias: ClassVar[bool] = False
     """Whether the patch embedding has a bias."""
 
-    # --- facts ----------------------------------------------------------------------------------------
-
-    def info(self, encoder: Q, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+    def info(self, encoder: M, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         return replace(
             super().info(encoder, resize),
-            merge_size=encoder.spatial_merge_size,
             grid_multiple=encoder.spatial_merge_size,
             temporal_patch_size=encoder.temporal_patch_size,
-            out_hidden_size=encoder.merged_width,
         )
 
-    def image_processor_defaults(self, encoder: Q) -> dict[str, object]:
-        return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
-
-    def image_processor_settings(self, encoder: Q) -> dict[str, object]:
+    def image_processor_settings(self, encoder: M) -> dict[str, object]:
         return {
             "do_resize": True,
             "patch_size": encoder.patch_size,
@@ -61,10 +50,32 @@ class QwenVL(PatchRowsFamily[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
             "temporal_patch_size": encoder.temporal_patch_size,
         }
 
-    def stem_shapes(self, encoder: Q) -> Shapes:
+    def stem_shapes(self, encoder: M) -> Shapes:
         patch = (encoder.temporal_patch_size, encoder.patch_size, encoder.patch_size)
         shapes: Shapes = {f"{self.patch_projection}.weight": (encoder.width, encoder.num_channels, *patch)}
         return shapes | ({f"{self.patch_projection}.bias": (encoder.width,)} if self.patch_bias else {})
+
+
+class QwenVL(QwenImages[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
+    """The towers of Qwen-VL, and those built like them. A merged token is one square of patches."""
+
+    head = "merger"
+    image_processor = "Qwen2VLImageProcessor"
+    min_pixels: ClassVar[int] = 56 * 56
+    max_pixels: ClassVar[int] = 28 * 28 * 16384
+    """Bounds of an image's area in pixels for a checkpoint that does not name them; released ones all do."""
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info(self, encoder: Q, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+        return replace(
+            super().info(encoder, resize),
+            merge_size=encoder.spatial_merge_size,
+            out_hidden_size=encoder.merged_width,
+        )
+
+    def image_processor_defaults(self, encoder: Q) -> dict[str, object]:
+        return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
 
     def attention_shapes(self, encoder: Q) -> Shapes:
         """Return the tensors of a block's attention."""

@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.radio import RadioEncoderConfig
+from ..schemas.processor_classes import square
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear
+from .shapes import Shapes, gated_mlp, layer_norm, linear
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,10 +52,8 @@ class Radio(DenseFamily[RadioEncoderConfig]):
 
     def block_shapes(self, encoder: RadioEncoderConfig) -> Shapes:
         width, mlp_width = encoder.hidden_size, encoder.mlp_width
-        into, out = (("gate_proj", "up_proj"), "down_proj") if encoder.use_swiglu_ffn else (("fc1",), "fc2")
-        mlp = linear(f"mlp.{out}", mlp_width, width)
-        for projection in into:
-            mlp |= linear(f"mlp.{projection}", width, mlp_width)
+        plain = linear("mlp.fc1", width, mlp_width) | linear("mlp.fc2", mlp_width, width)
+        mlp = gated_mlp("mlp", width, mlp_width) if encoder.use_swiglu_ffn else plain
         return {
             **layer_norm("norm1", width),
             **linear("attn.qkv", width, 3 * width, bias=encoder.qkv_bias),
@@ -66,8 +65,7 @@ class Radio(DenseFamily[RadioEncoderConfig]):
         }
 
     def image_processor_defaults(self, encoder: RadioEncoderConfig) -> dict[str, object]:
-        size = {"height": encoder.image_size, "width": encoder.image_size}
-        return {"size": size, "do_center_crop": False}
+        return {"size": square(encoder.image_size), "do_center_crop": False}
 
     def image_processor_settings(self, encoder: RadioEncoderConfig) -> dict[str, object]:
         return {"do_rescale": True, "do_normalize": False}

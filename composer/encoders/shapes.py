@@ -54,8 +54,8 @@ def expanded(parts: Iterable[Part]) -> Shapes:
 
 
 def below(module: str, shapes: Shapes) -> Shapes:
-    """The tensors of a module, whose names lack the module's, with full names."""
-    return {f"{module}.{name}": shape for name, shape in shapes.items()}
+    """The tensors of a module, whose names lack the module's, with full names; as they are if it is empty."""
+    return {f"{module}.{name}": shape for name, shape in shapes.items()} if module else shapes
 
 
 def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
@@ -63,16 +63,38 @@ def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> Shapes
     return {f"{name}.weight": (outputs, inputs)} | ({f"{name}.bias": (outputs,)} if bias else {})
 
 
+def linears(module: str, names: Iterable[str], inputs: int, outputs: int, *, bias: bool = True) -> Shapes:
+    """Return the tensors of several torch.nn.Linear of one size in ``module``."""
+    shapes: Shapes = {}
+    for name in names:
+        shapes |= linear(name, inputs, outputs, bias=bias)
+    return below(module, shapes)
+
+
+def gated_mlp(module: str, width: int, mlp_width: int, *, bias: bool = True) -> Shapes:
+    """Return the tensors of an MLP whose hidden features are multiplied by a gate."""
+    shapes = {
+        **linear("gate_proj", width, mlp_width, bias=bias),
+        **linear("up_proj", width, mlp_width, bias=bias),
+        **linear("down_proj", mlp_width, width, bias=bias),
+    }
+    return below(module, shapes)
+
+
 def layer_norm(name: str, width: int) -> Shapes:
     """Return the tensors of a torch.nn.LayerNorm; with an empty ``name``, just ``weight`` and ``bias``."""
-    prefix = f"{name}." if name else ""
-    return {f"{prefix}weight": (width,), f"{prefix}bias": (width,)}
+    return below(name, {"weight": (width,), "bias": (width,)})
 
 
 def conv_patches(name: str, encoder: EncoderConfig, *, bias: bool = True) -> Shapes:
     """Return the tensors of the Conv2d that embeds the patches of an image."""
     weight = (encoder.hidden_size, encoder.num_channels, encoder.patch_size, encoder.patch_size)
     return {f"{name}.weight": weight} | ({f"{name}.bias": (encoder.hidden_size,)} if bias else {})
+
+
+def matrix_values(shapes: Shapes) -> int:
+    """Count the values of all matrices: the multiply-adds that they take for one token."""
+    return sum(prod(shape) for shape in shapes.values() if len(shape) == 2)
 
 
 def num_positions(encoder: EncoderConfig) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
-from .batch import Batch, NumTokens
+from .batch import NumTokens, StackedBatch
 from .facts import Grid
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class TileBatch(Batch):
+class TileBatch(StackedBatch):
     """Images as tiles, without the images that only pad a batch.
 
     Attributes:
@@ -33,13 +33,6 @@ class TileBatch(Batch):
     @property
     def grids(self) -> tuple[Grid, ...]:
         return tuple((count, self.side, self.side) for count in self.valid.sum(1).tolist())
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def is_empty(self) -> bool:
-        return self.pixels.shape[0] == 0
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         return replace(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from ..schemas.encoders.vit import ViTEncoderConfig, ViTFields
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linear, linears, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,18 +37,24 @@ class ViTStages(DenseFamily[F], Generic[F]):
 
     def block_shapes(self, encoder: F) -> Shapes:
         width, mlp_width = encoder.hidden_size, encoder.intermediate_size
-        shapes = layer_norm("layernorm_before", width) | layer_norm("layernorm_after", width)
-        for projection in ("query", "key", "value"):
-            shapes |= linear(f"attention.attention.{projection}", width, width, bias=encoder.qkv_bias)
         return {
-            **shapes,
-            **linear("attention.output.dense", width, width),
+            **layer_norm("layernorm_before", width),
+            **layer_norm("layernorm_after", width),
+            **vit_attention(width, bias=encoder.qkv_bias),
             **linear("intermediate.dense", width, mlp_width),
             **linear("output.dense", mlp_width, width),
         }
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {"attention_mask": None}
+
+
+def vit_attention(width: int, *, bias: bool) -> Shapes:
+    """Return the tensors of the attention that ViT, I-JEPA and DINOv2 share."""
+    return {
+        **linears("attention.attention", ("query", "key", "value"), width, width, bias=bias),
+        **linear("attention.output.dense", width, width),
+    }
 
 
 class ViT(ViTStages[ViTEncoderConfig]):

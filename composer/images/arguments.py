@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ConfigError, Problem
 from ..schemas import ImageProcessorConfig, ProcessorClass
 from ..schemas.image_processor import BoxConfig
-from ..schemas.processor_classes import RESAMPLE, Values
+from ..schemas.processor_classes import RESAMPLE, Values, square
 
 GEMMA4_TOKENS = (70, 140, 280, 560, 1120)
 """What Gemma 4's image processor takes as ``max_soft_tokens``."""
@@ -34,13 +34,13 @@ def canonical(chosen: ProcessorClass, values: Values) -> dict[str, Any]:
         if key in chosen.arguments
     }
     known |= _areas(chosen, values)
-    square = bool(known.get("default_to_square", chosen.defaults["default_to_square"]))
-    for key, as_box in (("size", square), ("crop_size", True), ("pad_size", True)):
+    boxed = bool(known.get("default_to_square", chosen.defaults["default_to_square"]))
+    for key, as_box in (("size", boxed), ("crop_size", True), ("pad_size", True)):
         if known.get(key) is not None:
             known[key] = _size(key, known[key], as_box=as_box)
     if chosen.name == "PixtralImageProcessor" and known.get("patch_size") is not None:
         known["patch_size"] = _size("patch_size", known["patch_size"], as_box=True)
-    if chosen.name == "MiniMaxM3VLImageProcessor" and known.get("size") == {"height": 672, "width": 672}:
+    if chosen.name == "MiniMaxM3VLImageProcessor" and known.get("size") == square(672):
         del known["size"]  # as transformers: a size in the published files that was never used
     return known
 
@@ -62,7 +62,7 @@ def _areas(chosen: ProcessorClass, values: Values) -> dict[str, Any]:
 def _size(key: str, value: Any, *, as_box: bool) -> dict[str, int]:
     """Return a size as a mapping, as transformers reads it."""
     if isinstance(value, int):
-        value = {"height": value, "width": value} if as_box else {"shortest_edge": value}
+        value = square(value) if as_box else {"shortest_edge": value}
     elif isinstance(value, list) and len(value) == 2:
         value = {"height": value[0], "width": value[1]}
     if not isinstance(value, Mapping):
@@ -95,7 +95,7 @@ def from_config(chosen: ProcessorClass, block: ImageProcessorConfig, values: Val
     if block.min_pixels is not None or block.max_pixels is not None:
         changed |= _bounded(chosen, block, {**values, **changed})
     if block.patch_size is not None:
-        changed["patch_size"] = _box(block.patch_size)
+        changed["patch_size"] = square(block.patch_size)
     if block.resample is not None:
         changed["resample"] = RESAMPLE[block.resample]
     for key, numbers in (("image_mean", block.mean), ("image_std", block.std)):
@@ -105,7 +105,7 @@ def from_config(chosen: ProcessorClass, block: ImageProcessorConfig, values: Val
         changed["do_center_crop"] = block.crop is not False
         if not isinstance(block.crop, bool):
             box = isinstance(block.crop, BoxConfig)
-            changed["crop_size"] = block.crop.model_dump() if box else _box(block.crop)  # type: ignore[union-attr,arg-type]  # as box says
+            changed["crop_size"] = block.crop.model_dump() if box else square(block.crop)  # type: ignore[union-attr,arg-type]  # as box says
     if block.pad is not None:
         changed["do_pad"] = block.pad
     return changed
@@ -118,7 +118,7 @@ def _fitted(chosen: ProcessorClass, side: int, values: Values) -> Values:
         raise ConfigError(Problem("VC212", message, "image_processor.size"))
     changed = dict(chosen.fit(side))
     if "height" in (values.get("size") or {}) and "size" in changed:
-        changed["size"] = _box(side)
+        changed["size"] = square(side)
     return changed
 
 
@@ -158,7 +158,3 @@ _UNITS = {
     "Gemma4ImageProcessor": (("patch_size", "pooling_kernel_size"), {"max_pixels": "max_soft_tokens"}),
 }
 """Class -> arguments whose squares are one unit of area, and the arguments that count such units."""
-
-
-def _box(side: int) -> dict[str, int]:
-    return {"height": side, "width": side}

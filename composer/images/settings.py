@@ -16,7 +16,7 @@ from typing import Any, Self
 from ..errors import ConfigError, InputError, Problem, WeightsError
 from ..files import read_json
 from ..schemas import PROCESSOR_CLASSES, ImageProcessorConfig, ProcessorClass
-from ..schemas.processor_classes import RESAMPLE, Values, plain_name
+from ..schemas.processor_classes import RESAMPLE, Values, plain_name, square
 from ..text import did_you_mean
 from .arguments import canonical, from_config
 from .rules import rule_of
@@ -260,4 +260,4 @@ def _rounding(processor: Values) -> dict[str, int] | None:
     patch, merge = processor.get("patch_size", 16), processor.get("spatial_merge_size", 1)
     if not (type(patch) is int and type(merge) is int and patch > 0 and merge > 0):
         return None
-    return {"height": patch * merge, "width": patch * merge}
+    return square(patch * merge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -229,17 +230,23 @@ class DenseEncoderConfig(EncoderConfig):
     """Side in pixels of a square patch."""
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if self.patch_size > self.image_size:
-            problems.append(
-                problem(
-                    "VC208",
-                    f"{self.patch_size} is larger than image_size {self.image_size}: no patch fits",
-                    "patch_size",
-                    value=self.patch_size,
-                )
-            )
-        return problems
+        return [*super()._check(), *check_patch(self)]
+
+
+def check_patch(encoder: EncoderConfig) -> list[InitErrorDetails]:
+    """The rule of an encoder of images of one size: a patch fits into them."""
+    if encoder.patch_size <= encoder.image_size:
+        return []
+    message = f"{encoder.patch_size} is larger than image_size {encoder.image_size}: no patch fits"
+    return [problem("VC208", message, "patch_size", value=encoder.patch_size)]
+
+
+def check_table(rows: int, key: str) -> list[InitErrorDetails]:
+    """The rule of a position table that is resized to images, of the field ``key``: it is a square."""
+    if isqrt(rows) ** 2 == rows:
+        return []
+    message = f"{rows} is no square: the position table is a grid of as many rows as columns"
+    return [problem("VC208", message, key, value=rows)]
 
 
 def check_rope(encoder: EncoderConfig) -> list[InitErrorDetails]:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
-from .base import Activation, Count, Depth, EncoderConfig, Epsilon, Few, Probability, Rows, SquareSize
+from .base import (
+    Activation,
+    Count,
+    Depth,
+    EncoderConfig,
+    Epsilon,
+    Few,
+    Probability,
+    Rows,
+    SquareSize,
+    check_table,
+)
 
 
 class Cosmos3EdgeVisionEncoderConfig(EncoderConfig):
@@ -41,8 +50,4 @@ class Cosmos3EdgeVisionEncoderConfig(EncoderConfig):
     """Dropout on attention weights, in training only."""
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if isqrt(self.num_patches) ** 2 != self.num_patches:
-            message = f"the position table is a square, and {self.num_patches} is not one"
-            problems.append(problem("VC208", message, "num_patches", value=self.num_patches))
-        return problems
+        return [*super()._check(), *check_table(self.num_patches, "num_patches")]

@@ -17,6 +17,7 @@ from .base import (
     Epsilon,
     Few,
     SquareSize,
+    check_patch,
 )
 
 _ASPECT_RATIOS = ((1, 1), (1, 2), (1, 3), (1, 4), (2, 1), (2, 2), (3, 1), (4, 1))
@@ -96,10 +97,7 @@ class MllamaVisionEncoderConfig(EncoderConfig):
         return self.supported_aspect_ratios or _ASPECT_RATIOS
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if self.patch_size > self.image_size:
-            message = f"{self.patch_size} is larger than image_size {self.image_size}: no patch fits"
-            problems.append(problem("VC208", message, "patch_size", value=self.patch_size))
+        problems = [*super()._check(), *check_patch(self)]
         if self.aspect_ratios == _ASPECT_RATIOS and self.max_num_tiles != 4:
             message = f"must be 4 for the default supported_aspect_ratios, not {self.max_num_tiles}"
             problems.append(problem("VC208", message, "max_num_tiles", value=self.max_num_tiles))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import Literal
 
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
-from .base import Activation, Count, Depth, Rows, SquareSize
+from .base import Activation, Count, Depth, Rows, SquareSize, check_table
 from .qwen_vl import QwenVisionEncoderConfig
 
 
@@ -39,9 +37,5 @@ class Qwen3_5VisionEncoderConfig(QwenVisionEncoderConfig):  # noqa: N801
         return self.intermediate_size
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        rows = self.num_position_embeddings
-        if isqrt(rows) ** 2 != rows:
-            message = f"the position table is a square, and {rows} is not one"
-            problems.append(problem("VC208", message, "num_position_embeddings", value=rows))
-        return problems
+        table = check_table(self.num_position_embeddings, "num_position_embeddings")
+        return [*super()._check(), *table]

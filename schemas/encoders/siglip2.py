@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from math import isqrt
 from typing import ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
 from .base import (
     Activation,
     Count,
@@ -17,6 +15,7 @@ from .base import (
     Probability,
     Rows,
     SquareSize,
+    check_table,
 )
 
 
@@ -56,10 +55,4 @@ class Siglip2VisionEncoderConfig(EncoderConfig):
         return self.vision_use_head
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if isqrt(self.num_patches) ** 2 != self.num_patches:
-            message = (
-                f"{self.num_patches} is no square: the position table is a grid of as many rows as columns"
-            )
-            problems.append(problem("VC208", message, "num_patches", value=self.num_patches))
-        return problems
+        return [*super()._check(), *check_table(self.num_patches, "num_patches")]

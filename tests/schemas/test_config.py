@@ -115,6 +115,8 @@ def test_the_head_takes_the_normed_last_hidden_state(post_norm: str) -> None:
 
 DINOV3 = {"model_type": "dinov3_vit", "hidden_size": 24, "num_attention_heads": 4}
 MLLAMA = {"model_type": "mllama_vision_model", "max_num_tiles": 5}
+TILES = {"model_type": "mllama_vision_model", "patch_size": 14}
+QWEN = {"model_type": "qwen3_5_vision"}
 GEMMA4 = {"model_type": "gemma4_vision", "num_attention_heads": 4}
 LLAMA4 = {"model_type": "llama4_vision_model"}
 
@@ -134,6 +136,10 @@ LLAMA4 = {"model_type": "llama4_vision_model"}
             [("VC208", ("encoder", "supported_aspect_ratios"))],
         ),
         (MLLAMA | {"supported_aspect_ratios": [[1, 5], [2, 2]]}, {}, []),
+        (TILES | {"image_size": 13}, {}, [("VC208", ("encoder", "patch_size"))]),
+        (TILES | {"image_size": 14}, {}, []),
+        (QWEN | {"num_position_embeddings": 8}, {}, [("VC208", ("encoder", "num_position_embeddings"))]),
+        (QWEN | {"num_position_embeddings": 9}, {}, []),
         (CLIP, {"parallel": {"mode": "data", "cost_table": "./costs.json"}}, []),
         (
             CLIP,
