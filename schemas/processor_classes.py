@@ -99,6 +99,10 @@ def square(side: int) -> dict[str, int]:
     return {"height": side, "width": side}
 
 
+def _areas(least: int, most: int) -> Values:
+    return {"size": {"shortest_edge": least, "longest_edge": most}}
+
+
 def _fit_box(side: int) -> Values:
     return {"size": square(side)}
 
@@ -164,6 +168,7 @@ _QWEN = {
     "temporal_patch_size": 2,
     "merge_size": 2,
 }
+_FRAME = _QWEN | {"temporal_patch_size": 1}
 _IDEFICS = {"do_convert_rgb": True, "do_resize": True, "do_pad": True}
 _IDEFICS3 = {
     **_IDEFICS,
@@ -186,7 +191,7 @@ _ARIA_RESOLUTIONS = [
 def _classes() -> list[ProcessorClass]:
     crop, pad = f"size crop {_LOOK}", f"size crop pad {_LOOK}"
     areas = f"size min_pixels max_pixels {_LOOK}"
-    glm_areas = {"size": {"shortest_edge": 112 * 112, "longest_edge": 28 * 28 * 15000}}
+    glm_areas = _areas(112 * 112, 28 * 28 * 15000)
     return [
         # images of one size
         _class("CLIP", "pixels", crop, _CLIP, _EDGED, fit=_fit_cropped_edge),
@@ -287,35 +292,18 @@ def _classes() -> list[ProcessorClass]:
             fit=_fit_box,
         ),
         # images at their own aspect ratio
+        _class("Qwen2VL", "qwen_patches", areas, _CLIP, _QWEN, _areas(56 * 56, 28 * 28 * 1280)),
+        _class("MiniMaxM3VL", "qwen_patches", areas, _CLIP, _QWEN, _areas(4 * 28 * 28, 451584)),
+        _class("Ernie4_5_VLMoe", "qwen_patches", areas, _CLIP, _FRAME, _areas(56 * 56, 28 * 28 * 6177)),
+        _class("PaddleOCRVL", "paddleocr_patches", areas, _CLIP, _FRAME, _areas(384 * 384, 1536 * 1536)),
         _class(
-            *("Qwen2VL", "qwen_patches", areas, _CLIP, _QWEN),
-            size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280},
-        ),
-        _class(
-            *("MiniMaxM3VL", "qwen_patches", areas, _CLIP, _QWEN),
-            size={"shortest_edge": 4 * 28 * 28, "longest_edge": 451584},
-        ),
-        _class(
-            *("Ernie4_5_VLMoe", "qwen_patches", areas, _CLIP, _QWEN),
-            size={"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 6177},
-            temporal_patch_size=1,
-        ),
-        _class(
-            *("PaddleOCRVL", "paddleocr_patches", areas, _CLIP, _QWEN),
-            size={"shortest_edge": 384 * 384, "longest_edge": 1536 * 1536},
-            temporal_patch_size=1,
-        ),
-        _class(
-            *("HunYuanVL", "hunyuan_patches", "size min_pixels max_pixels mean std", _CLIP, _QWEN),
-            size={"shortest_edge": 512 * 512, "longest_edge": 2048 * 2048},
+            *("HunYuanVL", "hunyuan_patches", "size min_pixels max_pixels mean std", _CLIP, _FRAME),
+            _areas(512 * 512, 2048 * 2048),
             patch_size=16,
-            temporal_patch_size=1,
         ),
         _class(
-            *("Cosmos3Edge", "cosmos3_edge_patches", areas, _HALF, _QWEN),
-            size={"shortest_edge": 256 * 256, "longest_edge": 4096 * 4096},
+            *("Cosmos3Edge", "cosmos3_edge_patches", areas, _HALF, _FRAME, _areas(256 * 256, 4096 * 4096)),
             patch_size=16,
-            temporal_patch_size=1,
         ),
         _class("Glm4v", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
         _class("Glm46V", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, layer_norm, linear
-from ..errors import ConfigError, Problem
 from ..schemas.connectors.kimi_k25 import KimiK25ConnectorConfig
 from .base import TokenConnector, parts, text_width, transformers_class
 
@@ -29,10 +28,6 @@ class KimiK25Connector(TokenConnector[KimiK25ConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        tower = vlm["vision_config"].get("hidden_size", 1152)
-        if vlm.get("projection_hidden_size", 1152) != tower:
-            message = f"the norm of the projector takes the tower's width, {tower}"
-            raise ConfigError(Problem("VC104", message, "projection_hidden_size"))
         fields = {"hidden_size": text_width(vlm, "deepseek_v3")}
         eps = vlm.get("projection_layer_norm_eps")
         return fields if eps is None else fields | {"layer_norm_eps": eps}

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 FromTransformers: TypeAlias = Any
 """A module, class, config or output of transformers, whose attributes have no types."""
 
+JsonObject: TypeAlias = Mapping[str, Any]
+"""What a file such as config.json holds."""
+
 BlockInputs: TypeAlias = dict[str, Any]
 """Keyword arguments of a block of transformers."""
 

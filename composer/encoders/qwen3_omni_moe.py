@@ -19,7 +19,7 @@ class Qwen3OmniMoe(Qwen3VL):
     config_class = "Qwen3OmniMoeVisionEncoderConfig"
     other_names: ClassVar[tuple[str, ...]] = ()
     read_by: ClassVar = {"qwen3_omni_moe_thinker": Reading()}
-    level_mergers = "merger_list"
+    level_merger = "merger_list.{}"
 
     def merger_shapes(self, encoder: Qwen3_5VisionEncoderConfig, norm_width: int) -> Shapes:
         joined = encoder.width * encoder.spatial_merge_size**2

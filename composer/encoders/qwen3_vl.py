@@ -28,11 +28,11 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     other_names: ClassVar[tuple[str, ...]] = ("qwen3_vl", "qwen3_vl_moe")
     read_by: ClassVar = dict.fromkeys(("qwen3_vl", "qwen3_vl_moe", "cosmos3_omni"), Reading())
     tiny: ClassVar = {**Qwen35.tiny, "deepstack_visual_indexes": [0, 1]}
-    level_mergers: ClassVar[str] = "deepstack_merger_list"
-    """Path of the mergers of the DeepStack levels."""
+    level_merger: ClassVar[str] = "deepstack_merger_list.{}"
+    """Path of the merger of a DeepStack level, by its number."""
 
     def head_modules(self) -> tuple[str, ...]:
-        return ("merger", self.level_mergers)
+        return ("merger", self.level_merger.partition(".")[0])
 
     def parts(
         self, encoder: Qwen3VLVisionEncoderConfig, num_blocks: int, *, post_norm: bool, head: bool
@@ -40,7 +40,7 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
         parts = super().parts(encoder, num_blocks, post_norm=post_norm, head=head) or []
         merger = self.merger_shapes(encoder, encoder.width * encoder.spatial_merge_size**2)
         levels = range(len(encoder.deepstack_visual_indexes))
-        return [*parts, Part(merger, (self.level_mergers + ".{}").format, levels)]
+        return [*parts, Part(merger, self.level_merger.format, levels)]
 
     def own_states(self, encoder: Qwen3VLVisionEncoderConfig) -> tuple[int, ...]:
         return (*(block + 1 for block in encoder.deepstack_layers), encoder.num_hidden_layers)
@@ -50,7 +50,7 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     ) -> Tensor:
         """Merge a hidden state into its DeepStack level."""
         level = list(model.config.deepstack_visual_indexes).index(layer - 1)
-        merged: Tensor = model.get_submodule(f"{self.level_mergers}.{level}")(hidden_states)
+        merged: Tensor = model.get_submodule(self.level_merger.format(level))(hidden_states)
         return merged
 
     def own_output(

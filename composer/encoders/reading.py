@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+from .aliases import JsonObject
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class Reading:
     last_is_normed: bool = False
 
 
-def thinker_of(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def thinker_of(fields: JsonObject) -> JsonObject:
     """Return the part of an omni model's config.json that has its tower; all of another model's."""
     thinker = fields.get("thinker_config")
     if not isinstance(thinker, Mapping):

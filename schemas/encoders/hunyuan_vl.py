@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from .base import Activation, Count, Depth, EncoderConfig, Epsilon, Few, Probability, Side, SquareSize
 
@@ -11,6 +13,14 @@ class HunYuanVLVisionEncoderConfig(EncoderConfig):
     """Hunyuan ViT: CLIP's pre-norm blocks, a position table resampled to any size."""
 
     packed: ClassVar[bool] = True
+    inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {
+        "img_max_token_num",
+        "max_vit_seq_len",
+        "min_image_size",
+        "num_key_value_heads",
+        "out_hidden_size",
+        "text_hidden_size",
+    }
 
     model_type: Literal["hunyuan_vl_vision"]
     hidden_size: Count = 1152
@@ -37,6 +47,20 @@ class HunYuanVLVisionEncoderConfig(EncoderConfig):
     """Epsilon of the LayerNorms, in spite of its name."""
     attention_dropout: Probability = 0.0
     """Dropout on attention weights, in training only."""
+    temporal_patch_size: Literal[1] = 1
+    """Frames in a patch; transformers can do no other number."""
+    num_key_value_heads: Annotated[Count | None, Field(examples=[16])] = None
+    """Not used: there are as many heads of keys as of queries."""
+    out_hidden_size: Count = 4096
+    """Not used: the connector has its own width."""
+    text_hidden_size: Count = 3072
+    """Not used: the connector has its own width."""
+    img_max_token_num: Count = 4096
+    """Not used."""
+    min_image_size: Side = 512
+    """Not used."""
+    max_vit_seq_len: Count = 16384
+    """Not used."""
 
     if not TYPE_CHECKING:
 

@@ -10,17 +10,33 @@ import numpy as np
 import pytest
 import torch
 from support import tiny
+from support.compare import assert_close
 from torch import Tensor, nn
 
 from vision_composer import compose
 from vision_composer.encoders.patch_embedding import embed_patches, position_table
 
-ENCODERS = {**tiny.PACKED, **tiny.PADDED}
+ENCODERS = {**tiny.PACKED, **tiny.PADDED} | {
+    name: tiny.encoder_of(name)
+    for name in (
+        "cosmos3_edge_vision",
+        "ernie4_5_vl_moe_vision",
+        "exaone4_5_vision",
+        "glm_ocr_vision",
+        "hunyuan_vl_vision",
+        "paddleocr_vl_vision",
+        "qwen2_5_omni_vision_encoder",
+        "qwen3_omni_moe_vision_encoder",
+    )
+}
 TABLES = {
     name: path
     for name in ENCODERS
     for family, path in (
+        ("cosmos3_edge", "embeddings.position_embedding"),
         ("glm4v", "embeddings.position_embedding"),
+        ("hunyuan_vl", "embeddings.position_embedding"),
+        ("paddleocr_vl", "embeddings.position_embedding"),
         ("qwen3", "pos_embed"),
         ("siglip2", "embeddings.position_embedding"),
         ("idefics", "embeddings.position_embedding"),
@@ -100,7 +116,7 @@ def test_an_adapter_is_run(name: str) -> None:
         encoder.tower.model = copy.deepcopy(plain)
         assert not torch.allclose(want, features(encoder, inputs), rtol=0.01)
         encoder.tower.model.set_submodule(path, Scaled(encoder.tower.model.get_submodule(path)))
-        torch.testing.assert_close(features(encoder, inputs), want)
+        assert_close(features(encoder, inputs), want)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -152,7 +168,7 @@ def test_a_convolution_is_called_only_if_someone_notices(
         WATCHES[watch](convolution)
     run = Mock(side_effect=convolution._conv_forward)
     monkeypatch.setattr(convolution, "_conv_forward", run)
-    torch.testing.assert_close(embed_patches(convolution, patches), want)
+    assert_close(embed_patches(convolution, patches), want)
     assert run.called == (watch is not None)
 
 

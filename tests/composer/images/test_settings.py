@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from support.processors import resolved
 from vision_composer import compose, load_config, plan
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
 from vision_composer.images.hub_cache import folder_at_hand
+from vision_composer.images.settings import SavedProcessor
 
 ENCODERS = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}
 COLOUR = {name: encoder for name, encoder in ENCODERS.items() if encoder.get("num_channels", 3) == 3}
@@ -149,7 +151,7 @@ def test_values_that_do_not_work(tmp_path: Path) -> None:
             resolved("CLIPImageProcessor", written(tmp_path, values))
     with pytest.raises(ConfigError, match=r"image_processor\.size: one number means nothing"):
         resolved("Qwen2VLImageProcessor", None, {"size": 40})
-    with pytest.raises(ConfigError, match="VC211"):
+    with pytest.raises(ConfigError, match="VC212"):
         resolved("AriaImageProcessor", None, {"size": 500})
     with pytest.raises(ConfigError, match=r"image_processor\.max_pixels: must be at least 256"):
         resolved("Siglip2ImageProcessor", None, {"max_pixels": 255})
@@ -277,3 +279,16 @@ def test_where_the_cache_lies(variable: str, tmp_path: Path, monkeypatch: pytest
 def written_deep(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return written(folder, {})
+
+
+def test_what_cannot_be_read_is_said_without_an_error_number(tmp_path: Path) -> None:
+    file = tmp_path / "preprocessor_config.json"
+    os.mkfifo(file)
+    with pytest.raises(
+        WeightsError, match=r"config\.json: cannot be read: a named pipe, not a regular file$"
+    ):
+        SavedProcessor.read(tmp_path)
+    file.unlink()
+    file.write_text("[")
+    with pytest.raises(WeightsError, match="not readable as a JSON object"):
+        SavedProcessor.read(tmp_path)
