@@ -77,15 +77,3 @@ def test_a_vlm_reads_of_patches_what_its_composed_half_makes(name: str, tmp_path
     encoder, model = both(name, tmp_path)
     inputs = encoder.preprocess(random_images([SIZE]))
     check(encoder, model, inputs, encoder.num_tokens(*SIZE))
-
-
-@pytest.mark.parametrize(
-    "name", ["cosmos3_edge", "ernie4_5_vl_moe", "glm4v", "hunyuan_vl", "paddleocr_vl", "qwen3_vl"]
-)
-def test_as_many_rows_come_as_were_planned(name: str, tmp_path: Path) -> None:
-    save_vlm(name, tmp_path)
-    encoder = compose(tower_of_config_json(str(tmp_path)), overrides=["output=embeds"])
-    sides = torch.randint(4, 300, (200, 2), generator=torch.Generator().manual_seed(1)).tolist()
-    sizes = [(width, height) for width, height in sides]
-    rows = encoder.encode(random_images(sizes), batch_size=50)
-    assert [len(row) for row in rows] == [encoder.num_tokens(*size) for size in sizes]
