@@ -18,7 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from support import tiny
-from support.rank_towers import CLIP, QWEN, assert_same, keys, noise_image, pair, patches
+from support.images import noise_image
+from support.rank_towers import CLIP, QWEN, assert_same, keys, pair, patches
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import (

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-import os
-import subprocess
-import sys
-import tracemalloc
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,26 +11,16 @@ import torch
 import transformers
 from PIL import Image
 from sklearn.datasets import load_sample_images
+from support.images import noise_image
+from support.processors import CROPPED, PROCESSORS, preprocessor
 
 from vision_composer.encoders import family_of
-from vision_composer.errors import ImageError, InputError, MissingDependencyError, WeightsError
+from vision_composer.errors import ImageError, InputError
 from vision_composer.images.decode import open_image
-from vision_composer.images.preprocess import DensePreprocessor, ImagePreprocessor
+from vision_composer.images.preprocess import DensePreprocessor
 from vision_composer.images.processors import load_image_processor
-from vision_composer.jobs.reading import iter_inputs
 from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
 
-RNG = np.random.default_rng(0)
-SQUARE = {"size": {"height": 40, "width": 40}}
-CROPPED = {"size": {"shortest_edge": 40}, "crop_size": {"height": 40, "width": 40}}
-PROCESSORS = {
-    "CLIPImageProcessorPil": CROPPED,
-    "BitImageProcessorPil": {"size": {"shortest_edge": 46}, "crop_size": {"height": 40, "width": 40}},
-    "SiglipImageProcessorPil": SQUARE,
-    "BlipImageProcessorPil": SQUARE,
-    "GotOcr2ImageProcessorPil": SQUARE,
-    "ViTImageProcessorPil": SQUARE,
-}
 SIZES = [
     (1, 1),
     (1, 50),
@@ -52,25 +36,12 @@ SIZES = [
 ]
 
 
-def noise(width: int, height: int) -> Image.Image:
-    return Image.fromarray(RNG.integers(0, 256, (height, width, 3), dtype=np.uint8))
-
-
-def preprocessor(class_name: str = "CLIPImageProcessorPil", **values: Any) -> ImagePreprocessor:
-    return DensePreprocessor(
-        load_image_processor(getattr(transformers, class_name), {**PROCESSORS[class_name], **values}, None)
-    )
-
-
-# --- parity -------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("class_name", PROCESSORS)
 def test_equals_the_processor_called_directly(class_name: str) -> None:
     direct = getattr(transformers, class_name)(**PROCESSORS[class_name])
     preprocess = preprocessor(class_name)
     photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    images = [*photos, *(noise(*size) for size in SIZES)]
+    images = [*photos, *(noise_image(*size) for size in SIZES)]
     expected = torch.cat([direct(image, return_tensors="pt")["pixel_values"] for image in images])
     batch = preprocess(images)
     assert list(batch) == ["pixel_values"]
@@ -84,7 +55,11 @@ def test_vit_processor_is_within_a_grey_level_of_dinov3s() -> None:
     """DINOv3's own needs torchvision: it rescales, resizes floating-point pixels, then normalises."""
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     preprocess = preprocessor("ViTImageProcessorPil", image_mean=mean, image_std=std)
-    for photo in (*load_sample_images().images, np.asarray(noise(97, 333)), np.asarray(noise(31, 22))):
+    for photo in (
+        *load_sample_images().images,
+        np.asarray(noise_image(97, 333)),
+        np.asarray(noise_image(31, 22)),
+    ):
         pixels = torch.tensor(photo).permute(2, 0, 1)[None] / 255
         resized = torch.nn.functional.interpolate(pixels, size=(40, 40), mode="bilinear", antialias=True)
         expected = (resized - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
@@ -93,7 +68,7 @@ def test_vit_processor_is_within_a_grey_level_of_dinov3s() -> None:
 
 
 def test_every_kind_of_image(tmp_path: Path) -> None:
-    rgba = Image.fromarray(RNG.integers(0, 256, (30, 20, 4), dtype=np.uint8))
+    rgba = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 20, 4), dtype=np.uint8))
     path = tmp_path / "p.png"
     rgba.save(path)
     direct = transformers.CLIPImageProcessorPil(**CROPPED)(open_image(path), return_tensors="pt")[
@@ -112,13 +87,13 @@ def test_families_make_their_own_size(model_type: str) -> None:
     processor = load_image_processor(
         family.image_processor_class(), family.image_processor_defaults(encoder), None
     )
-    pixels = DensePreprocessor(processor)([noise(70, 30), noise(20, 50)])["pixel_values"]
+    pixels = DensePreprocessor(processor)([noise_image(70, 30), noise_image(20, 50)])["pixel_values"]
     assert pixels.shape == (2, 3, 48, 48)
 
 
 def test_grey_tower() -> None:
     values = {"image_mean": [0.2, 0.4, 0.6], "image_std": [0.1, 0.2, 0.3], **CROPPED}
-    image = noise(57, 49)
+    image = noise_image(57, 49)
     processor = load_image_processor(transformers.CLIPImageProcessorPil, values, None)
     pixels = DensePreprocessor(processor, num_channels=1)([image])["pixel_values"]
     direct = transformers.CLIPImageProcessorPil(**CROPPED, do_normalize=False, do_convert_rgb=False)
@@ -138,176 +113,6 @@ def test_grey_tower_with_its_own_mean(tmp_path: Path) -> None:
     torch.testing.assert_close(pixels, torch.full((1, 1, 40, 40), (0.2 - 0.1) / 0.5))
 
 
-class StandIn(type):
-    """As transformers makes of a class whose library it misses: any attribute is an error."""
-
-    @property
-    def valid_kwargs(cls) -> Any:
-        raise ImportError(f"\n{cls.__name__} requires the Torchvision library,\nwhich was not found\n")
-
-
-def test_a_processor_whose_library_is_missing() -> None:
-    processor_class: Any = StandIn("FamilyImageProcessorPil", (), {})
-    message = "^FamilyImageProcessorPil requires the Torchvision library, which was not found$"
-    with pytest.raises(MissingDependencyError, match=message):
-        load_image_processor(processor_class, {}, None)
-
-
-# --- the checkpoint's processor config ----------------------------------------------------------------
-
-
-def written(folder: Path, values: Any, name: str = "preprocessor_config.json") -> Path:
-    (folder / name).write_text(values if isinstance(values, str) else json.dumps(values), encoding="utf-8")
-    return folder
-
-
-def test_defaults_without_a_config(tmp_path: Path) -> None:
-    for source in (None, tmp_path, tmp_path / "nowhere"):
-        processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, source)
-        assert dict(processor.crop_size) == {"height": 40, "width": 40}
-
-
-def test_a_saved_config_is_read_as_from_pretrained_reads_it(tmp_path: Path) -> None:
-    saved = transformers.BitImageProcessorPil(
-        size={"shortest_edge": 51},
-        crop_size={"height": 44, "width": 44},
-        image_mean=[0.1, 0.2, 0.3],
-        resample=2,
-    )
-    saved.save_pretrained(tmp_path)
-    ours = load_image_processor(
-        transformers.BitImageProcessorPil, PROCESSORS["BitImageProcessorPil"], tmp_path
-    )
-    image = noise(90, 61)
-    expected = transformers.BitImageProcessorPil.from_pretrained(tmp_path)(image, return_tensors="pt")[
-        "pixel_values"
-    ]
-    assert torch.equal(DensePreprocessor(ours)([image])["pixel_values"], expected)
-    ours.save_pretrained(tmp_path / "again")
-    again = load_image_processor(transformers.BitImageProcessorPil, {}, tmp_path / "again")
-    assert torch.equal(DensePreprocessor(again)([image])["pixel_values"], expected)
-
-
-def test_whole_numbers_as_sizes(tmp_path: Path) -> None:
-    written(
-        tmp_path,
-        {
-            "crop_size": 40,
-            "do_center_crop": True,
-            "size": 40,
-            "feature_extractor_type": "CLIPFeatureExtractor",
-        },
-    )
-    processor = load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
-    image = noise(90, 61)
-    assert torch.equal(
-        DensePreprocessor(processor)([image])["pixel_values"], preprocessor()([image])["pixel_values"]
-    )
-
-
-def test_a_nested_config_goes_first(tmp_path: Path) -> None:
-    written(
-        tmp_path, {"image_processor": SQUARE, "processor_class": "LlavaProcessor"}, "processor_config.json"
-    )
-    written(tmp_path, {"size": {"height": 8, "width": 8}})
-    assert load_image_processor(transformers.SiglipImageProcessorPil, {}, tmp_path).size.height == 40
-
-
-def test_a_processor_config_without_an_image_processor(tmp_path: Path) -> None:
-    written(tmp_path, {"processor_class": "LlavaProcessor", "patch_size": 14}, "processor_config.json")
-    assert load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, tmp_path).size.height == 40
-    written(tmp_path, {"size": {"height": 8, "width": 8}})
-    assert load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, tmp_path).size.height == 8
-
-
-@pytest.mark.parametrize(
-    ("vlm", "values", "tower"),
-    [
-        (
-            "LlavaNextImageProcessorPil",
-            {**CROPPED, "image_grid_pinpoints": [[40, 80], [80, 40]]},
-            "CLIPImageProcessorPil",
-        ),
-        (
-            "LlavaOnevisionImageProcessorPil",
-            {**SQUARE, "image_grid_pinpoints": [[40, 80]]},
-            "SiglipImageProcessorPil",
-        ),
-        ("GotOcr2ImageProcessorPil", {**SQUARE, "crop_to_patches": True}, "GotOcr2ImageProcessorPil"),
-        ("LlavaImageProcessorPil", {**CROPPED, "do_pad": True}, "CLIPImageProcessorPil"),
-    ],
-)
-def test_no_tiles_of_a_vision_language_model(
-    vlm: str, values: dict[str, Any], tower: str, tmp_path: Path
-) -> None:
-    getattr(transformers, vlm)(**values).save_pretrained(tmp_path)
-    images = [noise(200, 70), noise(40, 90)]
-    batch = DensePreprocessor(load_image_processor(getattr(transformers, tower), {}, tmp_path))(images)[
-        "pixel_values"
-    ]
-    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
-    common = {
-        key: saved[key]
-        for key in ("size", "crop_size", "image_mean", "image_std", "resample")
-        if key in saved
-    }
-    direct = getattr(transformers, tower)(**common)
-    assert torch.equal(batch, direct(images, return_tensors="pt")["pixel_values"])
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        '"text"',
-        '{"size": {"edge": 3}}',
-        '{"size": {"longest_edge": 40}}',
-        '{"size": "40"}',
-        '{"size": {"shortest_edge": -4}}',
-        '{"size": {"shortest_edge": 400000}}',
-        '{"crop_size": {"height": 100000, "width": 100000}}',
-        '{"resample": 99}',
-        '{"image_std": [0, 0, 0]}',
-        '{"image_std": [NaN, 1, 1]}',
-        '{"rescale_factor": "x"}',
-    ],
-)
-def test_a_broken_config_names_its_file(text: str, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"preprocessor_config\.json"):
-        load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, written(tmp_path, text))
-
-
-def test_a_processor_config_costs_little_whatever_it_says(tmp_path: Path) -> None:
-    huge = {"size": {"height": 13377, "width": 13377}, "do_center_crop": False}
-    tracemalloc.start()
-    try:
-        with pytest.raises(
-            WeightsError, match="resized to 13377x13377 pixels, more than the limit of 8,388,608"
-        ):
-            load_image_processor(transformers.SiglipImageProcessorPil, SQUARE, written(tmp_path, huge))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 1 << 26
-
-
-def test_a_processor_config_is_a_regular_file(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "preprocessor_config.json")
-    with pytest.raises(WeightsError, match="a named pipe, not a regular file"):
-        load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, tmp_path)
-
-
-@pytest.mark.parametrize("values", [[], {"image_processor": 3}, "{"])
-def test_a_broken_nested_config_names_its_file(values: Any, tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"/processor_config\.json"):
-        load_image_processor(
-            transformers.CLIPImageProcessorPil, CROPPED, written(tmp_path, values, "processor_config.json")
-        )
-
-
 # --- what is refused ----------------------------------------------------------------------------------
 
 
@@ -315,11 +120,11 @@ def test_a_broken_nested_config_names_its_file(values: Any, tmp_path: Path) -> N
 def test_a_strip_that_would_become_huge(size: tuple[int, int]) -> None:
     preprocess = preprocessor(size={"shortest_edge": 224})
     with pytest.raises(ImageError, match=r"image 1: .*resized to \d+x224 pixels"):
-        preprocess([noise(5, 5), Image.new("RGB", size)])
+        preprocess([noise_image(5, 5), Image.new("RGB", size)])
 
 
 def test_a_strip_of_moderate_length() -> None:
-    strip = noise(1, 400)
+    strip = noise_image(1, 400)
     direct = transformers.CLIPImageProcessorPil(**CROPPED)(strip, return_tensors="pt")["pixel_values"]
     assert torch.equal(preprocessor()([strip])["pixel_values"], direct)
     assert (
@@ -330,8 +135,8 @@ def test_a_strip_of_moderate_length() -> None:
 
 def test_errors_name_the_image(tmp_path: Path) -> None:
     for images, name in (
-        ([noise(9, 9), tmp_path / "no.png"], str(tmp_path / "no.png")),
-        ([noise(9, 9), None], "image 1"),
+        ([noise_image(9, 9), tmp_path / "no.png"], str(tmp_path / "no.png")),
+        ([noise_image(9, 9), None], "image 1"),
     ):
         with pytest.raises(ImageError) as caught:
             preprocessor()(images)
@@ -343,64 +148,13 @@ def test_no_batch() -> None:
         preprocessor()([])
     processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, None)
     with pytest.raises(InputError, match="4 channels"):
-        DensePreprocessor(processor, num_channels=4)([noise(9, 9)])
+        DensePreprocessor(processor, num_channels=4)([noise_image(9, 9)])
     with pytest.raises(InputError, match="53x40, 80x40"):
-        preprocessor(do_center_crop=False)([noise(80, 40), noise(80, 60)])
+        preprocessor(do_center_crop=False)([noise_image(80, 40), noise_image(80, 60)])
 
 
-# --- reading ahead ------------------------------------------------------------------------------------
-
-
-def test_a_broken_image_takes_nothing_else_down(tmp_path: Path) -> None:
-    images: list[Any] = []
-    for i in range(40):
-        path = tmp_path / f"{i:02d}.png"
-        if i % 7 == 3:
-            path.write_bytes(b"broken")
-        else:
-            Image.new("RGB", (9, 9), (i, i, i)).save(path)
-        images.append(path if i % 2 else str(path))
-    images += [noise(9, 9), np.zeros((9, 9), np.uint16)]
-    preprocess = preprocessor(do_normalize=False)
-    rows = list(iter_inputs(images, preprocess))
-    assert [index for index, _, _ in rows] == list(range(42))
-    assert [name for _, name, _ in rows] == [*map(str, images[:40]), "image 40", "image 41"]
-    for index, name, result in rows:
-        if (index % 7 == 3 and index < 40) or index == 41:
-            assert isinstance(result, ImageError)
-            assert result.name == name
-        elif index < 40:
-            torch.testing.assert_close(result["pixel_values"][0], torch.full((3, 40, 40), index / 255))
-
-
-def test_images_are_read_as_they_are_needed() -> None:
-    asked = 0
-
-    def endless() -> Any:
-        nonlocal asked
-        for _ in itertools.count():
-            asked += 1
-            yield noise(5, 5)
-
-    rows = iter_inputs(endless(), preprocessor())
-    assert [next(rows)[0] for _ in range(3)] == [0, 1, 2]
-    rows.close()
-    assert asked < 30
-
-
-def test_other_errors_are_not_swallowed() -> None:
-    processor = load_image_processor(transformers.CLIPImageProcessorPil, CROPPED, None)
-    with pytest.raises(InputError, match="4 channels"):
-        list(iter_inputs([noise(5, 5)], DensePreprocessor(processor, num_channels=4)))
-
-
-def test_importing_loads_no_torch() -> None:
-    modules = "vision_composer.images.preprocess, vision_composer.jobs"
-    code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_a_factor_that_only_black_images_survive(tmp_path: Path) -> None:
-    written(tmp_path, {"rescale_factor": 1e300})
-    with pytest.raises(WeightsError, match=r"preprocessor_config\.json: .* NaN or infinity"):
-        load_image_processor(transformers.CLIPImageProcessorPil, {}, tmp_path)
+@pytest.mark.parametrize(("height", "width"), [(32, 40), (40, 32)])
+def test_a_processor_of_another_tower_is_refused(height: int, width: int) -> None:
+    preprocessor = DensePreprocessor(transformers.CLIPImageProcessorPil(), size=32)
+    with pytest.raises(InputError, match=f"makes 3 channels of {width}x{height} pixels"):
+        preprocessor.collate([{"pixel_values": torch.zeros(1, 3, height, width)}])
