@@ -63,6 +63,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "use_abs_pos": False,
             "use_rel_pos": False,
         },
+        "ijepa": {"intermediate_size": 48},
+        "ijepa/unbiased": {"intermediate_size": 48, "qkv_bias": False, "image_size": 30, "num_channels": 1},
         "internvl_vision": {"intermediate_size": 48},
         "internvl_vision/normed": {
             "intermediate_size": 48,
@@ -106,6 +108,15 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "intermediate_size": 48,
             "image_size": 37,
             "vision_use_head": False,
+        },
+        "vit": {"intermediate_size": 48},
+        "vit/narrow": {
+            "intermediate_size": 48,
+            "qkv_bias": False,
+            "pooler_output_size": 24,
+            "pooler_act": "relu",
+            "image_size": 30,
+            "num_channels": 1,
         },
     }.items()
 }
