@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [path for folder in ("composer", "schemas", "presets") for path in (ROOT / folder).rglob("*.py")]
 SCRIPTS = list((ROOT / "scripts").rglob("*.py"))
+TESTS = list((ROOT / "tests").rglob("*.py"))
 OUTSIDE = [
     path for path in SOURCES if path.parent not in (ROOT / "composer/encoders", ROOT / "composer/images")
 ]
@@ -61,6 +62,6 @@ def test_families_type_with_any_only_what_transformers_leaves_untyped() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("path", [*SOURCES, *SCRIPTS], ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("path", [*SOURCES, *SCRIPTS, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_is_read_in_one_sitting(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 400

@@ -39,6 +39,11 @@ def test_import(code):
     assert loaded(code).isdisjoint(SLOW)
 
 
+@pytest.mark.parametrize("module", ["vision_composer.images.preprocess", "vision_composer.jobs"])
+def test_import_of_what_reads_images(module):
+    assert loaded(f"import {module}").isdisjoint({"torch", "transformers"})
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

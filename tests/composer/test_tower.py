@@ -17,7 +17,7 @@ from support import tiny
 from support.compare import assert_close
 
 from vision_composer import ComposedVisionEncoder, compose
-from vision_composer.errors import ImageError, InputError, WeightsError
+from vision_composer.errors import ImageError, InputError
 from vision_composer.tower.module import VisionTower
 from vision_composer.tower.readout import HiddenStates
 
@@ -176,14 +176,6 @@ def test_a_selector_may_only_take_tokens_away() -> None:
     broken = VisionTower(good.model, good.family, good.info, readout)
     with pytest.raises(InputError, match="only takes tokens away"):
         broken(broken.read({"pixel_values": tiny.pixels(CLIP)}))
-
-
-def test_saving_where_or_what_cannot_be(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(WeightsError, match="cannot be written"):
-        tower().save(tmp_path / "file")
-    with pytest.raises(WeightsError, match="a tower of float64 cannot be saved"):
-        tower().double().save(tmp_path / "tower")
 
 
 def test_encode_names_the_broken_image(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Image processors with values of a test's own, and preprocessors made of them."""
+"""Image processors with values of a test's own, some of 40 x 40 pixels, and preprocessors made of them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ from vision_composer.images.preprocess import (
 from vision_composer.images.rules import rule_of
 from vision_composer.images.settings import Needs, ProcessorSettings, resolve_settings
 from vision_composer.schemas import PROCESSOR_CLASSES, ImageProcessorConfig
+
+SQUARE = {"size": {"height": 40, "width": 40}}
+CROPPED = {"size": {"shortest_edge": 40}, "crop_size": {"height": 40, "width": 40}}
+PROCESSORS: dict[str, dict[str, Any]] = {
+    "CLIPImageProcessorPil": CROPPED,
+    "BitImageProcessorPil": {"size": {"shortest_edge": 46}, "crop_size": {"height": 40, "width": 40}},
+    "SiglipImageProcessorPil": SQUARE,
+    "BlipImageProcessorPil": SQUARE,
+    "GotOcr2ImageProcessorPil": SQUARE,
+    "ViTImageProcessorPil": SQUARE,
+}
+"""Name of transformers' class -> arguments with which it makes images of 40 x 40 pixels."""
 
 
 def settings(name: str, **values: Any) -> ProcessorSettings:
@@ -39,3 +51,8 @@ def dense(made: ProcessorSettings, *, num_channels: int = 3, size: int | None = 
 def ragged(made: ProcessorSettings) -> RaggedPreprocessor:
     """The preprocessor of a tower that takes each image at a size of its own."""
     return ragged_preprocessor(made, rule_of(made.type, made.values), 3)
+
+
+def preprocessor(class_name: str = "CLIPImageProcessorPil", **values: Any) -> DensePreprocessor:
+    """Our preprocessor for one of :data:`PROCESSORS`; ``values`` are further arguments of its class."""
+    return dense(settings(class_name.removesuffix("Pil"), **{**PROCESSORS[class_name], **values}))

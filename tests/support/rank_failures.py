@@ -18,7 +18,8 @@ import torch.distributed as dist
 from torch import Tensor
 
 from support import rank_modules, tiny
-from support.rank_towers import CLIP, QWEN, assert_same, keys, noise, noise_image, pair, patches
+from support.images import noise_image
+from support.rank_towers import CLIP, QWEN, assert_same, keys, noise, pair, patches
 from vision_composer import compose, run_dp_sharded_mrope_vision_model, run_dp_sharded_vision_model
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import (

@@ -11,6 +11,7 @@ import torch.distributed as dist
 from PIL import Image
 
 from support import tiny
+from support.images import noise_image
 from support.rank_towers import (
     ALL,
     CLIP,
@@ -22,7 +23,6 @@ from support.rank_towers import (
     batches,
     keys,
     noise,
-    noise_image,
     pair,
     patches,
     poisoned_memory,

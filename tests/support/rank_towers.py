@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from support import padded, tiny
 from support.compare import assert_close
+from support.images import noise_image
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 
@@ -82,12 +81,6 @@ def patches(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]
 
 def noise(*shape: int) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
-
-
-def noise_image(width: int, height: int) -> Image.Image:
-    """The same noise on every rank."""
-    rng = np.random.default_rng(width * height)
-    return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def assert_same(got: Any, want: Any) -> None:

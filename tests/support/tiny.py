@@ -14,35 +14,31 @@ from vision_composer.schemas import encoder_config
 UNDECLARED = {"use_mask_token", "video_temporal_patch_size", "vision_use_head"}
 """Fields that the oldest supported transformers reads from a config without declaring them."""
 
-_DENSE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "image_size": 32,
-    "patch_size": 8,
-}
+_BLOCKS = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
+_DENSE = {**_BLOCKS, "image_size": 32, "patch_size": 8}
+_MLP = {"intermediate_size": 48}
 
 ENCODERS: dict[str, dict[str, Any]] = {
     name: {"model_type": name.partition("/")[0], **_DENSE, **fields}
     for name, fields in {
-        "aimv2_vision_model": {"intermediate_size": 48},
+        "aimv2_vision_model": _MLP,
         "aimv2_vision_model/native": {
-            "intermediate_size": 48,
+            **_MLP,
             "is_native": True,
             "qkv_bias": True,
             "mlp_bias": True,
         },
-        "blip_2_vision_model": {"intermediate_size": 48},
-        "blip_2_vision_model/unbiased": {"intermediate_size": 48, "qkv_bias": False, "image_size": 30},
-        "clip_vision_model": {"intermediate_size": 48},
-        "clip_vision_model/indivisible": {"intermediate_size": 48, "image_size": 30, "num_channels": 1},
+        "blip_2_vision_model": _MLP,
+        "blip_2_vision_model/unbiased": {**_MLP, "qkv_bias": False, "image_size": 30},
+        "clip_vision_model": _MLP,
+        "clip_vision_model/indivisible": {**_MLP, "image_size": 30, "num_channels": 1},
         "dinov2": {"mlp_ratio": 2},
         "dinov2/swiglu": {"mlp_ratio": 3, "use_swiglu_ffn": True, "qkv_bias": False, "use_mask_token": False},
         "dinov2_with_registers": {"mlp_ratio": 2, "num_register_tokens": 3},
         "dinov2_with_registers/none": {"mlp_ratio": 2, "num_register_tokens": 0},
-        "dinov3_vit": {"intermediate_size": 48, "num_register_tokens": 2},
+        "dinov3_vit": {**_MLP, "num_register_tokens": 2},
         "dinov3_vit/gated": {
-            "intermediate_size": 48,
+            **_MLP,
             "use_gated_mlp": True,
             "key_bias": True,
             "mlp_bias": False,
@@ -63,9 +59,11 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "use_abs_pos": False,
             "use_rel_pos": False,
         },
-        "internvl_vision": {"intermediate_size": 48},
+        "ijepa": _MLP,
+        "ijepa/unbiased": {**_MLP, "qkv_bias": False, "image_size": 30, "num_channels": 1},
+        "internvl_vision": _MLP,
         "internvl_vision/normed": {
-            "intermediate_size": 48,
+            **_MLP,
             "use_mean_pooling": False,
             "use_qk_norm": True,
             "norm_type": "rms_norm",
@@ -86,8 +84,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "num_channels": 1,
             "rope_parameters": {"rope_type": "default", "rope_theta": 50.0},
         },
-        "metaclip_2_vision_model": {"intermediate_size": 48},
-        "mlcd_vision_model": {"intermediate_size": 48},
+        "metaclip_2_vision_model": _MLP,
+        "mlcd_vision_model": _MLP,
         "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
         "radio/grey": {
             "mlp_ratio": 1.7,
@@ -101,11 +99,20 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "summary_idxs": [0],
             "video_temporal_patch_size": 2,
         },
-        "siglip_vision_model": {"intermediate_size": 48},
+        "siglip_vision_model": _MLP,
         "siglip_vision_model/indivisible": {
-            "intermediate_size": 48,
+            **_MLP,
             "image_size": 37,
             "vision_use_head": False,
+        },
+        "vit": _MLP,
+        "vit/narrow": {
+            **_MLP,
+            "qkv_bias": False,
+            "pooler_output_size": 24,
+            "pooler_act": "relu",
+            "image_size": 30,
+            "num_channels": 1,
         },
     }.items()
 }
@@ -114,14 +121,8 @@ ENCODERS: dict[str, dict[str, Any]] = {
 _QWEN_LARGE = {"depth": 4, "num_heads": 4, "patch_size": 8}
 """For families whose image processor makes no image smaller than 256 x 256 pixels."""
 _QWEN = {"depth": 4, "num_heads": 4, "patch_size": 4}
-_VIT = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "patch_size": 4,
-}
-_WIDTHS = {"hidden_size": 32, "intermediate_size": 48, "out_hidden_size": 24}
+_VIT = {**_BLOCKS, **_MLP, "patch_size": 4}
+_WIDTHS = {**_MLP, "hidden_size": 32, "out_hidden_size": 24}
 
 PACKED: dict[str, dict[str, Any]] = {
     name: {"model_type": name.partition("/")[0], **fields}
@@ -144,10 +145,10 @@ PACKED: dict[str, dict[str, Any]] = {
         },
         "minimax_m3_vl_vision": _VIT,
         "minimax_m3_vl_vision/unmerged": {**_VIT, "spatial_merge_size": 1, "temporal_patch_size": 1},
-        "pixtral": {**_DENSE, "intermediate_size": 48, "image_size": 64},
+        "pixtral": {**_DENSE, **_MLP, "image_size": 64},
         "pixtral/theta": {
             **_DENSE,
-            "intermediate_size": 48,
+            **_MLP,
             "hidden_act": "silu",
             "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
         },
@@ -184,8 +185,8 @@ PACKED: dict[str, dict[str, Any]] = {
 }
 """The same of the packed families."""
 
-_SIGLIP = {key: value for key, value in _DENSE.items() if key != "image_size"} | {"intermediate_size": 48}
-_IDEFICS = {**_DENSE, "intermediate_size": 48, "image_size": 40}
+_SIGLIP = {**_BLOCKS, **_MLP, "patch_size": 8}
+_IDEFICS = {**_DENSE, **_MLP, "image_size": 40}
 
 PADDED: dict[str, dict[str, Any]] = {
     name: {"model_type": name.partition("/")[0], **fields}
@@ -219,11 +220,11 @@ PADDED: dict[str, dict[str, Any]] = {
 """The same of the packed families that transformers runs as padded batches."""
 
 _MLLAMA = {
+    **_MLP,
     "hidden_size": 32,
-    "attention_heads": 4,
     "num_hidden_layers": 4,
     "num_global_layers": 2,
-    "intermediate_size": 48,
+    "attention_heads": 4,
     "image_size": 16,
     "patch_size": 8,
 }

@@ -1,8 +1,6 @@
-"""Packed attention against a dense mask, and its segments against their definition."""
+"""Packed attention against a dense mask, and piece by piece."""
 
 from __future__ import annotations
-
-from itertools import groupby
 
 import pytest
 import torch
@@ -36,36 +34,11 @@ def test_equals_attention_under_a_block_mask(lengths: list[int], scaling: float 
     assert weights is None
 
 
-@given(lengths_of_segments)
-def test_segments_are_one_group_per_length(lengths: list[int]) -> None:
-    segments = Segments(lengths)
-    (in_order, total), *groups = segments.groups.tolist()
-    assert total == sum(lengths)
-    assert [length for length, _ in groups] == list(dict.fromkeys(lengths))
-    assert [pieces for _, pieces in groups] == [lengths.count(length) for length, _ in groups]
-    assert segments.cu_seqlens.diff().tolist() == lengths
-    assert segments.max_length == max(lengths)
-    tokens = torch.arange(sum(lengths))
-    owner = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-    sizes = torch.tensor(lengths)[owner[segments.order]].tolist()
-    assert sizes == [length for length, pieces in groups for _ in range(length * pieces)]
-    assert torch.equal(segments.order[segments.inverse], tokens)
-    assert in_order == torch.equal(segments.order, tokens)
-
-
 @given(st.lists(st.sampled_from([1, 7, 256, 300]), min_size=1, max_size=9))
 @settings(max_examples=60, deadline=None)
-def test_tokens_are_moved_only_for_groups_of_few(lengths: list[int]) -> None:
-    segments = Segments(lengths)
-    (in_order, _), *groups = segments.groups.tolist()
-    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
-    if sum(lengths) >= 256 * len(runs):
-        assert in_order
-        assert [tuple(group) for group in groups] == runs
-    else:
-        assert len(groups) == len(set(lengths))
+def test_equals_attention_piece_by_piece(lengths: list[int]) -> None:
     query, key, value = torch.randn(3, 1, 1, sum(lengths), 2)
-    got, _ = packed_attention(nn.Identity(), query, key, value, segments=segments)
+    got, _ = packed_attention(nn.Identity(), query, key, value, segments=Segments(lengths))
     want = [
         scaled_dot_product_attention(*parts)
         for parts in zip(*(tensor.split(lengths, 2) for tensor in (query, key, value)), strict=True)

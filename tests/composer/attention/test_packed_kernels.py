@@ -12,7 +12,6 @@ from support import tiny
 from support.compare import OP_ULPS, assert_close
 from torch import Tensor
 from torch.nn import attention as torch_attention
-from torch.nn.attention.flex_attention import create_mask
 from torch.nn.functional import scaled_dot_product_attention
 
 from vision_composer import AttentionBackend, compose, register_attention_backend
@@ -125,28 +124,6 @@ def test_every_backend_attends_inside_segments(backend: AttentionBackend, length
     got = packed_kernel(backend)(query, key, value, segments, scale=SCALE, dropout=0.0)
     want = loop(query, key, value, segments.cu_seqlens, SCALE)
     assert_close(got, want, ulps=OP_ULPS)
-
-
-@pytest.mark.parametrize("lengths", LENGTHS, ids=str)
-def test_flex_attention_visits_only_blocks_of_the_segments(lengths: list[int]) -> None:
-    mask, tokens = Segments(lengths).block_mask, sum(lengths)
-    owner = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
-    dense = owner[:, None] == owner[None, :]
-    assert torch.equal(create_mask(mask.mask_mod, None, None, tokens, tokens, device="cpu")[0, 0], dense)
-    side = -(-tokens // 128) * 128
-    padded = torch.zeros(side, side, dtype=torch.bool)
-    padded[:tokens, :tokens] = dense
-    blocks = padded.view(side // 128, 128, side // 128, 128).transpose(1, 2).flatten(2)
-    assert torch.equal(mask.to_dense()[0, 0].bool(), blocks.any(-1))
-    full = torch.zeros(side // 128, side // 128, dtype=torch.bool)
-    for row, count in enumerate(mask.full_kv_num_blocks[0, 0].tolist()):
-        full[row, mask.full_kv_indices[0, 0, row, :count].long()] = True
-    assert torch.equal(full, blocks.all(-1))
-
-
-def test_the_mask_is_made_once_for_a_layout() -> None:
-    segments = Segments([3, 4])
-    assert segments.block_mask is segments.block_mask
 
 
 @pytest.mark.parametrize("backend", list(AttentionBackend), ids=lambda backend: backend.value)

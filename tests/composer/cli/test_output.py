@@ -16,7 +16,6 @@ from PIL import Image
 
 from vision_composer import load_config
 from vision_composer.cli import main
-from vision_composer.text import printable
 
 COMMANDS = Path(__file__).parents[3] / "composer/cli"
 TITLE = "\x1b]0;owned\x07"
@@ -50,25 +49,6 @@ def config(**keys: object) -> dict[str, object]:
     encoder = {"model_type": "clip_vision_model", "hidden_size": 16, "num_hidden_layers": 1}
     encoder |= {"num_attention_heads": 2, "intermediate_size": 16, "image_size": 32, "patch_size": 8}
     return {"schema": 1, "encoder": encoder, **keys}
-
-
-SEPARATORS = ["\u061c", "\u200e", "\u200f", "\u2028", "\u2066"]
-
-
-@pytest.mark.parametrize("character", [*map(chr, range(32)), *map(chr, range(127, 160)), *SEPARATORS])
-def test_control_characters_become_visible(character: str) -> None:
-    escaped = repr(character)[1:-1]
-    if character in "\n\t":
-        assert printable(f"a{character}b") == f"a{character}b"
-        assert printable(f"a{character}b", line=True) == f"a\\x{ord(character):02x}b"
-    else:
-        escaped = f"\\x{ord(character):02x}" if ord(character) < 256 else escaped
-        assert printable(f"a{character}b") == printable(f"a{character}b", line=True) == f"a{escaped}b"
-
-
-def test_writing_of_all_the_world_stays_as_it_is() -> None:
-    text = "Grüße, 猫, شکر\u200cقند, 👩\u200d👧, \u3000\\x1b"
-    assert printable(text) == printable(text, line=True) == text
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,10 +12,7 @@ from PIL import Image
 from support.processors import dense, resolved
 from transformers import CLIPImageProcessorPil
 
-from vision_composer.errors import InputError
-from vision_composer.images.preprocess import DensePreprocessor
 from vision_composer.images.processors import process_ragged
-from vision_composer.images.steps import Steps
 
 
 def test_an_image_is_not_given_to_a_processor_that_would_make_it_huge() -> None:
@@ -34,10 +31,3 @@ def test_null_is_a_value_as_in_transformers(tmp_path: Path) -> None:
     ours = dense(resolved("CLIPImageProcessor", tmp_path))([image])["pixel_values"]
     assert ours.shape == (1, 3, 224, 313)
     assert torch.equal(ours, theirs)
-
-
-@pytest.mark.parametrize(("height", "width"), [(32, 40), (40, 32)])
-def test_a_processor_of_another_tower_is_refused(height: int, width: int) -> None:
-    preprocessor = DensePreprocessor(CLIPImageProcessorPil(), Steps(), size=32)
-    with pytest.raises(InputError, match=f"makes 3 channels of {width}x{height} pixels"):
-        preprocessor.collate([{"pixel_values": torch.zeros(1, 3, height, width)}])

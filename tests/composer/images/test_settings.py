@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from support.processors import resolved
 from vision_composer import compose, load_config, plan
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
 from vision_composer.images.hub_cache import folder_at_hand
-from vision_composer.images.settings import SavedProcessor
 
 ENCODERS = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}
 COLOUR = {name: encoder for name, encoder in ENCODERS.items() if encoder.get("num_channels", 3) == 3}
@@ -279,16 +277,3 @@ def test_where_the_cache_lies(variable: str, tmp_path: Path, monkeypatch: pytest
 def written_deep(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return written(folder, {})
-
-
-def test_what_cannot_be_read_is_said_without_an_error_number(tmp_path: Path) -> None:
-    file = tmp_path / "preprocessor_config.json"
-    os.mkfifo(file)
-    with pytest.raises(
-        WeightsError, match=r"config\.json: cannot be read: a named pipe, not a regular file$"
-    ):
-        SavedProcessor.read(tmp_path)
-    file.unlink()
-    file.write_text("[")
-    with pytest.raises(WeightsError, match="not readable as a JSON object"):
-        SavedProcessor.read(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from sklearn.datasets import load_sample_images
 from support.processors import dense, ragged, settings
 from torch.nn.functional import interpolate
 
-from vision_composer.errors import ImageError, InputError
+from vision_composer.errors import ImageError, InputError, MissingDependencyError
 from vision_composer.images.rules import rule_of
 from vision_composer.images.settings import ProcessorSettings
 from vision_composer.schemas import PROCESSOR_CLASSES
@@ -189,3 +190,20 @@ def test_cohere2_vision_is_within_a_grey_level_of_torchs_arithmetic(crop_to_patc
             image = Image.fromarray(photo)
             want = (resized(image, side, side, "bicubic").float() / 255 - mean) / std
             assert np.abs(ours(made, image) - want.numpy()).max() <= LEVEL / float(std.min())
+
+
+class StandIn(type):
+    """As transformers makes of a class whose library it misses: any attribute is an error."""
+
+    @property
+    def valid_kwargs(cls) -> Any:
+        raise ImportError(f"\n{cls.__name__} requires the Torchvision library,\nwhich was not found\n")
+
+
+def test_a_processor_whose_library_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in: Any = StandIn("CLIPImageProcessorPil", (), {})
+    lacking = SimpleNamespace(CLIPImageProcessorPil=stand_in)
+    monkeypatch.setattr("vision_composer.images.whole.import_module", lambda *_: lacking)
+    message = "^CLIPImageProcessorPil requires the Torchvision library, which was not found$"
+    with pytest.raises(MissingDependencyError, match=message):
+        dense(settings("CLIPImageProcessor"))

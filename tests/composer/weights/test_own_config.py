@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from support.checkpoints import ENCODER, load
 
 from vision_composer.encoders import FAMILIES
 from vision_composer.errors import WeightsError
@@ -87,9 +89,10 @@ def test_the_whole_models_name_in_a_vision_config() -> None:
     assert named
     for name, family in named.items():
         encoder = encoder_config({"model_type": family.model_type})
-        with pytest.raises(WeightsError, match="depth"):
-            check({"vision_config": {"model_type": name, "depth": 5}}, encoder)
-        check({"model_type": name, "depth": 5}, encoder)  # at the top it is not the tower's
+        depth = "depth" if "depth" in encoder.depth_fields else "num_hidden_layers"
+        with pytest.raises(WeightsError, match=depth):
+            check({"vision_config": {"model_type": name, depth: 5}}, encoder)
+        check({"model_type": name, depth: 5}, encoder)  # at the top it is not the tower's
 
 
 def test_another_tower_is_not_compared() -> None:
@@ -123,3 +126,35 @@ def test_a_config_that_agrees_needs_no_look_for_a_saved_tower() -> None:
     encoder = encoder_config({"model_type": "clip_vision_model"})
     remote: Any = Remote()
     check_own_config(remote, FAMILIES[encoder.model_type], encoder)
+
+
+@pytest.mark.parametrize(("key", "value"), [("hidden_act", "gelu"), ("layer_norm_eps", 1e-6)])
+def test_a_config_json_that_contradicts_is_refused(folder: Path, key: str, value: Any) -> None:
+    with pytest.raises(WeightsError, match=rf"config\.json means {key}"):
+        load(folder, encoder={**ENCODER, key: value})
+    (folder / "config.json").unlink()
+    load(folder, encoder={**ENCODER, key: value})
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"vision_config": "x"}', '{"vision_config": [1]}'])
+def test_a_config_json_of_odd_shape(folder: Path, text: str) -> None:
+    (folder / "config.json").write_text(text)
+    if text.startswith("["):
+        with pytest.raises(WeightsError, match="not readable as JSON"):
+            load(folder)
+    else:
+        load(folder)
+
+
+def test_a_vision_config_without_a_model_type_is_compared(folder: Path) -> None:
+    (folder / "config.json").write_text('{"vision_config": {"hidden_act": "relu", "image_size": [32, 32]}}')
+    with pytest.raises(WeightsError, match=r"config\.json means"):
+        load(folder)
+
+
+def test_a_depth_that_is_not_the_checkpoints_is_refused(folder: Path) -> None:
+    with pytest.raises(WeightsError, match=r"config\.json means num_hidden_layers: 4"):
+        load(folder, encoder={**ENCODER, "num_hidden_layers": 5})
+    (folder / "config.json").unlink()
+    with pytest.raises(WeightsError, match="holds 4 blocks, and the selected hidden states need 5"):
+        load(folder, encoder={**ENCODER, "num_hidden_layers": 6})

@@ -10,9 +10,24 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
+from support.checkpoints import POSITIONS, features, load
 
 from vision_composer.errors import WeightsError
-from vision_composer.weights.pickled import forget, pickled_headers, read_pickled
+from vision_composer.weights.pickled import _unpickle, forget, pickled_headers, read_pickled
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_pickles_are_read_when_asked_for(folder: Path, tmp_path: Path, zipped: bool) -> None:
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    tensors = load_file(folder / "model.safetensors")
+    torch.save(tensors, pickled / "pytorch_model.bin", _use_new_zipfile_serialization=zipped)
+    want = features(load(folder))
+    assert torch.equal(features(load(pickled, weights={"format": "pickle"})), want)
+    assert torch.equal(features(load(pickled / "pytorch_model.bin", weights={"format": "pickle"})), want)
+    with pytest.raises(WeightsError, match=r"no \.bin file"):
+        load(folder, weights={"format": "pickle"})
 
 
 def saved(path: Path, content: Any, **options: Any) -> Path:
@@ -71,3 +86,11 @@ def test_a_pickle_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="tensor a is no longer there"):
         read_pickled(header, "a")
     forget()
+
+
+def test_a_pickle_is_let_go_of_when_it_is_refused(folder: Path) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    torch.save({name: t for name, t in tensors.items() if name != POSITIONS}, folder / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="is missing"):
+        load(folder, weights={"format": "pickle"})
+    assert not _unpickle.cache_info().currsize

@@ -91,6 +91,15 @@ def test_broken_headers_are_refused(tmp_path: Path, header: Any, data: bytes, me
     assert "x.safetensors: " in str(raised.value)
 
 
+@pytest.mark.parametrize("keep", [0, 7, 40, 5000])
+def test_files_that_end_too_early_are_refused(tmp_path: Path, keep: int) -> None:
+    path = tmp_path / "x.safetensors"
+    save_file({"a": torch.ones(2000)}, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(WeightsError, match=r"x\.safetensors: not a complete safetensors file"):
+        safetensors_headers(path)
+
+
 def test_a_header_larger_than_the_file_is_not_waited_for(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes((1 << 62).to_bytes(8, "little") + b"{}")

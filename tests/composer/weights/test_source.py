@@ -1,7 +1,11 @@
-"""Hub ids, against a local cache laid out as the hub's client lays it out; nothing goes over a network."""
+"""Where a checkpoint is: hub ids, against a local cache laid out as the hub's client lays it out, and paths.
+
+Nothing goes over a network.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from support import tiny
+from support.checkpoints import load
 
 from vision_composer import compose
 from vision_composer.errors import WeightsError
@@ -92,3 +97,28 @@ def test_a_folder_of_that_name_goes_before_the_hub(
     monkeypatch.chdir(tmp_path)
     shutil.copytree(snapshot, tmp_path / "local/siglip", symlinks=False)
     assert set(open_checkpoint("local/siglip").files) == set(open_checkpoint("someone/siglip").files)
+
+
+def test_folders_without_weights_and_missing_paths_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"no \.safetensors file in this folder"):
+        load(tmp_path)
+    (tmp_path / "pytorch_model.bin").write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"but pytorch_model\.bin: .* set weights\.format: pickle"):
+        load(tmp_path)
+    with pytest.raises(WeightsError, match=r"not a safetensors file; .* set weights\.format: pickle"):
+        load(tmp_path / "pytorch_model.bin")
+    with pytest.raises(WeightsError, match="no such file or folder"):
+        load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("name", "file_format"), [("x.safetensors", "safetensors"), ("x.bin", "pickle")])
+def test_a_pipe_is_no_source(tmp_path: Path, name: str, file_format: str) -> None:
+    os.mkfifo(tmp_path / name)
+    for source in (tmp_path, tmp_path / name):
+        with pytest.raises(WeightsError, match="a named pipe, not a regular file"):
+            load(source, weights={"format": file_format})
+
+
+def test_a_source_of_too_long_a_name(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="neither a path nor a hub id"):
+        load("a" * 5_000)

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.strategies import nested
 
 from vision_composer.presets import load_config
 from vision_composer.schemas import ENCODER_CONFIGS, load_tree, load_yaml
@@ -27,16 +28,7 @@ SCALARS = st.one_of(
 KEYS = st.text(
     st.characters(exclude_categories=["C"], exclude_characters="."), min_size=1, max_size=9
 ).filter(lambda key: key != "<<")
-VALUES = st.dictionaries(
-    KEYS,
-    st.recursive(
-        SCALARS,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-        max_leaves=6,
-    ),
-    min_size=1,
-    max_size=4,
-)
+VALUES = st.dictionaries(KEYS, nested(SCALARS, KEYS), min_size=1, max_size=4)
 
 
 @settings(deadline=None)

@@ -1,32 +1,11 @@
-"""Where a key belongs that stands in the wrong place, and what else a word was meant to be."""
+"""Where a key belongs that stands in the wrong place."""
 
 import pytest
 from support.loading import refused
 
 from vision_composer.schemas import ENCODER_CONFIGS, TowerConfig
-from vision_composer.text import did_you_mean
 
 CLIP = {"model_type": "clip_vision_model"}
-
-
-@pytest.mark.parametrize(
-    ("word", "choices", "meant"),
-    [
-        ("QuickGELU", ["gelu", "quick_gelu"], "quick_gelu"),
-        ("CLIPVisionModel", ["mlcd_vision_model", "clip_vision_model"], "clip_vision_model"),
-        ("CLIP_vision_model", ["mlcd_vision_model", "clip_vision_model"], "clip_vision_model"),
-        ("clip", ["siglip_vision_model", "clip_vision_model"], "clip_vision_model"),
-        ("hiden_size", ["hidden_size", "head_size"], "hidden_size"),
-        ("x", ["xyz"], None),
-        ("nothing like it", ["hidden_size"], None),
-        ("", ["hidden_size"], None),
-        (5, ["hidden_size"], None),
-    ],
-)
-def test_did_you_mean(word, choices, meant):
-    assert did_you_mean(word, choices) == (f" (did you mean '{meant}'?)" if meant else "")
-
-
 ROOT = [field.alias or name for name, field in TowerConfig.model_fields.items()]
 
 

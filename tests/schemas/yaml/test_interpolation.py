@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from support.strategies import nested
 
 from vision_composer.errors import ConfigError
 from vision_composer.schemas import load_yaml
@@ -214,15 +215,7 @@ PATHS = st.lists(KEYS | st.sampled_from(["0", "1"]), min_size=1, max_size=3).map
 REFERENCES = st.builds("${{{}{}}}".format, st.sampled_from(["", "", ".", "..", "..."]), PATHS)
 TEXTS = REFERENCES | st.builds("{}x{}".format, REFERENCES, REFERENCES) | st.builds("\\{}".format, REFERENCES)
 LEAVES = st.integers(0, 3) | st.none() | st.just("x") | TEXTS | REFERENCES
-TREES = st.dictionaries(
-    KEYS,
-    st.recursive(
-        LEAVES,
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-        max_leaves=6,
-    ),
-    max_size=3,
-)
+TREES = st.dictionaries(KEYS, nested(LEAVES, KEYS), max_size=3)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 from support.loading import CLIP, golden, load, no_preset, refused
+from support.strategies import nested
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import load_config as load_preset
@@ -233,11 +234,7 @@ SCALARS = (
     | st.text(max_size=5)
     | st.sampled_from(["${name}", "???", "auto"])
 )
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
-    max_leaves=5,
-)
+VALUES = nested(SCALARS, st.text(max_size=5))
 KEYS = st.sampled_from([field.alias or name for name, field in TowerConfig.model_fields.items()]) | st.text(
     max_size=5
 )

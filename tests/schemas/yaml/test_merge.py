@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
+from support.strategies import nested
 
 from vision_composer.errors import ConfigError
 from vision_composer.schemas import load_yaml
@@ -11,12 +12,7 @@ from vision_composer.schemas.yaml.nodes import from_python
 
 def trees(leaves):
     keys = st.sampled_from("abc")
-    inner = st.recursive(
-        leaves,
-        lambda children: st.lists(children, max_size=3) | st.dictionaries(keys, children, max_size=3),
-        max_leaves=8,
-    )
-    return st.dictionaries(keys, inner, max_size=3)
+    return st.dictionaries(keys, nested(leaves, keys, most=8), max_size=3)
 
 
 def ours(*layers):

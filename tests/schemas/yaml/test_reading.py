@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.strategies import nested
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import preset_names, preset_path
@@ -241,11 +242,7 @@ SCALARS = (
     | st.text(LETTERS, max_size=20)
 )
 KEYS = st.text(LETTERS, min_size=1, max_size=8).filter(lambda key: "." not in key)
-VALUES = st.recursive(
-    SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4),
-    max_leaves=12,
-)
+VALUES = nested(SCALARS, KEYS, most=12)
 
 
 @settings(deadline=None, max_examples=100)

@@ -1,0 +1,64 @@
+"""What a saved tower's folder holds, and that it needs nothing outside itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+from support.checkpoints import ENCODER, features, load
+
+from vision_composer import compose
+from vision_composer.errors import WeightsError
+
+
+def test_a_folder_stands_alone_wherever_it_goes(folder: Path, tmp_path: Path) -> None:
+    pickled = tmp_path / "pickled.bin"
+    torch.save({f"tower.{name}": t for name, t in load_file(folder / "model.safetensors").items()}, pickled)
+    tower = load(pickled, weights={"format": "pickle", "prefix": "tower."}, name="mine", post_norm="none")
+    tower.save(tmp_path / "new" / "saved")
+    pickled.unlink()
+    (tmp_path / "new").rename(tmp_path / "moved")
+    saved = tmp_path / "moved" / "saved"
+    assert {path.name for path in saved.iterdir()} >= {
+        "tower.yaml",
+        "model.safetensors",
+        "config.json",
+        "preprocessor_config.json",
+    }
+    keys = yaml.safe_load((saved / "tower.yaml").read_text())
+    assert keys["weights"] == {"source": "./model.safetensors", "dtype": "float32"}
+    assert (keys["name"], keys["select_layers"], keys["post_norm"]) == ("mine", [-2], "none")
+    assert torch.equal(features(compose(saved)), features(tower))
+
+
+def test_the_dtype_is_that_of_the_parameters_by_now(folder: Path, tmp_path: Path) -> None:
+    tower = load(folder).to(torch.bfloat16)
+    tower.save(tmp_path / "saved")
+    again = compose(tmp_path / "saved")
+    assert again.dtype is torch.bfloat16
+    assert {tensor.dtype for tensor in load_file(tmp_path / "saved/model.safetensors").values()} == {
+        torch.bfloat16
+    }
+    assert torch.equal(features(again), features(tower))
+
+
+def test_images_are_preprocessed_as_before(folder: Path, tmp_path: Path) -> None:
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps({"size": {"shortest_edge": 32}, "crop_size": 32, "image_mean": [0.1, 0.2, 0.3]})
+    )
+    load(folder).save(tmp_path / "saved")
+    assert list(compose(tmp_path / "saved").preprocessor.processor.image_mean) == [0.1, 0.2, 0.3]
+
+
+def test_where_or_what_cannot_be(tmp_path: Path) -> None:
+    tower = compose({"schema": 1, "encoder": ENCODER})
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(WeightsError, match="cannot be written"):
+        tower.save(tmp_path / "file")
+    with pytest.raises(WeightsError, match="a tower of float64 cannot be saved"):
+        tower.double().save(tmp_path / "tower")
+    assert not (tmp_path / "tower").exists()

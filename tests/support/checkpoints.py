@@ -1,0 +1,38 @@
+"""Checkpoints of a tiny tower: changed on disk, loaded, and what the tower makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from support import tiny
+from vision_composer import compose
+
+ENCODER = tiny.ENCODERS["clip_vision_model"]
+POSITIONS = "embeddings.position_embedding.weight"
+"""A tensor that every tower of it needs."""
+
+Tensors = dict[str, torch.Tensor]
+
+
+def load(source: Path | str, encoder: dict[str, Any] = ENCODER, **keys: Any) -> Any:
+    """The tower of the last hidden state but one, with the weights of ``source``."""
+    weights = {"source": str(source), **keys.pop("weights", {})}
+    return compose({"schema": 1, "encoder": encoder, "weights": weights, "select_layers": [-2], **keys})
+
+
+def features(tower: Any) -> torch.Tensor:
+    """What a tower of ``ENCODER`` makes of the same pixels every time."""
+    with torch.no_grad():
+        made: torch.Tensor = tower(pixel_values=tiny.pixels(ENCODER))
+        return made
+
+
+def rewrite(folder: Path, change: Callable[[Tensors], Tensors]) -> None:
+    """Change the tensors of a folder's only file."""
+    tensors = load_file(folder / "model.safetensors")
+    save_file(change(tensors), folder / "model.safetensors")
