@@ -14,6 +14,7 @@ from vision_composer import compose
 from vision_composer.config_json import tower_of_config_json
 from vision_composer.testing.vlm import embeddings, random_images
 
+pytestmark = pytest.mark.slow
 FRAMES = 4
 SIZE = (97, 64)
 TAKE_CLIPS = {
