@@ -171,7 +171,7 @@ def _read(
     covered: set[str] = set()
     depth = 0
     for name in names_under(checkpoint, prefix + names.root):  # some renamings depend on the order
-        stripped = names.without_root(name.removeprefix(prefix))
+        stripped = name.removeprefix(prefix)
         targets = names(stripped)
         depth = max(depth, names.depth(targets))
         if not names.needed.keys().isdisjoint(targets):
@@ -183,7 +183,8 @@ def _read(
     for stripped, name in sources.items():
         _check_header(name, headers[name], names, stripped)
     return {
-        stripped: read_tensor(checkpoint, name, headers[name], dtype) for stripped, name in sources.items()
+        names.for_transformers(stripped): read_tensor(checkpoint, name, headers[name], dtype)
+        for stripped, name in sources.items()
     }
 
 

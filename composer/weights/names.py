@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable
-from itertools import islice
+from heapq import nsmallest
 from typing import TYPE_CHECKING, Any
 
 from ..encoders import Shapes
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d{1,6})\.")
-_TOWER_TENSORS = 5_000
+_TOWER_TENSORS = 4_000
 """Most tensors under a tower's prefix; a tower of 45 blocks has 700."""
-_NAME_LENGTH = 255
+_NAME_LENGTH = 200
 """Longest name of a tensor there: some of transformers' patterns take time that grows with its square."""
 
 
@@ -53,21 +53,20 @@ class TensorNames:
         first = converter.target_patterns[0]
         return [renamed.replace(first, target) for target in converter.target_patterns]
 
-    def without_root(self, name: str) -> str:
+    def for_transformers(self, name: str) -> str:
         """The name under which transformers takes a tensor: without the root, if no pattern takes that off.
 
-        transformers itself does so for the whole model, whose names have the root.
+        The whole model of transformers needs no pattern for that: there the root is a part of the name.
         """
-        if self.root and self._rename(name) == (name, None):
-            return name.removeprefix(self.root)
-        return name
+        own = name.removeprefix(self.root)
+        return own if self._rename(name) == (own, None) else name
 
     def _rename(self, name: str) -> tuple[str, Any]:
         from transformers.core_model_loading import rename_source_key
 
         renamed, pattern = rename_source_key(name, self._renamings, self._converters)
         if pattern is None:
-            return renamed, None
+            return name.removeprefix(self.root) if renamed == name else renamed, None
         return renamed, next(c for c in self._converters if pattern in c.source_patterns)
 
     def shape(self, name: str) -> tuple[int, ...] | None:
@@ -124,15 +123,12 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     """
     aliases = sorted(names.patch_embedding())
     sentinel = " or ".join(aliases)
-    candidates = [name for name in checkpoint.files if name.endswith(tuple(aliases))]
-    found = sorted(
-        {
-            name.removesuffix(alias)
-            for name in candidates
-            for alias in aliases
-            if f".{name}".endswith(f".{alias}")
-        }
-    )
+    found: set[str] = set()
+    for alias in aliases:
+        ending = f".{alias}"
+        found |= {name.removesuffix(alias) for name in checkpoint.files if name.endswith(ending)}
+        if alias in checkpoint.files:
+            found.add("")
     if asked is not None:
         asked = asked if not asked or asked.endswith(".") else f"{asked}."
         asked = asked.removesuffix(names.root)
@@ -151,7 +147,7 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
             f"{checkpoint.label}: holds {len(found):,} towers that fit, under {_some(found)}; "
             "say which with weights.prefix"
         )
-    return found[0]
+    return found.pop()
 
 
 def names_under(checkpoint: Checkpoint, prefix: str) -> list[str]:
@@ -160,7 +156,7 @@ def names_under(checkpoint: Checkpoint, prefix: str) -> list[str]:
     Raises:
         WeightsError: If there are more of them than a tower has, or one has a name of unlikely length.
     """
-    names = sorted(name for name in checkpoint.files if name.startswith(prefix))
+    names = [name for name in checkpoint.files if name.startswith(prefix)]
     if len(names) > _TOWER_TENSORS:
         where = f" under {shortened(prefix)}" if prefix else ""
         raise WeightsError(
@@ -173,10 +169,10 @@ def names_under(checkpoint: Checkpoint, prefix: str) -> list[str]:
             f"{checkpoint.label}: the name of a tensor has {_NAME_LENGTH} characters at most, "
             f"not {shortened(longest)}"
         )
-    return names
+    return sorted(names)
 
 
 def _some(names: Collection[str]) -> str:
-    """The first three names, as a message shows them."""
+    """Three of the names, as a message shows them."""
     more = ", ..." if len(names) > 3 else ""
-    return ", ".join(map(shortened, islice(names, 3))) + more
+    return ", ".join(map(shortened, nsmallest(3, names))) + more
