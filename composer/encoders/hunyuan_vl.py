@@ -56,7 +56,7 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
     def info(
         self, encoder: HunYuanVLVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
+        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size, max_frames=1)
 
     def image_processor_settings(self, encoder: HunYuanVLVisionEncoderConfig) -> dict[str, object]:
         return {

@@ -92,6 +92,8 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
         import torch
 
         images = super().samples(info, preprocess)
+        if info.max_frames == 1:
+            return images
         frame = images[1].inputs
         clip = {
             "pixel_values": torch.cat([frame["pixel_values"]] * 2),

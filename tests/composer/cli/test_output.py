@@ -125,4 +125,5 @@ def test_commands_print_in_one_place_only() -> None:
         "encode.py: console.print(message, markup=False, highlight=False, soft_wrap=True)",
         'plan.py: console.print(Text(printable(title), "bold cyan"), summary, markup=False, highlight=False)',
         "plan.py: console.print(table, highlight=False)",
+        "verify.py: Console(soft_wrap=True).print(table, highlight=False)",
     }

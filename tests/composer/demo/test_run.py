@@ -23,6 +23,7 @@ def console() -> Console:
     return Console(file=StringIO(), width=100)
 
 
+@pytest.mark.slow
 def test_encodes_every_digit_and_finds_the_deep_features_best(tmp_path: Path) -> None:
     report = StringIO()
     output = tmp_path / "new" / "folder"

@@ -324,7 +324,7 @@ def test_the_blocks_of_a_generic_encoder_are_found(model_type: str, depth: int) 
 
 
 @pytest.mark.parametrize("scope", ["blocks", "tower"])
-@pytest.mark.parametrize("model_type", ["vit", "beit"])
+@pytest.mark.parametrize("model_type", ["vit", pytest.param("beit", marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_generic_encoders_are_compiled(model_type: str, scope: str) -> None:
     eager = _tower(_generic(model_type))
