@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -24,9 +25,9 @@ class SquaresOfTokens(TileConnector[S], Generic[S]):
     """Connectors that make one row of every square of tokens of a tile."""
 
     @property
+    @abstractmethod
     def factor(self) -> int:
         """Tokens along a side of a square."""
-        raise NotImplementedError
 
     @property
     def square_width(self) -> int:
