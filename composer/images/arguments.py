@@ -104,8 +104,8 @@ def from_config(chosen: ProcessorClass, block: ImageProcessorConfig, values: Val
     if block.crop is not None:
         changed["do_center_crop"] = block.crop is not False
         if not isinstance(block.crop, bool):
-            box = isinstance(block.crop, BoxConfig)
-            changed["crop_size"] = block.crop.model_dump() if box else square(block.crop)  # type: ignore[union-attr,arg-type]  # as box says
+            crop = block.crop
+            changed["crop_size"] = crop.model_dump() if isinstance(crop, BoxConfig) else square(crop)
     if block.pad is not None:
         changed["do_pad"] = block.pad
     return changed

@@ -145,7 +145,7 @@ def test_features_do_not_depend_on_the_order_of_weights_in_memory(name: str) -> 
 
 
 def forward_of_its_own(module: nn.Module) -> None:
-    module.forward = lambda values: type(module).forward(module, values)  # type: ignore[method-assign]
+    module.forward = lambda values: type(module).forward(module, values)  # type: ignore[method-assign]  # as libraries do
 
 
 WATCHES = {
