@@ -18,12 +18,14 @@ class Reading:
         strategy: Default of vision_feature_select_strategy; without a layer, what the model always uses.
         chooses: Whether the model's config can choose another strategy.
         last_is_normed: Whether the model's layer -1 means last_hidden_state.
+        prefix: Name of the tower's module, for a model that has two such towers.
     """
 
     layer: int | tuple[int, ...] | None = None
     strategy: Literal["default", "full"] = "full"
     chooses: bool = True
     last_is_normed: bool = False
+    prefix: str | None = None
 
 
 def thinker_of(fields: JsonObject) -> JsonObject:

@@ -151,6 +151,8 @@ def image_inputs(model: Any, processor: Any, image: Image.Image) -> dict[str, Te
     """Return what a VLM's own image processor makes of an image."""
     options = _image_options(model.config.model_type) | {"return_tensors": "pt"}
     made: dict[str, Tensor] = dict(processor(images=[image], **options))
+    if "pixel_values_images" in made:  # Video-LLaVA's name, which its model calls deprecated
+        made["pixel_values"] = made.pop("pixel_values_images")
     return made
 
 
