@@ -215,13 +215,16 @@ def _classes() -> list[ProcessorClass]:
             image_grid_pinpoints=_ONEVISION_PINPOINTS,
             fit=_fit_cropped_box,
         ),
-        _class(
-            *("DeepseekVL", "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
-            size=square(384),
-            resample=BICUBIC,
-            do_pad=True,
-            min_size=14,
-            fit=_fit_box,
+        *(
+            _class(
+                *(name, "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
+                size=square(384),
+                resample=BICUBIC,
+                do_pad=True,
+                min_size=14,
+                fit=_fit_box,
+            )
+            for name in ("DeepseekVL", "Janus")
         ),
         _class(
             *("Siglip", "pixels", crop, _HALF),

@@ -66,7 +66,9 @@ class Blip2Connector(TileConnector[Blip2ConnectorConfig]):
         products = matrix_values(self.shapes()) * queries + matrix_values(keys) * (tokens - queries)
         layers = range(self.config.qformer_num_hidden_layers)
         attended = sum(queries + tokens * self._reads_image(layer) for layer in layers)
-        return 2 * image.tiles.num_tiles * (products + 2 * queries * attended * self.config.qformer_hidden_size)
+        return (
+            2 * image.tiles.num_tiles * (products + 2 * queries * attended * self.config.qformer_hidden_size)
+        )
 
     def build(self) -> nn.Module:
         import torch

@@ -29,6 +29,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "LlavaNextImageProcessor": {"size": 40, "crop_size": 40, "image_grid_pinpoints": [[40, 80], [80, 80]]},
     "LlavaOnevisionImageProcessor": {"size": [40, 40], "image_grid_pinpoints": [[40, 80], [80, 80]]},
     "DeepseekVLImageProcessor": {"size": 40, "image_mean": [0.3, 0.4, 0.5]},
+    "JanusImageProcessor": {"size": 40, "image_mean": [0.3, 0.4, 0.5]},
     "SiglipImageProcessor": {"size": {"height": 30, "width": 40}},
     "ViTImageProcessor": {"size": 40, "do_center_crop": True, "crop_size": {"height": 44, "width": 33}},
     "DeiTImageProcessor": {"size": 40, "crop_size": 36},
