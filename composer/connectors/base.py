@@ -214,6 +214,7 @@ def transformers_class(module: str, name: str) -> Any:
 
 
 DEFAULT_WIDTHS = {
+    "aria_text": 4096,
     "cohere": 8192,
     "cohere2": 8192,
     "cosmos3_edge_text": 2048,

@@ -24,6 +24,20 @@ def blip_2(text: dict[str, Any] = TEXT, num_query_tokens: int = 5, **qformer: An
     return transformers.Blip2ForConditionalGeneration(config), transformers.BlipImageProcessorPil(size=SIDE)
 
 
+def aria(**fields: Any) -> tuple[Any, Any]:
+    # Its processor makes squares of 980 pixels, whatever the image processor says.
+    vision = _VIT | {"image_size": 980, "patch_size": 140, "model_type": "idefics3_vision"}
+    experts = {"model_type": "aria_text", "moe_num_experts": 2, "moe_topk": 1, "pad_token_id": 0}
+    config = transformers.AriaConfig(
+        vision_config=vision,
+        text_config=TEXT | experts,
+        image_token_index=63,
+        projector_patch_to_query_dict={49: 5, 9: 11},
+        **fields,
+    )
+    return transformers.AriaForConditionalGeneration(config), transformers.AriaImageProcessorPil()
+
+
 _T5 = {
     "model_type": "t5",
     "d_model": 40,
@@ -36,6 +50,8 @@ _T5 = {
 }
 
 VLMS = {
+    "aria": aria,
+    "aria/second layer": partial(aria, vision_feature_layer=2),
     "blip-2": blip_2,
     "blip-2/t5": partial(
         blip_2,
