@@ -229,6 +229,7 @@ DEFAULT_WIDTHS = {
     "llama": 4096,
     "minimax_m3_vl_text": 6144,
     "mistral": 4096,
+    "mllama_text_model": 4096,
     "opt": 768,
     "paddleocr_vl_text": 1024,
     "qwen2": 4096,
