@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 class MllamaConnector(TokenConnector[MllamaConnectorConfig]):
     """One linear layer on every token of every tile.
 
-    The rows of an image are the cross-attention states of its tiles, each tile's class token first. transformers
-    makes states of padding tiles, too, which its processor's mask hides from the language model.
+    The rows of an image are the cross-attention states of its tiles, each tile's class token first. There
+    are states of padding tiles in transformers, too, which its processor's mask hides from the language
+    model.
     """
 
     type = "mllama"
