@@ -10,7 +10,7 @@ from typing import Any
 
 from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers, family_of
-from .encoders.reading import thinker_of
+from .encoders.reading import seeing_part
 from .errors import ConfigError, InputError, Problem, WeightsError
 from .files import read_json
 from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
@@ -49,7 +49,7 @@ def tower_from_transformers(
     Raises:
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
-    fields = thinker_of(fields)
+    fields = seeing_part(fields)
     vision = fields.get("vision_config")
     if vision is None:
         _model_type(fields, "model_type")

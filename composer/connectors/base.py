@@ -229,12 +229,14 @@ DEFAULT_WIDTHS = {
     "llama": 4096,
     "minimax_m3_vl_text": 6144,
     "mistral": 4096,
+    "mistral_large4_text": 6144,
     "mllama_text_model": 4096,
     "opt": 768,
     "paddleocr_vl_text": 1024,
     "qwen2": 4096,
     "qwen3": 4096,
     "t5": 512,
+    "t5gemma2_text": 2304,
 }
 """model_type of a language model -> the default of its hidden_size in transformers."""
 

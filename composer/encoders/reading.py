@@ -28,10 +28,21 @@ class Reading:
     prefix: str | None = None
 
 
-def thinker_of(fields: JsonObject) -> JsonObject:
-    """Return the part of an omni model's config.json that has its tower; all of another model's."""
+_SEEING = {"t5gemma2": "encoder"}
+"""model_type -> the field of its config.json that holds what another model's config.json does."""
+
+
+def seeing_part(fields: JsonObject) -> JsonObject:
+    """Return the part of a config.json that has the tower; all of it for most models.
+
+    That is the thinker of an omni model, and one of two models in a pair.
+    """
+    name = fields.get("model_type")
     thinker = fields.get("thinker_config")
-    if not isinstance(thinker, Mapping):
+    part = thinker or fields.get(_SEEING.get(str(name), ""))
+    if not isinstance(part, Mapping):
         return fields
     dtypes = {key: fields[key] for key in ("dtype", "torch_dtype") if key in fields}
-    return {"model_type": f"{fields.get('model_type')}_thinker", **dtypes, **thinker}
+    if thinker is not None:
+        return {"model_type": f"{name}_thinker", **dtypes, **part}
+    return {**dtypes, **part, "model_type": name}

@@ -149,6 +149,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Gemma3": _whole,
     "Llama4": _whole,
     "Qwen2VL": _qwen,
+    "CohereCompass": _qwen,
     "MiniMaxM3VL": _qwen,
     "Ernie4_5_VLMoe": _qwen,
     "HunYuanVL": _qwen,

@@ -43,6 +43,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "pan_and_scan_min_ratio_to_activate": 1.2,
     },
     "Qwen2VLImageProcessor": {"min_pixels": 56 * 56, "max_pixels": 28 * 28 * 20},
+    "CohereCompassImageProcessor": {"min_pixels": 56 * 56, "max_pixels": 28 * 28 * 20},
     "Glm4vImageProcessor": {"size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 40}},
     "Glm46VImageProcessor": {"size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 40}},
     "PixtralImageProcessor": {"size": {"longest_edge": 112}, "patch_size": 28},
