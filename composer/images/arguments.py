@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ConfigError, Problem
 from ..schemas import ImageProcessorConfig, ProcessorClass
 from ..schemas.image_processor import BoxConfig
-from ..schemas.processor_classes import RESAMPLE, Values, square
+from ..schemas.processor_class import RESAMPLE, Values, square
 
 GEMMA4_TOKENS = (70, 140, 280, 560, 1120)
 """What Gemma 4's image processor takes as ``max_soft_tokens``."""

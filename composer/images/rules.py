@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..schemas.processor_classes import Values
+from ..schemas.processor_class import Values
 from .arguments import GEMMA4_TOKENS
 from .resize import (
     AriaCanvas,

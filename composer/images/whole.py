@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError
-from ..schemas.processor_classes import ARGUMENTS, Values
+from ..schemas.processor_class import ARGUMENTS, Values
 from .settings import ProcessorSettings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from transformers.image_processing_backends import PilBackend
 from transformers.processing_utils import ImagesKwargs
 
 from vision_composer.schemas import PROCESSOR_CLASSES
-from vision_composer.schemas.processor_classes import ARGUMENTS, plain_name
+from vision_composer.schemas.processor_class import ARGUMENTS, plain_name
 
 RUNTIME = {
     *("data_format", "input_data_format", "device", "return_tensors", "disable_grouping", "image_seq_length"),
