@@ -186,6 +186,16 @@ def _classes() -> list[ProcessorClass]:
             fit=_fit_box,
         ),
         _class(
+            "PPChart2Table",
+            "pixels",
+            f"size {_LOOK}",
+            _CLIP,
+            _BOXED,
+            size=square(1024),
+            resample=BICUBIC,
+            fit=_fit_box,
+        ),
+        _class(
             *("Cohere2Vision", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
             do_convert_rgb=True,
             size=square(512),
