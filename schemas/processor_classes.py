@@ -234,12 +234,24 @@ def _classes() -> list[ProcessorClass]:
             patch_size=16,
         ),
         _class(
+            *("HYV4VL", "hunyuan_patches", "size min_pixels max_pixels mean std", _CLIP, _FRAME),
+            _areas(512 * 512, 2048 * 2048),
+            patch_size=16,
+        ),
+        _class(
             *("Cosmos3Edge", "cosmos3_edge_patches", areas, _HALF, _FRAME, _areas(256 * 256, 4096 * 4096)),
             patch_size=16,
         ),
         _class("Glm4v", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
         _class("Glm46V", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
         _class("Glmga", "qwen_patches", areas, _CLIP, _QWEN, glm_areas, patch_expand_factor=1),
+        _class(
+            *("Glm5Next", "qwen_patches", f"min_pixels max_pixels {_LOOK}", _CLIP, _QWEN),
+            size={"longest_edge": 1},
+            patch_expand_factor=1,
+            min_image_tokens=16,
+            max_image_tokens=8000,
+        ),
         _class(
             *("Kimi_K25", "kimi_patches", f"max_pixels {_LOOK}", _HALF),
             do_convert_rgb=True,

@@ -15,7 +15,7 @@ GEMMA4_TOKENS = (70, 140, 280, 560, 1120)
 
 _MOST = 1 << 31
 _WRITTEN_IN_THREE_WAYS = {
-    f"{name}ImageProcessor" for name in ("Qwen2VL", "MiniMaxM3VL", "PaddleOCRVL", "HunYuanVL")
+    f"{name}ImageProcessor" for name in ("Qwen2VL", "MiniMaxM3VL", "PaddleOCRVL", "HunYuanVL", "HYV4VL")
 }
 _EDGES = frozenset({"height", "width", "shortest_edge", "longest_edge", "max_height", "max_width"})
 
@@ -153,6 +153,10 @@ _UNITS = {
     "Siglip2ImageProcessor": (("patch_size",), {"max_pixels": "max_num_patches"}),
     "Lfm2VlImageProcessor": (
         ("encoder_patch_size", "downsample_factor"),
+        {"min_pixels": "min_image_tokens", "max_pixels": "max_image_tokens"},
+    ),
+    "Glm5NextImageProcessor": (
+        ("patch_size", "merge_size"),
         {"min_pixels": "min_image_tokens", "max_pixels": "max_image_tokens"},
     ),
     "Gemma4ImageProcessor": (("patch_size", "pooling_kernel_size"), {"max_pixels": "max_soft_tokens"}),

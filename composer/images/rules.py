@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ..schemas.processor_class import Values
 from .arguments import GEMMA4_TOKENS
+from .budgets import AlignedBudget
 from .resize import (
     AriaCanvas,
     EdgeBounds,
@@ -69,6 +70,11 @@ def _qwen(values: Values) -> PixelBudget:
 def _glm(values: Values) -> EnlargingPixelBudget:
     factor = values["patch_size"] * values["merge_size"]
     return EnlargingPixelBudget(factor, *_areas(values), frames=values["temporal_patch_size"])
+
+
+def _glm5(values: Values) -> AlignedBudget:
+    factor = values["patch_size"] * values["merge_size"]
+    return AlignedBudget(factor, values["min_image_tokens"], values["max_image_tokens"])
 
 
 def _paddleocr(values: Values) -> StretchingPixelBudget:
@@ -151,11 +157,13 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "MiniMaxM3VL": _qwen,
     "Ernie4_5_VLMoe": _qwen,
     "HunYuanVL": _qwen,
+    "HYV4VL": _qwen,
     "PaddleOCRVL": _paddleocr,
     "Cosmos3Edge": _glm,
     "Glm4v": _glm,
     "Glm46V": _glm,
     "Glmga": _glm,
+    "Glm5Next": _glm5,
     "Kimi_K25": _kimi,
     "Pixtral": _pixtral,
     "Siglip2": _naflex,

@@ -6,7 +6,9 @@ from typing import Any
 
 import transformers
 
+from .merged import VIT
 from .parts import SIDE, TEXT
+from .qwen import SMALL, TOKENS, WIDTHS
 
 _BLOCKS = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4}
 
@@ -44,7 +46,51 @@ def qianfan_ocr(**fields: Any) -> tuple[Any, Any]:
     return transformers.QianfanOCRForConditionalGeneration(config), processor
 
 
+def hy_v4_vl(**changed: Any) -> tuple[Any, Any]:
+    vision = VIT | {"max_image_size": 30, "out_hidden_size": 40} | changed
+    text = TEXT | {
+        "model_type": "hy_v4_vl_text",
+        "num_experts": 2,
+        "num_experts_per_tok": 1,
+        "pad_token_id": 0,
+    }
+    config = transformers.HYV4VLConfig(vision_config=vision, text_config=text, **TOKENS)
+    processor = transformers.HYV4VLImageProcessorPil(
+        size={"shortest_edge": 60 * 60, "longest_edge": 100 * 100},
+        patch_size=6,
+        merge_size=vision.get("spatial_merge_size", 2),
+    )
+    return transformers.HYV4VLForConditionalGeneration(config), processor
+
+
+def glm5_next(**changed: Any) -> tuple[Any, Any]:
+    vision = SMALL | WIDTHS | {"projection_intermediate_size": 28, "swiglu_limit": 0.3} | changed
+    text = TEXT | {
+        "model_type": "glm5_next_text",
+        "n_routed_experts": 2,
+        "num_experts_per_tok": 1,
+        "pad_token_id": 0,
+    }
+    config = transformers.Glm5NextConfig(vision_config=vision, text_config=text, **TOKENS)
+    processor = transformers.Glm5NextImageProcessorPil(
+        patch_size=6,
+        merge_size=vision.get("spatial_merge_size", 2),
+        temporal_patch_size=vision.get("temporal_patch_size", 2),
+        min_image_tokens=20,
+        max_image_tokens=60,
+    )
+    return transformers.Glm5NextForConditionalGeneration(config), processor
+
+
 VLMS = {
+    "hy_v4_vl": hy_v4_vl,
+    "hy_v4_vl/bicubic": lambda: hy_v4_vl(
+        spatial_merge_size=3, interpolate_mode="bicubic", hidden_act="silu", rms_norm_eps=1e-3
+    ),
+    "glm5_next": glm5_next,
+    "glm5_next/merge3": lambda: glm5_next(
+        spatial_merge_size=3, temporal_patch_size=1, attention_bias=False, rms_norm_eps=1e-3
+    ),
     "pp_chart2table": pp_chart2table,
     "diffusion_gemma": diffusion_gemma,
     "qianfan_ocr": qianfan_ocr,
