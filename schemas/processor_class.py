@@ -17,6 +17,7 @@ Inputs = Literal[
     "paddleocr_patches",
     "hunyuan_patches",
     "cosmos3_edge_patches",
+    "muse_patches",
     "pixtral",
     "naflex",
     "gemma4",

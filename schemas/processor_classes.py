@@ -253,6 +253,12 @@ def _classes() -> list[ProcessorClass]:
             max_image_tokens=8000,
         ),
         _class(
+            *("MuseGlimmer", "muse_patches", f"max_pixels {_LOOK}", _HALF, _QWEN),
+            size=None,
+            resample=LANCZOS,
+            max_image_tokens=4096,
+        ),
+        _class(
             *("Kimi_K25", "kimi_patches", f"max_pixels {_LOOK}", _HALF),
             do_convert_rgb=True,
             do_resize=True,

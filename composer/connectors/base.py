@@ -219,6 +219,8 @@ DEFAULT_WIDTHS = {
     "kimi_k2": 7168,
     "llama": 4096,
     "minimax_m3_vl_text": 6144,
+    "muse_glimmer_text": 6656,
+    "muse_spark_text": 8192,
     "mistral": 4096,
     "paddleocr_vl_text": 1024,
     "qwen2": 4096,

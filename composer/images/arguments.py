@@ -159,6 +159,7 @@ _UNITS = {
         ("patch_size", "merge_size"),
         {"min_pixels": "min_image_tokens", "max_pixels": "max_image_tokens"},
     ),
+    "MuseGlimmerImageProcessor": (("patch_size", "merge_size"), {"max_pixels": "max_image_tokens"}),
     "Gemma4ImageProcessor": (("patch_size", "pooling_kernel_size"), {"max_pixels": "max_soft_tokens"}),
 }
 """Class -> arguments whose squares are one unit of area, and the arguments that count such units."""

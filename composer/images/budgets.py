@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import product
 from math import ceil, floor, isqrt, sqrt
 
 
@@ -47,6 +48,36 @@ class AlignedBudget:
 
     def _tokens(self, side: int) -> int:
         return ceil(side / self.factor)
+
+    @property
+    def largest_side(self) -> int:
+        return isqrt(self.max_tokens) * self.factor
+
+
+@dataclass(frozen=True)
+class NearestRatio:
+    """Muse Glimmer's rule: of the grids around an image's own, shrunk to a bound, the one of nearest ratio.
+
+    Attributes:
+        factor: What both sides are multiples of: a patch's side times the merge size.
+        max_tokens: Most merged tokens.
+    """
+
+    factor: int
+    max_tokens: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        rows, columns = height / self.factor, width / self.factor
+        ratio = columns / rows
+        if rows * columns > self.max_tokens:
+            rows = (self.max_tokens / ratio) ** 0.5
+            columns = rows * ratio
+        # In a set, as in transformers: the first of grids that are as near is that of the set.
+        grids = list(set(product((floor(rows), ceil(rows)), (floor(columns), ceil(columns)))))
+        grids = [grid for grid in grids if min(grid) >= 1 and grid[0] * grid[1] <= self.max_tokens]
+        grids = grids or [(max(1, round(rows)), max(1, round(columns)))]
+        rows, columns = min(grids, key=lambda grid: abs(grid[0] / grid[1] - height / width))
+        return columns * self.factor, rows * self.factor
 
     @property
     def largest_side(self) -> int:

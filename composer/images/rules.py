@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ..schemas.processor_class import Values
 from .arguments import GEMMA4_TOKENS
-from .budgets import AlignedBudget
+from .budgets import AlignedBudget, NearestRatio
 from .resize import (
     AriaCanvas,
     EdgeBounds,
@@ -75,6 +75,10 @@ def _glm(values: Values) -> EnlargingPixelBudget:
 def _glm5(values: Values) -> AlignedBudget:
     factor = values["patch_size"] * values["merge_size"]
     return AlignedBudget(factor, values["min_image_tokens"], values["max_image_tokens"])
+
+
+def _muse(values: Values) -> NearestRatio:
+    return NearestRatio(values["patch_size"] * values["merge_size"], values["max_image_tokens"])
 
 
 def _paddleocr(values: Values) -> StretchingPixelBudget:
@@ -164,6 +168,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Glm46V": _glm,
     "Glmga": _glm,
     "Glm5Next": _glm5,
+    "MuseGlimmer": _muse,
     "Kimi_K25": _kimi,
     "Pixtral": _pixtral,
     "Siglip2": _naflex,

@@ -27,6 +27,7 @@ MODULES = {
     "Kimi_K25ImageProcessor": "kimi_k25",
     "Lfm2VlImageProcessor": "lfm2_vl",
     "MiniMaxM3VLImageProcessor": "minimax_m3_vl",
+    "MuseGlimmerImageProcessor": "muse_glimmer",
 }
 """Classes that transformers has on torchvision only, which cannot be imported without it."""
 
