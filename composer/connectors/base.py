@@ -228,6 +228,8 @@ DEFAULT_WIDTHS = {
     "kimi_k2": 7168,
     "llama": 4096,
     "minimax_m3_vl_text": 6144,
+    "muse_glimmer_text": 6656,
+    "muse_spark_text": 8192,
     "mistral": 4096,
     "mistral_large4_text": 6144,
     "mllama_text_model": 4096,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
-from ..schemas.processor_classes import square
+from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers

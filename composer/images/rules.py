@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..schemas.processor_classes import Values
+from ..schemas.processor_class import Values
 from .arguments import GEMMA4_TOKENS
+from .budgets import AlignedBudget, NearestRatio
 from .resize import (
     AriaCanvas,
     EdgeBounds,
@@ -69,6 +70,15 @@ def _qwen(values: Values) -> PixelBudget:
 def _glm(values: Values) -> EnlargingPixelBudget:
     factor = values["patch_size"] * values["merge_size"]
     return EnlargingPixelBudget(factor, *_areas(values), frames=values["temporal_patch_size"])
+
+
+def _glm5(values: Values) -> AlignedBudget:
+    factor = values["patch_size"] * values["merge_size"]
+    return AlignedBudget(factor, values["min_image_tokens"], values["max_image_tokens"])
+
+
+def _muse(values: Values) -> NearestRatio:
+    return NearestRatio(values["patch_size"] * values["merge_size"], values["max_image_tokens"])
 
 
 def _paddleocr(values: Values) -> StretchingPixelBudget:
@@ -153,11 +163,14 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "MiniMaxM3VL": _qwen,
     "Ernie4_5_VLMoe": _qwen,
     "HunYuanVL": _qwen,
+    "HYV4VL": _qwen,
     "PaddleOCRVL": _paddleocr,
     "Cosmos3Edge": _glm,
     "Glm4v": _glm,
     "Glm46V": _glm,
     "Glmga": _glm,
+    "Glm5Next": _glm5,
+    "MuseGlimmer": _muse,
     "Kimi_K25": _kimi,
     "Pixtral": _pixtral,
     "Siglip2": _naflex,

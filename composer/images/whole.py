@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError
-from ..schemas.processor_classes import ARGUMENTS, Values
+from ..schemas.processor_class import ARGUMENTS, Values
 from .settings import ProcessorSettings
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _OWN = {
     "SmolVLMImageProcessorPil": ".thumbnails",
     "Kimi_K25ImageProcessorPil": ".kimi_k25",
     "Lfm2VlImageProcessorPil": ".lfm2_vl",
+    "MuseGlimmerImageProcessorPil": ".muse_glimmer",
     "DINOv3ViTImageProcessorPil": ".dinov3_vit",
     "Llama4ImageProcessorPil": ".llama4",
 }
