@@ -59,6 +59,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "use_abs_pos": False,
             "use_rel_pos": False,
         },
+        "granite_docling_vision": _MLP,
         "ijepa": _MLP,
         "ijepa/unbiased": {**_MLP, "qkv_bias": False, "image_size": 30, "num_channels": 1},
         "internvl_vision": _MLP,

@@ -28,19 +28,22 @@ class GotOcr2Tiling(Tiling[GotOcr2TilingConfig]):
         return {**super().options(), "crop_to_patches": True}
 
 
-def canvases(least: int, most: int) -> list[tuple[int, int]]:
+def canvases(least: int, most: int, longest: int | None = None) -> list[tuple[int, int]]:
     """Return all pairs of numbers of tiles along two sides with a product from ``least`` to ``most``, the
-    smallest product first."""
+    smallest product first, and none of them above ``longest``."""
+    longest = min(most, longest or most)
     pairs = [
         (one, other)
-        for one in range(1, most + 1)
-        for other in range(1, most // one + 1)
+        for one in range(1, longest + 1)
+        for other in range(1, min(most // one, longest) + 1)
         if one * other >= least
     ]
     return sorted(pairs, key=lambda pair: pair[0] * pair[1])
 
 
-def closest_canvas(width: int, height: int, side: int, *, least: int, most: int) -> tuple[int, int]:
+def closest_canvas(
+    width: int, height: int, side: int, *, least: int, most: int, longest: int | None = None
+) -> tuple[int, int]:
     """Return columns and rows of the canvas of closest aspect ratio.
 
     Source: transformers' ``get_optimal_tiled_canvas`` of GOT-OCR 2.
@@ -51,9 +54,10 @@ def closest_canvas(width: int, height: int, side: int, *, least: int, most: int)
         side: Side of a tile.
         least: Least number of tiles.
         most: Most tiles.
+        longest: Most tiles along a side; None for ``most``.
     """
     best, nearest = (1, 1), float("inf")
-    for columns, rows in canvases(least, most):
+    for columns, rows in canvases(least, most, longest):
         distance = abs(width / height - columns / rows)
         # Of two that are as close, the larger one, unless the image is less than half as large.
         large_enough = width * height > 0.5 * side**2 * columns * rows

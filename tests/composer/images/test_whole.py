@@ -36,6 +36,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "BlipImageProcessor": {"size": 40, "resample": 2},
     "GotOcr2ImageProcessor": {"size": 40, "crop_to_patches": True},
     "Ovis2ImageProcessor": {"size": 40, "crop_to_patches": True, "do_center_crop": True, "crop_size": 36},
+    "GraniteDoclingImageProcessor": {"size": 40},
     "Gemma3ImageProcessor": {
         "size": 40,
         "do_pan_and_scan": True,
@@ -74,6 +75,8 @@ def whole_of(name: str, output: Any) -> np.ndarray[Any, Any]:
         return pixels[0]
     if name == "GotOcr2ImageProcessor":
         return pixels[-1]
+    if name == "GraniteDoclingImageProcessor":
+        return pixels[0, -1]
     if name in ("Idefics2ImageProcessor", "Idefics3ImageProcessor", "SmolVLMImageProcessor"):
         mask = output["pixel_attention_mask"][0, -1].astype(bool)
         return pixels[0, -1][:, : mask[:, 0].sum(), : mask[0].sum()]
