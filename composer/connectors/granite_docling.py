@@ -61,4 +61,4 @@ class GraniteDoclingConnector(SquaresOfTokens[GraniteDoclingConnectorConfig]):
 
     def project(self, module: nn.Module, features: Tensor) -> Tensor:
         rows: Tensor = module.get_submodule(_CONNECTOR)(features, [])[0]
-        return rows.unflatten(0, (len(features), -1))
+        return rows.reshape(len(features), -1, self.config.hidden_size)
