@@ -75,6 +75,7 @@ _WHOLE: Mapping[str, tuple[str, Callable[[Values], Values]]] = {
     "Idefics2ImageProcessor": ("", _without("do_image_splitting")),
     "Idefics3ImageProcessor": ("", _without("return_row_col_info")),
     "SmolVLMImageProcessor": ("", _without("return_row_col_info")),
-    "AriaImageProcessor": ("", _without("split_image")),
+    # It always resizes, and what asks for resizing would ask for a size that it has not.
+    "AriaImageProcessor": ("", _without("split_image", "do_resize")),
 }
 """Class -> the one on Pillow that stands in for it, if not its own, and what its arguments become."""

@@ -70,6 +70,13 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "attention_bias": True,
             "use_mask_token": True,
         },
+        "janus_vision_model": {"mlp_ratio": 1.7},
+        "janus_vision_model/unbiased": {
+            "mlp_ratio": 2.0,
+            "attention_bias": False,
+            "image_size": 37,
+            "hidden_act": "relu",
+        },
         "llama4_vision_model": {
             "intermediate_size": 128,
             "projector_input_dim": 24,
