@@ -15,7 +15,7 @@ from vision_composer.config_json import tower_of_config_json
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import ConformanceError
 from vision_composer.testing import vlm
-from vision_composer.testing.vlm_states import TowerStates, _unpadded, module_like
+from vision_composer.testing.vlm_states import TowerStates, _unpadded, modules_like
 
 
 def both(name: str, folder: Path, *overrides: str) -> tuple[ComposedVisionEncoder, Any, Any]:
@@ -59,18 +59,18 @@ def test_nothing_is_left_in_the_model(tmp_path: Path) -> None:
 
 
 def test_padded_tiles_are_cut_to_their_tokens() -> None:
-    states = [torch.arange(12.0).view(2, 3, 2), torch.arange(12.0, 18.0).view(1, 3, 2)]
-    assert _unpadded(states, [3, 3, 3]).tolist() == torch.cat([*states[0], *states[1]]).tolist()
-    assert _unpadded(states, [1, 2, 3])[:, 0].tolist() == [0, 6, 8, 12, 14, 16]
-    assert len(_unpadded(states, [3, 3, 3, 3])) == 9
+    tiles = torch.arange(18.0).view(3, 6, 1)  # 2 rows of 3 patches, or 6 places of a sequence
+    grids = [(1, 2, 3), (1, 1, 2), (1, 2, 2)]
+    as_grid = _unpadded([tiles[:2], tiles[2:]], grids, (2, 3))
+    assert [tile.flatten().tolist() for tile in as_grid] == [[0, 1, 2, 3, 4, 5], [6, 7], [12, 13, 15, 16]]
+    as_sequence = _unpadded([tiles], grids, (7, 7))
+    assert [tile.flatten().tolist() for tile in as_sequence][1:] == [[6, 7], [12, 13, 14, 15]]
 
 
 def test_the_tower_is_the_part_with_its_parameters() -> None:
     own = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
     whole = nn.ModuleDict({"text": nn.Sequential(nn.Linear(2, 3)), "vision": nn.ModuleDict({"tower": own})})
-    assert module_like(own, whole) is own
-    with pytest.raises(ConformanceError, match="ModuleDict has no modules with the parameters of Sequential"):
-        module_like(own, nn.ModuleDict({"text": nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))}))
-    twice = nn.ModuleList([own, nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))])
-    with pytest.raises(ConformanceError, match="2 modules"):
-        module_like(own, twice)
+    assert modules_like(own, whole) == [own]
+    assert len(modules_like(own, nn.ModuleList([own, nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))]))) == 2
+    with pytest.raises(ConformanceError, match="ModuleDict has no module with the parameters of Sequential"):
+        modules_like(own, nn.ModuleDict({"text": nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))}))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.tiny import scramble
-from support.vlms import VLMS, WITHOUT_PROCESSOR, save_vlm
+from support.vlms import VLMS, save_vlm
 
 from vision_composer import plan
 from vision_composer.config_json import tower_of_config_json
@@ -17,7 +17,7 @@ from vision_composer.schemas.weights import SourceConfig
 from vision_composer.weights import load_connector
 
 READ_BY = {name: cls.type for cls in CONNECTORS.values() for name in cls.read_by}
-ONE_EACH = {READ_BY[name]: name for name in sorted(VLMS | WITHOUT_PROCESSOR, reverse=True) if name in READ_BY}
+ONE_EACH = {READ_BY[name]: name for name in sorted(VLMS, reverse=True) if name in READ_BY}
 """type of a connector -> a tiny VLM that has it."""
 
 
