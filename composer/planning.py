@@ -22,6 +22,7 @@ from .images.settings import ProcessorSettings
 from .images.tiling import AnyTiling, TilePlan, tiling_of
 from .presets import load_config
 from .schemas import EncoderConfig, TowerConfig
+from .schemas.weights import SourceConfig
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
 
 BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -73,6 +74,11 @@ class Plan:
     def connector_shapes(self) -> Shapes:
         """Every tensor of the connector, under its name in the VLM; none if it is not built."""
         return {} if self.connector is None else self.connector.shapes()
+
+    @property
+    def connector_weights(self) -> SourceConfig | None:
+        """Where the connector's weights come from: from where the tower's do unless it says; None without."""
+        return None if self.connector is None else self.connector.config.weights or self.config.weights
 
     @property
     def select_layers(self) -> tuple[int, ...]:
@@ -251,6 +257,7 @@ class Plan:
             "merged": self.config.merges,
             "output": config.output,
             "connector": None if config.connector is None else config.connector.type,
+            "connector_weights": self.connector_weights and self.connector_weights.source,
             "tiling": "none" if config.tiling == "none" else config.tiling.type,
             "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,
