@@ -120,7 +120,11 @@ class Plan:
     @property
     def num_bytes(self) -> int | None:
         """Bytes that the parameters take in memory; None for the generic adapter."""
-        return None if self.num_parameters is None else self.num_parameters * BYTES_PER_PARAMETER[self.dtype]
+        if self.num_parameters is None:
+            return None
+        each = BYTES_PER_PARAMETER[self.dtype]
+        wide = 0 if self.dtype != "float16" or self.connector is None else self.connector.values_in_float32
+        return self.num_parameters * each + wide * (BYTES_PER_PARAMETER["float32"] - each)
 
     @property
     def deepstack_layers(self) -> tuple[int, ...]:

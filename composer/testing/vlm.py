@@ -151,11 +151,15 @@ def image_inputs(model: Any, processor: Any, image: Image.Image) -> dict[str, Te
     """Return what a VLM's own image processor makes of an image."""
     options = _image_options(model.config.model_type) | {"return_tensors": "pt"}
     made: dict[str, Tensor] = dict(processor(images=[image], **options))
+    if "pixel_values_images" in made:  # Video-LLaVA's name, which its model calls deprecated
+        made["pixel_values"] = made.pop("pixel_values_images")
     return made
 
 
 def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tensor:
     """Return the rows (rows, width) that a VLM puts into its input embeddings for an image or a clip.
+
+    Of one that hands them to cross-attention instead, as Llama 3.2, those of the tiles that are not padding.
 
     Args:
         model: The VLM.
@@ -166,7 +170,8 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
         ConformanceError: If it puts nothing there.
     """
     known = signature(model.forward).parameters
-    inputs = {name: value for name, value in inputs.items() if name in known}
+    if "pixel_values" in known:  # or else it hands everything on
+        inputs = {name: value for name, value in inputs.items() if name in known}
     # Some take image tokens for clips, too.
     kinds = ("image", "video") if "pixel_values_videos" in inputs else ("image",)
     names = [(f"{kind}_token_id", f"{kind}_token_index") for kind in kinds]
@@ -174,10 +179,12 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
     word = next(i for i in range(3, 9) if i not in tokens)
     ids = torch.tensor([[*tokens * num_rows, word]])
     try:
-        with _stopping_at_the_scatter(), torch.no_grad():
+        with _stopping_at_the_scatter(), _stopping_at_cross_attention(model), torch.no_grad():
             model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
     except _Scattered as found:
-        return found.rows.flatten(0, -2)
+        tiles = inputs.get("aspect_ratio_mask")
+        rows = found.rows if tiles is None else found.rows[tiles.flatten().bool()]
+        return rows.flatten(0, -2)
     raise ConformanceError(f"{model.config.model_type} puts no image's rows among its input embeddings")
 
 
@@ -215,6 +222,21 @@ def _stopping_at_the_scatter() -> Iterator[None]:
         yield
     finally:
         Tensor.masked_scatter = own  # type: ignore[method-assign]  # back again
+
+
+@contextmanager
+def _stopping_at_cross_attention(model: Any) -> Iterator[None]:
+    """Stop a model where its language model is given an image's rows beside its text's embeddings."""
+
+    def look(module: Any, args: Any, inputs: Mapping[str, Any]) -> None:
+        if (states := inputs.get("cross_attention_states")) is not None:
+            raise _Scattered(states)
+
+    hook = model.get_decoder().register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _pixel_difference(pixels: Tensor, expected: Tensor) -> float:

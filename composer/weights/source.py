@@ -29,6 +29,8 @@ _INDEX_BYTES = 48 << 20
 _INDEX_VALUES = 300_000
 _INDEX_FILES = 10_000
 """The index of a model of 1,000 billion parameters names 210,000 tensors in 64 files, and has 24 MB."""
+_FOLDER_TENSORS = 25_000
+"""Tensors in the weight files of a folder without an index: all headers are read to find their names."""
 _NAME_BYTES = 255
 """Longest name that file systems give to a file."""
 
@@ -179,12 +181,18 @@ def _headers(path: Path, file_format: Format) -> dict[str, TensorHeader]:
 
 def _from_files(label: str, files: list[Path], folder: Path, file_format: Format) -> Checkpoint:
     names: dict[str, str] = {}
-    known = {file.name: _headers(file, file_format) for file in files}
+    known: dict[str, Mapping[str, TensorHeader]] = {}
     for file in files:
+        known[file.name] = _headers(file, file_format)
         for name in known[file.name]:
             if name in names:
                 raise WeightsError(f"{label}: tensor {name[:200]} is in both {names[name]} and {file.name}")
             names[name] = file.name
+        if len(files) > 1 and len(names) > _FOLDER_TENSORS:
+            raise WeightsError(
+                f"{label}: its files hold more than {_FOLDER_TENSORS:,} tensors and there is no index, so "
+                f"that all headers have to be read; add a {_SINGLE[file_format]}.index.json"
+            )
     return Checkpoint(label, names, _local_fetch(folder), file_format, known)
 
 

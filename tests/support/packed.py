@@ -26,8 +26,8 @@ GRIDS: list[Grids] = [
 ]
 """One token, sizes that windows do not divide, clips, one row of each length."""
 
-_ONE_FRAME = ("gemma4", "hunyuan", "idefics", "pixtral", "siglip2", "smolvlm")
-_UNMERGED = ("cosmos3_edge", "ernie4_5", "hunyuan", "minimax", "paddleocr", "pixtral")
+_ONE_FRAME = ("gemma4", "hunyuan", "hy_v4", "idefics", "pixtral", "siglip2", "smolvlm")
+_UNMERGED = ("cosmos3_edge", "ernie4_5", "hunyuan", "hy_v4", "minimax", "paddleocr", "pixtral")
 """Families whose tokens the VLM merges, so that the tower's own output is one of patches."""
 
 
@@ -144,8 +144,8 @@ def theirs(name: str, batch: dict[str, Tensor], *, exact: bool = False) -> Their
     output = raw(name, batch, model)
     hook.remove()
     states = [state.view(-1, state.shape[-1]) for state in (*output.hidden_states[:-1], last[0])]
-    if name.startswith(("exaone", "qwen2_5")):
-        states = _in_order_of_patches(states, batch["image_grid_thw"], model.config)
+    if name.startswith(("exaone", "muse", "qwen2_5")):
+        states = _in_order_of_patches(states, batch["image_grid_thw"], model)
     return Theirs(states, own_output(name, output))
 
 
@@ -163,17 +163,16 @@ def raw(name: str, batch: dict[str, Tensor], model: Any) -> Any:
         return model(pixels, grid_thw=grids, output_hidden_states=True)
 
 
-def _in_order_of_patches(states: list[Tensor], grids: Tensor, config: Any) -> list[Tensor]:
-    index, _ = get_vision_window_index(
-        grids, config.spatial_merge_size, config.window_size, config.patch_size
-    )
-    square = config.spatial_merge_size**2
-    return [s.view(-1, square, s.shape[-1])[torch.argsort(index)].view(s.shape) for s in states]
+def _in_order_of_patches(states: list[Tensor], grids: Tensor, model: Any) -> list[Tensor]:
+    merge = model.spatial_merge_size
+    index, _ = get_vision_window_index(grids, merge, model.window_size, model.patch_size)
+    inverse = torch.argsort(index)
+    return [s.view(-1, merge**2, s.shape[-1])[inverse].view(s.shape) for s in states]
 
 
 def own_output(name: str, output: Any) -> Tensor:
     """The tower's own output in what :func:`raw` returns, (tokens of all images, width)."""
-    if name.startswith(_UNMERGED):
+    if name.startswith((*_UNMERGED, "muse")):
         last = output.last_hidden_state
         return last.view(-1, last.shape[-1])
     if name.startswith("kimi"):

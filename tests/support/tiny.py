@@ -70,6 +70,13 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "attention_bias": True,
             "use_mask_token": True,
         },
+        "janus_vision_model": {"mlp_ratio": 1.7},
+        "janus_vision_model/unbiased": {
+            "mlp_ratio": 2.0,
+            "attention_bias": False,
+            "image_size": 37,
+            "hidden_act": "relu",
+        },
         "llama4_vision_model": {
             "intermediate_size": 128,
             "projector_input_dim": 24,
@@ -86,6 +93,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
         },
         "metaclip_2_vision_model": _MLP,
         "mlcd_vision_model": _MLP,
+        "qianfan_ocr_vision": _MLP,
         "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
         "radio/grey": {
             "mlp_ratio": 1.7,
@@ -145,8 +153,16 @@ PACKED: dict[str, dict[str, Any]] = {
             "spatial_merge_size": 3,
             "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
         },
+        "glm5_next_vision": {
+            **_QWEN,
+            **_WIDTHS,
+            "patch_size": 8,
+            "projection_intermediate_size": 40,
+            "swiglu_limit": 0.3,
+        },
         "glm_ocr_vision": {**_QWEN, **_WIDTHS, "patch_size": 8},
         "hunyuan_vl_vision": {**_VIT, "patch_size": 32, "max_image_size": 160},
+        "hy_v4_vl_vision": {**_VIT, "patch_size": 32, "max_image_size": 160},
         "kimi_k25_vision": {**_VIT, "pos_emb_height": 5, "pos_emb_width": 5},
         "kimi_k25_vision/merge3": {
             **_VIT,
@@ -156,6 +172,13 @@ PACKED: dict[str, dict[str, Any]] = {
         },
         "minimax_m3_vl_vision": _VIT,
         "minimax_m3_vl_vision/unmerged": {**_VIT, "spatial_merge_size": 1, "temporal_patch_size": 1},
+        "muse_glimmer_vision": {
+            **_VIT,
+            "patch_size": 8,
+            "pos_emb_height": 5,
+            "pos_emb_width": 5,
+            "patch_temporal": 1,
+        },
         "paddleocr_vl_vision": {**_VIT, "patch_size": 32, "image_size": 160},
         "pixtral": {**_DENSE, **_MLP, "image_size": 64},
         "pixtral/theta": {

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import transformers
 
-from .parts import SIDE, SIGLIP, TEXT
-
-
-class Values:
-    """An image processor that is nothing but its JSON."""
-
-    def __init__(self, name: str, **values: Any) -> None:
-        self.values = {"image_processor_type": name, **values}
-
-    def save_pretrained(self, folder: Path) -> None:
-        (folder / "preprocessor_config.json").write_text(json.dumps(self.values))
+from .parts import SIDE, SIGLIP, TEXT, Values
 
 
 def cohere2_vision() -> tuple[Any, Any]:
