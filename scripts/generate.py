@@ -110,7 +110,8 @@ def vlms() -> str:
 
 def _vlm_parts(name: str) -> tuple[str, str, str]:
     tower = next((family.model_type for family in FAMILIES.values() if name in family.read_by), "")
-    connector = next((key for key, cls in CONNECTORS.items() if name in cls.read_by), "the tower's merger")
+    behind = "the tower's merger" if ENCODER_CONFIGS[tower].merger else "none"
+    connector = next((key for key, cls in CONNECTORS.items() if name in cls.read_by), behind)
     tiling = next((key for key, cls in TILINGS.items() if name in cls.read_by), "none")
     return f"`{tower}`", connector, tiling
 

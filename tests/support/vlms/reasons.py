@@ -11,7 +11,6 @@ _CLASS_TOKENS = "not built: its tower packs images with a class token in front o
 
 WHY_NOT = {
     "apertus1p5": _CODEBOOK,
-    "blip": "not built: its text decoder reads its tower, which is BLIP-2's, through cross-attention",
     "chameleon": _CODEBOOK,
     "deepseek_ocr2": _SAM_FIRST,
     "deepseek_vl_hybrid": "it joins two towers, SigLIP and SAM, that read an image at two sizes",
@@ -54,6 +53,7 @@ WHY_NOT = {
 """model_type of a VLM -> a fact about it. A VLM that is not here is in the tables of tiny VLMs."""
 
 EQUAL_IN = {
+    "blip": "equal: what cross-attention reads",
     "granite_docling": "equal on the coarse path of its connector",
     "mllama": "equal: what cross-attention reads, of tiles that are not padding",
     "ovis2": "equal, without its indicators between tiles",
