@@ -28,6 +28,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "qkv_bias": True,
             "mlp_bias": True,
         },
+        "blip_vision_model": _MLP,
         "blip_2_vision_model": _MLP,
         "blip_2_vision_model/unbiased": {**_MLP, "qkv_bias": False, "image_size": 30},
         "clip_vision_model": _MLP,
