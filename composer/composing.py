@@ -23,6 +23,7 @@ from .running.compilation import compile_half, should_torch_compile_mm_vit
 from .running.training import prepare_training
 from .schemas import CompileConfig, ParallelConfig, TowerConfig, WeightsConfig
 from .schemas.weights import SourceConfig
+from .sources import config_of
 from .tower.half import VisionHalf
 from .tower.module import VisionTower
 from .weights import load_connector, load_model, local_folder
@@ -47,7 +48,9 @@ def compose(
 
     Args:
         source: The name of a preset, the path of a YAML file or of a saved tower's folder, a mapping (also
-            OmegaConf's DictConfig), or a TowerConfig.
+            OmegaConf's DictConfig), or a TowerConfig. Or a checkpoint of transformers, of an encoder or of a
+            vision-language model: its folder, or its hub id, such as ``openai/clip-vit-base-patch32``. Its
+            config is derived from its config.json, and is ``encoder.config``.
         overrides: Strings that change the config: ``key=value`` sets a value, as in
             ``select_layers=[-2,-9]``, and ``~key`` deletes a key.
         device: Where to put the tower. Default: torch's default device.
@@ -61,7 +64,8 @@ def compose(
 
     Raises:
         ConfigError: If the config cannot be read or its values do not work together; the message says where.
-        InputError: If the device cannot be used, or the dtype is not float32, float16 or bfloat16.
+        InputError: If the device cannot be used, the dtype is not float32, float16 or bfloat16, or the source
+            is neither a preset, a path, nor a checkpoint on the hub.
         WeightsError: If the checkpoint is missing, is broken, or belongs to another encoder; the message
             names the file and the tensor.
         BackendError: If the attention or compile backend that the config names cannot work here.
@@ -94,7 +98,7 @@ def _settled(
     """Check all arguments before anything is read or downloaded, and tell other ranks of a failure."""
     spreads = process_group is not None
     try:
-        config = load_config(source, overrides=overrides)
+        config = config_of(source, overrides=overrides)
         run = config
         if spreads and config.parallel == "none":  # in this run, but not in what is saved
             run = load_config(config, overrides=["parallel={mode: data}"])
