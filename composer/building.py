@@ -62,10 +62,11 @@ def vision_half(
     if plan.config.output == "features":
         return tower
     module = None
-    if plan.connector is not None:
-        weights = plan.connector.config.weights or plan.config.weights
+    if plan.connector is not None and plan.connector_weights is not None:
         dtype: torch.dtype = getattr(torch, plan.dtype)
-        module = load_connector(plan.connector, weights if reads else SourceConfig(), dtype=dtype)
+        module = load_connector(
+            plan.connector, plan.connector_weights if reads else SourceConfig(), dtype=dtype
+        )
     return VisionHalf(tower, plan.tiling, plan.connector, module).to(where).eval()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers, family_of
-from .encoders.reading import thinker_of
+from .encoders.reading import seeing_part
 from .errors import ConfigError, InputError, Problem, WeightsError
 from .files import read_json
 from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
@@ -61,16 +61,16 @@ def tower_from_transformers(
     Raises:
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
-    fields = thinker_of(fields)
+    fields = seeing_part(fields)
     vision = fields.get("vision_config")
     if generic:
         encoder = vision if isinstance(vision, Mapping) else fields
         _model_type(encoder, "model_type")
         own = {key: value for key, value in encoder.items() if key not in _NOT_ARCHITECTURE}
-        return {"schema": 1, "encoder": own, **_dtype(fields)}
+        return {"schema": 1, "encoder": own, **_weights(fields)}
     if vision is None:
         _model_type(fields, "model_type")
-        return {"schema": 1, "encoder": _encoder(fields), **_dtype(fields)}
+        return {"schema": 1, "encoder": _encoder(fields), **_weights(fields)}
     if not isinstance(vision, Mapping):
         raise _error("vision_config", "expected an object")
     model_type = _model_type(fields, "model_type")
@@ -90,7 +90,7 @@ def tower_from_transformers(
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
     behind = _connector(fields, model_type) | _tiling({**fields, **(processor or {})}, model_type)
-    return {"schema": 1, "encoder": encoder, **_dtype(fields), **selection, **behind}
+    return {"schema": 1, "encoder": encoder, **_weights(fields, reading.prefix), **selection, **behind}
 
 
 def tower_of_config_json(
@@ -168,9 +168,11 @@ def _encoder(fields: Mapping[str, Any]) -> dict[str, Any]:
     return encoder_from_transformers(fields).model_dump(mode="json", exclude_unset=True)
 
 
-def _dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _weights(fields: Mapping[str, Any], prefix: str | None = None) -> dict[str, Any]:
     dtype = fields.get("dtype") or fields.get("torch_dtype")
-    return {"weights": {"dtype": dtype}} if dtype in _DTYPES else {}
+    said = {"dtype": dtype if dtype in _DTYPES else None, "prefix": prefix}
+    known = {key: value for key, value in said.items() if value is not None}
+    return {"weights": known} if known else {}
 
 
 def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from .images.hub_cache import folder_at_hand
 from .images.settings import ProcessorSettings
 from .images.tiling import AnyTiling, TilePlan, tiling_of
 from .schemas import EncoderConfig, TowerConfig
+from .schemas.weights import SourceConfig
 from .sources import config_of
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
 
@@ -75,6 +76,11 @@ class Plan:
         return {} if self.connector is None else self.connector.shapes()
 
     @property
+    def connector_weights(self) -> SourceConfig | None:
+        """Where the connector's weights come from: from where the tower's do unless it says; None without."""
+        return None if self.connector is None else self.connector.config.weights or self.config.weights
+
+    @property
     def select_layers(self) -> tuple[int, ...]:
         """Hidden states returned, as indices 0 to N, in output order."""
         return self.config.resolved_layers
@@ -120,7 +126,11 @@ class Plan:
     @property
     def num_bytes(self) -> int | None:
         """Bytes that the parameters take in memory; None for the generic adapter."""
-        return None if self.num_parameters is None else self.num_parameters * BYTES_PER_PARAMETER[self.dtype]
+        if self.num_parameters is None:
+            return None
+        each = BYTES_PER_PARAMETER[self.dtype]
+        wide = 0 if self.dtype != "float16" or self.connector is None else self.connector.values_in_float32
+        return self.num_parameters * each + wide * (BYTES_PER_PARAMETER["float32"] - each)
 
     @property
     def deepstack_layers(self) -> tuple[int, ...]:
@@ -247,6 +257,7 @@ class Plan:
             "merged": self.config.merges,
             "output": config.output,
             "connector": None if config.connector is None else config.connector.type,
+            "connector_weights": self.connector_weights and self.connector_weights.source,
             "tiling": "none" if config.tiling == "none" else config.tiling.type,
             "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,

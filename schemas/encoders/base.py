@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isqrt
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args, get_origin
 
@@ -103,6 +104,8 @@ class EncoderConfig(ConfigModel):
     """The field that holds the attention heads per block."""
     depth_fields: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers"})
     """Fields that say how much of the encoder there is: a saved tower may hold less than the checkpoint."""
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other names that transformers reads a field by -> the field."""
     inert_fields: ClassVar[frozenset[str]] = frozenset(
         {
             "attention_dropout",

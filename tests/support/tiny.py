@@ -59,6 +59,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "use_abs_pos": False,
             "use_rel_pos": False,
         },
+        "granite_docling_vision": _MLP,
         "ijepa": _MLP,
         "ijepa/unbiased": {**_MLP, "qkv_bias": False, "image_size": 30, "num_channels": 1},
         "internvl_vision": _MLP,
@@ -69,6 +70,13 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "norm_type": "rms_norm",
             "attention_bias": True,
             "use_mask_token": True,
+        },
+        "janus_vision_model": {"mlp_ratio": 1.7},
+        "janus_vision_model/unbiased": {
+            "mlp_ratio": 2.0,
+            "attention_bias": False,
+            "image_size": 37,
+            "hidden_act": "relu",
         },
         "llama4_vision_model": {
             "intermediate_size": 128,
@@ -86,6 +94,15 @@ ENCODERS: dict[str, dict[str, Any]] = {
         },
         "metaclip_2_vision_model": _MLP,
         "mlcd_vision_model": _MLP,
+        "ovis2_vision": _MLP,
+        "ovis2_vision/biased": {
+            **_MLP,
+            "qkv_bias": True,
+            "mlp_bias": True,
+            "image_size": 37,
+            "num_channels": 1,
+            "hidden_act": "gelu",
+        },
         "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
         "radio/grey": {
             "mlp_ratio": 1.7,
@@ -319,8 +336,15 @@ def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor,
         patch = model.config.patch_size
         height, width = (side // patch * patch for side in pixel_values.shape[2:])
         pixel_values = pixel_values[:, :, :height, :width]
+    before_norm: list[torch.Tensor] = []
+    if model.config.model_type == "ovis2_vision":  # puts the normed state in the place of the last one
+        norm = model.transformer.rms_norm
+        hook = norm.register_forward_pre_hook(lambda module, inputs: before_norm.append(inputs[0]))
     with torch.no_grad():
         states = model(pixel_values=pixel_values, output_hidden_states=True).hidden_states
+    if before_norm:
+        hook.remove()
+        states = (*states[:-1], *before_norm)
     return tuple(state.flatten(1, -2) for state in states)
 
 

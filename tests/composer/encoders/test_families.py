@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from support import tiny
-from support.vlms import VLMS, WITHOUT_PROCESSOR
+from support.vlms import VLMS
 
 from vision_composer import compose, plan
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info
@@ -81,7 +81,7 @@ def test_every_family_has_a_tiny_encoder() -> None:
     """Without one, or a whole tiny VLM, the tests of every family leave it out."""
     tables = tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED
     tiny_ones = {encoder["model_type"] for encoder in tables.values()}
-    vlms = {name.partition("/")[0] for name in VLMS | WITHOUT_PROCESSOR}
+    vlms = {name.partition("/")[0] for name in VLMS}
     assert [
         family.model_type
         for family in FAMILIES.values()

@@ -33,6 +33,11 @@ def module_of(name: str) -> str:
     return FAMILIES[tiny.PACKED[name]["model_type"]].vlm_module
 
 
+def root_of(name: str) -> str:
+    """What the tower is called in the VLM's checkpoints."""
+    return FAMILIES[tiny.PACKED[name]["model_type"]].vlm_root
+
+
 def checkpoint(*names: str) -> Checkpoint:
     return Checkpoint("x", dict.fromkeys(names, "x.safetensors"), lambda file: None, "safetensors")
 
@@ -45,10 +50,10 @@ def test_there_are_such_families() -> None:
 def test_the_vlms_names_lead_back_to_the_modules(name: str) -> None:
     _, model = models(name)
     planned = names_in_vlm(model)
-    names = TensorNames(model, planned, root=f"{module_of(name)}.")
+    names = TensorNames(model, planned, root=f"{root_of(name)}.")
     targets = [target for stored in planned for target in names(stored)]
     assert sorted(targets) == sorted(model.state_dict())
-    assert all(stored.startswith(f"{module_of(name)}.") for stored in planned)
+    assert all(stored.startswith(f"{root_of(name)}.") for stored in planned)
     assert {stored: names.shape(stored) for stored in planned} == planned
 
 
