@@ -1,7 +1,7 @@
 """check_encoder: every family passes, and what is no encoder is refused.
 
 The properties that it checks and the subject that it checks them on have no life of their own: here they pass
-what is right, and test_dense and test_packed have, for each property, families that break it.
+what is right, and test_properties has, for each property, families that break it.
 """
 
 from __future__ import annotations
