@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .attention import AttentionBackend, get_vit_attn_backend, register_attention_backend
     from .builder import VisionEncoderBuilder
     from .composing import compose
+    from .config_json import config_from
     from .encoder import ComposedVisionEncoder
     from .encoders import (
         VisionEncoderInfo,
@@ -47,6 +48,7 @@ _HOME = {
     "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
     "builder": ("VisionEncoderBuilder",),
     "composing": ("compose",),
+    "config_json": ("config_from",),
     "encoder": ("ComposedVisionEncoder",),
     "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
@@ -84,6 +86,7 @@ __all__ = [
     "VisionLanguageConfig",
     "__version__",
     "compose",
+    "config_from",
     "get_llm_pos_ids_for_vision",
     "get_load_balance_assignment",
     "get_num_selected_vision_tokens",
