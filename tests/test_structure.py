@@ -27,6 +27,8 @@ TOGETHER = {
 ELSEWHERE = {
     "composer/_version.py": "test_packaging.py",
     "composer/bench/report.py": "composer/bench/test_result.py",
+    "composer/bridges/registration.py": "composer/bridges/test_vision.py",
+    "composer/building.py": "composer/test_composing.py",
     "composer/cli/files.py": "composer/cli/test_output.py",
     "composer/cli/plugins.py": "composer/test_plugins.py",
     "composer/encoder.py": "composer/test_composing.py",
@@ -35,7 +37,8 @@ ELSEWHERE = {
     "composer/testing/vlm.py": "composer/test_vlms.py",
     "composer/tower/base.py": "composer/tower/test_module.py",
     "composer/typed.py": "composer/test_plugins.py",
-    "composer/weights/connector.py": "composer/tower/test_half.py",
+    "composer/weights/foreign/checkpoint.py": "composer/weights/foreign/test_translate.py",
+    "composer/weights/foreign/recipe.py": "composer/weights/foreign/test_translate.py",
     "composer/weights/header.py": "composer/weights/test_safetensors_file.py",
     "schemas/base.py": "schemas/test_config.py",
     "schemas/image_processor.py": "composer/images/test_settings.py",

@@ -156,6 +156,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Janus": _deepseek,
     "GotOcr2": _whole,
     "Cohere2Vision": _whole,
+    "GraniteDocling": _whole,
     "Gemma3": _whole,
     "Llama4": _whole,
     "Qwen2VL": _qwen,

@@ -29,6 +29,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "DeiTImageProcessor": {"size": 40, "crop_size": 36},
     "BlipImageProcessor": {"size": 40, "resample": 2},
     "GotOcr2ImageProcessor": {"size": 40, "crop_to_patches": True},
+    "Ovis2ImageProcessor": {"size": 40, "crop_to_patches": True, "do_center_crop": True, "crop_size": 36},
+    "GraniteDoclingImageProcessor": {"size": 40},
     "Gemma3ImageProcessor": {
         "size": 40,
         "do_pan_and_scan": True,

@@ -25,8 +25,12 @@ def whole_of(name: str, output: Any) -> np.ndarray[Any, Any]:
     pixels = np.asarray(output["pixel_values"])
     if name in ("LlavaNextImageProcessor", "LlavaOnevisionImageProcessor"):
         return pixels[0, 0]
+    if name == "Ovis2ImageProcessor":
+        return pixels[0]
     if name == "GotOcr2ImageProcessor":
         return pixels[-1]
+    if name == "GraniteDoclingImageProcessor":
+        return pixels[0, -1]
     if name in ("Idefics2ImageProcessor", "Idefics3ImageProcessor", "SmolVLMImageProcessor"):
         mask = output["pixel_attention_mask"][0, -1].astype(bool)
         return pixels[0, -1][:, : mask[:, 0].sum(), : mask[0].sum()]
