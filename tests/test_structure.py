@@ -38,7 +38,7 @@ ELSEWHERE = {
     "composer/tower/base.py": "composer/tower/test_module.py",
     "composer/typed.py": "composer/test_plugins.py",
     "composer/weights/foreign/checkpoint.py": "composer/weights/foreign/test_translate.py",
-    "composer/weights/foreign/recipe.py": "composer/weights/foreign/test_translate.py",
+    "composer/weights/foreign/recipe.py": "composer/weights/foreign/test_timm.py",
     "composer/weights/header.py": "composer/weights/test_safetensors_file.py",
     "schemas/base.py": "schemas/test_config.py",
     "schemas/image_processor.py": "composer/images/test_settings.py",

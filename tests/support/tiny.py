@@ -8,14 +8,11 @@ from typing import Any
 
 import torch
 
-from support.tiny_encoders import ALL, ENCODERS, PACKED
-from support.tiny_encoders import PADDED as PADDED
-from support.tiny_encoders import TILED as TILED
+from support.tiny_configs import ALL, ENCODERS, PACKED, PADDED, TILED
 from vision_composer.encoders import FAMILIES, family_of
 from vision_composer.schemas import encoder_config
 
-UNDECLARED = {"use_mask_token", "video_temporal_patch_size", "vision_use_head"}
-"""Fields that the oldest supported transformers reads from a config without declaring them."""
+__all__ = ["ALL", "ENCODERS", "PACKED", "PADDED", "TILED"]
 
 
 def encoder_of(model_type: str) -> dict[str, Any]:

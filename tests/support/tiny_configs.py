@@ -1,8 +1,11 @@
-"""The config blocks of the tiny encoders: at least one of every family."""
+"""Config blocks of the tiny encoders, by kind: `tiny` makes and saves them."""
 
 from __future__ import annotations
 
 from typing import Any
+
+UNDECLARED = {"use_mask_token", "video_temporal_patch_size", "vision_use_head"}
+"""Fields that the oldest supported transformers reads from a config without declaring them."""
 
 _BLOCKS = {"hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4}
 _DENSE = {**_BLOCKS, "image_size": 32, "patch_size": 8}
