@@ -15,6 +15,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .attention import AttentionBackend, get_vit_attn_backend, register_attention_backend
     from .bridges.registration import register_transformers
+    from .bridges.vlm import build_vlm
     from .builder import VisionEncoderBuilder
     from .composing import compose
     from .encoder import ComposedVisionEncoder
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _HOME = {
     "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
     "bridges.registration": ("register_transformers",),
+    "bridges.vlm": ("build_vlm",),
     "builder": ("VisionEncoderBuilder",),
     "composing": ("compose",),
     "encoder": ("ComposedVisionEncoder",),
@@ -85,6 +87,7 @@ __all__ = [
     "VisionFeatureSelectStrategyStr",
     "VisionLanguageConfig",
     "__version__",
+    "build_vlm",
     "compose",
     "get_llm_pos_ids_for_vision",
     "get_load_balance_assignment",
