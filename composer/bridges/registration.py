@@ -8,13 +8,10 @@ def register_transformers() -> None:
 
     Call it in a process that has called neither ``encoder.as_transformers()`` nor ``build_vlm``.
     """
-    from transformers import (
-        AutoConfig,
-        AutoImageProcessor,
-        AutoModel,
-        AutoModelForImageTextToText,
-        AutoProcessor,
-    )
+    from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
+
+    # By itself, the oldest supported transformers offers it with torchvision only.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
 
     from .llava import VisionComposerLlavaConfig, VisionComposerLlavaForConditionalGeneration
     from .processor import VisionComposerImageProcessor, VisionComposerProcessor
