@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
+_OPEN_CLIP: dict[Format, str] = {
+    "safetensors": "open_clip_model.safetensors",
+    "pickle": "open_clip_pytorch_model.bin",
+}
+"""What open_clip calls its file; in a folder, a file may have any name."""
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _SMALL = ("config.json", "tower.yaml", *_PROCESSOR_FILES)
@@ -84,6 +89,10 @@ class Checkpoint:
         """
         read = read_safetensor if self.file_format == "safetensors" else read_pickled
         return read(header, name)
+
+    def called(self, name: str) -> str:
+        """Return what a message calls a tensor."""
+        return name
 
     @property
     def is_saved_tower(self) -> bool:
@@ -212,6 +221,12 @@ def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoin
     index = None if single is not None else fetch(f"{name}.index.json")
     if index is not None:
         return Checkpoint(repo, _weight_map(index, file_format), fetch, file_format)
+    if single is None:
+        try:
+            single = fetch(_OPEN_CLIP[file_format])
+            name = name if single is None else single.name
+        except _NotCachedError as error:
+            not_cached = not_cached or error
     if single is None:
         if not_cached is not None:
             raise not_cached
