@@ -15,6 +15,7 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .attention import AttentionBackend, get_vit_attn_backend, register_attention_backend
     from .bridges.registration import register_transformers
+    from .bridges.vlm import build_vlm
     from .builder import VisionEncoderBuilder
     from .composing import compose
     from .config_json import config_from
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _HOME = {
     "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
     "bridges.registration": ("register_transformers",),
+    "bridges.vlm": ("build_vlm",),
     "builder": ("VisionEncoderBuilder",),
     "composing": ("compose",),
     "config_json": ("config_from",),
@@ -87,6 +89,7 @@ __all__ = [
     "VisionFeatureSelectStrategyStr",
     "VisionLanguageConfig",
     "__version__",
+    "build_vlm",
     "compose",
     "config_from",
     "get_llm_pos_ids_for_vision",
