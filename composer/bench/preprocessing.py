@@ -33,6 +33,8 @@ class PreprocessResult:
         device: The CPU.
         ours: Seconds of each round.
         theirs: Seconds of transformers' processor, called with each image as Pillow decodes it.
+        pillow: Seconds of Pillow alone to decode the images and resize them, which both have it do; empty
+            if the processor resizes in another way.
     """
 
     processor: str
@@ -40,6 +42,7 @@ class PreprocessResult:
     device: str
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
+    pillow: tuple[float, ...] = ()
 
     @property
     def speed(self) -> float:
@@ -84,6 +87,13 @@ def compare_preprocessing(
     def ours() -> list[torch.Tensor]:
         return [preprocessor([path])["pixel_values"] for path in paths]
 
+    def pillow() -> None:
+        for path in paths:
+            with Image.open(path) as image:
+                image.resize(halves.size(*image.size), halves.resample)
+
+    halves: Any = preprocessor.halves
+    runs = [ours, theirs, *([pillow] if halves is not None and halves.size is not None else [])]
     torch.set_num_threads(1)
     try:
         with TemporaryDirectory() as folder:
@@ -91,7 +101,7 @@ def compare_preprocessing(
             for got, wanted in zip(ours(), theirs(), strict=True):
                 if not torch.equal(got.flatten(), wanted.float().flatten()):
                     raise BackendError(f"{made.processor.type}: the pixels differ from those of transformers")
-            seconds = interleaved([ours, theirs], rounds, torch.device("cpu"))
+            seconds = interleaved(runs, rounds, torch.device("cpu"))
     finally:
         torch.set_num_threads(threads)
     return PreprocessResult(made.processor.type, sizes, device_name(torch.device("cpu")), *seconds)

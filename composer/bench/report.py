@@ -69,7 +69,10 @@ def preprocessing(result: PreprocessResult) -> str:
     """Say what preprocessing took, in a line for what was run, and one for each side."""
     images = ", ".join(f"{n} of {w}x{h}" for (w, h), n in Counter(result.images).items())
     lines = [f"{result.processor}, JPEG to float32 pixels, {result.device}, one thread; images {images}"]
-    for name, seconds in ((OURS, result.ours), ("transformers", result.theirs)):
+    rows = {OURS: result.ours, "transformers": result.theirs, "Pillow alone": result.pillow}
+    for name, seconds in rows.items():
+        if not seconds:
+            continue
         spread = f"{min(seconds) * 1e3:,.0f}-{max(seconds) * 1e3:,.0f}"
         lines.append(f"{name:<16}{median(seconds) * 1e3:>6,.0f} ms {spread:>12}")
     return "\n".join([*lines, f"x transformers  {result.speed:>6.2f}"])

@@ -26,6 +26,14 @@ def test_both_sides_make_the_same_pixels(name: str) -> None:
     assert len(result.ours) == len(result.theirs) == 3
 
 
+def test_pillow_is_timed_where_it_resizes_once() -> None:
+    once, twice = (
+        compare_preprocessing({"schema": 1, "encoder": ALL[name]}, images=[(50, 80)], rounds=2)
+        for name in ("clip_vision_model", "idefics3_vision")
+    )
+    assert (len(once.pillow), len(twice.pillow)) == (2, 0)
+
+
 def test_the_speed_is_that_of_the_medians() -> None:
     result = PreprocessResult("", (), "", ours=(1.0, 2.0, 9.0), theirs=(7.0, 3.0, 5.0))
     assert result.speed == 2.5
