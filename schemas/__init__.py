@@ -23,7 +23,8 @@ from .encoders import (
 )
 from .image_processor import ImageProcessorConfig
 from .json_schema import json_schema
-from .processor_classes import PROCESSOR_CLASSES, ProcessorClass
+from .processor_class import ProcessorClass
+from .processor_classes import PROCESSOR_CLASSES
 from .running import ParallelConfig, TrainingConfig
 from .weights import WeightsConfig
 from .yaml.loading import ConfigSource, load_config, load_tree, validate_tree

@@ -10,7 +10,8 @@ from pydantic_core import InitErrorDetails
 
 from ..text import did_you_mean
 from .base import ConfigModel, invalid, problem
-from .processor_classes import PROCESSOR_CLASSES, plain_name
+from .processor_class import plain_name
+from .processor_classes import PROCESSOR_CLASSES
 
 MAX_SIDE = 1 << 16
 """Longest side in pixels that a config can name; decoding and resizing have limits of their own."""

@@ -7,83 +7,10 @@ Pillow have the same arguments.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
-Values = Mapping[str, Any]
-"""Arguments of an image processor, as JSON holds them."""
-
-Inputs = Literal[
-    "pixels",
-    "qwen_patches",
-    "kimi_patches",
-    "paddleocr_patches",
-    "hunyuan_patches",
-    "cosmos3_edge_patches",
-    "pixtral",
-    "naflex",
-    "gemma4",
-    "idefics2",
-    "idefics3",
-    "mllama",
-]
-"""What a processor makes: which towers can take it."""
-
-_RESIZING = {"do_convert_rgb", "do_resize", "size", "default_to_square", "resample"}
-_CROPPING = {"do_center_crop", "crop_size", "do_pad", "pad_size"}
-_SCALING = {"do_rescale", "rescale_factor", "do_normalize", "image_mean", "image_std"}
-ARGUMENTS = frozenset(_RESIZING | _CROPPING | _SCALING)
-"""Arguments that every processor takes, whether or not it uses them."""
-
-
-@dataclass(frozen=True)
-class ProcessorClass:
-    """An image processor of transformers.
-
-    Attributes:
-        name: Its class's name.
-        inputs: What it makes of images.
-        keys: The keys of a config's ``image_processor`` that mean something to it.
-        defaults: Its arguments, those of :data:`ARGUMENTS` only where it has a default.
-        fit: Arguments with which images come out with a side of so many pixels, or at most that; None if no
-            single number says that.
-    """
-
-    name: str
-    inputs: Inputs
-    keys: frozenset[str]
-    defaults: Values
-    fit: Callable[[int], Values] | None = None
-
-    @property
-    def arguments(self) -> frozenset[str]:
-        """The arguments that it knows; others are ignored, as transformers ignores them."""
-        return ARGUMENTS | self.defaults.keys()
-
-
-def plain_name(name: str) -> str:
-    """Return the name of a class without what tells its variants, or its old names, apart."""
-    name = name.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
-    return _OLD_NAMES.get(name, name)
-
-
-_OLD_NAMES = {"KimiImageProcessor": "Kimi_K25ImageProcessor"}
-"""What version 0.1 of this package wrote into saved towers -> transformers' name."""
-
-NEAREST, LANCZOS, BILINEAR, BICUBIC, BOX, HAMMING = range(6)
-"""Pillow's numbers of resampling filters."""
-
-RESAMPLE: Mapping[str, int] = MappingProxyType(
-    {
-        "nearest": NEAREST,
-        "bilinear": BILINEAR,
-        "bicubic": BICUBIC,
-        "lanczos": LANCZOS,
-        "box": BOX,
-        "hamming": HAMMING,
-    }
-)
+from .processor_class import BICUBIC, BILINEAR, LANCZOS, Inputs, ProcessorClass, Values, square
 
 _CLIP = {
     "image_mean": [0.48145466, 0.4578275, 0.40821073],
@@ -92,11 +19,6 @@ _CLIP = {
 _HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 _STEPS = {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
-
-
-def square(side: int) -> dict[str, int]:
-    """Return the size of a square in pixels, as an argument of an image processor."""
-    return {"height": side, "width": side}
 
 
 def _areas(least: int, most: int) -> Values:
@@ -215,13 +137,16 @@ def _classes() -> list[ProcessorClass]:
             image_grid_pinpoints=_ONEVISION_PINPOINTS,
             fit=_fit_cropped_box,
         ),
-        _class(
-            *("DeepseekVL", "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
-            size=square(384),
-            resample=BICUBIC,
-            do_pad=True,
-            min_size=14,
-            fit=_fit_box,
+        *(
+            _class(
+                *(name, "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
+                size=square(384),
+                resample=BICUBIC,
+                do_pad=True,
+                min_size=14,
+                fit=_fit_box,
+            )
+            for name in ("DeepseekVL", "Janus")
         ),
         _class(
             *("Siglip", "pixels", crop, _HALF),
@@ -264,6 +189,38 @@ def _classes() -> list[ProcessorClass]:
             fit=_fit_box,
         ),
         _class(
+            *("Ovis2", "pixels", f"size crop {_LOOK}", _CLIP, _BOXED, _CROPS),
+            do_convert_rgb=True,
+            size=square(384),
+            resample=BICUBIC,
+            use_covering_area_grid=True,
+            fit=_fit_cropped_box,
+        ),
+        _class(
+            "PPChart2Table",
+            "pixels",
+            f"size {_LOOK}",
+            _CLIP,
+            _BOXED,
+            size=square(1024),
+            resample=BICUBIC,
+            fit=_fit_box,
+        ),
+        _class(
+            *("GraniteDocling", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
+            do_convert_rgb=True,
+            size=square(512),
+            resample=BICUBIC,
+            crop_to_patches=True,
+            max_patches=32,
+            fine_route=False,
+            dense_max_patches=0,
+            dense_max_scale=0.0,
+            dense_min_aspect=0.0,
+            dense_max_aspect=0.0,
+            fit=_fit_box,
+        ),
+        _class(
             *("Cohere2Vision", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
             do_convert_rgb=True,
             size=square(512),
@@ -292,12 +249,20 @@ def _classes() -> list[ProcessorClass]:
             fit=_fit_box,
         ),
         # images at their own aspect ratio
-        _class("Qwen2VL", "qwen_patches", areas, _CLIP, _QWEN, _areas(56 * 56, 28 * 28 * 1280)),
+        *(
+            _class(name, "qwen_patches", areas, _CLIP, _QWEN, _areas(56 * 56, 28 * 28 * 1280))
+            for name in ("Qwen2VL", "CohereCompass")
+        ),
         _class("MiniMaxM3VL", "qwen_patches", areas, _CLIP, _QWEN, _areas(4 * 28 * 28, 451584)),
         _class("Ernie4_5_VLMoe", "qwen_patches", areas, _CLIP, _FRAME, _areas(56 * 56, 28 * 28 * 6177)),
         _class("PaddleOCRVL", "paddleocr_patches", areas, _CLIP, _FRAME, _areas(384 * 384, 1536 * 1536)),
         _class(
             *("HunYuanVL", "hunyuan_patches", "size min_pixels max_pixels mean std", _CLIP, _FRAME),
+            _areas(512 * 512, 2048 * 2048),
+            patch_size=16,
+        ),
+        _class(
+            *("HYV4VL", "hunyuan_patches", "size min_pixels max_pixels mean std", _CLIP, _FRAME),
             _areas(512 * 512, 2048 * 2048),
             patch_size=16,
         ),
@@ -308,6 +273,19 @@ def _classes() -> list[ProcessorClass]:
         _class("Glm4v", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
         _class("Glm46V", "qwen_patches", areas, _CLIP, _QWEN, glm_areas),
         _class("Glmga", "qwen_patches", areas, _CLIP, _QWEN, glm_areas, patch_expand_factor=1),
+        _class(
+            *("Glm5Next", "qwen_patches", f"min_pixels max_pixels {_LOOK}", _CLIP, _QWEN),
+            size={"longest_edge": 1},
+            patch_expand_factor=1,
+            min_image_tokens=16,
+            max_image_tokens=8000,
+        ),
+        _class(
+            *("MuseGlimmer", "muse_patches", f"max_pixels {_LOOK}", _HALF, _QWEN),
+            size=None,
+            resample=LANCZOS,
+            max_image_tokens=4096,
+        ),
         _class(
             *("Kimi_K25", "kimi_patches", f"max_pixels {_LOOK}", _HALF),
             do_convert_rgb=True,

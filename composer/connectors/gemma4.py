@@ -18,7 +18,7 @@ class Gemma4Connector(Connector[Gemma4ConnectorConfig]):
     """A norm without weights and a linear layer on every pooled token."""
 
     type = "gemma4"
-    read_by: ClassVar = ("gemma4",)
+    read_by: ClassVar = ("gemma4", "diffusion_gemma")
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class GotOcr2Connector(TileConnector[GotOcr2ConnectorConfig]):
     """Two strided convolutions over the neck's channels, and a linear layer."""
 
     type = "got_ocr2"
-    read_by: ClassVar = ("got_ocr2",)
+    read_by: ClassVar = ("got_ocr2", "pp_chart2table")
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..errors import InputError
 from ..schemas.connectors.hunyuan_vl import HunYuanVLConnectorConfig
+from ..schemas.connectors.hy_v4_vl import HYV4VLConnectorConfig
 from .base import GridConnector, ImageOfTiles, parts, text_width, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+M = TypeVar("M", bound=HunYuanVLConnectorConfig | HYV4VLConnectorConfig)
 MERGER = "patch_merger"
 _LEARNED = ("image_newline", "image_begin", "image_end", "image_sep")
 
 
-class HunYuanVLConnector(GridConnector[HunYuanVLConnectorConfig]):
+class SquaresOfPatches(GridConnector[M], Generic[M]):
+    """The connectors of HunyuanOCR and Hy4, which run a merger on every image alone."""
+
+    @property
+    def side(self) -> int:
+        """Patches along a side of a square."""
+        return self.tower.info.grid_multiple
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        frames, rows, columns = image.grid
+        if frames > 1:
+            raise InputError(f"the connector {self.type!r} takes images, not clips of {frames} frames")
+        return self.num_squares_rows(rows // self.side, columns // self.side)
+
+    @abstractmethod
+    def num_squares_rows(self, rows: int, columns: int) -> int:
+        """Count the rows of an image of so many rows and columns of squares."""
+
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
+        import torch
+
+        merger = module.get_submodule(MERGER)
+        pieces = torch.split(tokens, grids.prod(-1).tolist())
+        sizes = grids[:, 1:].tolist()
+        merged = [merger(piece[None], size=size)[0] for piece, size in zip(pieces, sizes, strict=True)]
+        return torch.cat(merged)
+
+
+class HunYuanVLConnector(SquaresOfPatches[HunYuanVLConnectorConfig]):
     """Convolutions over squares of patches, a learned token behind each line, one in front and one behind."""
 
     type = "hunyuan_vl"
@@ -39,11 +70,6 @@ class HunYuanVLConnector(GridConnector[HunYuanVLConnectorConfig]):
             "rms_norm_eps": vlm["vision_config"].get("rms_norm_eps"),
         }
         return {key: value for key, value in fields.items() if value is not None}
-
-    @property
-    def side(self) -> int:
-        """Patches along a side of a square."""
-        return self.tower.info.grid_multiple
 
     def shapes(self) -> Shapes:
         width, out = self.tower.width, self.config.hidden_size
@@ -75,23 +101,11 @@ class HunYuanVLConnector(GridConnector[HunYuanVLConnectorConfig]):
             torch.nn.init.normal_(module.get_parameter(name), std=self.config.hidden_size**-0.5)
         return parts(patch_merger=module)
 
-    def num_rows(self, image: ImageOfTiles) -> int:
-        frames, rows, columns = image.grid
-        if frames > 1:
-            raise InputError(f"the connector {self.type!r} takes images, not clips of {frames} frames")
-        return rows // self.side * (columns // self.side + 1) + 2
+    def num_squares_rows(self, rows: int, columns: int) -> int:
+        return rows * (columns + 1) + 2
 
     def flops(self, image: ImageOfTiles) -> int:
         width, rows = self.tower.width, self.num_rows(image)
         squares = self.tower.num_tokens(image.grid) // self.side**2
         convolutions = squares * 2 * width * width * (self.side**2 + 4)
         return 2 * (convolutions + rows * 4 * width * self.config.hidden_size)
-
-    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
-        import torch
-
-        merger = module.get_submodule(MERGER)
-        pieces = torch.split(tokens, grids.prod(-1).tolist())
-        sizes = grids[:, 1:].tolist()
-        merged = [merger(piece[None], size=size)[0] for piece, size in zip(pieces, sizes, strict=True)]
-        return torch.cat(merged)

@@ -54,6 +54,11 @@ class InternVLConnector(SquaresOfTokens[InternVLConnectorConfig]):
 
     type = "internvl"
     read_by: ClassVar = ("internvl", "qianfan_ocr")
+    disk_names: ClassVar = {
+        "mlp1.0.": f"{PROJECTOR}.layer_norm.",
+        "mlp1.1.": f"{PROJECTOR}.linear_1.",
+        "mlp1.3.": f"{PROJECTOR}.linear_2.",
+    }
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

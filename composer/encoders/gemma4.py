@@ -41,7 +41,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
     model_type = "gemma4_vision"
     model_class = "Gemma4VisionModel"
     config_class = "Gemma4VisionConfig"
-    read_by: ClassVar = {"gemma4": Reading()}
+    read_by: ClassVar = {"gemma4": Reading(), "diffusion_gemma": Reading()}
     buffers = frozenset({"input_min", "input_max", "output_min", "output_max", "std_bias", "std_scale"})
     image_processor = "Gemma4ImageProcessor"
     tiny: ClassVar = {"num_key_value_heads": 4, "head_dim": 8, "patch_size": 2, "pooling_kernel_size": 2}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.glm_ocr import GlmOcrVisionEncoderConfig
 from .aliases import FromTransformers
@@ -17,17 +17,13 @@ if TYPE_CHECKING:
     from .packed import PackedBatch
 
 
-class GlmOcr(GLMVision[GlmOcrVisionEncoderConfig, RopeLayout]):
-    """The family of glm_ocr_vision."""
+R = TypeVar("R", bound=GlmOcrVisionEncoderConfig)
 
-    model_type = "glm_ocr_vision"
-    module = "transformers.models.glm_ocr.modeling_glm_ocr"
-    model_class = "GlmOcrVisionModel"
-    config_class = "GlmOcrVisionConfig"
-    other_names = ("glm_ocr",)
-    read_by: ClassVar = {"glm_ocr": Reading()}
 
-    def block_shapes(self, encoder: GlmOcrVisionEncoderConfig) -> Shapes:
+class GlmOcrVision(GLMVision[R, RopeLayout], Generic[R]):
+    """The towers of GLM-OCR and GLM-5."""
+
+    def block_shapes(self, encoder: R) -> Shapes:
         width, bias = encoder.width, encoder.attention_bias
         return {
             "norm1.weight": (width,),
@@ -44,3 +40,14 @@ class GlmOcr(GLMVision[GlmOcrVisionEncoderConfig, RopeLayout]):
     ) -> RopeLayout:
         grids = batch.grids
         return RopeLayout(grids, frames=frame_segments(grids, device), rope=self.rope(model, grids, device))
+
+
+class GlmOcr(GlmOcrVision[GlmOcrVisionEncoderConfig]):
+    """The family of glm_ocr_vision."""
+
+    model_type = "glm_ocr_vision"
+    module = "transformers.models.glm_ocr.modeling_glm_ocr"
+    model_class = "GlmOcrVisionModel"
+    config_class = "GlmOcrVisionConfig"
+    other_names = ("glm_ocr",)
+    read_by: ClassVar = {"glm_ocr": Reading()}

@@ -26,7 +26,8 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
     module = "transformers.models.got_ocr2.modeling_got_ocr2"
     model_class = "GotOcr2VisionEncoder"
     config_class = "GotOcr2VisionConfig"
-    read_by: ClassVar = {"got_ocr2": Reading()}
+    other_names = ("pp_chart2table_vision",)
+    read_by: ClassVar = {"got_ocr2": Reading(), "pp_chart2table": Reading()}
     blocks = "layers"
     post_norm = ""
     head = "neck"

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isqrt
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..images.resize import ResizeRule
-from ..schemas.encoders.hunyuan_vl import HunYuanVLVisionEncoderConfig
+from ..schemas.encoders.hunyuan_vl import HunYuanVisionEncoderConfig, HunYuanVLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .layout import Layout, frame_segments, table_taps
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from .packed import PackedBatch
 
+H = TypeVar("H", bound=HunYuanVisionEncoderConfig)
+
 
 @dataclass(frozen=True, eq=False)
 class HunYuanVLLayout(Layout):
@@ -35,30 +37,22 @@ class HunYuanVLLayout(Layout):
     position_taps: tuple[Tensor, Tensor]
 
 
-class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
-    """The family of hunyuan_vl_vision. Patches are in raster order; the connector merges them."""
+class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
+    """The towers of HunyuanOCR and Hy4. Patches are in raster order; the connector merges them."""
 
-    model_type = "hunyuan_vl_vision"
-    module = "transformers.models.hunyuan_vl.modeling_hunyuan_vl"
-    model_class = "HunYuanVLVisionTransformer"
-    config_class = "HunYuanVLVisionConfig"
-    other_names = ("hunyuan_vl",)
-    read_by: ClassVar = {"hunyuan_vl": Reading()}
-    vlm = "hunyuan_vl"
     vlm_root = "vit"
     blocks = "layers"
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
-    image_processor = "HunYuanVLImageProcessor"
+    stretch: ClassVar[float] = 0.0
+    """What is added to an image's rows and columns for the scale to which the table is resampled."""
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info(
-        self, encoder: HunYuanVLVisionEncoderConfig, resize: ResizeRule | None = None
-    ) -> VisionEncoderInfo:
+    def info(self, encoder: H, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size, max_frames=1)
 
-    def image_processor_settings(self, encoder: HunYuanVLVisionEncoderConfig) -> dict[str, object]:
+    def image_processor_settings(self, encoder: H) -> dict[str, object]:
         return {
             "do_resize": True,
             "patch_size": encoder.patch_size,
@@ -69,12 +63,12 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("patch_merger",)  # the connector's
 
-    def stem_shapes(self, encoder: HunYuanVLVisionEncoderConfig) -> Shapes:
+    def stem_shapes(self, encoder: H) -> Shapes:
         rows = (encoder.max_image_size // encoder.patch_size) ** 2 + 1
         table: Shapes = {"embeddings.position_embedding.weight": (rows, encoder.hidden_size)}
         return conv_patches(self.patch_projection, encoder) | table
 
-    def block_shapes(self, encoder: HunYuanVLVisionEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: H) -> Shapes:
         width, mlp = encoder.hidden_size, encoder.intermediate_size
         return {
             **layer_norm("layer_norm1", width),
@@ -91,7 +85,7 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
     ) -> HunYuanVLLayout:
         grids = batch.grids
         side = isqrt(len(model.embeddings.position_embedding.weight) - 1)
-        rows, weights = table_taps(grids, 1, side, mode=model.config.interpolate_mode)
+        rows, weights = table_taps(grids, 1, side, mode=model.config.interpolate_mode, stretch=self.stretch)
         # Row 0 is for a class token, which there is not.
         taps = (rows + 1).to(device), weights.to(device)
         return HunYuanVLLayout(grids, frames=frame_segments(grids, device), position_taps=taps)
@@ -113,3 +107,16 @@ class HunYuanVL(PatchRowsFamily[HunYuanVLVisionEncoderConfig, HunYuanVLLayout]):
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
+
+
+class HunYuanVL(HunYuanVision[HunYuanVLVisionEncoderConfig]):
+    """The family of hunyuan_vl_vision."""
+
+    model_type = "hunyuan_vl_vision"
+    module = "transformers.models.hunyuan_vl.modeling_hunyuan_vl"
+    model_class = "HunYuanVLVisionTransformer"
+    config_class = "HunYuanVLVisionConfig"
+    other_names = ("hunyuan_vl",)
+    read_by: ClassVar = {"hunyuan_vl": Reading()}
+    vlm = "hunyuan_vl"
+    image_processor = "HunYuanVLImageProcessor"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.internvl import InternVLVisionEncoderConfig
-from ..schemas.processor_classes import square
+from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers
 from .base import IMAGENET_MEAN_STD
 from .dense import DenseFamily

@@ -132,6 +132,7 @@ def table_taps(
     side: int,
     *,
     mode: Literal["corners", "bilinear", "bicubic"] = "corners",
+    stretch: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Return the rows of a ``side`` x ``side`` position table around every patch, and their weights.
 
@@ -142,6 +143,7 @@ def table_taps(
         mode: How to interpolate: bilinearly with the table's corners on the corner patches, or bilinearly or
             bicubically with the table's edges on the image's edges. All as in
             torch.nn.functional.interpolate.
+        stretch: What is added to an image's rows and columns for the scale of an interpolation by edges.
 
     Returns:
         Rows, int64, and weights, float32, (tokens, 4) each; (tokens, 16) if bicubic.
@@ -149,11 +151,11 @@ def table_taps(
     import torch
 
     places = patch_positions(grids, merge_size).float()
-    sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
+    sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids]).float()
     if mode == "corners":
         at = places * (side - 1) / (sizes - 1).clamp(min=1)
     else:
-        at = (places + 0.5) * side / sizes - 0.5
+        at = (places + 0.5) * side / (sizes + stretch) - 0.5
     cubic = mode == "bicubic"
     offsets = torch.arange(-1, 3) if cubic else torch.arange(2)
     low = at.floor()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..schemas import EncoderConfig
-from ..schemas.processor_classes import square
+from ..schemas.processor_class import square
 from .clip import CLIP
 from .reading import Reading
 

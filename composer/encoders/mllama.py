@@ -12,7 +12,7 @@ from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
 from ..images.settings import ProcessorSettings
 from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
-from ..schemas.processor_classes import square
+from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers, Norm, RunBlock
 from .base import EncoderFamily
 from .facts import VisionEncoderInfo

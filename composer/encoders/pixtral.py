@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
-from ..schemas.processor_classes import square
+from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
@@ -27,7 +27,12 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
     model_type = "pixtral"
     model_class = "PixtralVisionModel"
     config_class = "PixtralVisionConfig"
-    read_by: ClassVar = {"mistral3": Reading(-1, chooses=False), "lighton_ocr": Reading()}
+    read_by: ClassVar = {
+        **dict.fromkeys(("mistral3", "mistral_large4"), Reading(-1, chooses=False)),
+        "lighton_ocr": Reading(),
+    }
+    vlm = "mistral_large4"
+    vlm_root = "vision_encoder"
     blocks = "transformer.layers"
     image_processor = "PixtralImageProcessor"
 

@@ -8,14 +8,15 @@ from typing import Any
 from ..errors import ConfigError, Problem
 from ..schemas import ImageProcessorConfig, ProcessorClass
 from ..schemas.image_processor import BoxConfig
-from ..schemas.processor_classes import RESAMPLE, Values, square
+from ..schemas.processor_class import RESAMPLE, Values, square
 
 GEMMA4_TOKENS = (70, 140, 280, 560, 1120)
 """What Gemma 4's image processor takes as ``max_soft_tokens``."""
 
 _MOST = 1 << 31
 _WRITTEN_IN_THREE_WAYS = {
-    f"{name}ImageProcessor" for name in ("Qwen2VL", "MiniMaxM3VL", "PaddleOCRVL", "HunYuanVL")
+    f"{name}ImageProcessor"
+    for name in ("Qwen2VL", "CohereCompass", "MiniMaxM3VL", "PaddleOCRVL", "HunYuanVL", "HYV4VL")
 }
 _EDGES = frozenset({"height", "width", "shortest_edge", "longest_edge", "max_height", "max_width"})
 
@@ -155,6 +156,11 @@ _UNITS = {
         ("encoder_patch_size", "downsample_factor"),
         {"min_pixels": "min_image_tokens", "max_pixels": "max_image_tokens"},
     ),
+    "Glm5NextImageProcessor": (
+        ("patch_size", "merge_size"),
+        {"min_pixels": "min_image_tokens", "max_pixels": "max_image_tokens"},
+    ),
+    "MuseGlimmerImageProcessor": (("patch_size", "merge_size"), {"max_pixels": "max_image_tokens"}),
     "Gemma4ImageProcessor": (("patch_size", "pooling_kernel_size"), {"max_pixels": "max_soft_tokens"}),
 }
 """Class -> arguments whose squares are one unit of area, and the arguments that count such units."""

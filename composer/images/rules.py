@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..schemas.processor_classes import Values
+from ..schemas.processor_class import Values
 from .arguments import GEMMA4_TOKENS
+from .budgets import AlignedBudget, NearestRatio
 from .resize import (
     AriaCanvas,
     EdgeBounds,
@@ -57,7 +58,7 @@ def _llava(values: Values) -> Steps:
 def _deepseek(values: Values) -> Steps:
     height, width = values["size"]["height"], values["size"]["width"]
     if height != width:
-        raise ValueError(f"size is {height}x{width}; DeepseekVLImageProcessor takes squares only")
+        raise ValueError(f"size is {height}x{width}; this image processor takes squares only")
     longest = height if values["do_resize"] else None
     return Steps(longest=longest, shortest=values["min_size"], pads=bool(values["do_pad"]))
 
@@ -69,6 +70,15 @@ def _qwen(values: Values) -> PixelBudget:
 def _glm(values: Values) -> EnlargingPixelBudget:
     factor = values["patch_size"] * values["merge_size"]
     return EnlargingPixelBudget(factor, *_areas(values), frames=values["temporal_patch_size"])
+
+
+def _glm5(values: Values) -> AlignedBudget:
+    factor = values["patch_size"] * values["merge_size"]
+    return AlignedBudget(factor, values["min_image_tokens"], values["max_image_tokens"])
+
+
+def _muse(values: Values) -> NearestRatio:
+    return NearestRatio(values["patch_size"] * values["merge_size"], values["max_image_tokens"])
 
 
 def _paddleocr(values: Values) -> StretchingPixelBudget:
@@ -143,19 +153,25 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "LlavaNext": _squashed,
     "LlavaOnevision": _squashed,
     "DeepseekVL": _deepseek,
+    "Janus": _deepseek,
     "GotOcr2": _whole,
     "Cohere2Vision": _whole,
+    "GraniteDocling": _whole,
     "Gemma3": _whole,
     "Llama4": _whole,
     "Qwen2VL": _qwen,
+    "CohereCompass": _qwen,
     "MiniMaxM3VL": _qwen,
     "Ernie4_5_VLMoe": _qwen,
     "HunYuanVL": _qwen,
+    "HYV4VL": _qwen,
     "PaddleOCRVL": _paddleocr,
     "Cosmos3Edge": _glm,
     "Glm4v": _glm,
     "Glm46V": _glm,
     "Glmga": _glm,
+    "Glm5Next": _glm5,
+    "MuseGlimmer": _muse,
     "Kimi_K25": _kimi,
     "Pixtral": _pixtral,
     "Siglip2": _naflex,

@@ -16,7 +16,7 @@ from typing import Any, Self
 from ..errors import ConfigError, InputError, Problem, WeightsError
 from ..files import read_json
 from ..schemas import PROCESSOR_CLASSES, ImageProcessorConfig, ProcessorClass
-from ..schemas.processor_classes import RESAMPLE, Values, plain_name, square
+from ..schemas.processor_class import RESAMPLE, Values, plain_name, square
 from ..text import did_you_mean
 from .arguments import canonical, from_config
 from .rules import rule_of

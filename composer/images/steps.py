@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from ..errors import InputError
-from ..schemas.processor_classes import Values
+from ..schemas.processor_class import Values
 
 Box = tuple[int, int]
 """Width and height in pixels."""

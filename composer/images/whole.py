@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError
-from ..schemas.processor_classes import ARGUMENTS, Values
+from ..schemas.processor_class import ARGUMENTS, Values
 from .settings import ProcessorSettings
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ _OWN = {
     "SmolVLMImageProcessorPil": ".thumbnails",
     "Kimi_K25ImageProcessorPil": ".kimi_k25",
     "Lfm2VlImageProcessorPil": ".lfm2_vl",
+    "MuseGlimmerImageProcessorPil": ".muse_glimmer",
     "DINOv3ViTImageProcessorPil": ".dinov3_vit",
     "Llama4ImageProcessorPil": ".llama4",
 }
@@ -69,12 +70,15 @@ _WHOLE: Mapping[str, tuple[str, Callable[[Values], Values]]] = {
     "LlavaOnevisionImageProcessor": ("CLIP", _squashed),
     "VideoLlavaImageProcessor": ("CLIP", _without("do_pad")),
     "GotOcr2ImageProcessor": ("", _without("crop_to_patches")),
+    "Ovis2ImageProcessor": ("", _without("crop_to_patches")),
+    "GraniteDoclingImageProcessor": ("GotOcr2", _without("crop_to_patches")),
     "Cohere2VisionImageProcessor": ("GotOcr2", _without("crop_to_patches")),
     "MiniMaxM3VLImageProcessor": ("Qwen2VL", _as_it_is),
     "Gemma3ImageProcessor": ("", _without("do_pan_and_scan")),
     "Idefics2ImageProcessor": ("", _without("do_image_splitting")),
     "Idefics3ImageProcessor": ("", _without("return_row_col_info")),
     "SmolVLMImageProcessor": ("", _without("return_row_col_info")),
-    "AriaImageProcessor": ("", _without("split_image")),
+    # It always resizes, and what asks for resizing would ask for a size that it has not.
+    "AriaImageProcessor": ("", _without("split_image", "do_resize")),
 }
 """Class -> the one on Pillow that stands in for it, if not its own, and what its arguments become."""

@@ -9,20 +9,15 @@ from pydantic import Field
 from .base import Activation, Count, Depth, EncoderConfig, Epsilon, Few, Probability, Side, SquareSize
 
 
-class HunYuanVLVisionEncoderConfig(EncoderConfig):
-    """Hunyuan ViT: CLIP's pre-norm blocks, a position table resampled to any size."""
+class HunYuanVisionEncoderConfig(EncoderConfig):
+    """The fields that HunyuanOCR's and Hy4's towers share."""
 
     packed: ClassVar[bool] = True
     inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {
-        "img_max_token_num",
-        "max_vit_seq_len",
-        "min_image_size",
         "num_key_value_heads",
         "out_hidden_size",
-        "text_hidden_size",
     }
 
-    model_type: Literal["hunyuan_vl_vision"]
     hidden_size: Count = 1152
     """Width of a token inside the encoder."""
     intermediate_size: Count = 4304
@@ -47,12 +42,31 @@ class HunYuanVLVisionEncoderConfig(EncoderConfig):
     """Epsilon of the LayerNorms, in spite of its name."""
     attention_dropout: Probability = 0.0
     """Dropout on attention weights, in training only."""
-    temporal_patch_size: Literal[1] = 1
-    """Frames in a patch; transformers can do no other number."""
     num_key_value_heads: Annotated[Count | None, Field(examples=[16])] = None
     """Not used: there are as many heads of keys as of queries."""
     out_hidden_size: Count = 4096
     """Not used: the connector has its own width."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def has_post_norm(self) -> bool:
+            return False
+
+
+class HunYuanVLVisionEncoderConfig(HunYuanVisionEncoderConfig):
+    """Hunyuan ViT: CLIP's pre-norm blocks, a position table resampled to any size."""
+
+    inert_fields: ClassVar[frozenset[str]] = HunYuanVisionEncoderConfig.inert_fields | {
+        "img_max_token_num",
+        "max_vit_seq_len",
+        "min_image_size",
+        "text_hidden_size",
+    }
+
+    model_type: Literal["hunyuan_vl_vision"]
+    temporal_patch_size: Literal[1] = 1
+    """Frames in a patch; transformers can do no other number."""
     text_hidden_size: Count = 3072
     """Not used: the connector has its own width."""
     img_max_token_num: Count = 4096
@@ -61,9 +75,3 @@ class HunYuanVLVisionEncoderConfig(EncoderConfig):
     """Not used."""
     max_vit_seq_len: Count = 16384
     """Not used."""
-
-    if not TYPE_CHECKING:
-
-        @property
-        def has_post_norm(self) -> bool:
-            return False

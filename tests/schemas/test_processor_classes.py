@@ -14,7 +14,7 @@ from transformers.image_processing_backends import PilBackend
 from transformers.processing_utils import ImagesKwargs
 
 from vision_composer.schemas import PROCESSOR_CLASSES
-from vision_composer.schemas.processor_classes import ARGUMENTS, plain_name
+from vision_composer.schemas.processor_class import ARGUMENTS, plain_name
 
 RUNTIME = {
     *("data_format", "input_data_format", "device", "return_tensors", "disable_grouping", "image_seq_length"),
@@ -27,6 +27,7 @@ MODULES = {
     "Kimi_K25ImageProcessor": "kimi_k25",
     "Lfm2VlImageProcessor": "lfm2_vl",
     "MiniMaxM3VLImageProcessor": "minimax_m3_vl",
+    "MuseGlimmerImageProcessor": "muse_glimmer",
 }
 """Classes that transformers has on torchvision only, which cannot be imported without it."""
 

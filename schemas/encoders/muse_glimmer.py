@@ -1,0 +1,105 @@
+"""Muse Glimmer's and Muse Spark's vision tower: ``MuseGlimmerVisionConfig`` of transformers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+from pydantic_core import InitErrorDetails
+
+from ..base import problem
+from .base import (
+    MAX_BLOCKS,
+    Activation,
+    Count,
+    Depth,
+    EncoderConfig,
+    Epsilon,
+    Few,
+    RopeType,
+    Rows,
+    SquareSize,
+    check_rope,
+)
+
+Attention = Literal["full_attention", "window_attention"]
+
+
+class MuseGlimmerVisionEncoderConfig(EncoderConfig):
+    """Muse ViT: images of any size, most blocks attend inside windows, a position table and a rope."""
+
+    rope_type: ClassVar[RopeType] = "rope_2d"
+    packed: ClassVar[bool] = True
+    merger: ClassVar[bool] = True
+    depth_fields: ClassVar[frozenset[str]] = EncoderConfig.depth_fields | {"layer_types"}
+    inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {"max_position_embeddings"}
+
+    model_type: Literal["muse_glimmer_vision"]
+    hidden_size: Count = 1536
+    """Width of a token inside the encoder."""
+    intermediate_size: Count = 8960
+    """Width of the MLP inside a block."""
+    num_hidden_layers: Depth = 50
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    num_attention_heads: Count = 16
+    """Attention heads per block; must divide hidden_size."""
+    patch_size: SquareSize = 14
+    """Side in pixels of a square patch."""
+    patch_temporal: Few = 2
+    """Frames in a patch."""
+    pos_emb_height: Count = 32
+    """Rows of the position table, and patches along a side of a window."""
+    pos_emb_width: Count = 32
+    """Columns of the position table; as many as rows."""
+    max_position_embeddings: Rows = 1024
+    """Not used: the position table has the size that its sides say."""
+    merge_size: Few = 2
+    """Patches along one side of the square that is merged to a token."""
+    hidden_act: Activation = "gelu"
+    """Activation of the MLP."""
+    layer_norm_eps: Epsilon = 1e-5
+    """Epsilon of the norms in front of the blocks and behind them; that inside is 1e-5."""
+    layer_types: Annotated[
+        tuple[Attention, ...] | None, Field(strict=False, max_length=MAX_BLOCKS, examples=[None])
+    ] = None
+    """What each block attends to; null: every fourth and the last to whole frames, the others to windows."""
+    rope_parameters: dict[str, Any] | None = None
+    """The rope's parameters in transformers' form; null for the family's own."""
+
+    if not TYPE_CHECKING:
+
+        @property
+        def num_channels(self) -> int:
+            return 3
+
+    @property
+    def temporal_patch_size(self) -> int:
+        """Frames in a patch."""
+        return self.patch_temporal
+
+    @property
+    def merged_width(self) -> int:
+        """Width of a merged token: its patches' features."""
+        return self.hidden_size * self.merge_size**2
+
+    @property
+    def attention(self) -> tuple[Attention, ...]:
+        """What each block attends to."""
+        last = self.num_hidden_layers - 1
+        return self.layer_types or tuple(
+            "full_attention" if block % 4 == 3 or block == last else "window_attention"
+            for block in range(self.num_hidden_layers)
+        )
+
+    def _check(self) -> list[InitErrorDetails]:
+        problems = [*super()._check(), *check_rope(self)]
+        if self.pos_emb_width != self.pos_emb_height:
+            message = (
+                f"{self.pos_emb_width} is not pos_emb_height {self.pos_emb_height}: transformers reads a "
+                "square table"
+            )
+            problems.append(problem("VC208", message, "pos_emb_width", value=self.pos_emb_width))
+        if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
+            message = f"{len(self.layer_types)} entries for {self.num_hidden_layers} blocks"
+            problems.append(problem("VC208", message, "layer_types", value=list(self.layer_types)))
+        return problems
