@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 from .inputs import Row
@@ -37,17 +36,22 @@ class Ready:
         number: Its number among all images of the job.
         row: What it is called.
         size: Its width and height in pixels.
-        grid: Frames or tiles, patch rows and patch columns.
-        inputs: The encoder's inputs for it alone.
+        inputs: What was read of it.
+        patches: About how many patches it has.
         num_bytes: Memory that it holds: its inputs, and room for its features.
     """
 
     number: int
     row: Row
     size: tuple[int, int]
-    grid: tuple[int, int, int]
     inputs: Mapping[str, Tensor]
+    patches: int
     num_bytes: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its pixels."""
+        return tuple(self.inputs["pixel_values"].shape)
 
 
 def windows(images: Iterable[Ready], limits: Limits) -> Iterator[list[Ready]]:
@@ -78,8 +82,8 @@ def batches(
     """
     batch: list[Ready] = []
     tokens = 0
-    for image in sorted(window, key=lambda image: (-prod(image.grid), image.grid, image.number)):
-        more = prod(image.grid)
+    for image in sorted(window, key=lambda image: (-image.patches, image.shape, image.number)):
+        more = image.patches
         full = len(batch) == limits.images or tokens + more > limits.tokens
         if batch and (full or not share(batch[0].inputs, image.inputs)):
             yield batch

@@ -27,6 +27,7 @@ class Batch:
     """Images and their inputs together, on the encoder's device or on the way to it."""
 
     images: Sequence[Ready]
+    grids: Sequence[tuple[int, int, int]]
     inputs: Mapping[str, Tensor]
     arrived: Any = None
 
@@ -36,6 +37,7 @@ class _Leaving:
     """Features on their way to the CPU, all images' one after the other, and which are finite."""
 
     images: Sequence[Ready]
+    grids: Sequence[tuple[int, int, int]]
     features: Tensor
     num_tokens: Sequence[int]
     num_rows: Sequence[int]
@@ -69,15 +71,11 @@ class Forward:
         Raises:
             InputError: If they make no batch.
         """
-        inputs = self._encoder.preprocessor.collate([image.inputs for image in images])
-        if self._copies is None:
-            return Batch(images, {name: tensor.to(self._encoder.device) for name, tensor in inputs.items()})
-        with torch.cuda.stream(self._copies):
-            there = {
-                name: tensor.pin_memory().to(self._encoder.device, non_blocking=True)
-                for name, tensor in inputs.items()
-            }
-            return Batch(images, there, self._copies.record_event())
+        with torch.no_grad(), torch.cuda.stream(self._copies):  # of None: as it is
+            read = [image.inputs for image in images]
+            inputs = self._encoder.preprocessor.finish(read, self._encoder.device)
+            grids = self._encoder.image_grids(inputs)
+            return Batch(images, grids, inputs, self._copies.record_event() if self._copies else None)
 
     def run(self, batch: Batch) -> list[Encoded | Failed]:
         """Run a batch, and return the results of the batch before it."""
@@ -130,7 +128,7 @@ class Forward:
         features = stored.to("cpu", non_blocking=cuda)
         finite = finite.to("cpu", non_blocking=cuda)
         arrived = torch.cuda.current_stream().record_event() if cuda else None
-        return _Leaving(batch.images, features, num_tokens, num_rows, finite, arrived)
+        return _Leaving(batch.images, batch.grids, features, num_tokens, num_rows, finite, arrived)
 
     def _pooled(self, features: Tensor) -> Tensor:
         assert self._pooler is not None
@@ -164,7 +162,7 @@ class Forward:
                     id=row.id,
                     source=row.source,
                     size=image.size,
-                    grid=image.grid,
+                    grid=left.grids[i],
                     num_tokens=left.num_tokens[i],
                     dtype=self._store_dtype,
                     features=numbers[start:end],

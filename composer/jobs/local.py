@@ -135,8 +135,8 @@ def local_engine(
     workers = running.num_workers(num_rows)
     pool: Pool
     if workers:
-        pool = ProcessPool(Nursery(), encoder.preprocessor, workers)
+        pool = ProcessPool(Nursery(), encoder.preprocessor.read, workers)
     else:
-        pool = ThreadedPool(encoder.preprocessor, min(4, num_cores()))
+        pool = ThreadedPool(encoder.preprocessor.read, min(4, num_cores()))
     with pool:
         yield LocalEngine(encoder, output, running, pool)

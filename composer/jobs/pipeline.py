@@ -150,9 +150,8 @@ class Pipeline:
                 unit[:] = [own]
                 try:
                     yield self._ready(number, row, answer)
-                except (ImageError, InputError) as error:
-                    reason = error.reason if isinstance(error, ImageError) else str(error)
-                    failures.append(Failed(number, row.id, row.source, reason))
+                except ImageError as error:
+                    failures.append(Failed(number, row.id, row.source, error.reason))
 
         for window in windows(ready(), self._limits):
             for some in batches(window, self._limits, self._encoder.preprocessor.share):
@@ -175,10 +174,11 @@ class Pipeline:
     def _ready(self, number: int, row: Row, answer: Prepared | ImageError) -> Ready:
         if isinstance(answer, ImageError):
             raise answer
-        (grid,) = self._encoder.image_grids(answer.inputs)
-        patches = grid[0] * grid[1] * grid[2]
-        held = sum(tensor.nbytes for tensor in answer.inputs.values()) + patches * self._feature_bytes
-        return Ready(number, row, answer.size, grid, answer.inputs, held)
+        inputs = answer.inputs
+        info = self._encoder.info
+        patches = max(1, inputs["pixel_values"].numel() // (info.num_channels * info.patch_size**2))
+        held = sum(tensor.nbytes for tensor in inputs.values()) + patches * self._feature_bytes
+        return Ready(number, row, answer.size, inputs, patches, held)
 
     def _write(self) -> None:
         """Write results, in a thread of its own."""

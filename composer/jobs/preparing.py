@@ -1,4 +1,4 @@
-"""One image made ready for the encoder: read, decoded and preprocessed, or the reason why it cannot be."""
+"""One image made ready for the encoder: decoded and resized, or the reason why it cannot be."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .inputs import Content, Row, load_row
 if TYPE_CHECKING:
     from torch import Tensor
 
-Preprocess: TypeAlias = "Callable[[Sequence[ImageLike]], Mapping[str, Tensor]]"
-"""An ImagePreprocessor, or a function like it."""
+Read: TypeAlias = "Callable[[Sequence[ImageLike]], Sequence[Mapping[str, Tensor]]]"
+"""The ``read`` of an ImagePreprocessor, or a function like it."""
 
 Task: TypeAlias = "list[tuple[Row, Content | ImageError | None]]"
 """Images to prepare, with their content where it is known."""
@@ -26,25 +26,25 @@ class Prepared:
 
     Attributes:
         size: Its width and height in pixels, upright.
-        inputs: The encoder's inputs for it alone, on the CPU.
+        inputs: What was read of it, for ``finish`` of the preprocessor.
     """
 
     size: tuple[int, int]
     inputs: Mapping[str, Tensor]
 
 
-def prepare(row: Row, content: Content | ImageError | None, preprocess: Preprocess) -> Prepared | ImageError:
+def prepare(row: Row, content: Content | ImageError | None, read: Read) -> Prepared | ImageError:
     """Make one image ready.
 
     Args:
         row: The image.
         content: Its path, its bytes, or its error, where they are known already.
-        preprocess: Makes the encoder's inputs of it.
+        read: Does what needs the CPU.
     """
     try:
         if isinstance(content, ImageError):
             return content
         image = open_image(load_row(row) if content is None else content, name=row.id)
-        return Prepared(image.size, preprocess([image]))
+        return Prepared(image.size, read([image])[0])
     except ImageError as error:
         return ImageError(row.id, error.reason)

@@ -13,7 +13,7 @@ from typing import cast
 from ..errors import ImageError, VisionComposerError
 from .nursery import Nursery
 from .pool import Answers, Pool, prepare_all
-from .preparing import Prepared, Preprocess, Task
+from .preparing import Prepared, Read, Task
 
 _AHEAD = 2
 """Tasks that a worker has at one time: one that it works on, and one that waits, so that it never does."""
@@ -31,7 +31,7 @@ class _Piece:
 class _Worker:
     """A worker process and what it was asked for."""
 
-    def __init__(self, nursery: Nursery, preprocess: Preprocess) -> None:
+    def __init__(self, nursery: Nursery, read: Read) -> None:
         from .arena import Arena, make_memory
 
         self._nursery = nursery
@@ -43,7 +43,7 @@ class _Worker:
         with theirs:
             self._process = nursery.fork(theirs.fileno(), memories)
         with contextlib.suppress(ConnectionError):  # if it is dead, it will not answer either
-            self.channel.send(preprocess)
+            self.channel.send(read)
 
     def ask(self, piece: _Piece) -> None:
         """Give it images to prepare.
@@ -106,14 +106,14 @@ class ProcessPool(Pool):
 
     Args:
         nursery: Starts the workers; the pool closes it.
-        preprocess: Makes the encoder's inputs of an image; is pickled.
+        read: Decodes and resizes images; is pickled.
         workers: How many.
     """
 
-    def __init__(self, nursery: Nursery, preprocess: Preprocess, workers: int) -> None:
+    def __init__(self, nursery: Nursery, read: Read, workers: int) -> None:
         super().__init__()
         self._nursery = nursery
-        self._preprocess = preprocess
+        self._read = read
         self._number = workers
         self._workers: list[_Worker] = []
 
@@ -137,7 +137,7 @@ class ProcessPool(Pool):
             task = next(source, None)
             if task is None:
                 return
-            yield task, prepare_all(task, self._preprocess)
+            yield task, prepare_all(task, self._read)
         while not self.stopping.is_set():
             self._hand_out(state, source)
             first = state.answers.get(state.yielded)
@@ -152,7 +152,7 @@ class ProcessPool(Pool):
 
     def _has_started(self) -> bool:
         if not self._workers and self._nursery.is_ready():
-            self._workers = [_Worker(self._nursery, self._preprocess) for _ in range(self._number)]
+            self._workers = [_Worker(self._nursery, self._read) for _ in range(self._number)]
         return bool(self._workers)
 
     def _hand_out(self, state: _Progress, source: Iterator[Task]) -> None:
@@ -191,7 +191,7 @@ class ProcessPool(Pool):
     def _replace(self, dead: _Worker, state: _Progress) -> None:
         """Put another worker in the place of one that died, and find out which image it died of."""
         status = dead.end()
-        self._workers[self._workers.index(dead)] = _Worker(self._nursery, self._preprocess)
+        self._workers[self._workers.index(dead)] = _Worker(self._nursery, self._read)
         suspects = dead.asked.popleft() if dead.asked else None
         state.waiting.extendleft(reversed(dead.asked))
         if suspects is None:

@@ -18,7 +18,7 @@ from .preparing import prepare
 def work(connection: int, memories: Sequence[int]) -> None:
     """Answer tasks from a connection; tensors go through shared memory.
 
-    The first message is the preprocessor. Every other is a task: images. It is answered with a list: for
+    The first message is what reads images. Every other is a task: images. It is answered with a list: for
     every image its size, where its tensors are, and the memory's size; or the reason why it has none. An
     error that is not an image's is answered instead of the list.
 
@@ -31,7 +31,7 @@ def work(connection: int, memories: Sequence[int]) -> None:
     channel = Connection(connection)
     arenas = cycle([Arena(memory) for memory in memories])
     try:
-        preprocess = channel.recv()
+        read = channel.recv()
         while True:
             images = channel.recv()
             arena = next(arenas)
@@ -39,7 +39,7 @@ def work(connection: int, memories: Sequence[int]) -> None:
             try:
                 answers: list[Any] = []
                 for row, content in images:
-                    result = prepare(row, content, preprocess)
+                    result = prepare(row, content, read)
                     if isinstance(result, ImageError):
                         answers.append(result.reason)
                     else:
