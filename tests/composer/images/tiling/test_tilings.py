@@ -117,3 +117,14 @@ def test_the_boxes_cover_the_canvas(name: str, width: int, height: int) -> None:
     if plan.boxes:
         assert plan.boxes[0][:2] == (0, 0)
         assert plan.boxes[-1][2:] == plan.canvas
+
+
+@settings(max_examples=40, deadline=None)
+@given(width=st.integers(1, 200), height=st.integers(1, 200))
+def test_ovis2s_processor_has_the_rows_and_columns_that_are_planned(width: int, height: int) -> None:
+    planned = tiling("ovis2")
+    processor = transformers.Ovis2ImageProcessorPil(**CASES["ovis2"][1])
+    image = Image.fromarray(np.zeros((height, width, 3), dtype=np.uint8))
+    (grid,) = processor(image, return_tensors="np", **planned.options())["grids"]
+    plan = planned.plan(width, height)
+    assert (max(plan.rows, 1), max(plan.columns, 1)) == tuple(grid)
