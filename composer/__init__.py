@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .bridges.registration import register_transformers
     from .builder import VisionEncoderBuilder
     from .composing import compose
+    from .config_json import config_from
     from .encoder import ComposedVisionEncoder
     from .encoders import (
         VisionEncoderInfo,
@@ -49,6 +50,7 @@ _HOME = {
     "bridges.registration": ("register_transformers",),
     "builder": ("VisionEncoderBuilder",),
     "composing": ("compose",),
+    "config_json": ("config_from",),
     "encoder": ("ComposedVisionEncoder",),
     "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
@@ -86,6 +88,7 @@ __all__ = [
     "VisionLanguageConfig",
     "__version__",
     "compose",
+    "config_from",
     "get_llm_pos_ids_for_vision",
     "get_load_balance_assignment",
     "get_num_selected_vision_tokens",
