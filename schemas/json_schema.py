@@ -24,6 +24,7 @@ from .config import (
     TowerConfig,
 )
 from .connectors import CONNECTOR_CONFIGS
+from .connectors.steps import STEP_CONFIGS, StepsConnectorConfig
 from .descriptions import field_descriptions
 from .encoders import (
     ENCODER_CONFIGS,
@@ -67,7 +68,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
     added = _plugin_families() if plugins else {}
     blocks: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
     encoders = list(dict.fromkeys(blocks))
-    typed = [*CONNECTOR_CONFIGS.values(), *TILING_CONFIGS.values()]
+    typed = [*CONNECTOR_CONFIGS.values(), *STEP_CONFIGS.values(), *TILING_CONFIGS.values()]
     references, definitions = _definitions([TowerConfig, *encoders, *typed])
     for definition in definitions.values():
         _exemplify_fields(definition)
@@ -77,6 +78,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
     properties["encoder"] |= _encoder(families, references[GenericEncoderConfig])
     properties["connector"]["anyOf"][0] = _by_type(CONNECTOR_CONFIGS, references)
     properties["tiling"]["anyOf"] = [{"const": "none"}, _by_type(TILING_CONFIGS, references)]
+    steps = definitions[_name(references[StepsConnectorConfig])]["properties"]["steps"]
+    steps |= {"items": _by_type(STEP_CONFIGS, references), "minItems": 1}
     properties["select_layers"]["anyOf"][0]["minItems"] = 1
     properties["attn_backend"]["enum"] = _names(("auto", *ATTN_BACKENDS), ATTENTION_BACKEND_PLUGINS, plugins)
     strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)

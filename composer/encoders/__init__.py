@@ -26,6 +26,7 @@ from .base import AnyFamily, EncoderFamily
 from .dense import DenseFamily
 from .facts import Grid, VisionEncoderInfo
 from .generic import GenericFamily
+from .own_names import own_names
 from .reading import Reading
 from .shapes import Shapes
 
@@ -161,9 +162,15 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
         message = (
             f"no family for model_type {model_type!r}{hint}; `vision-composer plugins` lists the encoders"
         )
+        if fields.get("model_type"):
+            message += (
+                ". The generic adapter may run it, if you say how many tokens stand in front of its patches: "
+                'overrides=["encoder.prefix_tokens=1"]'
+            )
         raise ConfigError(Problem("VC105", message))
     known = config_class.model_fields
     try:
+        fields = own_names(fields, config_class)
         known_fields = {key: value for key, value in fields.items() if key in known}
         return encoder_config(known_fields | {"model_type": model_type})
     except ValidationError as error:

@@ -39,14 +39,15 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
     image_processor = "Cosmos3EdgeImageProcessor"
-    tiny: ClassVar = {"num_patches": 16}
+    tiny: ClassVar = {"num_patches": 16, "patch_size": 16}
 
     # --- facts ----------------------------------------------------------------------------------------
 
     def info(
         self, encoder: Cosmos3EdgeVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
+        side = encoder.spatial_merge_size
+        return replace(super().info(encoder, resize), grid_multiple=side, patch_square=side)
 
     def image_processor_settings(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> dict[str, object]:
         return {

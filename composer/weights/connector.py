@@ -110,7 +110,8 @@ def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[st
             some = f"several tensors are: {', '.join(sorted(matches)[:3])}" if matches else "no tensor is"
             raise WeightsError(
                 f"{checkpoint.label}: the connector {connector.type!r} needs {name}, and {some} named so; "
-                f"connector.weights says where its weights are{checkpoint.unread_index}"
+                "connector.weights says where its weights are, and source: null that they are random"
+                f"{checkpoint.unread_index}"
             )
         found[name] = matches[0]
     return found

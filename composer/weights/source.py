@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
 from ..files import read_json
-from ..schemas.paths import is_weights_path
+from ..schemas.paths import is_weights_path, near_miss
 from ..text import shortened
 from .header import Format, TensorHeader
 from .pickled import pickled_headers, read_pickled
@@ -324,7 +324,7 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
             # only the weights must be there.
             if name not in _SMALL and not name.endswith(".index.json"):
                 raise _NotCachedError(
-                    f"{repo}: {name} is not in the local cache and the hub cannot be reached"
+                    f"{repo}{near_miss(repo)}: {name} is not in the local cache and the hub cannot be reached"
                 ) from error
             return None
         except EntryNotFoundError:
@@ -332,7 +332,9 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
         except HFValidationError as error:
             raise WeightsError(f"{repo}: neither a file, a folder, nor a hub id: {error}") from error
         except (HfHubHTTPError, OSError) as error:
-            raise WeightsError(f"{repo}: cannot fetch {name} from the hub: {error}") from error
+            raise WeightsError(
+                f"{repo}{near_miss(repo)}: cannot fetch {name} from the hub: {error}"
+            ) from error
 
     return fetch
 

@@ -23,7 +23,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def verify(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["verify", *map(str, arguments)])
+    return CliRunner().invoke(app, ["verify", *map(str, arguments)], env={"COLUMNS": "120"})
 
 
 def test_equal(tmp_path: Path, image: Path) -> None:
@@ -35,6 +35,8 @@ def test_equal(tmp_path: Path, image: Path) -> None:
     assert line["planned"] == line["rows"] == line["expected"] > 16
     assert line["equal"]
     assert line["pixels"] == 0
+    assert line["states"].keys() == {"3"}
+    assert max(line["difference"], *line["states"].values()) < 1e-6
 
 
 def test_another_connector_is_told(tmp_path: Path, image: Path) -> None:
@@ -45,9 +47,41 @@ def test_another_connector_is_told(tmp_path: Path, image: Path) -> None:
     result = verify(folder, image, "--set", f"connector.weights.source={tmp_path / 'other.safetensors'}")
     assert result.exit_code == 1
     assert "DIFFERENT" in result.output
+    (line,) = json.loads(
+        verify(
+            folder,
+            image,
+            "--set",
+            f"connector.weights.source={tmp_path / 'other.safetensors'}",
+            "--json",
+        ).output
+    )
+    assert not line["equal"]
+    assert line["states"] == {"3": 0}  # the tower is the same
+
+
+def test_several_layers_have_a_column(tmp_path: Path, image: Path) -> None:
+    result = verify(save_vlm("llava/two layers", tmp_path / "vlm"), image)
+    assert "1:\xa00, 3:\xa00" in result.output
 
 
 def test_a_config_without_a_checkpoint(image: Path) -> None:
     result = verify("siglip/base-patch16-224", image, "--set", "weights.source=null")
     assert result.exit_code != 0
     assert "no weights.source" in str(result.exception)
+
+
+def test_infinite_differences_are_json(tmp_path: Path, image: Path) -> None:
+    folder = save_vlm("llava_next", tmp_path / "vlm")
+    result = verify(folder, image, "--set", "tiling=none", "--set", "connector.type=llava", "--json")
+    assert result.exit_code == 1
+    (line,) = json.loads(result.output, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert line["pixels"] == line["difference"] == "inf"
+
+
+def test_a_hub_id_is_asked_for_where_there_is_no_such_preset(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "no config.json from the hub" in str(verify("nobody/nothing-there", image).exception)
+    assert "there is no preset 'nothing-there'" in str(verify("nothing-there", image).exception)

@@ -1,0 +1,67 @@
+"""Ovis2's tiling."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from ...schemas.tiling.ovis2 import Ovis2TilingConfig
+from .base import TilePlan, Tiling
+from .got_ocr2 import canvases, closest_canvas
+
+_ENOUGH = 0.9
+"""How much of an image's area its tiles have to show."""
+
+
+class Ovis2Tiling(Tiling[Ovis2TilingConfig]):
+    """The image whole, then the tiles of a canvas that it is stretched to."""
+
+    type = "ovis2"
+    processor = "Ovis2ImageProcessor"
+    read_by: ClassVar = ("ovis2",)
+
+    @classmethod
+    def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any] | None:
+        return super().fields_of(values) if values.get("crop_to_patches") else None
+
+    def plan(self, width: int, height: int) -> TilePlan:
+        least, most = self.config.min_patches, self.config.max_patches
+        if most == 1:
+            return TilePlan(width, height)
+        if self.config.use_covering_area_grid:
+            columns, rows = self._covering(width, height)
+        else:
+            columns, rows = closest_canvas(width, height, self.side, least=least, most=most)
+        if columns * rows == 1:
+            return TilePlan(width, height)
+        canvas = (columns * self.side, rows * self.side)
+        return TilePlan(width, height, rows, columns, canvas=canvas)
+
+    def _covering(self, width: int, height: int) -> tuple[int, int]:
+        """Return columns and rows of tiles. Source: transformers' ``get_min_tile_covering_grid``.
+
+        That reckons with as many rows as the canvas then has columns, and the other way round.
+        """
+        shown = {grid: self._shown(width, height, *grid) for grid in canvases(1, self.config.max_patches)}
+        enough = [grid for grid, share in shown.items() if share > _ENOUGH]
+        if enough:
+            return min(enough, key=lambda grid: (grid[0] * grid[1], -shown[grid]))
+        return min(shown, key=lambda grid: (-shown[grid], grid[0] * grid[1]))
+
+    def _shown(self, width: int, height: int, rows: int, columns: int) -> float:
+        """Return the share of an image's area that is left where each part shrinks to a tile's side."""
+        down, across = height // rows, width // columns
+        area = 0.0
+        for row in range(rows):
+            for column in range(columns):
+                # The last row and the last column take what is left over.
+                part = (
+                    width - column * across if column == columns - 1 else across,
+                    height - row * down if row == rows - 1 else down,
+                )
+                long, short = max(part), min(part)
+                area += short / long * self.side * self.side if long > self.side else long * short
+        return area / (width * height)
+
+    def options(self) -> dict[str, Any]:
+        return {**super().options(), "crop_to_patches": True}
