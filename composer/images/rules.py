@@ -115,7 +115,7 @@ def _naflex(values: Values) -> PatchBudget:
 def _lfm2(values: Values) -> TokenPixelBudget:
     factor = values["encoder_patch_size"] * values["downsample_factor"]
     least, most = (values[key] * factor**2 for key in ("min_image_tokens", "max_image_tokens"))
-    return TokenPixelBudget(factor, least, most)
+    return TokenPixelBudget(factor, least, most, patch_size=values["encoder_patch_size"])
 
 
 def _gemma4(values: Values) -> TokenBudget:

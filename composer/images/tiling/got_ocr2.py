@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from ...schemas.tiling.got_ocr2 import GotOcr2TilingConfig
@@ -31,14 +32,24 @@ class GotOcr2Tiling(Tiling[GotOcr2TilingConfig]):
             for rows in range(1, most // columns + 1)
             if columns * rows >= least
         ]
-        best, nearest = (1, 1), float("inf")
-        for columns, rows in sorted(canvases, key=lambda canvas: canvas[0] * canvas[1]):
-            distance = abs(width / height - columns / rows)
-            # Of two that are as close, the larger one, unless the image is less than half as large.
-            large_enough = width * height > 0.5 * self.side**2 * columns * rows
-            if distance < nearest or (distance == nearest and large_enough):
-                best, nearest = (columns, rows), distance
-        return best
+        canvases.sort(key=lambda canvas: canvas[0] * canvas[1])
+        return closest_canvas(canvases, width, height, self.side)
 
     def options(self) -> dict[str, Any]:
         return {**super().options(), "crop_to_patches": True}
+
+
+def closest_canvas(
+    canvases: Iterable[tuple[int, int]], width: int, height: int, side: int
+) -> tuple[int, int]:
+    """Return the canvas, columns and rows of tiles of ``side`` pixels, whose aspect ratio is closest.
+
+    Of two that are as close, the later one, unless the image is less than half as large.
+    """
+    best, nearest = (1, 1), float("inf")
+    for columns, rows in canvases:
+        distance = abs(width / height - columns / rows)
+        large_enough = width * height > 0.5 * side**2 * columns * rows
+        if distance < nearest or (distance == nearest and large_enough):
+            best, nearest = (columns, rows), distance
+    return best

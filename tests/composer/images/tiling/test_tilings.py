@@ -55,7 +55,7 @@ def tiles(name: str, width: int, height: int) -> int:
 def test_every_tiling_is_tried() -> None:
     own = {name for name, tiling in TILINGS.items() if not tiling.processor}
     assert set(CASES) | own == set(TILINGS)
-    assert own == {"cohere2_vision", "llama4"}
+    assert own == {"cohere2_vision", "lfm2_vl", "llama4"}
 
 
 def pixels(settings: dict[str, object], name: str, image: Image.Image) -> np.ndarray[Any, Any]:
