@@ -18,6 +18,7 @@ Inputs = Literal[
     "hunyuan_patches",
     "cosmos3_edge_patches",
     "muse_patches",
+    "video_llama_3_patches",
     "pixtral",
     "naflex",
     "gemma4",

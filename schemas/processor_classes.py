@@ -259,6 +259,11 @@ def _classes() -> list[ProcessorClass]:
             max_image_tokens=4096,
         ),
         _class(
+            *("VideoLlama3", "video_llama_3_patches", areas, _HALF, _FRAME),
+            _areas(56 * 56, 28 * 28 * 1280),
+            merge_size=1,
+        ),
+        _class(
             *("Kimi_K25", "kimi_patches", f"max_pixels {_LOOK}", _HALF),
             do_convert_rgb=True,
             do_resize=True,

@@ -169,6 +169,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Glmga": _glm,
     "Glm5Next": _glm5,
     "MuseGlimmer": _muse,
+    "VideoLlama3": _qwen,
     "Kimi_K25": _kimi,
     "Pixtral": _pixtral,
     "Siglip2": _naflex,

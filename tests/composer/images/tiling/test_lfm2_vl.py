@@ -46,7 +46,6 @@ def test_tiles_put_together_are_the_image() -> None:
     """An image that fills its canvas is cut without a change: row after row, then the image whole."""
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 72, 3), dtype=np.uint8))
     processor = {"type": "Lfm2VlImageProcessor", "mean": [0.0] * 3, "std": [1.0] * 3, "max_pixels": 40 * 64}
-    tiling = CONFIG.model_dump(mode="json")
     keys = {"schema": 1, "encoder": ENCODER, "output": "tiles", "image_processor": processor}
     made = compose(keys | {"tiling": CONFIG.model_dump(mode="json")}).preprocess([image])
     assert made["spatial_shapes"].tolist() == [[6, 6]] * 6 + [[10, 14]]
