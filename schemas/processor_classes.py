@@ -186,6 +186,14 @@ def _classes() -> list[ProcessorClass]:
             fit=_fit_box,
         ),
         _class(
+            *("Ovis2", "pixels", crop, _CLIP, _BOXED, _CROPS),
+            do_convert_rgb=True,
+            size=square(384),
+            resample=BICUBIC,
+            use_covering_area_grid=True,
+            fit=_fit_cropped_box,
+        ),
+        _class(
             "PPChart2Table",
             "pixels",
             f"size {_LOOK}",

@@ -51,6 +51,10 @@ def _whole(values: Values) -> Steps:
     return Steps.of({**values, "do_center_crop": False, "do_pad": False})
 
 
+def _unpadded(values: Values) -> Steps:
+    return Steps.of({**values, "do_pad": False})
+
+
 def _llava(values: Values) -> Steps:
     return Steps.of({**values, "do_pad": False}, squares=bool(values["do_pad"]))
 
@@ -154,6 +158,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "LlavaOnevision": _squashed,
     "DeepseekVL": _deepseek,
     "GotOcr2": _whole,
+    "Ovis2": _unpadded,
     "Cohere2Vision": _whole,
     "Gemma3": _whole,
     "Llama4": _whole,

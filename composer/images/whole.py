@@ -70,6 +70,7 @@ _WHOLE: Mapping[str, tuple[str, Callable[[Values], Values]]] = {
     "LlavaOnevisionImageProcessor": ("CLIP", _squashed),
     "VideoLlavaImageProcessor": ("CLIP", _without("do_pad")),
     "GotOcr2ImageProcessor": ("", _without("crop_to_patches")),
+    "Ovis2ImageProcessor": ("", _without("crop_to_patches")),
     "Cohere2VisionImageProcessor": ("GotOcr2", _without("crop_to_patches")),
     "MiniMaxM3VLImageProcessor": ("Qwen2VL", _as_it_is),
     "Gemma3ImageProcessor": ("", _without("do_pan_and_scan")),

@@ -11,10 +11,9 @@ from ..encoders.base import Few
 from .base import TilingConfig
 
 
-class GotOcr2TilingConfig(TilingConfig):
-    """The canvas of tiles whose aspect ratio is closest, filled; behind several tiles the image whole."""
+class CanvasTilingConfig(TilingConfig):
+    """Canvases of tiles that an image is stretched to."""
 
-    type: Literal["got_ocr2"]
     min_patches: Few = 1
     """Least number of tiles, without the image whole."""
     max_patches: Few = 12
@@ -26,3 +25,9 @@ class GotOcr2TilingConfig(TilingConfig):
             message = f"{self.min_patches} is more than max_patches {self.max_patches}"
             raise invalid("tiling", problem("VC104", message, "min_patches", value=self.min_patches))
         return self
+
+
+class GotOcr2TilingConfig(CanvasTilingConfig):
+    """The canvas of tiles whose aspect ratio is closest, filled; behind several tiles the image whole."""
+
+    type: Literal["got_ocr2"]

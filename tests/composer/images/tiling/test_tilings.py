@@ -25,6 +25,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "llava_onevision": ({"image_grid_pinpoints": PINPOINTS}, {"size": SIDE}),
     "got_ocr2": ({"min_patches": 2, "max_patches": 7}, {"size": SIDE}),
+    "ovis2": ({"max_patches": 7}, {"size": SIDE}),
     "gemma3": (
         {
             "pan_and_scan_min_crop_size": 20,
