@@ -237,6 +237,8 @@ DEFAULT_WIDTHS = {
     "hunyuan_vl_text": 4096,
     "hyperclovax": 4096,
     "kimi_k2": 7168,
+    "lfm2": 2560,
+    "lfm3": 2048,
     "llama": 4096,
     "minimax_m3_vl_text": 6144,
     "muse_glimmer_text": 6656,

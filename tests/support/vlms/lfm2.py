@@ -1,4 +1,4 @@
-"""Liquid's VLMs, whose image processor transformers has on torchvision only."""
+"""Liquid's VLMs, of which LFM2-VL has its image processor on torchvision only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from typing import Any
 
 import transformers
 
+from .merged import VIT
 from .parts import TEXT
+from .qwen import TOKENS, image_processor
 from .tiled import Values
 
 _VISION = {
@@ -33,7 +35,27 @@ def lfm2_vl(processor: dict[str, Any] | None = None, **fields: Any) -> tuple[Any
     return transformers.Lfm2VlForConditionalGeneration(config), Values("Lfm2VlImageProcessor", **values)
 
 
+def lfm3_vl(projector: dict[str, Any] | None = None, **changed: Any) -> tuple[Any, Any]:
+    vision = VIT | {"num_key_value_heads": 2} | changed
+    config = transformers.Lfm3VlConfig(
+        vision_config=vision,
+        text_config=TEXT | {"model_type": "lfm3", "layer_types": ["full_attention"], "pad_token_id": 0},
+        **{"projector_hidden_size": 28, **(projector or {})},
+        **TOKENS,
+    )
+    return transformers.Lfm3VlForConditionalGeneration(config), image_processor(vision)
+
+
 VLMS = {
+    "lfm3_vl": lfm3_vl,
+    "lfm3_vl/other": lambda: lfm3_vl(
+        {"projector_bias": False, "projector_hidden_act": "silu"},
+        spatial_merge_size=3,
+        temporal_patch_size=1,
+        conv_kernel_size=5,
+        norm_eps=1e-3,
+        layer_types=["full_attention", "conv", "full_attention"],
+    ),
     "lfm2_vl": lfm2_vl,
     "lfm2_vl/large tiles": lambda: lfm2_vl(
         {
