@@ -17,6 +17,7 @@ Inputs = Literal[
     "paddleocr_patches",
     "hunyuan_patches",
     "cosmos3_edge_patches",
+    "inkling2_squares",
     "muse_patches",
     "video_llama_3_patches",
     "pixtral",

@@ -260,6 +260,7 @@ def _classes() -> list[ProcessorClass]:
             min_image_tokens=16,
             max_image_tokens=8000,
         ),
+        _class("Inkling2", "inkling2_squares", "mean std", _HALF, do_convert_rgb=True, size=square(40)),
         _class(
             *("MuseGlimmer", "muse_patches", f"max_pixels {_LOOK}", _HALF, _QWEN),
             size=None,

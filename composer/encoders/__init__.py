@@ -162,7 +162,8 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
             f"no family for model_type {model_type!r}{hint}; `vision-composer plugins` lists the encoders"
         )
         raise ConfigError(Problem("VC105", message))
-    known = config_class.model_fields
+    known, aliases = config_class.model_fields, config_class.aliases
+    fields = {aliases.get(key, key): value for key, value in fields.items()}
     try:
         known_fields = {key: value for key, value in fields.items() if key in known}
         return encoder_config(known_fields | {"model_type": model_type})

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ..schemas.processor_class import Values
 from .arguments import GEMMA4_TOKENS
-from .budgets import AlignedBudget, NearestRatio
+from .budgets import AlignedBudget, NearestRatio, WholeSquares
 from .resize import (
     AriaCanvas,
     EdgeBounds,
@@ -83,6 +83,10 @@ def _glm5(values: Values) -> AlignedBudget:
 
 def _muse(values: Values) -> NearestRatio:
     return NearestRatio(values["patch_size"] * values["merge_size"], values["max_image_tokens"])
+
+
+def _inkling(values: Values) -> WholeSquares:
+    return WholeSquares(values["size"]["width"], values["size"]["height"])
 
 
 def _paddleocr(values: Values) -> StretchingPixelBudget:
@@ -173,6 +177,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Glm46V": _glm,
     "Glmga": _glm,
     "Glm5Next": _glm5,
+    "Inkling2": _inkling,
     "MuseGlimmer": _muse,
     "VideoLlama3": _qwen,
     "Kimi_K25": _kimi,

@@ -127,7 +127,7 @@ def _names(
         if family.vlm:
             in_vlm_class = class_in_vlm(family, model_class)
             in_vlm = drop(_build(in_vlm_class, config, attn_implementation="eager"), unused)
-            planned = names_in_vlm(in_vlm)
+            planned = names_in_vlm(in_vlm, family.vlm_root)
             if is_named_as_in_vlm(checkpoint, planned, own.state_dict()):
                 return TensorNames(in_vlm, planned, root=f"{family.vlm_root}."), in_vlm_class
     return TensorNames(own, shapes), model_class

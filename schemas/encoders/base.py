@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import isqrt
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -103,6 +105,8 @@ class EncoderConfig(ConfigModel):
     """The field that holds the attention heads per block."""
     depth_fields: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers"})
     """Fields that say how much of the encoder there is: a saved tower may hold less than the checkpoint."""
+    aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Other names of fields in a config.json -> theirs here; transformers' ``attribute_map``."""
     inert_fields: ClassVar[frozenset[str]] = frozenset(
         {
             "attention_dropout",
