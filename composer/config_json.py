@@ -10,18 +10,28 @@ from typing import Any
 
 from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers, family_of
-from .encoders.reading import thinker_of
+from .encoders.reading import seeing_part
 from .errors import ConfigError, InputError, Problem, WeightsError
 from .files import read_json
 from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
 from .images.tiling import TILINGS
+from .schemas.paths import near_miss
 from .schemas.weights import is_commit
 from .text import did_you_mean
 
 _NAME = 80
 """The most characters that the name of a model has, and that a message shows of anything else."""
 _DTYPES = ("float32", "float16", "bfloat16")
-
+_NOT_ARCHITECTURE = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "torch_dtype",
+    "transformers_version",
+}
+"""Keys of a config.json that say nothing of how its encoder computes."""
 
 _READERS = {
     name: (family.model_type, reading)
@@ -38,22 +48,29 @@ _TILINGS = {name: tiling for tiling in TILINGS.values() for name in tiling.read_
 
 
 def tower_from_transformers(
-    fields: Mapping[str, Any], processor: Mapping[str, Any] | None = None
+    fields: Mapping[str, Any], processor: Mapping[str, Any] | None = None, *, generic: bool = False
 ) -> dict[str, Any]:
     """Return the keys of a config that mean the vision half of a transformers config, as its model reads it.
 
     Args:
         fields: What ``config.json`` of a vision encoder or a vision-language model holds.
         processor: What its image processor's JSON holds, as far as there is one.
+        generic: Take the encoder's fields as they are, for the generic adapter, which lacks
+            ``encoder.prefix_tokens`` then; nothing is said of how a VLM reads it.
 
     Raises:
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
-    fields = thinker_of(fields)
+    fields = seeing_part(fields)
     vision = fields.get("vision_config")
+    if generic:
+        encoder = vision if isinstance(vision, Mapping) else fields
+        _model_type(encoder, "model_type")
+        own = {key: value for key, value in encoder.items() if key not in _NOT_ARCHITECTURE}
+        return {"schema": 1, "encoder": own, **_weights(fields)}
     if vision is None:
         _model_type(fields, "model_type")
-        return {"schema": 1, "encoder": _encoder(fields), **_dtype(fields)}
+        return {"schema": 1, "encoder": _encoder(fields), **_weights(fields)}
     if not isinstance(vision, Mapping):
         raise _error("vision_config", "expected an object")
     model_type = _model_type(fields, "model_type")
@@ -73,15 +90,18 @@ def tower_from_transformers(
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
     behind = _connector(fields, model_type) | _tiling({**fields, **(processor or {})}, model_type)
-    return {"schema": 1, "encoder": encoder, **_dtype(fields), **selection, **behind}
+    return {"schema": 1, "encoder": encoder, **_weights(fields, reading.prefix), **selection, **behind}
 
 
-def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, Any]:
+def tower_of_config_json(
+    source: str, revision: str | None = None, *, generic: bool = False
+) -> dict[str, Any]:
     """Return the config that a ``config.json`` means, its weights read from beside it.
 
     Args:
         source: The file, its folder, or a hub id, whose commit is pinned.
         revision: Branch, tag or commit of a hub id.
+        generic: As for :func:`tower_from_transformers`.
 
     Raises:
         ConfigError: As :func:`tower_from_transformers`.
@@ -107,9 +127,9 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{file}: cannot be read as JSON: {error}") from error
-    tower = tower_from_transformers(fields, SavedProcessor.read(file.parent).values)
+    tower = tower_from_transformers(fields, SavedProcessor.read(file.parent).values, generic=generic)
     weights = weights | tower.pop("weights", {})
-    block = image_processor_block(tower["encoder"], file.parent)
+    block = {} if generic else image_processor_block(tower["encoder"], file.parent)
     return {**tower, **block, "source": f"config.json of {source}", "weights": weights}
 
 
@@ -148,9 +168,11 @@ def _encoder(fields: Mapping[str, Any]) -> dict[str, Any]:
     return encoder_from_transformers(fields).model_dump(mode="json", exclude_unset=True)
 
 
-def _dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _weights(fields: Mapping[str, Any], prefix: str | None = None) -> dict[str, Any]:
     dtype = fields.get("dtype") or fields.get("torch_dtype")
-    return {"weights": {"dtype": dtype}} if dtype in _DTYPES else {}
+    said = {"dtype": dtype if dtype in _DTYPES else None, "prefix": prefix}
+    known = {key: value for key, value in said.items() if value is not None}
+    return {"weights": known} if known else {}
 
 
 def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
@@ -203,7 +225,7 @@ def _from_hub(repo: str, revision: str | None) -> Path:
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{repo}: no such file or folder, and no config.json from the hub: {reason}"
+            f"{repo}: no such file or folder{near_miss(repo)}, and no config.json from the hub: {reason}"
         ) from error
     for name in PROCESSOR_FILES:  # beside it, where there are any
         with suppress(HfHubHTTPError, OSError):

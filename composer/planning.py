@@ -21,8 +21,9 @@ from .errors import InputError
 from .images.hub_cache import folder_at_hand
 from .images.settings import ProcessorSettings
 from .images.tiling import AnyTiling, TilePlan, tiling_of
-from .presets import load_config
 from .schemas import EncoderConfig, TowerConfig
+from .schemas.weights import SourceConfig
+from .sources import config_of
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
 
 BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -76,6 +77,11 @@ class Plan:
         return {} if self.connector is None else self.connector.shapes()
 
     @property
+    def connector_weights(self) -> SourceConfig | None:
+        """Where the connector's weights come from: from where the tower's do unless it says; None without."""
+        return None if self.connector is None else self.connector.config.weights or self.config.weights
+
+    @property
     def select_layers(self) -> tuple[int, ...]:
         """Hidden states returned, as indices 0 to N, in output order."""
         return self.config.resolved_layers
@@ -121,7 +127,11 @@ class Plan:
     @property
     def num_bytes(self) -> int | None:
         """Bytes that the parameters take in memory; None for the generic adapter."""
-        return None if self.num_parameters is None else self.num_parameters * BYTES_PER_PARAMETER[self.dtype]
+        if self.num_parameters is None:
+            return None
+        each = BYTES_PER_PARAMETER[self.dtype]
+        wide = 0 if self.dtype != "float16" or self.connector is None else self.connector.values_in_float32
+        return self.num_parameters * each + wide * (BYTES_PER_PARAMETER["float32"] - each)
 
     @property
     def deepstack_layers(self) -> tuple[int, ...]:
@@ -250,6 +260,7 @@ class Plan:
             "merged": self.config.merges,
             "output": config.output,
             "connector": None if config.connector is None else config.connector.type,
+            "connector_weights": self.connector_weights and self.connector_weights.source,
             "tiling": "none" if config.tiling == "none" else config.tiling.type,
             "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,
@@ -283,16 +294,17 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
     """Plan a config without building anything.
 
     Args:
-        source: Whatever :func:`vision_composer.load_config` takes: a preset's name, a YAML file, a saved
-            tower's folder, a mapping, or a validated config.
+        source: A preset's name, a YAML file, a saved tower's folder, a mapping, or a validated config; or a
+            checkpoint, as for :func:`vision_composer.compose`: the config.json of a hub id is downloaded.
         overrides: ``key=value`` strings laid over it.
 
     Raises:
         ConfigError: If the config cannot be read or cannot work.
+        InputError: If there is no such checkpoint.
         WeightsError: If the checkpoint is on this machine and its processor config is broken, or not for this
             encoder.
     """
-    return plan_config(load_config(source, overrides=overrides))
+    return plan_config(config_of(source, overrides=overrides))
 
 
 def processor_settings(config: TowerConfig, folder: Path | None = None) -> ProcessorSettings:

@@ -54,7 +54,7 @@ class ConfigModel(BaseModel):
         frozen=True,
         strict=True,
         populate_by_name=True,
-        use_attribute_docstrings=True,
+        defer_build=True,  # of dozens of blocks, a config needs a few
         protected_namespaces=(),
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
+from pydantic_core.core_schema import ModelSchema
 
 from ..registry import Registry
 from .base import ConfigModel
@@ -23,10 +24,11 @@ from .config import (
     TowerConfig,
 )
 from .connectors import CONNECTOR_CONFIGS
+from .connectors.steps import STEP_CONFIGS, StepsConnectorConfig
+from .descriptions import field_descriptions
 from .encoders import (
     ENCODER_CONFIGS,
     ENCODER_PLUGINS,
-    DenseEncoderConfig,
     EncoderConfig,
     GenericEncoderConfig,
 )
@@ -42,6 +44,13 @@ _Json = dict[str, Any]
 class _Generator(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: object) -> bool:
         return False  # "Hidden Size" says nothing that "hidden_size" does not
+
+    def model_schema(self, schema: ModelSchema) -> _Json:
+        made = super().model_schema(schema)
+        model: type[ConfigModel] = schema["cls"]
+        for name, text in field_descriptions(model).items():
+            made["properties"][model.model_fields[name].alias or name].setdefault("description", text)
+        return made
 
     def function_plain_schema(self, schema: object) -> _Json:
         return {}  # the encoder, filled in below; older versions of pydantic raise here
@@ -59,10 +68,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
     added = _plugin_families() if plugins else {}
     blocks: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
     encoders = list(dict.fromkeys(blocks))
-    typed = [*CONNECTOR_CONFIGS.values(), *TILING_CONFIGS.values()]
+    typed = [*CONNECTOR_CONFIGS.values(), *STEP_CONFIGS.values(), *TILING_CONFIGS.values()]
     references, definitions = _definitions([TowerConfig, *encoders, *typed])
-    for encoder in encoders:
-        _describe_fields(definitions[_name(references[encoder])])
     for definition in definitions.values():
         _exemplify_fields(definition)
     root = definitions.pop(_name(references[TowerConfig]))
@@ -71,6 +78,8 @@ def json_schema(*, plugins: bool = False) -> _Json:
     properties["encoder"] |= _encoder(families, references[GenericEncoderConfig])
     properties["connector"]["anyOf"][0] = _by_type(CONNECTOR_CONFIGS, references)
     properties["tiling"]["anyOf"] = [{"const": "none"}, _by_type(TILING_CONFIGS, references)]
+    steps = definitions[_name(references[StepsConnectorConfig])]["properties"]["steps"]
+    steps |= {"items": _by_type(STEP_CONFIGS, references), "minItems": 1}
     properties["select_layers"]["anyOf"][0]["minItems"] = 1
     properties["attn_backend"]["enum"] = _names(("auto", *ATTN_BACKENDS), ATTENTION_BACKEND_PLUGINS, plugins)
     strategies = _names(FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, plugins)
@@ -134,7 +143,7 @@ def _encoder(families: _Json, generic: _Json) -> _Json:
         "type": "object",
         "properties": {
             "model_type": {
-                "description": EncoderConfig.model_fields["model_type"].description,
+                "description": field_descriptions(EncoderConfig)["model_type"],
                 "examples": names,
                 "anyOf": [{"enum": names}, {"type": "string"}],
             }
@@ -168,13 +177,6 @@ def _by_type(blocks: Mapping[str, type[TypedBlock]], references: Mapping[type[Co
             for name, block in blocks.items()
         ],
     }
-
-
-def _describe_fields(definition: _Json) -> None:
-    """Give a field that a family only repeats with another default the description of the base's."""
-    for name, field in definition["properties"].items():
-        if name in DenseEncoderConfig.model_fields:
-            field.setdefault("description", DenseEncoderConfig.model_fields[name].description)
 
 
 def _exemplify_fields(definition: _Json) -> None:

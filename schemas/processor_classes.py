@@ -137,13 +137,16 @@ def _classes() -> list[ProcessorClass]:
             image_grid_pinpoints=_ONEVISION_PINPOINTS,
             fit=_fit_cropped_box,
         ),
-        _class(
-            *("DeepseekVL", "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
-            size=square(384),
-            resample=BICUBIC,
-            do_pad=True,
-            min_size=14,
-            fit=_fit_box,
+        *(
+            _class(
+                *(name, "pixels", f"size pad {_LOOK}", _CLIP, _BOXED),
+                size=square(384),
+                resample=BICUBIC,
+                do_pad=True,
+                min_size=14,
+                fit=_fit_box,
+            )
+            for name in ("DeepseekVL", "Janus")
         ),
         _class(
             *("Siglip", "pixels", crop, _HALF),
@@ -186,7 +189,7 @@ def _classes() -> list[ProcessorClass]:
             fit=_fit_box,
         ),
         _class(
-            *("Ovis2", "pixels", crop, _CLIP, _BOXED, _CROPS),
+            *("Ovis2", "pixels", f"size crop {_LOOK}", _CLIP, _BOXED, _CROPS),
             do_convert_rgb=True,
             size=square(384),
             resample=BICUBIC,
@@ -201,6 +204,20 @@ def _classes() -> list[ProcessorClass]:
             _BOXED,
             size=square(1024),
             resample=BICUBIC,
+            fit=_fit_box,
+        ),
+        _class(
+            *("GraniteDocling", "pixels", f"size {_LOOK}", _CLIP, _BOXED, _CROPS),
+            do_convert_rgb=True,
+            size=square(512),
+            resample=BICUBIC,
+            crop_to_patches=True,
+            max_patches=32,
+            fine_route=False,
+            dense_max_patches=0,
+            dense_max_scale=0.0,
+            dense_min_aspect=0.0,
+            dense_max_aspect=0.0,
             fit=_fit_box,
         ),
         _class(
@@ -232,7 +249,10 @@ def _classes() -> list[ProcessorClass]:
             fit=_fit_box,
         ),
         # images at their own aspect ratio
-        _class("Qwen2VL", "qwen_patches", areas, _CLIP, _QWEN, _areas(56 * 56, 28 * 28 * 1280)),
+        *(
+            _class(name, "qwen_patches", areas, _CLIP, _QWEN, _areas(56 * 56, 28 * 28 * 1280))
+            for name in ("Qwen2VL", "CohereCompass")
+        ),
         _class("MiniMaxM3VL", "qwen_patches", areas, _CLIP, _QWEN, _areas(4 * 28 * 28, 451584)),
         _class("Ernie4_5_VLMoe", "qwen_patches", areas, _CLIP, _FRAME, _areas(56 * 56, 28 * 28 * 6177)),
         _class("PaddleOCRVL", "paddleocr_patches", areas, _CLIP, _FRAME, _areas(384 * 384, 1536 * 1536)),

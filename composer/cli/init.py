@@ -76,13 +76,9 @@ def _block(model: BaseModel, values: Mapping[str, Any], indent: str) -> list[str
 
 
 def _comment(model: BaseModel, name: str, indent: str) -> list[str]:
-    from ..schemas.encoders.base import DenseEncoderConfig
+    from ..schemas.descriptions import field_descriptions
 
-    # A family that changes a default does not say again what the field means.
-    fields = [
-        base.model_fields[name] for base in (type(model), DenseEncoderConfig) if name in base.model_fields
-    ]
-    text = next((field.description for field in fields if field.description), "")
+    text = field_descriptions(type(model)).get(name, "")
     prefix = f"{indent}# "
     plain = " ".join(text.replace("``", "").split())
     return textwrap.wrap(plain, _WIDTH, initial_indent=prefix, subsequent_indent=prefix)

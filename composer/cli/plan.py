@@ -118,9 +118,14 @@ def _vision_half(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """How images are cut, and what stands behind the tower; nothing for the features of images whole."""
     if facts["output"] == "features":
         return []
-    connector = facts["connector"] or "none: the tower's own output is read"
     rows = [("tiling", facts["tiling"])]
-    return [*rows, ("connector", connector)] if facts["output"] == "embeds" else rows
+    if facts["output"] != "embeds":
+        return rows
+    if facts["connector"] is None:
+        return [*rows, ("connector", "none: the tower's own output is read")]
+    weights = facts["connector_weights"]
+    where = f"weights from {weights}" if weights else "random initialisation"
+    return [*rows, ("connector", f"{facts['connector']}, {where}")]
 
 
 def _image_processor(processor: dict[str, Any]) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..schemas import TowerConfig
     from ..testing.vlm import ImageComparison
 
-_COLUMNS = ("image", "size", "pixels", "planned", "rows", "model's rows", "difference", "")
+_COLUMNS = ("image", "size", "pixels", "hidden states", "planned", "rows", "model's rows", "difference", "")
 
 
 def verify(
@@ -34,8 +34,8 @@ def verify(
 ) -> None:
     """Compare the vision half with the whole model in transformers, on your weights and your images.
 
-    Pixels, the number of rows, and the rows that the model puts among its input embeddings, in float32.
-    Exits with 1 if an image differs.
+    Pixels, every hidden state that is read, the number of rows, and the rows that the model puts among its
+    input embeddings, in float32. Exits with 1 if an image differs.
     """
     from ..images.decode import open_image
     from ..testing.vlm import compare_vlm
@@ -72,12 +72,15 @@ def _print(images: list[Path], compared: list[ImageComparison]) -> None:
 
     from ..text import printable
 
-    table = Table(*_COLUMNS, box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for column in _COLUMNS:
+        table.add_column(column, overflow="fold", no_wrap=not column)
     for path, line in zip(images, compared, strict=True):
         table.add_row(
             printable(path.name, line=True),
             f"{line.width}x{line.height}",
             "not compared" if line.pixels is None else f"{line.pixels:.2g}",
+            ", ".join(f"{layer}:\xa0{difference:.2g}" for layer, difference in line.states.items()),
             *map(str, (line.planned, line.rows, line.expected)),
             f"{line.difference:.2g}",
             "equal" if line.equal else "DIFFERENT",

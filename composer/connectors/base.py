@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from ..encoders import Grid, VisionEncoderInfo
@@ -90,6 +91,8 @@ class Connector(ABC, Generic[C]):
     """model_type of the VLMs whose connector this is."""
     disk_names: ClassVar[Mapping[str, str]] = {}
     """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
+    in_float32: ClassVar[tuple[str, ...]] = ()
+    """What tensors' names begin with that transformers keeps in float32 where the model is in float16."""
 
     def __init__(self, config: C, tower: TowerOutput) -> None:
         self.config, self.tower = config, tower
@@ -109,6 +112,11 @@ class Connector(ABC, Generic[C]):
     @abstractmethod
     def shapes(self) -> Shapes:
         """Return the connector's tensors, named as in transformers' model of the VLM, without ``model.``."""
+
+    @property
+    def values_in_float32(self) -> int:
+        """Values of the tensors of :attr:`in_float32`."""
+        return sum(prod(shape) for name, shape in self.shapes().items() if name.startswith(self.in_float32))
 
     @abstractmethod
     def num_rows(self, image: ImageOfTiles) -> int:
@@ -226,6 +234,7 @@ def transformers_class(module: str, name: str) -> Any:
 
 
 DEFAULT_WIDTHS = {
+    "aria_text": 4096,
     "cohere": 8192,
     "cohere2": 8192,
     "cosmos3_edge_text": 2048,
@@ -244,9 +253,14 @@ DEFAULT_WIDTHS = {
     "muse_glimmer_text": 6656,
     "muse_spark_text": 8192,
     "mistral": 4096,
+    "mistral_large4_text": 6144,
+    "mllama_text_model": 4096,
+    "opt": 768,
     "paddleocr_vl_text": 1024,
     "qwen2": 4096,
     "qwen3": 4096,
+    "t5": 512,
+    "t5gemma2_text": 2304,
 }
 """model_type of a language model -> the default of its hidden_size in transformers."""
 
@@ -269,9 +283,9 @@ def text_width(vlm: Mapping[str, Any], model_type: str = "llama") -> int:
     Raises:
         ConfigError: If it does not say.
     """
-    width = text_field(vlm, "hidden_size") or DEFAULT_WIDTHS.get(
-        str(text_field(vlm, "model_type") or model_type)
-    )
+    # T5 calls it d_model.
+    width = text_field(vlm, "hidden_size") or text_field(vlm, "d_model")
+    width = width or DEFAULT_WIDTHS.get(str(text_field(vlm, "model_type") or model_type))
     if not isinstance(width, int):
         raise ConfigError(
             Problem("VC104", "the width of the language model is missing", "text_config.hidden_size")

@@ -20,7 +20,7 @@ class Gemma3Connector(TileConnector[Gemma3ConnectorConfig]):
     """Squares of tokens averaged, a norm, and a product. The norm multiplies by one plus its weight."""
 
     type = "gemma3"
-    read_by: ClassVar = ("gemma3", "shieldgemma2")
+    read_by: ClassVar = ("gemma3", "shieldgemma2", "t5gemma2")
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

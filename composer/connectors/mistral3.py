@@ -20,7 +20,14 @@ class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
 
     type = "mistral3"
     read_by: ClassVar = ("mistral3", "lighton_ocr", "mistral_large4")
-    disk_names: ClassVar = {"vision_projection.": "multi_modal_projector."}
+    disk_names: ClassVar = {
+        "vision_projection.": "multi_modal_projector.",
+        # Mistral's own names, which Mistral Large 4 is saved with
+        "pre_mm_projector_norm.": "multi_modal_projector.norm.",
+        "patch_merger.": "multi_modal_projector.patch_merger.",
+        "vision_language_adapter.w_in.": "multi_modal_projector.linear_1.",
+        "vision_language_adapter.w_out.": "multi_modal_projector.linear_2.",
+    }
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

@@ -161,6 +161,11 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
         message = (
             f"no family for model_type {model_type!r}{hint}; `vision-composer plugins` lists the encoders"
         )
+        if fields.get("model_type"):
+            message += (
+                ". The generic adapter may run it, if you say how many tokens stand in front of its patches: "
+                'overrides=["encoder.prefix_tokens=1"]'
+            )
         raise ConfigError(Problem("VC105", message))
     known, aliases = config_class.model_fields, config_class.aliases
     fields = {aliases.get(key, key): value for key, value in fields.items()}

@@ -23,7 +23,8 @@ class CLIP(DenseFamily[CLIPVisionEncoderConfig]):
     model_class = "CLIPVisionModel"
     config_class = "CLIPVisionConfig"
     read_by: ClassVar = {
-        **dict.fromkeys(("llava", "llava_next", "llava_next_video", "video_llava"), Reading(-2, "default")),
+        **dict.fromkeys(("llava", "llava_next", "llava_next_video"), Reading(-2, "default")),
+        "video_llava": Reading(-2, "default", prefix="image_tower"),
         "vipllava": Reading((-2, -5, -8, -11, 6), "default", chooses=False),
         "clip": Reading(),
     }

@@ -46,7 +46,8 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
     def info(
         self, encoder: Cosmos3EdgeVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
+        side = encoder.spatial_merge_size
+        return replace(super().info(encoder, resize), grid_multiple=side, patch_square=side)
 
     def image_processor_settings(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> dict[str, object]:
         return {

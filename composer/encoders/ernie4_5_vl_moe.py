@@ -38,7 +38,8 @@ class Ernie45VL(PatchRowsFamily[Ernie45VLVisionEncoderConfig, RopeLayout]):
     def info(
         self, encoder: Ernie45VLVisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
+        side = encoder.spatial_merge_size
+        return replace(super().info(encoder, resize), grid_multiple=side, patch_square=side)
 
     def image_processor_settings(self, encoder: Ernie45VLVisionEncoderConfig) -> dict[str, object]:
         return {

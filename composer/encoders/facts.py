@@ -41,6 +41,8 @@ class VisionEncoderInfo:
         pools_frames: Whether the merger joins all frames of a clip into one.
         attends_across_frames: Whether the frames of a clip attend to each other.
         grid_multiple: Rows and columns of a packed image's patches must be multiples of this.
+        patch_square: Side of the squares by which the patches of hidden states come: the squares row by row,
+            and the patches row by row inside each. 1 for row by row.
         max_frames: Most frames of a packed clip that the encoder has positions for; 0 if any number.
         max_grid_side: Most rows, and most columns, of a packed image's patches that it has positions for; 0
             if any number.
@@ -71,6 +73,7 @@ class VisionEncoderInfo:
     pools_frames: bool = False
     attends_across_frames: bool = False
     grid_multiple: int = 1
+    patch_square: int = 1
     max_frames: int = 0
     max_grid_side: int = 0
     resize: ResizeRule | None = None

@@ -155,7 +155,7 @@ class Inkling2(PatchRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
         rows_of_patches = squares.reshape(-1, patch * patch * info.num_channels)
         converted = {
             "pixel_values": rows_of_patches,
-            "image_grid_thw": torch.tensor(patches, dtype=torch.long).reshape(-1, 3),
+            "image_grid_thw": torch.tensor(patches, dtype=torch.long, device="cpu").reshape(-1, 3),
         }
         return super().read(model, info, {**inputs, **converted})
 

@@ -27,7 +27,12 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
     model_type = "pixtral"
     model_class = "PixtralVisionModel"
     config_class = "PixtralVisionConfig"
-    read_by: ClassVar = {"mistral3": Reading(-1, chooses=False), "lighton_ocr": Reading()}
+    read_by: ClassVar = {
+        **dict.fromkeys(("mistral3", "mistral_large4"), Reading(-1, chooses=False)),
+        "lighton_ocr": Reading(),
+    }
+    vlm = "mistral_large4"
+    vlm_root = "vision_encoder"
     blocks = "transformer.layers"
     image_processor = "PixtralImageProcessor"
 

@@ -26,7 +26,9 @@ class Qwen3VL(Qwen35[Qwen3VLVisionEncoderConfig]):
     model_class = "Qwen3VLVisionModel"
     config_class = "Qwen3VLVisionConfig"
     other_names: ClassVar[tuple[str, ...]] = ("qwen3_vl", "qwen3_vl_moe")
-    read_by: ClassVar = dict.fromkeys(("qwen3_vl", "qwen3_vl_moe", "cosmos3_omni"), Reading())
+    read_by: ClassVar = dict.fromkeys(
+        ("qwen3_vl", "qwen3_vl_moe", "cosmos3_omni", "cohere_compass"), Reading()
+    )
     tiny: ClassVar = {**Qwen35.tiny, "deepstack_visual_indexes": [0, 1]}
     level_merger: ClassVar[str] = "deepstack_merger_list.{}"
     """Path of the merger of a DeepStack level, by its number."""

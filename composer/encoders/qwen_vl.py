@@ -40,6 +40,7 @@ class QwenImages(PatchRowsFamily[M, RopeLayoutT], Generic[M, RopeLayoutT]):
         return replace(
             super().info(encoder, resize),
             grid_multiple=encoder.spatial_merge_size,
+            patch_square=encoder.spatial_merge_size,
             temporal_patch_size=encoder.temporal_patch_size,
         )
 

@@ -18,18 +18,31 @@ class Reading:
         strategy: Default of vision_feature_select_strategy; without a layer, what the model always uses.
         chooses: Whether the model's config can choose another strategy.
         last_is_normed: Whether the model's layer -1 means last_hidden_state.
+        prefix: Name of the tower's module, for a model that has two such towers.
     """
 
     layer: int | tuple[int, ...] | None = None
     strategy: Literal["default", "full"] = "full"
     chooses: bool = True
     last_is_normed: bool = False
+    prefix: str | None = None
 
 
-def thinker_of(fields: JsonObject) -> JsonObject:
-    """Return the part of an omni model's config.json that has its tower; all of another model's."""
+_SEEING = {"t5gemma2": "encoder"}
+"""model_type -> the field of its config.json that holds what another model's config.json does."""
+
+
+def seeing_part(fields: JsonObject) -> JsonObject:
+    """Return the part of a config.json that has the tower; all of it for most models.
+
+    That is the thinker of an omni model, and one of two models in a pair.
+    """
+    name = fields.get("model_type")
     thinker = fields.get("thinker_config")
-    if not isinstance(thinker, Mapping):
+    part = thinker or fields.get(_SEEING.get(str(name), ""))
+    if not isinstance(part, Mapping):
         return fields
     dtypes = {key: fields[key] for key in ("dtype", "torch_dtype") if key in fields}
-    return {"model_type": f"{fields.get('model_type')}_thinker", **dtypes, **thinker}
+    if thinker is not None:
+        return {"model_type": f"{name}_thinker", **dtypes, **part}
+    return {**dtypes, **part, "model_type": name}

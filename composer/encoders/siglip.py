@@ -24,7 +24,8 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
     read_by: ClassVar = {
         **dict.fromkeys(("llava_onevision", "aya_vision"), Reading(-1)),
         **dict.fromkeys(
-            ("paligemma", "gemma3", "shieldgemma2", "cohere2_vision", "siglip", "deepseek_vl"), Reading()
+            ("paligemma", "gemma3", "shieldgemma2", "t5gemma2", "cohere2_vision", "siglip", "deepseek_vl"),
+            Reading(),
         ),
     }
     head = "head"

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from itertools import product
 from math import ceil, floor, isqrt, lcm, sqrt
 
-from .limits import MAX_PIXELS
+_LONGEST = 1 << 13
+"""Side in pixels of the largest square of a rule without a bound; larger images are refused elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -104,4 +105,4 @@ class WholeSquares:
     @property
     def largest_side(self) -> int:
         factor = lcm(self.width, self.height)
-        return isqrt(MAX_PIXELS) // factor * factor
+        return _LONGEST // factor * factor

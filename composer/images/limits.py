@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from itertools import zip_longest
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -41,6 +41,7 @@ _JPEG_MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")
 
 _START_OF_SCAN, _END_OF_IMAGE = 0xDA, 0xD9
 _COMPRESSION, _JPEG_IN_TIFF = 259, (6, 7)
+_MOST_TAGS = 1 << 16
 _STRIP_OFFSETS, _STRIP_BYTES, _TILE_OFFSETS, _TILE_BYTES = 273, 279, 324, 325
 
 
@@ -151,10 +152,25 @@ def _jpegs(image: Image.Image, file: TimedFile) -> Iterator[bytes]:
         yield file.read()
     tags: Any = getattr(image, "tag_v2", {})
     if image.format == "TIFF" and tags.get(_COMPRESSION) in _JPEG_IN_TIFF:
+        if _repeats_tags(file):  # libtiff believes the first of equal tags, and Pillow the last
+            raise LimitError("it says a tag twice, so that two decoders would see two images")
         for offsets, lengths in ((_STRIP_OFFSETS, _STRIP_BYTES), (_TILE_OFFSETS, _TILE_BYTES)):
             for offset, length in set(zip_longest(tags.get(offsets, ()), tags.get(lengths, ()), fillvalue=0)):
                 file.seek(offset)
                 yield file.read(length if 0 < length <= MAX_WHOLE_BYTES else -1)  # libtiff guesses a zero
+
+
+def _repeats_tags(file: TimedFile) -> bool:
+    """Whether the first directory of a TIFF, or of a BigTIFF, holds two entries of one tag."""
+    file.seek(0)
+    head = file.read(16)
+    order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+    is_big = int.from_bytes(head[2:4], order) == 43
+    entry, count, offset = (20, 8, head[8:16]) if is_big else (12, 2, head[4:8])
+    file.seek(int.from_bytes(offset, order))
+    entries = file.read(entry * min(int.from_bytes(file.read(count), order), _MOST_TAGS))
+    tags = [entries[start : start + 2] for start in range(0, len(entries), entry)]
+    return len(set(tags)) < len(tags)
 
 
 def _scans(jpeg: bytes) -> int:

@@ -34,9 +34,7 @@ class MuseGlimmerImageProcessorPil(PilBackend):
     valid_kwargs = MuseGlimmerImageProcessorKwargs
     model_input_names = ["pixel_values", "image_grid_thw"]  # noqa: RUF012  # as theirs
 
-    def _validate_preprocess_kwargs(  # type: ignore[override]  # whatever it is called with
-        self, **values: Any
-    ) -> None:
+    def _validate_preprocess_kwargs(self, *args: Any, **values: Any) -> None:
         super()._validate_preprocess_kwargs(**{**values, "do_resize": False})  # there is no size
 
     def _preprocess(  # type: ignore[override]  # takes other values, as every processor does

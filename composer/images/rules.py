@@ -62,7 +62,7 @@ def _llava(values: Values) -> Steps:
 def _deepseek(values: Values) -> Steps:
     height, width = values["size"]["height"], values["size"]["width"]
     if height != width:
-        raise ValueError(f"size is {height}x{width}; DeepseekVLImageProcessor takes squares only")
+        raise ValueError(f"size is {height}x{width}; this image processor takes squares only")
     longest = height if values["do_resize"] else None
     return Steps(longest=longest, shortest=values["min_size"], pads=bool(values["do_pad"]))
 
@@ -161,12 +161,15 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "LlavaNext": _squashed,
     "LlavaOnevision": _squashed,
     "DeepseekVL": _deepseek,
+    "Janus": _deepseek,
     "GotOcr2": _whole,
     "Ovis2": _unpadded,
     "Cohere2Vision": _whole,
+    "GraniteDocling": _whole,
     "Gemma3": _whole,
     "Llama4": _whole,
     "Qwen2VL": _qwen,
+    "CohereCompass": _qwen,
     "MiniMaxM3VL": _qwen,
     "Ernie4_5_VLMoe": _qwen,
     "HunYuanVL": _qwen,

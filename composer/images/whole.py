@@ -72,12 +72,14 @@ _WHOLE: Mapping[str, tuple[str, Callable[[Values], Values]]] = {
     "VideoLlavaImageProcessor": ("CLIP", _without("do_pad")),
     "GotOcr2ImageProcessor": ("", _without("crop_to_patches")),
     "Ovis2ImageProcessor": ("", _without("crop_to_patches")),
+    "GraniteDoclingImageProcessor": ("GotOcr2", _without("crop_to_patches")),
     "Cohere2VisionImageProcessor": ("GotOcr2", _without("crop_to_patches")),
     "MiniMaxM3VLImageProcessor": ("Qwen2VL", _as_it_is),
     "Gemma3ImageProcessor": ("", _without("do_pan_and_scan")),
     "Idefics2ImageProcessor": ("", _without("do_image_splitting")),
     "Idefics3ImageProcessor": ("", _without("return_row_col_info")),
     "SmolVLMImageProcessor": ("", _without("return_row_col_info")),
-    "AriaImageProcessor": ("", _without("split_image")),
+    # It always resizes, and what asks for resizing would ask for a size that it has not.
+    "AriaImageProcessor": ("", _without("split_image", "do_resize")),
 }
 """Class -> the one on Pillow that stands in for it, if not its own, and what its arguments become."""

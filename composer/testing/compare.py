@@ -30,6 +30,9 @@ def check_equal(got: Sequence[Tensor], want: Sequence[Tensor], what: str) -> Non
             raise ConformanceError(f"{what} has shape {tuple(ours.shape)}, not {tuple(theirs.shape)}")
         if not ours.isfinite().all():
             raise ConformanceError(f"{what}: {int((~ours.isfinite()).sum())} values are not finite")
+        if not theirs.isfinite().all():  # an infinite scale would allow any difference
+            wrong = int((~theirs.isfinite()).sum())
+            raise ConformanceError(f"{what}: {wrong} of the expected values are not finite")
         scale = theirs.abs().max().item() if theirs.numel() else 0.0
         difference = (ours - theirs).abs().max().item() if theirs.numel() else 0.0
         if not difference <= _ROUNDINGS * torch.finfo(theirs.dtype).eps * scale:

@@ -18,6 +18,7 @@ from ..config_json import tower_of_config_json
 from ..errors import ConformanceError, InputError
 from ..presets import load_config
 from ..schemas import TowerConfig
+from .vlm_states import TowerStates
 
 _SIZES = ((64, 64), (37, 211), (150, 40), (97, 103))
 """Width and height in pixels of the images that are compared by default."""
@@ -42,6 +43,8 @@ class ImageComparison:
         expected: Rows that the model puts among its input embeddings.
         difference: The largest difference between the two, relative to the largest value; infinite if their
             numbers differ.
+        states: Hidden state of the tower that is read, 0 to N -> the largest difference from the model's own,
+            relative to the largest value.
     """
 
     width: int
@@ -51,12 +54,15 @@ class ImageComparison:
     rows: int
     expected: int
     difference: float
+    states: Mapping[int, float]
 
     @property
     def equal(self) -> bool:
-        """Whether the same rows came out of the same pixels, as many as were planned."""
+        """Whether pixels, hidden states and rows are the same, and as many as were planned."""
         counts = self.planned == self.rows == self.expected
-        return counts and self.difference <= ROWS_BOUND and (self.pixels or 0.0) <= PIXELS_BOUND
+        differences = (self.difference, *self.states.values())
+        rows = all(difference <= ROWS_BOUND for difference in differences)
+        return counts and rows and (self.pixels or 0.0) <= PIXELS_BOUND
 
 
 def check_vlm(folder: str | Path, images: Sequence[Image.Image] | None = None) -> list[ImageComparison]:
@@ -64,7 +70,8 @@ def check_vlm(folder: str | Path, images: Sequence[Image.Image] | None = None) -
 
     The VLM runs in transformers, in float32, with its own image processor. What it puts into its input
     embeddings is held against ``encode(images)`` with ``output: embeds``, each image alone and then all of
-    them at once; and the number of rows against the plan.
+    them at once; the hidden states that the tower is read at against those of the VLM's tower; and the number
+    of rows against the plan.
 
     Args:
         folder: The VLM's folder: config.json, weights, and the image processor's config.
@@ -74,7 +81,8 @@ def check_vlm(folder: str | Path, images: Sequence[Image.Image] | None = None) -
         One comparison per image.
 
     Raises:
-        ConformanceError: If an image's rows differ, or their number is not the planned one.
+        ConformanceError: If an image's pixels, hidden states or rows differ, or the rows are not as many as
+            planned.
     """
     found = compare_vlm(load_config(tower_of_config_json(str(folder))), images or random_images())
     wrong = [line for line in found if not line.equal]
@@ -92,19 +100,21 @@ def compare_vlm(config: TowerConfig, images: Sequence[Image.Image]) -> list[Imag
 
     Raises:
         InputError: If the config names no checkpoint.
-        ConformanceError: If the VLM puts no image's rows among its embeddings.
+        ConformanceError: If the VLM puts no image's rows among its embeddings, or has no such tower.
     """
     if config.weights.source is None:
         raise InputError("the config has no weights.source, so that there is no model to compare with")
     encoder = compose(config, overrides=["output=embeds", "weights.dtype=float32"])
     model, processor = load_vlm(config.weights.source, config.weights.revision)
+    states = TowerStates(encoder, model)
     compared = []
     together = encoder.encode(list(images))
     for image, beside in zip(images, together, strict=True):
         ours = encoder.preprocess([image])
         inputs = ours if processor is None else image_inputs(model, processor, image)
         (rows,) = encoder.encode([image])
-        expected = embeddings(model, inputs, encoder.num_tokens(*image.size))
+        with states.watching():
+            expected = embeddings(model, inputs, encoder.num_tokens(*image.size))
         compared.append(
             ImageComparison(
                 *image.size,
@@ -113,6 +123,7 @@ def compare_vlm(config: TowerConfig, images: Sequence[Image.Image]) -> list[Imag
                 rows=len(rows),
                 expected=len(expected),
                 difference=max(_difference(rows, expected), _difference(beside, expected)),
+                states={layer: _difference(*both) for layer, both in states.pairs(ours).items()},
             )
         )
     return compared
@@ -151,11 +162,16 @@ def image_inputs(model: Any, processor: Any, image: Image.Image) -> dict[str, Te
     """Return what a VLM's own image processor makes of an image."""
     options = _image_options(model.config.model_type) | {"return_tensors": "pt"}
     made: dict[str, Tensor] = dict(processor(images=[image], **options))
+    if "pixel_values_images" in made:  # Video-LLaVA's name, which its model calls deprecated
+        made["pixel_values"] = made.pop("pixel_values_images")
     return made
 
 
 def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tensor:
     """Return the rows (rows, width) that a VLM puts into its input embeddings for an image or a clip.
+
+    Of one that hands them to cross-attention instead, as BLIP and Llama 3.2, those of the tiles that are not
+    padding.
 
     Args:
         model: The VLM.
@@ -170,16 +186,23 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
         inputs = {name: value for name, value in inputs.items() if name in known}
     # Some take image tokens for clips, too.
     kinds = ("image", "video") if "pixel_values_videos" in inputs else ("image",)
-    names = [(f"{kind}_token_id", f"{kind}_token_index") for kind in kinds]
-    tokens = [next(getattr(model.config, n) for n in both if hasattr(model.config, n)) for both in names]
+    tokens = [token for kind in kinds for token in _tokens(model.config, kind)]
     word = next(i for i in range(3, 9) if i not in tokens)
     ids = torch.tensor([[*tokens * num_rows, word]])
     try:
-        with _stopping_at_the_scatter(), torch.no_grad():
+        with _stopping_at_the_scatter(), _stopping_at_cross_attention(model), torch.no_grad():
             model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
     except _Scattered as found:
-        return found.rows.flatten(0, -2)
+        tiles = inputs.get("aspect_ratio_mask")
+        rows = found.rows if tiles is None else found.rows[tiles.flatten().bool()]
+        return rows.flatten(0, -2)
     raise ConformanceError(f"{model.config.model_type} puts no image's rows among its input embeddings")
+
+
+def _tokens(config: Any, kind: str) -> list[int]:
+    """Return the token that stands for an image or a video in a prompt; BLIP has none."""
+    names = (f"{kind}_token_id", f"{kind}_token_index")
+    return [getattr(config, name) for name in names if hasattr(config, name)][:1]
 
 
 def _image_options(model_type: str) -> dict[str, Any]:
@@ -216,6 +239,23 @@ def _stopping_at_the_scatter() -> Iterator[None]:
         yield
     finally:
         Tensor.masked_scatter = own  # type: ignore[method-assign]  # back again
+
+
+@contextmanager
+def _stopping_at_cross_attention(model: Any) -> Iterator[None]:
+    """Stop a model where its language model is given an image's rows beside its text's embeddings."""
+
+    def look(module: Any, args: Any, inputs: Mapping[str, Any]) -> None:
+        for name in ("cross_attention_states", "encoder_hidden_states"):
+            if inputs.get(name) is not None:
+                raise _Scattered(inputs[name])
+
+    decoder = getattr(model, "text_decoder", None) or model.get_decoder()
+    hook = decoder.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _pixel_difference(pixels: Tensor, expected: Tensor) -> float:

@@ -35,7 +35,7 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
         BackendError: If transformers cannot build it.
     """
     try:
-        module: nn.Module = connector.build().to(dtype)
+        module = _in_dtype(connector, connector.build(), dtype)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
     if weights.source is None:
@@ -54,9 +54,18 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
                     f"{tuple(tensor.shape)}"
                 )
             check_readable(source, header)
-            tensor.copy_(read_tensor(checkpoint, source, header, dtype))
+            tensor.copy_(read_tensor(checkpoint, source, header, tensor.dtype))
     finally:
         forget()
+    return module
+
+
+def _in_dtype(connector: AnyConnector, module: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """Return the module in a dtype, but for what transformers keeps in float32."""
+    module = module.to(dtype)
+    for name, parameter in module.named_parameters():
+        if dtype == torch.float16 and name.startswith(connector.in_float32):
+            parameter.data = parameter.data.float()
     return module
 
 
@@ -81,7 +90,8 @@ def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[st
             some = f"several tensors are: {', '.join(sorted(matches)[:3])}" if matches else "no tensor is"
             raise WeightsError(
                 f"{checkpoint.label}: the connector {connector.type!r} needs {name}, and {some} named so; "
-                f"connector.weights says where its weights are{checkpoint.unread_index}"
+                "connector.weights says where its weights are, and source: null that they are random"
+                f"{checkpoint.unread_index}"
             )
         found[name] = matches[0]
     return found

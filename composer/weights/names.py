@@ -95,6 +95,10 @@ class TensorNames:
         parts = [{name for name in self.needed if part in name} for part in optional]
         return set().union(*(part for part in parts if part.isdisjoint(covered)))
 
+    def checkpoint_names(self) -> set[str]:
+        """What the module needs, as a checkpoint would name it."""
+        return set(self._planned or self.needed)
+
     def patch_embedding(self) -> set[str]:
         """The names that a tensor of the patch embedding may have in a checkpoint of the tower."""
         convolutions = [name for name, tensor in self.needed.items() if tensor.dim() >= 4]
@@ -116,7 +120,7 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     Args:
         checkpoint: The checkpoint.
         names: The tower's tensors.
-        asked: The prefix that the user named; None to find it.
+        asked: The prefix that the user named, or a part of it that tells it apart; None to find it.
 
     Raises:
         WeightsError: If the checkpoint holds no such tower, or several.
@@ -132,6 +136,9 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     if asked is not None:
         asked = asked if not asked or asked.endswith(".") else f"{asked}."
         asked = asked.removesuffix(names.root)
+        fitting = [prefix for prefix in found if asked and f".{asked}" in f".{prefix}"]
+        if asked not in found and len(fitting) == 1:
+            return fitting[0]
         if asked not in found:
             others = _some(found) or "none"
             raise WeightsError(f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {others}")

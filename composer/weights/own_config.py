@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from ..encoders import AnyFamily
-from ..encoders.reading import thinker_of
+from ..encoders.reading import seeing_part
 from ..errors import WeightsError
 from ..schemas import EncoderConfig
 from .source import Checkpoint
@@ -105,7 +105,7 @@ def _tower_config(
     names = encoder.model_types() or (encoder.model_type,)
     if own.get("model_type") in names:
         return own
-    nested = thinker_of(own).get("vision_config")
+    nested = seeing_part(own).get("vision_config")
     if isinstance(nested, Mapping) and nested.get("model_type", names[0]) in (*names, *family.other_names):
         return nested
     return None

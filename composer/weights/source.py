@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
 from ..files import read_json
-from ..schemas.paths import is_weights_path
+from ..schemas.paths import is_weights_path, near_miss
 from ..text import shortened
 from .header import Format, TensorHeader
 from .pickled import pickled_headers, read_pickled
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
+_OPEN_CLIP: dict[Format, str] = {
+    "safetensors": "open_clip_model.safetensors",
+    "pickle": "open_clip_pytorch_model.bin",
+}
+"""What open_clip calls its file; in a folder, a file may have any name."""
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _SMALL = ("config.json", "tower.yaml", *_PROCESSOR_FILES)
@@ -29,6 +34,8 @@ _INDEX_BYTES = 48 << 20
 _INDEX_VALUES = 300_000
 _INDEX_FILES = 10_000
 """The index of a model of 1,000 billion parameters names 210,000 tensors in 64 files, and has 24 MB."""
+_FOLDER_TENSORS = 25_000
+"""Tensors in the weight files of a folder without an index: all headers are read to find their names."""
 _NAME_BYTES = 255
 """Longest name that file systems give to a file."""
 
@@ -82,6 +89,10 @@ class Checkpoint:
         """
         read = read_safetensor if self.file_format == "safetensors" else read_pickled
         return read(header, name)
+
+    def called(self, name: str) -> str:
+        """Return what a message calls a tensor."""
+        return name
 
     @property
     def is_saved_tower(self) -> bool:
@@ -179,12 +190,18 @@ def _headers(path: Path, file_format: Format) -> dict[str, TensorHeader]:
 
 def _from_files(label: str, files: list[Path], folder: Path, file_format: Format) -> Checkpoint:
     names: dict[str, str] = {}
-    known = {file.name: _headers(file, file_format) for file in files}
+    known: dict[str, Mapping[str, TensorHeader]] = {}
     for file in files:
+        known[file.name] = _headers(file, file_format)
         for name in known[file.name]:
             if name in names:
                 raise WeightsError(f"{label}: tensor {name[:200]} is in both {names[name]} and {file.name}")
             names[name] = file.name
+        if len(files) > 1 and len(names) > _FOLDER_TENSORS:
+            raise WeightsError(
+                f"{label}: its files hold more than {_FOLDER_TENSORS:,} tensors and there is no index, so "
+                f"that all headers have to be read; add a {_SINGLE[file_format]}.index.json"
+            )
     return Checkpoint(label, names, _local_fetch(folder), file_format, known)
 
 
@@ -204,6 +221,12 @@ def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoin
     index = None if single is not None else fetch(f"{name}.index.json")
     if index is not None:
         return Checkpoint(repo, _weight_map(index, file_format), fetch, file_format)
+    if single is None:
+        try:
+            single = fetch(_OPEN_CLIP[file_format])
+            name = name if single is None else single.name
+        except _NotCachedError as error:
+            not_cached = not_cached or error
     if single is None:
         if not_cached is not None:
             raise not_cached
@@ -234,7 +257,7 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
             # only the weights must be there.
             if name not in _SMALL and not name.endswith(".index.json"):
                 raise _NotCachedError(
-                    f"{repo}: {name} is not in the local cache and the hub cannot be reached"
+                    f"{repo}{near_miss(repo)}: {name} is not in the local cache and the hub cannot be reached"
                 ) from error
             return None
         except EntryNotFoundError:
@@ -242,7 +265,9 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
         except HFValidationError as error:
             raise WeightsError(f"{repo}: neither a file, a folder, nor a hub id: {error}") from error
         except (HfHubHTTPError, OSError) as error:
-            raise WeightsError(f"{repo}: cannot fetch {name} from the hub: {error}") from error
+            raise WeightsError(
+                f"{repo}{near_miss(repo)}: cannot fetch {name} from the hub: {error}"
+            ) from error
 
     return fetch
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isqrt
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -98,15 +97,15 @@ class EncoderConfig(ConfigModel):
     merger: ClassVar[bool] = False
     """Whether the encoder's own output goes through a merger behind its last block."""
     feeds_language_model: ClassVar[bool] = False
-    """Whether a language model reads what that merger makes, without a connector behind it."""
+    """Whether a language model reads the encoder's own output, without a connector behind it."""
     width_key: ClassVar[str] = "hidden_size"
     """The field that holds the width of a token inside the encoder."""
     heads_key: ClassVar[str] = "num_attention_heads"
     """The field that holds the attention heads per block."""
     depth_fields: ClassVar[frozenset[str]] = frozenset({"num_hidden_layers"})
     """Fields that say how much of the encoder there is: a saved tower may hold less than the checkpoint."""
-    aliases: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Other names of fields in a config.json -> theirs here; transformers' ``attribute_map``."""
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other names that transformers reads a field by -> the field."""
     inert_fields: ClassVar[frozenset[str]] = frozenset(
         {
             "attention_dropout",

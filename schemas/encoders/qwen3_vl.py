@@ -17,7 +17,9 @@ class Qwen3VLVisionEncoderConfig(Qwen3_5VisionEncoderConfig):
     deepstack: ClassVar[bool] = True
     depth_fields: ClassVar[frozenset[str]] = frozenset({"depth", "deepstack_visual_indexes"})
 
-    model_type: Literal["qwen3_vl_vision", "qwen3_vl_moe_vision"]  # type: ignore[assignment]  # its own names
+    model_type: Literal[  # type: ignore[assignment]  # its own names
+        "qwen3_vl_vision", "qwen3_vl_moe_vision", "cohere_compass_vision"
+    ]
     deepstack_visual_indexes: Blocks = (
         8,
         16,

@@ -11,8 +11,8 @@ from ..encoders.base import Few
 from .base import TilingConfig
 
 
-class CanvasTilingConfig(TilingConfig):
-    """Canvases of tiles that an image is stretched to."""
+class GotOcr2Fields(TilingConfig):
+    """Bounds of the number of tiles."""
 
     min_patches: Few = 1
     """Least number of tiles, without the image whole."""
@@ -27,7 +27,7 @@ class CanvasTilingConfig(TilingConfig):
         return self
 
 
-class GotOcr2TilingConfig(CanvasTilingConfig):
+class GotOcr2TilingConfig(GotOcr2Fields):
     """The canvas of tiles whose aspect ratio is closest, filled; behind several tiles the image whole."""
 
     type: Literal["got_ocr2"]

@@ -8,7 +8,7 @@ from ...errors import Problem
 from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
 from ..paths import is_weights_path
-from ..weights import is_commit
+from ..weights import SourceConfig, is_commit
 from .nodes import Loc, Node, find
 
 
@@ -33,15 +33,22 @@ def _encoder(config: TowerConfig) -> list[tuple[str, str, Loc]]:
 
 
 def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:
-    source, revision = config.weights.source, config.weights.revision
+    found = _source("tower", config.weights, ("weights",))
+    if config.connector is not None and config.connector.weights is not None:
+        found += _source("connector", config.connector.weights, ("connector", "weights"))
+    return found
+
+
+def _source(what: str, weights: SourceConfig, path: Loc) -> list[tuple[str, str, Loc]]:
+    source, revision = weights.source, weights.revision
     if source is None:
-        message = "no source: the tower starts from random weights; name a hub id, a folder or a file"
-        return [("VC301", message, ("weights",))]
+        message = f"no source: the {what} starts from random weights; name a hub id, a folder or a file"
+        return [("VC301", message, path)]
     on_hub = not (is_weights_path(source) or os.path.exists(source))
     if on_hub and not is_commit(revision or ""):
         now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
         message = f"{now}: the weights can change under this config; pin them by the 40 digits of a commit"
-        return [("VC302", message, ("weights", "revision" if revision else "source"))]
+        return [("VC302", message, (*path, "revision" if revision else "source"))]
     return []
 
 

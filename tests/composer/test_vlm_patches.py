@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from support.vlms import VLMS, WITHOUT_PROCESSOR, save_vlm
+from support.vlms import VLMS, save_vlm
 
 from vision_composer import compose
 from vision_composer.config_json import tower_of_config_json
@@ -59,9 +59,7 @@ def check(encoder: Any, model: Any, inputs: dict[str, torch.Tensor], planned: in
     torch.testing.assert_close(rows, expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in sorted(VLMS | WITHOUT_PROCESSOR) if name.partition("/")[0] in TAKE_CLIPS]
-)
+@pytest.mark.parametrize("name", [name for name in sorted(VLMS) if name.partition("/")[0] in TAKE_CLIPS])
 def test_a_vlm_reads_of_a_clip_what_its_composed_half_makes(name: str, tmp_path: Path) -> None:
     encoder, model = both(name, tmp_path)
     frames = encoder.preprocess(random_images([SIZE] * FRAMES))
@@ -71,10 +69,3 @@ def test_a_vlm_reads_of_a_clip_what_its_composed_half_makes(name: str, tmp_path:
     }
     count = FRAMES * encoder.info.temporal_patch_size
     check(encoder, model, inputs, encoder.num_tokens(*SIZE, frames=count))
-
-
-@pytest.mark.parametrize("name", sorted(WITHOUT_PROCESSOR))
-def test_a_vlm_reads_of_patches_what_its_composed_half_makes(name: str, tmp_path: Path) -> None:
-    encoder, model = both(name, tmp_path)
-    inputs = encoder.preprocess(random_images([SIZE]))
-    check(encoder, model, inputs, encoder.num_tokens(*SIZE))

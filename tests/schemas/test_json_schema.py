@@ -25,6 +25,7 @@ from vision_composer.schemas import (
     load_yaml,
 )
 from vision_composer.schemas.connectors import CONNECTOR_CONFIGS
+from vision_composer.schemas.connectors.steps import STEP_CONFIGS
 from vision_composer.schemas.json_schema import SCHEMA_ID, json_schema_text
 from vision_composer.schemas.tiling import TILING_CONFIGS
 
@@ -158,11 +159,18 @@ MINIMAL = {
 
 
 CONNECTORS = {block.__name__: {"type": name, "hidden_size": 64} for name, block in CONNECTOR_CONFIGS.items()}
+LINEAR = {"type": "linear", "width": 64}
+STEPS = {block.__name__: {"type": name} for name, block in STEP_CONFIGS.items()}
 TILINGS = {block.__name__: {"type": name} for name, block in TILING_CONFIGS.items()}
 
 
 def smallest(name, values):
     """The smallest config around ``values`` of the block that a definition of the schema describes."""
+    if name in STEPS:
+        needed = {"width": 64} if "width" in STEP_CONFIGS[STEPS[name]["type"]].model_fields else {}
+        return smallest("StepsConnectorConfig", {"steps": [STEPS[name] | needed | values, LINEAR]})
+    if name == "StepsConnectorConfig":
+        values = {"steps": [LINEAR | {"width": values.get("hidden_size", 64)}], **values}
     if set(values) & {"height", "width"}:
         values = {"height": 336, "width": 336, **values}
     if name in MINIMAL:

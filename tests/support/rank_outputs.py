@@ -65,11 +65,20 @@ HALF = {
 }
 
 
-def vision_half(output: str) -> None:
+STEPS = HALF | {
+    "connector": {
+        "type": "steps",
+        "hidden_size": 40,
+        "steps": [{"type": "space_to_depth"}, {"type": "norm"}, {"type": "linear", "width": 40}],
+    }
+}
+
+
+def vision_half(output: str, half: dict[str, Any] = HALF) -> None:
     """Images of tiles go to ranks whole. Their tiles, or rows behind the connector, come back in order."""
     images = [noise_image(*size) for size in ((64, 64), (75, 40), (20, 90), (33, 31), (50, 50))]
     with poisoned_memory(), torch.no_grad():
-        alone, spread = pair(CLIP, **HALF, output=output)
+        alone, spread = pair(CLIP, **half, output=output)
         for some in (images, images[:2], images[:1]):
             batch = alone.preprocess(some)
             assert_same(spread(**batch), alone(**batch))

@@ -28,6 +28,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "qkv_bias": True,
             "mlp_bias": True,
         },
+        "blip_vision_model": _MLP,
         "blip_2_vision_model": _MLP,
         "blip_2_vision_model/unbiased": {**_MLP, "qkv_bias": False, "image_size": 30},
         "clip_vision_model": _MLP,
@@ -59,6 +60,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "use_abs_pos": False,
             "use_rel_pos": False,
         },
+        "granite_docling_vision": _MLP,
         "ijepa": _MLP,
         "ijepa/unbiased": {**_MLP, "qkv_bias": False, "image_size": 30, "num_channels": 1},
         "internvl_vision": _MLP,
@@ -69,6 +71,13 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "norm_type": "rms_norm",
             "attention_bias": True,
             "use_mask_token": True,
+        },
+        "janus_vision_model": {"mlp_ratio": 1.7},
+        "janus_vision_model/unbiased": {
+            "mlp_ratio": 2.0,
+            "attention_bias": False,
+            "image_size": 37,
+            "hidden_act": "relu",
         },
         "llama4_vision_model": {
             "intermediate_size": 128,
@@ -86,6 +95,16 @@ ENCODERS: dict[str, dict[str, Any]] = {
         },
         "metaclip_2_vision_model": _MLP,
         "mlcd_vision_model": _MLP,
+        "ovis2_vision": _MLP,
+        "ovis2_vision/biased": {
+            **_MLP,
+            "qkv_bias": True,
+            "mlp_bias": True,
+            "image_size": 37,
+            "num_channels": 1,
+            "hidden_act": "gelu",
+        },
+        "qianfan_ocr_vision": _MLP,
         "radio": {"mlp_ratio": 2.0, "max_img_size": 48, "num_cls_tokens": 2, "num_registers": 3},
         "radio/grey": {
             "mlp_ratio": 1.7,
@@ -118,7 +137,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
 }
 """name -> encoder block of a dense family; what stands behind a slash says what is special."""
 
-_QWEN_LARGE = {"depth": 4, "num_heads": 4, "patch_size": 8}
+_QWEN_LARGE = {"depth": 4, "num_heads": 4, "patch_size": 16}
 """For families whose image processor makes no image smaller than 256 x 256 pixels."""
 _QWEN = {"depth": 4, "num_heads": 4, "patch_size": 4}
 _VIT = {**_BLOCKS, **_MLP, "patch_size": 4}
@@ -127,6 +146,15 @@ _WIDTHS = {**_MLP, "hidden_size": 32, "out_hidden_size": 24}
 PACKED: dict[str, dict[str, Any]] = {
     name: {"model_type": name.partition("/")[0], **fields}
     for name, fields in {
+        "cosmos3_edge_vision": {**_VIT, "patch_size": 16, "num_patches": 25},
+        "ernie4_5_vl_moe_vision": {**_QWEN, **_MLP, "hidden_size": 32},
+        "exaone4_5_vision": {
+            **_QWEN,
+            **_WIDTHS,
+            "num_key_value_heads": 2,
+            "window_size": 24,
+            "fullatt_block_indexes": [1, 3],
+        },
         "glm4v_vision": {**_QWEN, **_WIDTHS, "image_size": 20},
         "glm4v_vision/biased": {
             **_QWEN,
@@ -136,6 +164,16 @@ PACKED: dict[str, dict[str, Any]] = {
             "spatial_merge_size": 3,
             "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
         },
+        "glm5_next_vision": {
+            **_QWEN,
+            **_WIDTHS,
+            "patch_size": 8,
+            "projection_intermediate_size": 40,
+            "swiglu_limit": 0.3,
+        },
+        "glm_ocr_vision": {**_QWEN, **_WIDTHS, "patch_size": 8},
+        "hunyuan_vl_vision": {**_VIT, "patch_size": 32, "max_image_size": 160},
+        "hy_v4_vl_vision": {**_VIT, "patch_size": 32, "max_image_size": 160},
         "kimi_k25_vision": {**_VIT, "pos_emb_height": 5, "pos_emb_width": 5},
         "kimi_k25_vision/merge3": {
             **_VIT,
@@ -145,6 +183,21 @@ PACKED: dict[str, dict[str, Any]] = {
         },
         "minimax_m3_vl_vision": _VIT,
         "minimax_m3_vl_vision/unmerged": {**_VIT, "spatial_merge_size": 1, "temporal_patch_size": 1},
+        "inkling2_vision": {
+            **_VIT,
+            "posemb_grid_size": 5,
+            "projection_hidden_dim": 40,
+            "text_hidden_size": 24,
+        },
+        "lfm3_vl_vision": {**_VIT, "num_key_value_heads": 2},
+        "muse_glimmer_vision": {
+            **_VIT,
+            "patch_size": 8,
+            "pos_emb_height": 5,
+            "pos_emb_width": 5,
+            "patch_temporal": 1,
+        },
+        "paddleocr_vl_vision": {**_VIT, "patch_size": 32, "image_size": 160},
         "pixtral": {**_DENSE, **_MLP, "image_size": 64},
         "pixtral/theta": {
             **_DENSE,
@@ -152,6 +205,7 @@ PACKED: dict[str, dict[str, Any]] = {
             "hidden_act": "silu",
             "rope_parameters": {"rope_type": "axial", "rope_theta": 50.0},
         },
+        "video_llama_3_vision": _VIT,
         "qwen2_vl_vision": {**_QWEN, "embed_dim": 32, "hidden_size": 24, "mlp_ratio": 2},
         "qwen2_vl_vision/merge3": {
             **_QWEN,
@@ -159,6 +213,12 @@ PACKED: dict[str, dict[str, Any]] = {
             "hidden_size": 24,
             "spatial_merge_size": 3,
             "temporal_patch_size": 1,
+        },
+        "qwen2_5_omni_vision_encoder": {
+            **_QWEN,
+            **_WIDTHS,
+            "window_size": 24,
+            "fullatt_block_indexes": [1, 3],
         },
         "qwen2_5_vl_vision": {**_QWEN, **_WIDTHS, "window_size": 24, "fullatt_block_indexes": [1, 3]},
         "qwen2_5_vl_vision/windows": {**_QWEN, **_WIDTHS, "window_size": 17, "fullatt_block_indexes": []},
@@ -168,6 +228,12 @@ PACKED: dict[str, dict[str, Any]] = {
             **_WIDTHS,
             "num_position_embeddings": 9,
             "spatial_merge_size": 1,
+        },
+        "qwen3_omni_moe_vision_encoder": {
+            **_QWEN_LARGE,
+            **_WIDTHS,
+            "num_position_embeddings": 25,
+            "deepstack_visual_indexes": [0, 2],
         },
         "qwen3_vl_vision": {
             **_QWEN_LARGE,
@@ -252,15 +318,12 @@ TILED: dict[str, dict[str, Any]] = {
 """The same of the families that see tiles."""
 
 
+ALL = ENCODERS | PACKED | PADDED | TILED
+
+
 def encoder_of(model_type: str) -> dict[str, Any]:
-    """A small encoder of a family: that of the tables, or one of the fields that most families have."""
-    tables = ENCODERS | PACKED | PADDED | TILED
-    if model_type in tables:
-        return tables[model_type]
-    default = encoder_config({"model_type": model_type})
-    small = _DENSE | _VIT | _QWEN | {"image_size": 32}
-    fields = {key: value for key, value in small.items() if key in type(default).model_fields}
-    return {"model_type": model_type, **fields, **family_of(default).tiny}
+    """The tiny encoder of a family, under the name of the family or of one of its variants."""
+    return ALL[FAMILIES[model_type].model_type] | {"model_type": model_type}
 
 
 def config(name: str, **keys: Any) -> dict[str, Any]:
@@ -319,8 +382,15 @@ def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor,
         patch = model.config.patch_size
         height, width = (side // patch * patch for side in pixel_values.shape[2:])
         pixel_values = pixel_values[:, :, :height, :width]
+    before_norm: list[torch.Tensor] = []
+    if model.config.model_type == "ovis2_vision":  # puts the normed state in the place of the last one
+        norm = model.transformer.rms_norm
+        hook = norm.register_forward_pre_hook(lambda module, inputs: before_norm.append(inputs[0]))
     with torch.no_grad():
         states = model(pixel_values=pixel_values, output_hidden_states=True).hidden_states
+    if before_norm:
+        hook.remove()
+        states = (*states[:-1], *before_norm)
     return tuple(state.flatten(1, -2) for state in states)
 
 

@@ -9,7 +9,7 @@ from ...errors import ConfigError, Problem
 from ...schemas.tiling.lfm2_vl import Lfm2VlTilingConfig
 from ..resize import TokenPixelBudget
 from .base import TilePlan, Tiling
-from .got_ocr2 import closest_canvas
+from .got_ocr2 import closest_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,7 +48,7 @@ class Lfm2VlTiling(Tiling[Lfm2VlTilingConfig]):
         most = self.rule.max_pixels * self.config.max_pixels_tolerance
         if self.rule.rounded_area(width, height) <= most:
             return TilePlan(width, height)
-        columns, rows = closest_canvas(self._canvases(), width, height, self.config.tile_size)
+        columns, rows = closest_of(self._canvases(), width, height, self.config.tile_size)
         canvas = (columns * self.config.tile_size, rows * self.config.tile_size)
         whole = self.config.use_thumbnail and columns * rows > 1
         return TilePlan(width, height, rows, columns, whole="last" if whole else "none", canvas=canvas)

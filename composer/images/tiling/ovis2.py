@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 from ...schemas.tiling.ovis2 import Ovis2TilingConfig
 from .base import TilePlan, Tiling
-from .got_ocr2 import closest_canvas
+from .got_ocr2 import canvases, closest_canvas
 
 _ENOUGH = 0.9
-"""The part of an image that its tiles should show without being shrunk."""
+"""How much of an image's area its tiles have to show."""
 
 
 class Ovis2Tiling(Tiling[Ovis2TilingConfig]):
-    """The image whole, and then, if they are several, the tiles of a canvas that it is stretched to."""
+    """The image whole, then the tiles of a canvas that it is stretched to."""
 
     type = "ovis2"
     processor = "Ovis2ImageProcessor"
@@ -22,54 +22,46 @@ class Ovis2Tiling(Tiling[Ovis2TilingConfig]):
 
     @classmethod
     def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any] | None:
-        cut = values.get("crop_to_patches", False) and values.get("max_patches", 12) > 1
-        return super().fields_of(values) if cut else None
+        return super().fields_of(values) if values.get("crop_to_patches") else None
 
     def plan(self, width: int, height: int) -> TilePlan:
-        columns, rows = self._canvas(width, height)
+        least, most = self.config.min_patches, self.config.max_patches
+        if most == 1:
+            return TilePlan(width, height)
+        if self.config.use_covering_area_grid:
+            columns, rows = self._covering(width, height)
+        else:
+            columns, rows = closest_canvas(width, height, self.side, least=least, most=most)
         if columns * rows == 1:
             return TilePlan(width, height)
         canvas = (columns * self.side, rows * self.side)
-        return TilePlan(width, height, rows, columns, whole="first", canvas=canvas)
+        return TilePlan(width, height, rows, columns, canvas=canvas)
 
-    def _canvas(self, width: int, height: int) -> tuple[int, int]:
-        """Return columns and rows. Source: transformers' ``crop_image_to_patches``."""
-        covers, most = self.config.use_covering_area_grid, self.config.max_patches
-        least = 1 if covers else self.config.min_patches
-        canvases = [
-            (columns, rows)
-            for columns in range(1, most + 1)
-            for rows in range(1, most + 1)
-            if least <= columns * rows <= most
-        ]
-        canvases.sort(key=lambda canvas: canvas[0] * canvas[1])
-        if not covers:
-            return closest_canvas(canvases, width, height, self.side)
-        shown = {canvas: self._shown(width, height, canvas) for canvas in canvases}
-        enough = [canvas for canvas in canvases if shown[canvas] > _ENOUGH]
-        if enough:
-            return min(enough, key=lambda canvas: (canvas[0] * canvas[1], -shown[canvas]))
-        return min(canvases, key=lambda canvas: (-shown[canvas], canvas[0] * canvas[1]))
+    def _covering(self, width: int, height: int) -> tuple[int, int]:
+        """Return columns and rows of tiles. Source: transformers' ``get_min_tile_covering_grid``.
 
-    def _shown(self, width: int, height: int, canvas: tuple[int, int]) -> float:
-        """Return the part of the image that so many tiles show.
-
-        transformers takes the first number as rows here, and as columns where it cuts.
+        That reckons with as many rows as the canvas then has columns, and the other way round.
         """
-        rows, columns = canvas
+        shown = {grid: self._shown(width, height, *grid) for grid in canvases(1, self.config.max_patches)}
+        enough = [grid for grid, share in shown.items() if share > _ENOUGH]
+        if enough:
+            return min(enough, key=lambda grid: (grid[0] * grid[1], -shown[grid]))
+        return min(shown, key=lambda grid: (-shown[grid], grid[0] * grid[1]))
+
+    def _shown(self, width: int, height: int, rows: int, columns: int) -> float:
+        """Return the share of an image's area that is left where each part shrinks to a tile's side."""
+        down, across = height // rows, width // columns
         area = 0.0
         for row in range(rows):
             for column in range(columns):
-                across, down = width // columns, height // rows
-                right = width if column == columns - 1 else (column + 1) * across
-                lower = height if row == rows - 1 else (row + 1) * down
-                area += self._area(right - column * across, lower - row * down)
+                # The last row and the last column take what is left over.
+                part = (
+                    width - column * across if column == columns - 1 else across,
+                    height - row * down if row == rows - 1 else down,
+                )
+                long, short = max(part), min(part)
+                area += short / long * self.side * self.side if long > self.side else long * short
         return area / (width * height)
-
-    def _area(self, width: int, height: int) -> float:
-        """Return the area of a region, shrunk until its longer side is a tile's."""
-        long, short = max(width, height), min(width, height)
-        return long * short if long <= self.side else self.side * (short / long * self.side)
 
     def options(self) -> dict[str, Any]:
         return {**super().options(), "crop_to_patches": True}

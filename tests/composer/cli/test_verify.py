@@ -23,7 +23,7 @@ def image(tmp_path: Path) -> Path:
 
 
 def verify(*arguments: object) -> Result:
-    return CliRunner().invoke(app, ["verify", *map(str, arguments)])
+    return CliRunner().invoke(app, ["verify", *map(str, arguments)], env={"COLUMNS": "120"})
 
 
 def test_equal(tmp_path: Path, image: Path) -> None:
@@ -35,6 +35,8 @@ def test_equal(tmp_path: Path, image: Path) -> None:
     assert line["planned"] == line["rows"] == line["expected"] > 16
     assert line["equal"]
     assert line["pixels"] == 0
+    assert line["states"].keys() == {"3"}
+    assert max(line["difference"], *line["states"].values()) < 1e-6
 
 
 def test_another_connector_is_told(tmp_path: Path, image: Path) -> None:
@@ -45,6 +47,22 @@ def test_another_connector_is_told(tmp_path: Path, image: Path) -> None:
     result = verify(folder, image, "--set", f"connector.weights.source={tmp_path / 'other.safetensors'}")
     assert result.exit_code == 1
     assert "DIFFERENT" in result.output
+    (line,) = json.loads(
+        verify(
+            folder,
+            image,
+            "--set",
+            f"connector.weights.source={tmp_path / 'other.safetensors'}",
+            "--json",
+        ).output
+    )
+    assert not line["equal"]
+    assert line["states"] == {"3": 0}  # the tower is the same
+
+
+def test_several_layers_have_a_column(tmp_path: Path, image: Path) -> None:
+    result = verify(save_vlm("llava/two layers", tmp_path / "vlm"), image)
+    assert "1:\xa00, 3:\xa00" in result.output
 
 
 def test_a_config_without_a_checkpoint(image: Path) -> None:

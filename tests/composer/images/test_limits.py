@@ -6,6 +6,7 @@ import io
 import re
 import struct
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,25 +81,41 @@ def test_scans_do_not_hide_behind_a_marker_without_length(
     assert open_image(path).size == (40, 30)
 
 
-def tiff(jpegs: list[bytes], size: tuple[int, int], *, shared: bool = False, lengths: bool = True) -> bytes:
-    """A grey TIFF of JPEG strips, or of one that all strips share."""
+def tiff(
+    jpegs: list[bytes],
+    size: tuple[int, int],
+    *,
+    shared: bool = False,
+    lengths: bool = True,
+    big: bool = False,
+    more_tags: Sequence[tuple[int, int, int]] = (),
+) -> bytes:
+    """A grey TIFF, or BigTIFF, of JPEG strips, or of one that all strips share."""
     stored = jpegs[:1] if shared else jpegs
-    places = [8 + sum(map(len, stored[:i])) for i in range(len(stored))] * (len(jpegs) if shared else 1)
-    table = 8 + sum(map(len, stored))
+    start = 16 if big else 8
+    places = [start + sum(map(len, stored[:i])) for i in range(len(stored))] * (len(jpegs) if shared else 1)
+    table = start + sum(map(len, stored))
     many = len(jpegs)
     counts = [len(strip) * lengths for strip in jpegs]
     tags = [
         *((256, 1, size[0]), (257, 1, size[1]), (258, 1, 8), (259, 1, 7), (262, 1, 1), (273, many, table)),
         *((277, 1, 1), (278, 1, size[1] // many), (279, many, table + 4 * many)),
+        *more_tags,
     ]
+    head = struct.pack("<4sHHQ", b"II+\0", 8, 0, 0)[:8] if big else b"II*\0"
+    if many == 1:  # then they stand in their entries
+        inside = {273: places[0], 279: counts[0]}
+        tags = [(tag, count, inside.get(tag, value)) for tag, count, value in tags]
     return (
-        b"II*\0"
-        + struct.pack("<I", table + 8 * many)
+        head
+        + struct.pack("<Q" if big else "<I", table + 8 * many)
         + b"".join(stored)
         + struct.pack(f"<{2 * many}I", *places, *counts)
-        + struct.pack("<H", len(tags))
-        + b"".join(struct.pack("<HHII", tag, 4, count, value) for tag, count, value in tags)
-        + bytes(4)
+        + struct.pack("<Q" if big else "<H", len(tags))
+        + b"".join(
+            struct.pack("<HHQQ" if big else "<HHII", tag, 4, count, value) for tag, count, value in tags
+        )
+        + bytes(8 if big else 4)
     )
 
 
@@ -116,6 +133,17 @@ def test_a_tiff_of_jpegs_of_many_scans_is_refused(
         path.write_bytes(tiff(strips, (40, 32), shared=shared, lengths=lengths))
         with pytest.raises(ImageError, match="40x32 pixels has more than 20 scans"):
             open_image(path)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_that_says_a_tag_twice_is_refused(big: bool, tmp_path: Path) -> None:
+    path = tmp_path / "p.tif"
+    strip = jpeg((40, 32), mode="L")
+    path.write_bytes(tiff([strip], (40, 32), big=big))
+    assert open_image(path).size == (40, 32)
+    path.write_bytes(tiff([strip], (40, 32), big=big, more_tags=[(256, 1, 40)]))
+    with pytest.raises(ImageError, match="says a tag twice"):
+        open_image(path)
 
 
 def test_a_tiff_of_many_jpegs_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ from vision_composer import compose, load_config, plan
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
 from vision_composer.images.hub_cache import folder_at_hand
 
-ENCODERS = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}
+ENCODERS = tiny.ALL
 COLOUR = {name: encoder for name, encoder in ENCODERS.items() if encoder.get("num_channels", 3) == 3}
 SQUARE = {"size": 40, "crop_size": 40}
 CLIP = tiny.ENCODERS["clip_vision_model"]

@@ -29,11 +29,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "LlavaNextImageProcessor": {"size": 40, "crop_size": 40, "image_grid_pinpoints": [[40, 80], [80, 80]]},
     "LlavaOnevisionImageProcessor": {"size": [40, 40], "image_grid_pinpoints": [[40, 80], [80, 80]]},
     "DeepseekVLImageProcessor": {"size": 40, "image_mean": [0.3, 0.4, 0.5]},
+    "JanusImageProcessor": {"size": 40, "image_mean": [0.3, 0.4, 0.5]},
     "SiglipImageProcessor": {"size": {"height": 30, "width": 40}},
     "ViTImageProcessor": {"size": 40, "do_center_crop": True, "crop_size": {"height": 44, "width": 33}},
     "DeiTImageProcessor": {"size": 40, "crop_size": 36},
     "BlipImageProcessor": {"size": 40, "resample": 2},
     "GotOcr2ImageProcessor": {"size": 40, "crop_to_patches": True},
+    "Ovis2ImageProcessor": {"size": 40, "crop_to_patches": True, "do_center_crop": True, "crop_size": 36},
+    "GraniteDoclingImageProcessor": {"size": 40},
     "Gemma3ImageProcessor": {
         "size": 40,
         "do_pan_and_scan": True,
@@ -42,6 +45,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "pan_and_scan_min_ratio_to_activate": 1.2,
     },
     "Qwen2VLImageProcessor": {"min_pixels": 56 * 56, "max_pixels": 28 * 28 * 20},
+    "CohereCompassImageProcessor": {"min_pixels": 56 * 56, "max_pixels": 28 * 28 * 20},
     "Glm4vImageProcessor": {"size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 40}},
     "Glm46VImageProcessor": {"size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 40}},
     "PixtralImageProcessor": {"size": {"longest_edge": 112}, "patch_size": 28},
@@ -67,8 +71,12 @@ def whole_of(name: str, output: Any) -> np.ndarray[Any, Any]:
     pixels = np.asarray(output["pixel_values"])
     if name in ("LlavaNextImageProcessor", "LlavaOnevisionImageProcessor"):
         return pixels[0, 0]
+    if name == "Ovis2ImageProcessor":
+        return pixels[0]
     if name == "GotOcr2ImageProcessor":
         return pixels[-1]
+    if name == "GraniteDoclingImageProcessor":
+        return pixels[0, -1]
     if name in ("Idefics2ImageProcessor", "Idefics3ImageProcessor", "SmolVLMImageProcessor"):
         mask = output["pixel_attention_mask"][0, -1].astype(bool)
         return pixels[0, -1][:, : mask[:, 0].sum(), : mask[0].sum()]

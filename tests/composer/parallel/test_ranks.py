@@ -54,6 +54,11 @@ def test_vision_halves(world: int, output: str) -> None:
     on_ranks(world, rank_outputs.vision_half, output)
 
 
+@pytest.mark.parametrize("world", [2, 3])
+def test_connectors_of_steps(world: int) -> None:
+    on_ranks(world, rank_outputs.vision_half, "embeds", rank_outputs.STEPS)
+
+
 @pytest.mark.parametrize("how", ["cost", "patches", "none"])
 @pytest.mark.parametrize("world", [2, 3])
 def test_balance_and_gather(world: int, how: str) -> None:

@@ -18,7 +18,7 @@ from vision_composer.errors import InputError
 from vision_composer.testing import check_encoder, properties, subject, tiny_encoder
 
 VARIANTS = {
-    name: (tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED)[name]
+    name: tiny.ALL[name]
     for name in (
         "clip_vision_model/indivisible",
         "llama4_vision_model/unmerged",

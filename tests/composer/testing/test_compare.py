@@ -56,6 +56,10 @@ def test_nothing_equals_nothing_and_zero_only_zero() -> None:
         check_equal([torch.full((2,), 1e-30)], [torch.zeros(2)], "it")
 
 
-def test_a_reference_of_nan_is_no_agreement() -> None:
-    with pytest.raises(ConformanceError, match="differs by up to"):
-        check_equal([WANT], [torch.full((2, 2), torch.nan)], "it")
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_reference_that_is_not_finite_is_no_agreement(value: float) -> None:
+    want = WANT.clone()
+    want[0, 1] = value
+    for got in (WANT, WANT * 1000):
+        with pytest.raises(ConformanceError, match=r"^it: 1 of the expected values are not finite$"):
+            check_equal([got], [want], "it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,20 @@ KEYS: dict[str, Any] = {
     "tiling": {"type": "llava_next", "image_grid_pinpoints": PINPOINTS},
 }
 SIZES = ((64, 64), (75, 40), (20, 90))
+STEPS: dict[str, Any] = {
+    "type": "steps",
+    "hidden_size": 40,
+    "steps": [
+        {"type": "norm", "kind": "rms"},
+        {"type": "space_to_depth", "order": "chw"},
+        {"type": "swiglu", "width": 24},
+        {"type": "avg_pool"},
+        {"type": "linear", "width": 40},
+        {"type": "act"},
+    ],
+}
+CONNECTORS = [KEYS["connector"], STEPS]
+each_connector = pytest.mark.parametrize("connector", CONNECTORS, ids=lambda block: block["type"])
 
 
 def half(output: str = "embeds", **keys: Any) -> ComposedVisionEncoder:
@@ -42,9 +57,10 @@ def images() -> list[Image.Image]:
     ]
 
 
+@each_connector
 @pytest.mark.parametrize("output", ["features", "tiles", "embeds"])
-def test_rows_are_as_many_and_as_wide_as_planned(output: str) -> None:
-    encoder = half(output)
+def test_rows_are_as_many_and_as_wide_as_planned(output: str, connector: dict[str, Any]) -> None:
+    encoder = half(output, connector=connector)
     rows = encoder.encode(images())
     assert [tuple(row.shape) for row in rows] == [
         (encoder.num_tokens(*size), encoder.output_width) for size in SIZES
@@ -69,8 +85,9 @@ def test_neither_connector_nor_tiles_are_there_without_being_asked_for() -> None
     assert not any(name.startswith("connector") for name in encoder.state_dict())
 
 
-def test_an_image_does_not_see_its_neighbours() -> None:
-    encoder = half()
+@each_connector
+def test_an_image_does_not_see_its_neighbours(connector: dict[str, Any]) -> None:
+    encoder = half(connector=connector)
     together = encoder(**encoder.preprocess(images()))
     for image, row in zip(images(), together, strict=True):
         (alone,) = encoder(**encoder.preprocess([image]))
@@ -99,8 +116,9 @@ def test_sizes_that_do_not_fit(sizes: torch.Tensor | None, message: str) -> None
         half()(pixel_values=torch.zeros(3, 3, 32, 32), **inputs)
 
 
-def test_it_is_saved_with_its_connector(tmp_path: Path) -> None:
-    encoder = half()
+@each_connector
+def test_it_is_saved_with_its_connector(tmp_path: Path, connector: dict[str, Any]) -> None:
+    encoder = half(connector=connector)
     encoder.save(tmp_path)
     again = compose(tmp_path)
     assert again.config.output == "embeds"
@@ -117,6 +135,23 @@ def test_a_tower_saved_alone_names_where_its_connector_was(tmp_path: Path) -> No
         assert torch.equal(row, same)
 
 
+def test_a_new_connector_behind_a_tower_that_has_weights(tmp_path: Path) -> None:
+    half("features").save(tmp_path / "tower")
+    message = (
+        "connector 'steps' needs steps.0.weight, and no tensor is named so; .* null that they are random"
+    )
+    new = [f"connector={json.dumps(STEPS)}", "output=embeds"]
+    with pytest.raises(WeightsError, match=message):
+        compose(tmp_path / "tower", overrides=new)
+    encoder = compose(tmp_path / "tower", overrides=[*new, "connector.weights={source: null}"])
+    assert encoder.plan.to_dict()["connector_weights"] is None
+    encoder.save(tmp_path / "whole")
+    saved = tmp_path / "whole" / "connector.safetensors"
+    again = compose(tmp_path / "tower", overrides=[*new, f"connector.weights={{source: {saved}}}"])
+    for row, same in zip(encoder.encode(images()), again.encode(images()), strict=True):
+        assert torch.equal(row, same)
+
+
 def test_a_checkpoint_without_the_connector(tmp_path: Path) -> None:
     half("features").save(tmp_path)
     message = "the connector 'llava_next' needs image_newline, and no tensor is named so"
@@ -124,22 +159,25 @@ def test_a_checkpoint_without_the_connector(tmp_path: Path) -> None:
         compose(tmp_path, overrides=["output=embeds"])
 
 
-def test_every_parameter_of_it_trains() -> None:
-    encoder = half()
+@each_connector
+def test_every_parameter_of_it_trains(connector: dict[str, Any]) -> None:
+    encoder = half(connector=connector)
     encoder.train()
     sum(row.square().mean() for row in encoder(**encoder.preprocess(images()))).backward()
     assert all(parameter.grad is not None for parameter in encoder.parameters())
-    frozen = half(training={"freeze": "all"})
+    frozen = half(training={"freeze": "all"}, connector=connector)
     trained = {name.partition(".")[0] for name, p in frozen.named_parameters() if p.requires_grad}
     assert trained == {"connector"}
 
 
-def test_it_changes_dtype_and_is_compiled() -> None:
-    encoder = half(weights={"dtype": "bfloat16"})
+@each_connector
+def test_it_changes_dtype_and_is_compiled(connector: dict[str, Any]) -> None:
+    encoder = half(weights={"dtype": "bfloat16"}, connector=connector)
     assert all(row.dtype == torch.bfloat16 for row in encoder.encode(images()))
-    compiled = half(compile={"backend": "aot_eager"})
+    compiled = half(compile={"backend": "aot_eager"}, connector=connector)
     assert all(part._compiled_call_impl is not None for part in compiled.connector.children())
-    for row, same in zip(half().encode(images()), compiled.encode(images()), strict=True):
+    plain = half(connector=connector)
+    for row, same in zip(plain.encode(images()), compiled.encode(images()), strict=True):
         assert_close(same, row)
 
 

@@ -140,6 +140,15 @@ def with_empty_tensors(folder: Path, count: int) -> None:
     header(folder, json.dumps(entries).encode(), content[8 + length :])
 
 
+def files_of_many_tensors(folder: Path) -> None:
+    """Files without an index, each as large as one file may be."""
+    (folder / "model.safetensors").unlink()
+    entry = '"%d.x%d":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}'
+    for file in range(10):
+        header(folder, f"{{{','.join(entry % (file, i) for i in range(24_000))}}}".encode())
+        (folder / "model.safetensors").rename(folder / f"x{file}.safetensors")
+
+
 def two_of_a_name(folder: Path) -> None:
     entry = '"a":{"dtype":"F32","shape":[1],"data_offsets":[%d,%d]}'
     header(folder, f"{{{entry % (0, 4)},{entry % (4, 8)}}}".encode(), bytes(8))
@@ -233,6 +242,7 @@ CASES: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
         {},
         "a tower has 4,000 at most",
     ),
+    "files of many tensors": (files_of_many_tensors, {}, "more than 25,000 tensors and there is no index"),
     "as many tensors as are read": (lambda f: with_empty_tensors(f, 3_900), {}, ""),
     "block of 5,000 digits": (block_of_many_digits, PICKLE, "has 200 characters at most"),
     "two tensors of a name": (two_of_a_name, {}, "the key 'a' is there twice"),

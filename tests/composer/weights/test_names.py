@@ -55,6 +55,22 @@ def test_messages_name_three_of_many(names: TensorNames) -> None:
         find_prefix(checkpoint([f"000.{PATCHES}"]), names, "001")
 
 
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("image_tower", "model.image_tower.x."), ("x", None), ("tower", None), ("", None), ("y.x", "y.x.")],
+)
+def test_a_part_of_a_prefix_tells_it_apart(names: TensorNames, asked: str, found: str | None) -> None:
+    held = checkpoint(f"{prefix}{PATCHES}" for prefix in ("model.image_tower.x.", "y.x."))
+    if found is None:
+        with pytest.raises(WeightsError, match="prefixes with it"):
+            find_prefix(held, names, asked)
+    else:
+        assert find_prefix(held, names, asked) == found
+    if asked == "":
+        with pytest.raises(WeightsError, match="prefixes with it"):
+            find_prefix(checkpoint([f"z.{PATCHES}"]), names, asked)
+
+
 @pytest.mark.parametrize("weights", [{}, {"prefix": "z"}])
 def test_of_many_towers_three_are_named(folder: Path, weights: dict[str, str]) -> None:
     rewrite(folder, lambda tensors: {f"t{i:04}.{PATCHES}": torch.zeros(1) for i in range(2_000)})

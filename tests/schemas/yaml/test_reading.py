@@ -101,6 +101,7 @@ def test_numbers_that_are_not_finite_are_refused(text):
         ("a.b: c", "VC004", 1, 1),
         ("? {a: b}\n: c", "VC004", 1, 3),
         ("a: &x b\n*x : c", "VC004", 2, 1),
+        ("a: &x 1\nb: &x [*x]", "VC002", 2, 8),
         ("a: {<<: 1}", "VC004", 1, 9),
         ("a: {<<: [{b: 1}, 2]}", "VC004", 1, 9),
         ("a: !!str b", "VC005", 1, 4),

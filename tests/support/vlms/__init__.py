@@ -1,8 +1,7 @@
 """Tiny random VLMs of every kind, saved by transformers with their image processors: one file each group.
 
 A module here has ``VLMS``: the name of a case, which begins with the VLM's model_type, -> a function that
-makes the model and its image processor. Those in ``WITHOUT_PROCESSOR`` have an image processor of torchvision
-alone, and so none here.
+makes the model and its image processor.
 """
 
 from __future__ import annotations
@@ -18,25 +17,23 @@ import torch
 from ..tiny import scramble
 
 Maker = Callable[[], tuple[Any, Any]]
-"""Makes a random VLM and its image processor, or None."""
+"""Makes a random VLM and its image processor."""
 
 
-def _all(table: str) -> dict[str, Maker]:
+def _all() -> dict[str, Maker]:
     found: dict[str, Maker] = {}
     for beside in iter_modules(__path__):
-        found |= getattr(import_module(f"{__name__}.{beside.name}"), table, {})
+        found |= getattr(import_module(f"{__name__}.{beside.name}"), "VLMS", {})
     return found
 
 
-VLMS = _all("VLMS")
-WITHOUT_PROCESSOR = _all("WITHOUT_PROCESSOR")
+VLMS = _all()
 
 
 def save_vlm(name: str, folder: Path) -> Path:
     """Save a tiny VLM and its image processor into a folder, as a hub's repository has them."""
     torch.manual_seed(0)
-    model, processor = (VLMS | WITHOUT_PROCESSOR)[name]()
+    model, processor = VLMS[name]()
     scramble(model).save_pretrained(folder)
-    if processor is not None:
-        processor.save_pretrained(folder)
+    processor.save_pretrained(folder)
     return folder

@@ -62,6 +62,14 @@ def vipllava(**fields: Any) -> tuple[Any, Any]:
     return transformers.VipLlavaForConditionalGeneration(config), processor
 
 
+def video_llava(**fields: Any) -> tuple[Any, Any]:
+    config = transformers.VideoLlavaConfig(
+        vision_config=CLIP, text_config=TEXT, image_token_index=63, video_token_index=62, **fields
+    )
+    processor = transformers.VideoLlavaImageProcessor(size={"shortest_edge": 32}, crop_size=SIDE)
+    return transformers.VideoLlavaForConditionalGeneration(config), processor
+
+
 VLMS = {
     "llava": llava,
     "llava/two layers": lambda: llava(
@@ -71,5 +79,9 @@ VLMS = {
     "llava_next_video": llava_next_video,
     "llava_onevision": llava_onevision,
     "llava_onevision/at most two": lambda: llava_onevision(vision_aspect_ratio="anyres_max_2"),
+    "video_llava": video_llava,
+    "video_llava/full": lambda: video_llava(
+        vision_feature_select_strategy="full", vision_feature_layer=2, projector_hidden_act="silu"
+    ),
     "vipllava": lambda: vipllava(vision_feature_layers=[-1, -3], projector_layernorm_eps=0.1),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import transformers
 from transformers.models.kimi_k25.configuration_kimi_k25 import Kimi_K25Config
 
-from .parts import TEXT
+from .parts import TEXT, Values
 from .qwen import QWEN2_5, ROPE, TOKENS, image_processor
 
 VIT = {
@@ -56,15 +56,17 @@ def minimax_m3_vl(**changed: Any) -> tuple[Any, Any]:
     return transformers.AutoModelForImageTextToText.from_config(config), image_processor(vision)
 
 
-def kimi_k25(**changed: Any) -> tuple[Any, Any]:
+def kimi_k25(merge: int = 2) -> tuple[Any, Any]:
+    table = {"pos_emb_height": 5, "pos_emb_width": 5}
     config = Kimi_K25Config(
-        vision_config=VIT | {"pos_emb_height": 5, "pos_emb_width": 5} | changed,
+        vision_config=VIT | table | {"merge_kernel_size": (merge, merge)},
         text_config=TEXT | _LATENT,
         projection_hidden_size=32,
         projection_layer_norm_eps=1e-3,
         **TOKENS,
     )
-    return transformers.AutoModelForImageTextToText.from_config(config), None
+    processor = Values("Kimi_K25ImageProcessor", patch_size=6, merge_size=merge, max_patches=150)
+    return transformers.AutoModelForImageTextToText.from_config(config), processor
 
 
 def paddleocr_vl(**changed: Any) -> tuple[Any, Any]:
@@ -135,10 +137,8 @@ VLMS = {
     "paddleocr_vl": paddleocr_vl,
     "paddleocr_vl/merge3": partial(paddleocr_vl, spatial_merge_size=3, image_size=20, hidden_act="gelu"),
     "hyperclovax_vision_v2": hyperclovax_vision_v2,
+    "kimi_k25": kimi_k25,
+    "kimi_k25/merge3": partial(kimi_k25, merge=3),
     "minimax_m3_vl": minimax_m3_vl,
     "minimax_m3_vl/merge3": partial(minimax_m3_vl, spatial_merge_size=3, temporal_patch_size=1),
-}
-WITHOUT_PROCESSOR = {
-    "kimi_k25": kimi_k25,
-    "kimi_k25/merge3": partial(kimi_k25, merge_kernel_size=(3, 3)),
 }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 TEXT = {
     "model_type": "llama",
     "hidden_size": 40,
@@ -27,3 +31,13 @@ SIDE = {"height": 32, "width": 32}
 """The size of their images, as image processors take it."""
 SIGLIP = CLIP | {"model_type": "siglip_vision_model"}
 """A tower without one."""
+
+
+class Values:
+    """An image processor that is nothing but its JSON: transformers has it on torchvision only."""
+
+    def __init__(self, name: str, **values: Any) -> None:
+        self.values = {"image_processor_type": name, **values}
+
+    def save_pretrained(self, folder: Path) -> None:
+        (folder / "preprocessor_config.json").write_text(json.dumps(self.values))

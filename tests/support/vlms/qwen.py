@@ -41,11 +41,11 @@ def text(model_type: str, **fields: Any) -> dict[str, Any]:
     return TEXT | {"model_type": model_type, "rope_parameters": ROPE} | fields
 
 
-def image_processor(vision: dict[str, Any], bound: int = 80) -> Any:
-    """Qwen's image processor for a tower, with at most ``bound`` merged tokens."""
+def image_processor(vision: dict[str, Any], bound: int = 80, name: str = "Qwen2VL") -> Any:
+    """Qwen's image processor, or its twin, for a tower, with at most ``bound`` merged tokens."""
     merge = vision.get("spatial_merge_size", 2)
     square = (vision["patch_size"] * merge) ** 2
-    return transformers.Qwen2VLImageProcessorPil(
+    return getattr(transformers, f"{name}ImageProcessorPil")(
         size={"shortest_edge": square * 4, "longest_edge": square * bound},
         patch_size=vision["patch_size"],
         merge_size=merge,
@@ -60,7 +60,7 @@ def vlm(
     vision = vision | changed
     config, model = (getattr(transformers, name) for name in names)
     made = config(vision_config=vision, text_config=deepcopy(language), **TOKENS)
-    return model(made), image_processor(vision)
+    return model(made), image_processor(vision, name="CohereCompass" if "Compass" in names[0] else "Qwen2VL")
 
 
 def _generation(name: str) -> tuple[str, str]:
@@ -76,6 +76,11 @@ _KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "qwen3_5_moe": ("Qwen3_5Moe", QWEN3_5, text("qwen3_5_moe_text", **EXPERTS, **LINEAR_ATTENTION)),
     "qwen4_exp": ("Qwen4Exp", QWEN3_5, text("qwen4_exp_text", **EXPERTS, **LINEAR_ATTENTION, **INDEXER)),
     "cosmos3_omni": ("Cosmos3Omni", QWEN3, text("qwen3_vl_text")),
+    "cohere_compass": (
+        "CohereCompass",
+        QWEN3,
+        TEXT | {"model_type": "cohere_compass_text", "rope_parameters": {"full_attention": ROPE}},
+    ),
 }
 _OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen2_vl/merge3": (

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import transformers
 
-from .parts import SIDE, SIGLIP, TEXT
-
-
-class Values:
-    """An image processor that is nothing but its JSON."""
-
-    def __init__(self, name: str, **values: Any) -> None:
-        self.values = {"image_processor_type": name, **values}
-
-    def save_pretrained(self, folder: Path) -> None:
-        (folder / "preprocessor_config.json").write_text(json.dumps(self.values))
+from .parts import SIDE, SIGLIP, TEXT, Values
 
 
 def cohere2_vision() -> tuple[Any, Any]:
@@ -45,4 +33,30 @@ def llama4() -> tuple[Any, Any]:
     return transformers.Llama4ForConditionalGeneration(config), processor
 
 
-VLMS = {"cohere2_vision": cohere2_vision, "llama4": llama4}
+def granite_docling(factor: int = 4, **values: Any) -> tuple[Any, Any]:
+    vision = {key: value for key, value in SIGLIP.items() if key != "model_type"}
+    route = {"out_hidden_size": 40, "scale_factor": factor, "use_fine_route": False}
+    config = transformers.GraniteDoclingConfig(
+        vision_config=vision | route | {"deepstack_visual_indexes": [0, 2]},
+        text_config=TEXT | {"model_type": "granite_docling_text", "num_hidden_layers": 3, "pad_token_id": 0},
+        image_token_id=63,
+        pad_token_id=0,
+    )
+    processor = transformers.GraniteDoclingImageProcessorPil(size=SIDE, **values)
+    return transformers.GraniteDoclingForConditionalGeneration(config), processor
+
+
+VLMS = {
+    "granite_docling": granite_docling,
+    "granite_docling/dense": lambda: granite_docling(
+        2,
+        min_patches=2,
+        max_patches=4,
+        dense_max_patches=12,
+        dense_max_scale=0.9,
+        dense_min_aspect=1.1,
+        dense_max_aspect=4.0,
+    ),
+    "cohere2_vision": cohere2_vision,
+    "llama4": llama4,
+}

@@ -25,7 +25,11 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "llava_onevision": ({"image_grid_pinpoints": PINPOINTS}, {"size": SIDE}),
     "got_ocr2": ({"min_patches": 2, "max_patches": 7}, {"size": SIDE}),
-    "ovis2": ({"max_patches": 7}, {"size": SIDE}),
+    "ovis2": ({"max_patches": 9}, {"size": SIDE}),
+    "granite_docling": (
+        {"max_patches": 5, "dense_max_patches": 19, "dense_max_scale": 0.9, "dense_min_aspect": 1.2},
+        {"size": SIDE},
+    ),
     "gemma3": (
         {
             "pan_and_scan_min_crop_size": 20,

@@ -1,0 +1,44 @@
+"""Where the weights of connectors are read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.tiny import scramble
+from support.vlms import VLMS, save_vlm
+
+from vision_composer import plan
+from vision_composer.config_json import tower_of_config_json
+from vision_composer.connectors import CONNECTORS
+from vision_composer.schemas.weights import SourceConfig
+from vision_composer.weights import load_connector
+
+READ_BY = {name: cls.type for cls in CONNECTORS.values() for name in cls.read_by}
+ONE_EACH = {READ_BY[name]: name for name in sorted(VLMS, reverse=True) if name in READ_BY}
+"""type of a connector -> a tiny VLM that has it."""
+
+
+@pytest.mark.parametrize("connector", ONE_EACH)
+def test_they_are_read_from_the_vlm_from_elsewhere_or_are_random(connector: str, tmp_path: Path) -> None:
+    folder = save_vlm(ONE_EACH[connector], tmp_path / "vlm")
+    planned = plan(tower_of_config_json(str(folder)), overrides=["output=embeds"])
+    assert planned.connector is not None
+    assert planned.connector_weights is not None
+    assert planned.connector_weights.source == str(folder)
+    own = load_connector(planned.connector, planned.connector_weights, dtype=torch.float32)
+    assert {name: tuple(tensor.shape) for name, tensor in own.state_dict().items()} == (
+        planned.connector_shapes
+    )
+    other = scramble(planned.connector.build(), seed=1)
+    save_file(dict(other.state_dict()), tmp_path / "connector.safetensors")
+    source = SourceConfig(source=str(tmp_path / "connector.safetensors"))
+    again = load_connector(planned.connector, source, dtype=torch.float32)
+    for name, tensor in load_file(tmp_path / "connector.safetensors").items():
+        assert torch.equal(again.state_dict()[name], tensor)
+        assert not torch.equal(own.state_dict()[name], tensor)
+    torch.manual_seed(0)
+    random = load_connector(planned.connector, SourceConfig(), dtype=torch.float32)
+    assert random.state_dict().keys() == own.state_dict().keys()
