@@ -16,7 +16,7 @@ from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
 from .image_processor import ImageProcessorConfig
-from .running import ParallelConfig, TrainingConfig
+from .running import CompileConfig, ParallelConfig, TrainingConfig
 from .tiling import AnyTilingConfig
 from .weights import WeightsConfig
 
@@ -78,38 +78,6 @@ def _known_version(value: object) -> object:
     if isinstance(value, int) and value > SCHEMA_VERSION:
         raise PydanticCustomError("VC104", newer_schema(value))
     return value
-
-
-class CompileConfig(ConfigModel):
-    """How torch.compile is applied; ``compile: true`` takes the defaults."""
-
-    mode: Literal[
-        "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "max-performance"
-    ] = "default"
-    """torch.compile's mode, or ``max-performance``: on CPU, weights frozen into the code of each block, for
-    inference at few batch sizes, with autotuned kernels on AVX-512; elsewhere autotuned kernels."""
-    dynamic: Annotated[bool | None, Field(examples=[False])] = None
-    """Whether one code serves batches and token counts of any size. null: those that the encoder can have,
-    except with CUDA graphs and with frozen weights, which are for fixed shapes."""
-    backend: str = "inductor"
-    """A registered torch.compile backend."""
-    scope: Literal["blocks", "tower"] = "blocks"
-    """``blocks`` compiles one block and reuses its code for all; ``tower`` compiles the whole forward."""
-
-    @model_validator(mode="after")
-    def _rules(self) -> Self:
-        if self.mode != "max-performance":
-            return self
-        problems = []
-        if self.backend != "inductor":
-            message = "mode max-performance is a set of inductor's options; take another mode or inductor"
-            problems.append(problem("VC210", message, "backend", value=self.backend))
-        if self.scope != "blocks":
-            message = "mode max-performance is for single blocks; leave scope out"
-            problems.append(problem("VC210", message, "scope", value=self.scope))
-        if problems:
-            raise invalid("compile", *problems)
-        return self
 
 
 class TowerConfig(ConfigModel):

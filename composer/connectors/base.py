@@ -89,6 +89,8 @@ class Connector(ABC, Generic[C]):
     type: ClassVar[str]
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs whose connector this is."""
+    implied: ClassVar[tuple[str, ...]] = ()
+    """Fields of the VLM's config.json, or of its vision_config, that follow from what the config says."""
     disk_names: ClassVar[Mapping[str, str]] = {}
     """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
     in_float32: ClassVar[tuple[str, ...]] = ()

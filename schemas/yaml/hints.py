@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..base import ConfigModel
-from ..config import CompileConfig, TowerConfig
+from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
 from ..image_processor import ImageProcessorConfig
-from ..running import ParallelConfig, TrainingConfig
+from ..running import CompileConfig, ParallelConfig, TrainingConfig
 from ..weights import WeightsConfig
 from .nodes import Loc
 

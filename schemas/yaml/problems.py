@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from ...errors import Problem
 from ...text import did_you_mean
 from ..base import MOST_PROBLEMS
-from ..config import CompileConfig
+from ..running import CompileConfig
 from .hints import misplaced, same_value
 from .nodes import Loc, Node, find
 

@@ -108,6 +108,7 @@ def test_images_of_different_sizes_never_share_a_batch(folder: Path, tmp_path: P
     encoder = compose(SMALL)
     encoder.preprocessor.processor.do_resize = False
     encoder.preprocessor.processor.do_center_crop = False
+    encoder.preprocessor.halves = None  # it would still resize and crop
     for name, size in (("z1", (30, 28)), ("z2", (13, 28)), ("z3", (29, 42))):
         Image.new("RGB", size, "gray").save(folder / f"{name}.png")
     summary = encode_images(encoder, [folder / "sub", *sorted(folder.glob("z?.png"))], tmp_path / "f.parquet")
