@@ -14,6 +14,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .attention import AttentionBackend, get_vit_attn_backend, register_attention_backend
+    from .bridges.registration import register_transformers
     from .builder import VisionEncoderBuilder
     from .composing import compose
     from .config_json import config_from
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
+    "bridges.registration": ("register_transformers",),
     "builder": ("VisionEncoderBuilder",),
     "composing": ("compose",),
     "config_json": ("config_from",),
@@ -99,6 +101,7 @@ __all__ = [
     "register_attention_backend",
     "register_encoder",
     "register_feature_selector",
+    "register_transformers",
     "resolve_visual_encoder_outputs",
     "run_dp_sharded_mrope_vision_model",
     "run_dp_sharded_vision_model",

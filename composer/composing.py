@@ -8,24 +8,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from .attention import AttentionChoice, register_attention
+from .building import planned, vision_half
 from .encoder import ComposedVisionEncoder
-from .encoders import family_of
 from .errors import InputError
-from .images.preprocess import ImagePreprocessor
-from .images.preprocess_tiles import TiledPreprocessor
 from .images.settings import ProcessorSettings
 from .parallel import Startup, join_group, tell_ranks
-from .planning import Plan, plan_config, processor_settings
+from .planning import plan_config, processor_settings
 from .presets import load_config
-from .running.attention import plan_attention
-from .running.compilation import compile_half, should_torch_compile_mm_vit
-from .running.training import prepare_training
-from .schemas import CompileConfig, ParallelConfig, TowerConfig, WeightsConfig
-from .schemas.weights import SourceConfig
-from .tower.half import VisionHalf
-from .tower.module import VisionTower
-from .weights import load_connector, load_model, local_folder
+from .running.compilation import compile_as_asked
+from .schemas import ParallelConfig, TowerConfig
+from .sources import config_of
+from .weights import local_folder
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -47,7 +40,9 @@ def compose(
 
     Args:
         source: The name of a preset, the path of a YAML file or of a saved tower's folder, a mapping (also
-            OmegaConf's DictConfig), or a TowerConfig.
+            OmegaConf's DictConfig), or a TowerConfig. Or a checkpoint of transformers, of an encoder or of a
+            vision-language model: its folder, or its hub id, such as ``openai/clip-vit-base-patch32``. Its
+            config is derived from its config.json, and is ``encoder.config``.
         overrides: Strings that change the config: ``key=value`` sets a value, as in
             ``select_layers=[-2,-9]``, and ``~key`` deletes a key.
         device: Where to put the tower. Default: torch's default device.
@@ -61,7 +56,8 @@ def compose(
 
     Raises:
         ConfigError: If the config cannot be read or its values do not work together; the message says where.
-        InputError: If the device cannot be used, or the dtype is not float32, float16 or bfloat16.
+        InputError: If the device cannot be used, the dtype is not float32, float16 or bfloat16, or the source
+            is neither a preset, a path, nor a checkpoint on the hub.
         WeightsError: If the checkpoint is missing, is broken, or belongs to another encoder; the message
             names the file and the tensor.
         BackendError: If the attention or compile backend that the config names cannot work here.
@@ -71,16 +67,15 @@ def compose(
     config, parallel, where = _settled(source, given, dtype, device, process_group)
     group = None if parallel == "none" else join_group(process_group)
     if parallel == "none" or group is None:
-        plan, attention, preprocessor = _planned(config, _processor(config), where)
-        half, spread = _half(plan, attention, where), None
+        plan, attention, preprocessor = planned(config, _processor(config), where)
+        half, spread = vision_half(plan, attention, where), None
     else:
         ranks = Startup(group, config, parallel)
         processor = ranks.processor(lambda: _processor(config))
-        plan, attention, preprocessor = ranks.together(lambda: _planned(config, processor, where))
-        half = ranks.tower(lambda: _half(plan, attention, where, reads=ranks.reads_weights))
+        plan, attention, preprocessor = ranks.together(lambda: planned(config, processor, where))
+        half = ranks.tower(lambda: vision_half(plan, attention, where, reads=ranks.reads_weights))
         spread = ranks.spread(half, preprocessor, plan)
-    if should_torch_compile_mm_vit(config):
-        compile_half(half, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
+    compile_as_asked(half, config)
     return ComposedVisionEncoder(plan, half, preprocessor, attention, parallel=spread).eval()
 
 
@@ -94,7 +89,7 @@ def _settled(
     """Check all arguments before anything is read or downloaded, and tell other ranks of a failure."""
     spreads = process_group is not None
     try:
-        config = load_config(source, overrides=overrides)
+        config = config_of(source, overrides=overrides)
         run = config
         if spreads and config.parallel == "none":  # in this run, but not in what is saved
             run = load_config(config, overrides=["parallel={mode: data}"])
@@ -107,63 +102,6 @@ def _settled(
         if spreads:
             tell_ranks(process_group, error)
         raise
-
-
-def _planned(
-    config: TowerConfig, processor: ProcessorSettings, where: torch.device
-) -> tuple[Plan, AttentionChoice, ImagePreprocessor]:
-    plan = plan_config(config, processor)
-    attention = plan_attention(plan, where)
-    preprocessor: ImagePreprocessor = family_of(config.encoder).preprocessor(config.encoder, processor)
-    if plan.tiling is not None:
-        preprocessor = TiledPreprocessor(preprocessor, plan.tiling, processor)
-    return plan, attention, preprocessor
-
-
-def _half(
-    plan: Plan, attention: AttentionChoice, where: torch.device, *, reads: bool = True
-) -> VisionTower | VisionHalf:
-    """Build what this process runs: the tower, or with another ``output`` the vision half around it.
-
-    With ``reads`` the weights come from where the config says; without, they are random.
-    """
-    tower = _tower(plan, attention, where, reads=reads)
-    if plan.config.output == "features":
-        return tower
-    module = None
-    if plan.connector is not None and plan.connector_weights is not None:
-        dtype: torch.dtype = getattr(torch, plan.dtype)
-        module = load_connector(
-            plan.connector, plan.connector_weights if reads else SourceConfig(), dtype=dtype
-        )
-    return VisionHalf(tower, plan.tiling, plan.connector, module).to(where).eval()
-
-
-def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads: bool = True) -> VisionTower:
-    weights = plan.config.weights if reads else WeightsConfig()
-    family = family_of(plan.encoder)
-    parameter_dtype: torch.dtype = getattr(torch, plan.dtype)
-    model = load_model(
-        family,
-        plan.encoder,
-        weights,
-        num_blocks=plan.num_blocks,
-        post_norm=bool(plan.norm_layers),
-        head=plan.readout.needs_head,
-        dtype=parameter_dtype,
-        attn_implementation=register_attention(attention, packed=plan.info.packed),
-    )
-    tower = VisionTower(
-        model,
-        family,
-        plan.info,
-        plan.readout,
-        block_masks=attention.implementation == "flex_attention",
-    )
-    tower.to(where).eval()
-    family.prove(model, plan.info)
-    prepare_training(tower, plan.config.training)
-    return tower
 
 
 def _processor(config: TowerConfig) -> ProcessorSettings:

@@ -19,7 +19,7 @@ from .images.tiling import TILINGS
 from .left_out import Recorded, left_out
 from .presets import load_config
 from .schemas import TowerConfig
-from .schemas.paths import TOWER_FILE
+from .schemas.paths import TOWER_FILE, near_miss
 from .schemas.tiling import TILING_CONFIGS
 from .schemas.weights import is_commit
 from .text import did_you_mean
@@ -27,7 +27,16 @@ from .text import did_you_mean
 _NAME = 80
 """The most characters that the name of a model has, and that a message shows of anything else."""
 _DTYPES = ("float32", "float16", "bfloat16")
-
+_NOT_ARCHITECTURE = {
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "id2label",
+    "label2id",
+    "torch_dtype",
+    "transformers_version",
+}
+"""Keys of a config.json that say nothing of how its encoder computes."""
 
 _READERS = {
     name: (family.model_type, reading)
@@ -44,18 +53,26 @@ _TILINGS = {name: tiling for tiling in TILINGS.values() for name in tiling.read_
 
 
 def tower_from_transformers(
-    fields: Mapping[str, Any], processor: Mapping[str, Any] | None = None
+    fields: Mapping[str, Any], processor: Mapping[str, Any] | None = None, *, generic: bool = False
 ) -> dict[str, Any]:
     """Return the keys of a config that mean the vision half of a transformers config, as its model reads it.
 
     Args:
         fields: What ``config.json`` of a vision encoder or a vision-language model holds.
         processor: What its image processor's JSON holds, as far as there is one.
+        generic: Take the encoder's fields as they are, for the generic adapter, which lacks
+            ``encoder.prefix_tokens`` then; nothing is said of how a VLM reads it.
 
     Raises:
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
     fields = seeing_part(fields)
+    if generic:
+        vision = fields.get("vision_config")
+        encoder = vision if isinstance(vision, Mapping) else fields
+        _model_type(encoder, "model_type")
+        own = {key: value for key, value in encoder.items() if key not in _NOT_ARCHITECTURE}
+        return {"schema": 1, "encoder": own, **_weights(fields)}
     recorded = Recorded(fields)
     made = _vision_half(recorded, processor or {})
     for line in left_out(recorded, encoder_from_transformers(made["encoder"])):
@@ -116,8 +133,16 @@ def config_from(source: str | Path, *, revision: str | None = None) -> TowerConf
     return load_config(tower_of_config_json(os.fspath(source), revision))
 
 
-def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, Any]:
-    """Return the keys of :func:`config_from`, which are checked there."""
+def tower_of_config_json(
+    source: str, revision: str | None = None, *, generic: bool = False
+) -> dict[str, Any]:
+    """Return the keys of :func:`config_from`, which are checked there.
+
+    Args:
+        source: As for :func:`config_from`.
+        revision: As for :func:`config_from`.
+        generic: As for :func:`tower_from_transformers`.
+    """
     path = Path(os.path.expanduser(source))
     weights: dict[str, Any] = {}
     try:
@@ -140,9 +165,9 @@ def tower_of_config_json(source: str, revision: str | None = None) -> dict[str, 
         raise InputError(f"{file}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise InputError(f"{file}: cannot be read as JSON: {error}") from error
-    tower = tower_from_transformers(fields, SavedProcessor.read(file.parent).values)
+    tower = tower_from_transformers(fields, SavedProcessor.read(file.parent).values, generic=generic)
     weights = weights | tower.pop("weights", {})
-    block = image_processor_block(tower["encoder"], file.parent)
+    block = {} if generic else image_processor_block(tower["encoder"], file.parent)
     return {**tower, **block, "source": f"config.json of {source}", "weights": weights}
 
 
@@ -253,7 +278,7 @@ def _from_hub(repo: str, revision: str | None) -> Path:
     except (HfHubHTTPError, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise InputError(
-            f"{repo}: no such file or folder, and no config.json from the hub: {reason}"
+            f"{repo}: no such file or folder{near_miss(repo)}, and no config.json from the hub: {reason}"
         ) from error
     for name in PROCESSOR_FILES:  # beside it, where there are any
         with suppress(HfHubHTTPError, OSError):

@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from .attention import AttentionChoice
+from .bridges.flags import without_flags
 from .encoders import AnyFamily, Grid, VisionEncoderInfo
 from .errors import ImageError, InputError
 from .images.decode import ImageLike, image_name
@@ -26,6 +27,9 @@ from .tower.base import Features
 from .tower.half import VisionHalf
 from .tower.module import VisionTower
 from .weights import save_tower
+
+if TYPE_CHECKING:
+    from .bridges.vision import VisionComposerModel
 
 
 class ComposedVisionEncoder(nn.Module):
@@ -130,7 +134,8 @@ class ComposedVisionEncoder(nn.Module):
             pixel_values: The pixels, as :meth:`preprocess` or the family's image processor in transformers
                 returns them: floating point, in any floating dtype.
             **inputs: The image processor's other tensors under their own names, such as ``image_grid_thw``;
-                the family's ``read`` documents them.
+                the family's ``read`` documents them. Flags of transformers' models, such as
+                ``output_hidden_states``, are allowed as long as they ask for nothing.
 
         Returns:
             Features in the parameters' dtype, contiguous.
@@ -152,6 +157,7 @@ class ComposedVisionEncoder(nn.Module):
         """
         if pixel_values is not None:
             inputs["pixel_values"] = pixel_values
+        inputs = without_flags(inputs)
         if self.parallel is not None:
             return self.parallel.start(**inputs).wait()
         features: Features = self.vision(self.vision.read(inputs))
@@ -251,6 +257,23 @@ class ComposedVisionEncoder(nn.Module):
         last one to leave restores the modes.
         """
         return self._evaluation(self)
+
+    def as_transformers(self) -> VisionComposerModel:
+        """Return the encoder as a model of transformers: the tower of a VLM, or of any code for such models.
+
+        It is a ``PreTrainedModel``, shares its parameters with this encoder, and returns the encoder's
+        features as its only hidden state. What it saves, :func:`vision_composer.register_transformers` lets
+        ``AutoModel`` load.
+
+        Raises:
+            InputError: If the encoder spreads images over processes, or DeepStack levels stand on an axis of
+                their own.
+        """
+        from .bridges.registration import register_transformers
+        from .bridges.vision import as_transformers
+
+        register_transformers()
+        return as_transformers(self.plan, self.vision)
 
     def save(self, folder: str | Path) -> None:
         """Write the tower into a folder that ``compose(folder)`` reads back.

@@ -20,9 +20,9 @@ from .errors import InputError
 from .images.hub_cache import folder_at_hand
 from .images.settings import ProcessorSettings
 from .images.tiling import AnyTiling, TilePlan, tiling_of
-from .presets import load_config
 from .schemas import EncoderConfig, TowerConfig
 from .schemas.weights import SourceConfig
+from .sources import config_of
 from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
 
 BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "bfloat16": 2}
@@ -291,16 +291,17 @@ def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Ite
     """Plan a config without building anything.
 
     Args:
-        source: Whatever :func:`vision_composer.load_config` takes: a preset's name, a YAML file, a saved
-            tower's folder, a mapping, or a validated config.
+        source: A preset's name, a YAML file, a saved tower's folder, a mapping, or a validated config; or a
+            checkpoint, as for :func:`vision_composer.compose`: the config.json of a hub id is downloaded.
         overrides: ``key=value`` strings laid over it.
 
     Raises:
         ConfigError: If the config cannot be read or cannot work.
+        InputError: If there is no such checkpoint.
         WeightsError: If the checkpoint is on this machine and its processor config is broken, or not for this
             encoder.
     """
-    return plan_config(load_config(source, overrides=overrides))
+    return plan_config(config_of(source, overrides=overrides))
 
 
 def processor_settings(config: TowerConfig, folder: Path | None = None) -> ProcessorSettings:

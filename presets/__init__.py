@@ -25,6 +25,11 @@ def preset_names() -> list[str]:
     return sorted(name.replace("/", "-") for name in _files())
 
 
+def is_preset(name: str) -> bool:
+    """Whether there is a preset of that name, in either spelling."""
+    return name in _files() or name in preset_names()
+
+
 def preset_path(name: str) -> Path:
     """The YAML file of a preset.
 
@@ -65,4 +70,4 @@ def load_config(
     return load_from(source, overrides=overrides, find_preset=preset_path, root=root)
 
 
-__all__ = ["load_config", "preset_names", "preset_path"]
+__all__ = ["is_preset", "load_config", "preset_names", "preset_path"]

@@ -296,7 +296,9 @@ class TowerConfig(ConfigModel):
             return []
         if self.head:
             message = "the pooling head's token is not what a language model reads; leave head out"
-        elif self.connector is None and not (self.merges and self.encoder.feeds_language_model):
+        elif self.connector is None and not (
+            self.select_layers is None and self.encoder.feeds_language_model
+        ):
             message = (
                 f"the output of {self.encoder.model_type} reaches a language model through a connector, and "
                 "this config has none; write the connector block"

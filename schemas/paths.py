@@ -7,7 +7,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from ..text import printable
+from ..text import did_you_mean, printable
 
 _HUB_ID = re.compile(r"[\w.-]+(?:/[\w.-]+)?")
 
@@ -46,11 +46,29 @@ def is_weights_path(source: str) -> bool:
     return looks_like_path(source) or source.endswith(".safetensors")
 
 
+def is_hub_id(text: str) -> bool:
+    """Whether ``text`` has the form of a hub id."""
+    return _HUB_ID.fullmatch(text) is not None
+
+
+def near_miss(source: str) -> str:
+    """What an error of a hub id adds where it may be a mistyped path: its folder is here; "" where not."""
+    folder, _, name = source.rpartition("/")
+    try:
+        names = os.listdir(folder) if folder else []
+    except (OSError, ValueError):
+        return ""
+    if not names or name in names:
+        return ""
+    hint = did_you_mean(name, names)
+    return printable(f" (the folder {folder} is here, and holds no {name}{hint})", line=True)
+
+
 def source_fault(source: str) -> str | None:
     """What is wrong with a weights source that is neither a path nor a hub id; None when nothing is."""
     if "://" in source:
         return "a URL is not read; write a hub id (organisation/name), or the path of downloaded files"
-    if is_weights_path(source) or _HUB_ID.fullmatch(source):
+    if is_weights_path(source) or is_hub_id(source):
         return None
     if os.path.exists(source):
         return None

@@ -1,4 +1,4 @@
-"""How a tower runs: spread over processes, and in training. Blocks of the root config."""
+"""How a tower runs: compiled, spread over processes, and in training. Blocks of the root config."""
 
 from __future__ import annotations
 

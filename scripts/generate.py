@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.append(str(ROOT / "tests"))
 
 from support.vlms import VLMS as TESTED  # noqa: E402  # the tests' own helpers lie there
+from support.vlms.reasons import EQUAL_IN, WHY_NOT  # noqa: E402
 
 BEGIN, END = "<!-- families: begin -->", "<!-- families: end -->"
 
@@ -81,10 +82,11 @@ def _by_folder(names: list[str]) -> str:
 
 VLMS_HEAD = """# Vision-language models
 
-With `output: embeds` an encoder returns the rows that a model's language model reads. For each of the model types
-below, a test makes a small random model in transformers, saves it, and composes its vision half from the folder,
-as `init --from` does. It compares `encode(images)` with what the model puts among its input embeddings, for images
-of odd sizes, each alone and all at once, and the number of rows with the one that was planned.
+With `output: embeds` an encoder returns the rows that a model's language model reads. The table has every model
+type that transformers has for images and text. Where it says "equal", a test makes a small random model in
+transformers, saves it, and composes its vision half from the folder, as `init --from` does. It compares
+`encode(images)` with what the model puts among its input embeddings, for images of odd sizes, each alone and all at
+once, and the number of rows with the one that was planned. For the others the table says why there is no such test.
 
 Images go through the model's own image processor. transformers has those of Cohere 2 Vision, Kimi, Llama 4 and
 MiniMax for torchvision only. Pillow stands in for them here. For these models the rows of the same pixels are
@@ -96,17 +98,26 @@ compared, and their tiles with cases worked out by hand.
 
 
 def vlms() -> str:
-    """The page of VLMs: which tower, connector and tiling each has."""
-    rows = [_row(("model_type", "tower", "connector", "tiling")), _row(["---"] * 4)]
-    rows += [_vlm_row(name) for name in sorted({case.partition("/")[0] for case in TESTED})]
+    """The page of VLMs: which tower, connector and tiling each has, and whether its embeddings are equal."""
+    equal = {case.partition("/")[0] for case in TESTED}
+    rows = [_row(("model_type", "tower", "connector", "tiling", "embeddings")), _row(["---"] * 5)]
+    for name in sorted(equal | WHY_NOT.keys()):
+        rows.append(
+            _row([f"`{name}`", *(_vlm_parts(name) if name in equal else ("",) * 3), _embeddings(name)])
+        )
     return VLMS_HEAD + "\n".join(rows) + "\n"
 
 
-def _vlm_row(name: str) -> str:
+def _vlm_parts(name: str) -> tuple[str, str, str]:
     tower = next((family.model_type for family in FAMILIES.values() if name in family.read_by), "")
-    connector = next((key for key, cls in CONNECTORS.items() if name in cls.read_by), "the tower's merger")
+    behind = "the tower's merger" if ENCODER_CONFIGS[tower].merger else "none"
+    connector = next((key for key, cls in CONNECTORS.items() if name in cls.read_by), behind)
     tiling = next((key for key, cls in TILINGS.items() if name in cls.read_by), "none")
-    return _row([f"`{name}`", f"`{tower}`", connector, tiling])
+    return f"`{tower}`", connector, tiling
+
+
+def _embeddings(name: str) -> str:
+    return WHY_NOT.get(name) or EQUAL_IN.get(name, "equal")
 
 
 GENERATED: dict[str, Callable[[], str]] = {

@@ -162,6 +162,11 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
         message = (
             f"no family for model_type {model_type!r}{hint}; `vision-composer plugins` lists the encoders"
         )
+        if fields.get("model_type"):
+            message += (
+                ". The generic adapter may run it, if you say how many tokens stand in front of its patches: "
+                'overrides=["encoder.prefix_tokens=1"]'
+            )
         raise ConfigError(Problem("VC105", message))
     known = config_class.model_fields
     try:

@@ -4,9 +4,9 @@ class token normed twice, is not offered as a head.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig
+from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig, BlipFields
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
@@ -16,16 +16,15 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
-    """The family of blip_2_vision_model."""
+F = TypeVar("F", bound=BlipFields)
 
-    model_type = "blip_2_vision_model"
-    model_class = "Blip2VisionModel"
-    config_class = "Blip2VisionConfig"
-    read_by: ClassVar = {"blip-2": Reading()}
+
+class BlipStages(DenseFamily[F], Generic[F]):
+    """What BLIP-2's tower has in common with BLIP's."""
+
     image_processor = "BlipImageProcessor"
 
-    def stem_shapes(self, encoder: Blip2VisionEncoderConfig) -> Shapes:
+    def stem_shapes(self, encoder: F) -> Shapes:
         width = encoder.hidden_size
         return {
             "embeddings.class_embedding": (1, 1, width),
@@ -33,7 +32,7 @@ class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
             "embeddings.position_embedding": (1, 1 + num_positions(encoder), width),
         }
 
-    def block_shapes(self, encoder: Blip2VisionEncoderConfig) -> Shapes:
+    def block_shapes(self, encoder: F) -> Shapes:
         width, mlp_width = encoder.hidden_size, encoder.intermediate_size
         return {
             **linear("self_attn.qkv", width, 3 * width, bias=encoder.qkv_bias),
@@ -46,3 +45,12 @@ class Blip2(DenseFamily[Blip2VisionEncoderConfig]):
 
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         return model.embeddings(pixel_values), {}
+
+
+class Blip2(BlipStages[Blip2VisionEncoderConfig]):
+    """The family of blip_2_vision_model."""
+
+    model_type = "blip_2_vision_model"
+    model_class = "Blip2VisionModel"
+    config_class = "Blip2VisionConfig"
+    read_by: ClassVar = {"blip-2": Reading()}

@@ -151,7 +151,7 @@ def table_taps(
     import torch
 
     places = patch_positions(grids, merge_size).float()
-    sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids])
+    sizes = torch.cat([torch.tensor([[h, w]]).expand(t * h * w, 2) for t, h, w in grids]).float()
     if mode == "corners":
         at = places * (side - 1) / (sizes - 1).clamp(min=1)
     else:

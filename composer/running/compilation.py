@@ -97,6 +97,16 @@ def _avx2() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
+def compile_as_asked(half: VisionTower | VisionHalf, config: TowerConfig) -> None:
+    """Compile a tower and its connector if the config asks for it.
+
+    Raises:
+        BackendError: As :func:`compile_tower`.
+    """
+    if should_torch_compile_mm_vit(config):
+        compile_half(half, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
+
+
 def compile_half(half: VisionTower | VisionHalf, config: CompileConfig) -> None:
     """Make a tower, and the connector behind it if there is one, run compiled code.
 

@@ -171,7 +171,8 @@ def image_inputs(model: Any, processor: Any, image: Image.Image) -> dict[str, Te
 def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tensor:
     """Return the rows (rows, width) that a VLM puts into its input embeddings for an image or a clip.
 
-    Of one that hands them to cross-attention instead, as Llama 3.2, those of the tiles that are not padding.
+    Of one that hands them to cross-attention instead, as BLIP and Llama 3.2, those of the tiles that are not
+    padding.
 
     Args:
         model: The VLM.
@@ -187,8 +188,7 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
         inputs = {name: value for name, value in inputs.items() if name in known}
     # Some take image tokens for clips, too.
     kinds = ("image", "video") if "pixel_values_videos" in inputs else ("image",)
-    names = [(f"{kind}_token_id", f"{kind}_token_index") for kind in kinds]
-    tokens = [next(getattr(model.config, n) for n in both if hasattr(model.config, n)) for both in names]
+    tokens = [token for kind in kinds for token in _tokens(model.config, kind)]
     word = next(i for i in range(3, 9) if i not in tokens)
     ids = torch.tensor([[*tokens * num_rows, word]])
     try:
@@ -205,6 +205,12 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
             raise
         return embeddings(model, inputs, int(counted[1]))
     raise ConformanceError(f"{model.config.model_type} puts no image's rows among its input embeddings")
+
+
+def _tokens(config: Any, kind: str) -> list[int]:
+    """Return the token that stands for an image or a video in a prompt; BLIP has none."""
+    names = (f"{kind}_token_id", f"{kind}_token_index")
+    return [getattr(config, name) for name in names if hasattr(config, name)][:1]
 
 
 def _image_options(model_type: str) -> dict[str, Any]:
@@ -248,10 +254,12 @@ def _stopping_at_cross_attention(model: Any) -> Iterator[None]:
     """Stop a model where its language model is given an image's rows beside its text's embeddings."""
 
     def look(module: Any, args: Any, inputs: Mapping[str, Any]) -> None:
-        if (states := inputs.get("cross_attention_states")) is not None:
-            raise _Scattered(states)
+        for name in ("cross_attention_states", "encoder_hidden_states"):
+            if inputs.get(name) is not None:
+                raise _Scattered(inputs[name])
 
-    hook = model.get_decoder().register_forward_pre_hook(look, with_kwargs=True)
+    decoder = getattr(model, "text_decoder", None) or model.get_decoder()
+    hook = decoder.register_forward_pre_hook(look, with_kwargs=True)
     try:
         yield
     finally:

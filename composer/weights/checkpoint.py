@@ -11,6 +11,7 @@ import torch
 from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
+from .foreign import translated
 from .header import TensorHeader
 from .names import TensorNames, find_prefix, names_under
 from .own_config import check_own_config
@@ -74,6 +75,7 @@ def load_model(
         check_own_config(checkpoint, family, encoder)
         shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
+        checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
         state_dict = _read(
             checkpoint,
             encoder,
@@ -127,7 +129,7 @@ def _names(
         if family.vlm:
             in_vlm_class = class_in_vlm(family, model_class)
             in_vlm = drop(_build(in_vlm_class, config, attn_implementation="eager"), unused)
-            planned = names_in_vlm(in_vlm)
+            planned = names_in_vlm(in_vlm, family.vlm_root)
             if is_named_as_in_vlm(checkpoint, planned, own.state_dict()):
                 return TensorNames(in_vlm, planned, root=f"{family.vlm_root}."), in_vlm_class
     return TensorNames(own, shapes), model_class
@@ -181,7 +183,7 @@ def _read(
     _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
-        _check_header(name, headers[name], names, stripped)
+        _check_header(checkpoint.called(name), headers[name], names, stripped)
     return {
         names.for_transformers(stripped): read_tensor(checkpoint, name, headers[name], dtype)
         for stripped, name in sources.items()
@@ -207,7 +209,8 @@ def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, cov
         where = sorted(set(checkpoint.files.values()))
         file = f" ({where[0]})" if len(where) == 1 else ""
         raise WeightsError(
-            f"{checkpoint.label}{file}: tensor {prefix}{missing[0]} is missing{more}{checkpoint.unread_index}"
+            f"{checkpoint.label}{file}: tensor {checkpoint.called(prefix + missing[0])} is missing{more}"
+            f"{checkpoint.unread_index}"
         )
 
 
@@ -242,7 +245,7 @@ def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: 
     Raises:
         WeightsError: If it cannot be read, is not finite, or does not fit into the dtype.
     """
-    tensor = checkpoint.read(name, header)
+    tensor, name = checkpoint.read(name, header), checkpoint.called(name)
     if tensor.dim() == 0 and not bool(tensor.isnan()):
         return tensor.to(dtype)  # a bound of a clamp may be infinite
     if not _is_finite(tensor):

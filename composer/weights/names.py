@@ -95,6 +95,10 @@ class TensorNames:
         parts = [{name for name in self.needed if part in name} for part in optional]
         return set().union(*(part for part in parts if part.isdisjoint(covered)))
 
+    def checkpoint_names(self) -> set[str]:
+        """What the module needs, as a checkpoint would name it."""
+        return set(self._planned or self.needed)
+
     def patch_embedding(self) -> set[str]:
         """The names that a tensor of the patch embedding may have in a checkpoint of the tower."""
         convolutions = [name for name, tensor in self.needed.items() if tensor.dim() >= 4]

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
 from ..files import read_json
-from ..schemas.paths import is_weights_path
+from ..schemas.paths import is_weights_path, near_miss
 from ..text import shortened
 from .header import Format, TensorHeader
 from .pickled import pickled_headers, read_pickled
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
+_OPEN_CLIP: dict[Format, str] = {
+    "safetensors": "open_clip_model.safetensors",
+    "pickle": "open_clip_pytorch_model.bin",
+}
+"""What open_clip calls its file; in a folder, a file may have any name."""
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _SMALL = ("config.json", "tower.yaml", *_PROCESSOR_FILES)
@@ -84,6 +89,10 @@ class Checkpoint:
         """
         read = read_safetensor if self.file_format == "safetensors" else read_pickled
         return read(header, name)
+
+    def called(self, name: str) -> str:
+        """Return what a message calls a tensor."""
+        return name
 
     @property
     def is_saved_tower(self) -> bool:
@@ -213,6 +222,12 @@ def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoin
     if index is not None:
         return Checkpoint(repo, _weight_map(index, file_format), fetch, file_format)
     if single is None:
+        try:
+            single = fetch(_OPEN_CLIP[file_format])
+            name = name if single is None else single.name
+        except _NotCachedError as error:
+            not_cached = not_cached or error
+    if single is None:
         if not_cached is not None:
             raise not_cached
         hint = f"; if it has a {_SINGLE['pickle']}, {_PICKLE_HINT}" if file_format == "safetensors" else ""
@@ -242,7 +257,7 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
             # only the weights must be there.
             if name not in _SMALL and not name.endswith(".index.json"):
                 raise _NotCachedError(
-                    f"{repo}: {name} is not in the local cache and the hub cannot be reached"
+                    f"{repo}{near_miss(repo)}: {name} is not in the local cache and the hub cannot be reached"
                 ) from error
             return None
         except EntryNotFoundError:
@@ -250,7 +265,9 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
         except HFValidationError as error:
             raise WeightsError(f"{repo}: neither a file, a folder, nor a hub id: {error}") from error
         except (HfHubHTTPError, OSError) as error:
-            raise WeightsError(f"{repo}: cannot fetch {name} from the hub: {error}") from error
+            raise WeightsError(
+                f"{repo}{near_miss(repo)}: cannot fetch {name} from the hub: {error}"
+            ) from error
 
     return fetch
 

@@ -31,11 +31,12 @@ def class_in_vlm(family: AnyFamily, model_class: Any) -> Any:
     return type(name, (model_class,), {"__module__": __name__})
 
 
-def names_in_vlm(model: PreTrainedModel) -> Shapes:
+def names_in_vlm(model: PreTrainedModel, root: str) -> Shapes:
     """The tensors of a model of such a subclass, under the names that the VLM's checkpoint has for them.
 
     Args:
         model: On the meta device; its tensors are not read.
+        root: What the tower is called in the VLM's checkpoints.
     """
     from transformers.conversion_mapping import get_model_conversion_mapping
     from transformers.core_model_loading import revert_weight_conversion
@@ -44,7 +45,11 @@ def names_in_vlm(model: PreTrainedModel) -> Shapes:
     model._weight_conversions = get_model_conversion_mapping(model, add_legacy=False)  # type: ignore[assignment]  # its stub says Tensor
     reverted = revert_weight_conversion(model, model.state_dict())
     del model._weight_conversions
-    return {name.removeprefix("model."): tuple(tensor.shape) for name, tensor in reverted.items()}
+    # The conversion mapping may give the tower's place in transformers' model, which begins with "model.".
+    return {
+        name if name.startswith(f"{root}.") else name.removeprefix("model."): tuple(tensor.shape)
+        for name, tensor in reverted.items()
+    }
 
 
 def is_named_as_in_vlm(checkpoint: Checkpoint, in_vlm: Iterable[str], own: Iterable[str]) -> bool:

@@ -97,7 +97,7 @@ class EncoderConfig(ConfigModel):
     merger: ClassVar[bool] = False
     """Whether the encoder's own output goes through a merger behind its last block."""
     feeds_language_model: ClassVar[bool] = False
-    """Whether a language model reads what that merger makes, without a connector behind it."""
+    """Whether a language model reads the encoder's own output, without a connector behind it."""
     width_key: ClassVar[str] = "hidden_size"
     """The field that holds the width of a token inside the encoder."""
     heads_key: ClassVar[str] = "num_attention_heads"

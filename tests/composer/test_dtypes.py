@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support import tiny
+from support import packed, tiny
 from support.compare import assert_close
 from torch import Tensor
 
@@ -22,20 +22,6 @@ each_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 def name_of(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def packed_batch(encoder: dict[str, Any], info: Any) -> dict[str, Tensor]:
-    generator = torch.Generator().manual_seed(1)
-    if encoder["model_type"] == "pixtral":
-        sizes = torch.tensor(
-            [(rows * info.patch_size, columns * info.patch_size) for _, rows, columns in GRIDS]
-        )
-        pixels = torch.randn(len(GRIDS), 3, *sizes.amax(0).tolist(), generator=generator)
-        return {"pixel_values": pixels, "image_sizes": sizes}
-    grid_thw = torch.tensor(GRIDS) * torch.tensor([1, info.grid_multiple, info.grid_multiple])
-    patch = FAMILIES[encoder["model_type"]].patch_shape(info)  # type: ignore[attr-defined]
-    pixels = torch.randn(int(grid_thw.prod(1).sum()), *patch, generator=generator)
-    return {"pixel_values": pixels, "image_grid_thw": grid_thw}
 
 
 @pytest.fixture(scope="module")
@@ -93,19 +79,12 @@ def test_packed_features_equal_transformers(
     encoder, folder = folders(name)
     weights = {"source": str(folder), "dtype": name_of(dtype)}
     tower = compose({"schema": 1, "encoder": encoder, "weights": weights, "attn_backend": backend})
-    batch = packed_batch(encoder, tower.info)
-    model = reference(encoder, folder, dtype)
-    inputs = tower.family.reference_inputs(batch | {"pixel_values": batch["pixel_values"].to(dtype)})
+    batch = packed.batch_of(name, GRIDS)
     with torch.no_grad():
         got = tower(**batch)
-        output = model(**inputs)
-        if tower.config.merges:
-            levels = getattr(output, "deepstack_features", [])
-            want = torch.cat([output.pooler_output.flatten(1), *levels], dim=-1)
-        else:
-            want = output.last_hidden_state[0]
     assert {name_of(part.dtype) for part in got} == {tower.plan.dtype}
-    assert_close(torch.cat(got), want)
+    output = packed.raw(name, batch, reference(encoder, folder, dtype))
+    assert_close(torch.cat(got), packed.own_output(name, output))
 
 
 @each_dtype
@@ -126,8 +105,8 @@ def test_blocks_attention_and_norms_keep_the_dtype(name: str, dtype: torch.dtype
     for block in tower.blocks:
         for path, module in block.named_modules():
             module.register_forward_hook(watch(path or "block"))
-    packed = tower.info.packed
-    inputs = packed_batch(encoder, tower.info) if packed else {"pixel_values": tiny.pixels(encoder)}
+    dense = name in tiny.ENCODERS
+    inputs = {"pixel_values": tiny.pixels(encoder)} if dense else packed.batch_of(name, GRIDS)
     with torch.no_grad():
         outputs = tower(**inputs)
     assert strays == []

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.vlms import VLMS, save_vlm
+from support.vlms.reasons import EQUAL_IN, WHY_NOT
+from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
 from vision_composer import compose, load_config, plan
 from vision_composer.config_json import tower_of_config_json
@@ -20,6 +22,14 @@ EACH = [
     pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow, id=name) for name in sorted(VLMS)
 ]
 NUM_SIZES = 200
+
+
+def test_every_vlm_of_transformers_is_compared_or_explained() -> None:
+    """A model_type that transformers adds wants a tiny VLM, or a line in support/vlms/reasons.py."""
+    compared = {name.partition("/")[0] for name in VLMS}
+    assert set(MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES) - compared - WHY_NOT.keys() == set()
+    assert compared & WHY_NOT.keys() == set()
+    assert EQUAL_IN.keys() <= compared
 
 
 @pytest.mark.parametrize("name", EACH)

@@ -36,6 +36,11 @@ def exact_reference(name: str) -> Any:
     return copy.deepcopy(reference(name)).double()
 
 
+def image_axis(name: str) -> int:
+    """The axis of images in a batch; that of samples stands before it if there is one."""
+    return 1 if name.startswith(("idefics", "smolvlm")) else 0
+
+
 def has_post_norm(name: str) -> bool:
     return encoder_config(tiny.PADDED[name]).has_post_norm
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from support import padded, tiny
+from support import packed, tiny
 from support.compare import assert_close
 from support.images import noise_image
 from vision_composer import compose
@@ -17,7 +17,7 @@ from vision_composer.encoder import ComposedVisionEncoder
 
 QWEN, QWEN3, PIXTRAL = (tiny.PACKED[name] for name in ("qwen2_5_vl_vision", "qwen3_vl_vision", "pixtral"))
 CLIP, DINO = tiny.ENCODERS["clip_vision_model"], tiny.ENCODERS["dinov2"]
-ALL = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}
+ALL = tiny.ALL
 NAMES = [
     name for name, encoder in ALL.items() if name in tiny.ENCODERS or encoder.get("num_channels", 3) == 3
 ]
@@ -51,24 +51,12 @@ def batches(name: str, encoder: ComposedVisionEncoder) -> Iterator[dict[str, Ten
     for grids in BATCHES:
         if name in tiny.ENCODERS:
             yield {"pixel_values": tiny.pixels(tiny.ENCODERS[name], images=len(grids))}
-        elif name.startswith("pixtral"):
-            yield whole_patches(encoder, grids)
-        elif name in tiny.PACKED:
-            yield patches(encoder, grids)
-        elif name in tiny.PADDED:
-            if grids:
-                yield padded.batch_of(name, [(h, w) for _, h, w in grids])
+        elif name in packed.ENCODERS:
+            if grids or name in tiny.PACKED:
+                yield packed.batch_of(name, grids)
         elif grids:
             sizes = [(w * 40, h * 30) for _, h, w in grids]
             yield encoder.preprocess([noise_image(*size) for size in sizes])
-
-
-def whole_patches(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:
-    """Images without frames, of whole patches, padded to the largest."""
-    side = encoder.info.patch_size
-    sizes = torch.tensor([(h * side, w * side) for _, h, w in grids], dtype=torch.int64).view(-1, 2)
-    height, width = sizes.amax(0).tolist() if grids else (side, side)
-    return {"pixel_values": noise(len(grids), 3, height, width), "image_sizes": sizes}
 
 
 def patches(encoder: ComposedVisionEncoder, grids: Sequence[tuple[int, int, int]]) -> dict[str, Tensor]:

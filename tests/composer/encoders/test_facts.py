@@ -11,7 +11,7 @@ from vision_composer.errors import InputError
 
 ENCODERS = {
     name: encoder
-    for name, encoder in (tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED).items()
+    for name, encoder in tiny.ALL.items()
     if encoder.get("num_channels", 3) == 3 and "/" not in name
 }
 

@@ -13,11 +13,7 @@ from vision_composer import compose
 from vision_composer.encoders.inputs import check_mask, whole_numbers
 from vision_composer.errors import InputError
 
-ENCODERS = {
-    name: encoder
-    for name, encoder in (tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED).items()
-    if "/" not in name
-}
+ENCODERS = {name: encoder for name, encoder in tiny.ALL.items() if "/" not in name}
 
 
 @pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.int64], ids=str)

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from support import padded, tiny
 from support.compare import assert_as_exact, assert_close
 from support.padded import DEPTH, SHAPES, Batch, Theirs, batch_of, reference
 
-from vision_composer import compose, plan
+from vision_composer import compose
 from vision_composer.errors import WeightsError
 
 NAMES = list(tiny.PADDED)
@@ -37,32 +36,6 @@ def config(name: str, folders: dict[str, Path] | None = None, **keys: Any) -> di
 def run(encoder: Any, batch: Batch) -> tuple[torch.Tensor, ...]:
     with torch.no_grad():
         return encoder(**batch)
-
-
-def output_of(theirs: Theirs, layers: list[int] | None) -> list[torch.Tensor]:
-    """transformers' last_hidden_state, or some hidden states side by side."""
-    if layers is None:
-        return theirs.last
-    chosen = [theirs.states[k] for k in layers]
-    return [torch.cat(states, dim=-1) for states in zip(*chosen, strict=True)]
-
-
-# --- against transformers -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("layers", LAYERS, ids=str)
-@each_family
-def test_output_equals_transformers(name: str, layers: list[int] | None, folders: dict[str, Path]) -> None:
-    encoder = compose(config(name, folders, select_layers=layers))
-    for shapes in SHAPES:
-        batch = batch_of(name, shapes)
-        got = run(encoder, batch)
-        want, exact = (output_of(made(name, batch), layers) for made in (Theirs, Theirs.exact))
-        assert_as_exact(got, want, exact)
-        square = encoder.info.merge_size**2 if layers is not None else 1
-        assert [len(part) for part in got] == [h * w * square for h, w in shapes]
-        assert all(part.is_contiguous() for part in got)
-        assert {part.shape[1] for part in got} == {encoder.plan.output_width}
 
 
 @pytest.mark.parametrize(
@@ -115,39 +88,6 @@ def _cast(name: str, batch: Batch, dtype: torch.dtype) -> torch.Tensor:
     return pixels.to(dtype) if name.startswith(("idefics", "smolvlm")) else pixels
 
 
-# --- packing ------------------------------------------------------------------------------------------
-
-
-@each_family
-def test_images_do_not_see_each_other(name: str, folders: dict[str, Path]) -> None:
-    selections: list[dict[str, Any]] = [{}, {"select_layers": [-1]}]
-    if name == "siglip2_vision_model":
-        selections.append({"head": True})
-    for keys in selections:
-        encoder = compose(config(name, folders, **keys))
-        batch = batch_of(name, SHAPES[1])
-        axis = 1 if name.startswith(("idefics", "smolvlm")) else 0
-        together = run(encoder, batch)
-        for i, part in enumerate(together):
-            assert_close(
-                [part], run(encoder, {key: value.narrow(axis, i, 1) for key, value in batch.items()})
-            )
-        dirty = dict(batch, pixel_values=batch["pixel_values"].clone())
-        dirty["pixel_values"].select(axis, 1)[:] = torch.nan
-        got = run(encoder, dirty)
-        assert_close(got[:1] + got[2:], together[:1] + together[2:])
-        assert got[1].isnan().all()
-
-
-@each_family
-def test_layouts_made_in_inference_mode_are_good_for_training(name: str, folders: dict[str, Path]) -> None:
-    encoder = compose(config(name, folders))
-    batch = batch_of(name, SHAPES[1])
-    with torch.inference_mode():
-        encoder(**batch)
-    torch.cat([part.flatten() for part in encoder(**batch)]).sum().backward()
-
-
 @each_family
 def test_position_tables_train_after_the_layout_is_cached(name: str, folders: dict[str, Path]) -> None:
     encoder = compose(config(name, folders, select_layers=[0]))
@@ -157,36 +97,6 @@ def test_position_tables_train_after_the_layout_is_cached(name: str, folders: di
     with torch.no_grad():
         table.zero_()
     assert not torch.allclose(run(encoder, batch)[0], before[0])
-
-
-# --- only what is used --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "keys"),
-    [
-        *((name, keys) for name in NAMES for keys in ({}, {"select_layers": [0]}, {"select_layers": [2]})),
-        ("idefics3_vision", {"select_layers": [1], "post_norm": "each"}),
-        ("siglip2_vision_model", {"select_layers": [1], "post_norm": "each"}),
-        ("siglip2_vision_model", {"head": True}),
-    ],
-    ids=str,
-)
-def test_only_what_is_used_exists_and_all_of_it_trains(
-    name: str, keys: dict[str, Any], folders: dict[str, Path]
-) -> None:
-    encoder, planned = compose(config(name, **keys)), plan(config(name, **keys))
-    assert len(encoder.blocks) == max(keys.get("select_layers", [DEPTH]))
-    encoder.train()
-    sum(part.square().sum() for part in encoder(**batch_of(name, SHAPES[1]))).backward()  # type: ignore[union-attr]
-    assert [path for path, parameter in encoder.named_parameters() if parameter.grad is None] == []
-    assert all(bool(parameter.grad.isfinite().all()) for parameter in encoder.parameters())  # type: ignore[union-attr]
-    with safe_open(folders[name] / "model.safetensors", framework="pt") as file:
-        saved = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
-    assert planned.shapes is not None
-    assert planned.shapes.items() <= saved.items()
-    assert planned.shapes.keys() == encoder.model.state_dict().keys()
-    assert sum(parameter.numel() for parameter in encoder.parameters()) == planned.num_parameters
 
 
 @pytest.mark.parametrize(("bound", "refused"), [(torch.inf, False), (torch.nan, True)])
@@ -203,18 +113,3 @@ def test_bounds_of_a_clamp_may_be_infinite(bound: float, refused: bool, tmp_path
     else:
         batch = batch_of(name, SHAPES[1])
         assert_close(run(compose(keys), batch), Theirs(name, batch, model).last)
-
-
-@pytest.mark.parametrize("layers", [[-2, 0], None], ids=str)
-@each_family
-def test_saved_towers_come_back(
-    name: str, layers: list[int] | None, folders: dict[str, Path], tmp_path: Path
-) -> None:
-    encoder = compose(config(name, folders, select_layers=layers))
-    encoder.save(tmp_path)
-    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
-        assert set(file.keys()) == set(encoder.plan.shapes or ())
-    again = compose(tmp_path)
-    batch = batch_of(name, SHAPES[1])
-    assert all(torch.equal(a, b) for a, b in zip(run(again, batch), run(encoder, batch), strict=True))
-    assert again.info == encoder.info

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from support import tiny
-from support.compare import assert_as_exact, assert_close
-from support.padded import SHAPES, Theirs, batch_of, reference
+from support.compare import assert_close
+from support.padded import SHAPES, batch_of, reference
 from transformers.image_utils import SizeDict
 from transformers.models.gemma4.image_processing_pil_gemma4 import get_aspect_ratio_preserving_size
 from transformers.models.idefics2.image_processing_pil_idefics2 import get_resize_output_image_size
@@ -24,7 +23,6 @@ from transformers.models.siglip2.image_processing_pil_siglip2 import get_image_s
 from vision_composer import compose, plan
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
 from vision_composer.images.resize import EdgeBounds, PatchBudget, TokenBudget
-from vision_composer.jobs import encode_images
 
 NAMES = list(tiny.PADDED)
 each_family = pytest.mark.parametrize("name", NAMES)
@@ -61,46 +59,7 @@ def test_sizes_are_those_of_transformers_processors(width: int, height: int) -> 
             assert EdgeBounds(shortest, longest, 14)(width, height) == size[::-1]
 
 
-@each_family
-def test_num_tokens_is_what_comes_out(name: str) -> None:
-    keys = {"schema": 1, "encoder": tiny.PADDED[name]}
-    own, patches = compose(keys), compose(keys | {"select_layers": [0]})
-    planned = plan(keys)  # without the tower
-
-    @settings(max_examples=15, deadline=None)
-    @given(st.integers(1, 150), st.integers(1, 150))
-    def check(width: int, height: int) -> None:
-        image = Image.new("RGB", (width, height))
-        assert len(patches.encode(image)[0]) == patches.plan.num_tokens(width, height)
-        tokens = len(own.encode(image)[0])
-        assert [made.num_tokens(width, height) for made in (own.plan, own.info, planned)] == [tokens] * 3
-
-    check()
-
-
 # --- images -------------------------------------------------------------------------------------------
-
-
-@each_family
-def test_images_are_encoded_like_batches_of_the_processor(name: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    sizes = [(40, 30), (30, 40), (64, 64), (19, 50), (40, 30)]
-    images = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
-    encoder = tower(name, weights={"source": str(tiny.save(reference(name), tmp_path / "tower"))})
-    batch = dict(encoder.preprocessor.processor(images, return_tensors="pt"))
-    want, got = run(encoder, batch), encoder.encode(images, batch_size=3)
-    assert_close(got, want)
-    assert_as_exact(got, Theirs(name, batch).last, Theirs.exact(name, batch).last)
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for i, image in enumerate(images):
-        image.save(folder / f"{i}.png")
-    (folder / "9.png").write_bytes(b"broken")
-    summary = encode_images(encoder, [str(folder)], tmp_path / "out.parquet", batch_size=2)
-    assert (summary.num_images, summary.num_failed) == (5, 1)
-    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
-    written = [torch.tensor(row["features"]).view(row["num_tokens"], row["width"]) for row in table]
-    assert_close(written, want)
 
 
 @pytest.mark.parametrize(
@@ -147,23 +106,6 @@ def test_an_image_too_thin_for_a_patch_is_named(tmp_path: Path) -> None:
         encoder.encode(Image.new("RGB", (400, 3)))
     with pytest.raises(InputError, match="smaller than one patch"):
         encoder.plan.num_tokens(400, 3)
-
-
-@each_family
-def test_flops_equal_what_torch_counts(name: str) -> None:
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-    from torch.utils.flop_counter import FlopCounterMode
-
-    selections: list[dict[str, Any]] = [{}, {"select_layers": [3]}]
-    if name == "siglip2_vision_model":
-        selections.append({"head": True})
-    for keys in selections:
-        encoder = tower(name, **keys)
-        batch = encoder.preprocess([Image.new("RGB", (61, 87))])
-        # The fused kernels of a CPU are not counted.
-        with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-            encoder(**batch)
-        assert encoder.plan.flops(61, 87) == counter.get_total_flops()
 
 
 # --- inputs -------------------------------------------------------------------------------------------

@@ -16,19 +16,7 @@ from torch import Tensor, nn
 from vision_composer import compose
 from vision_composer.encoders.patch_embedding import embed_patches, position_table
 
-ENCODERS = {**tiny.PACKED, **tiny.PADDED} | {
-    name: tiny.encoder_of(name)
-    for name in (
-        "cosmos3_edge_vision",
-        "ernie4_5_vl_moe_vision",
-        "exaone4_5_vision",
-        "glm_ocr_vision",
-        "hunyuan_vl_vision",
-        "paddleocr_vl_vision",
-        "qwen2_5_omni_vision_encoder",
-        "qwen3_omni_moe_vision_encoder",
-    )
-}
+ENCODERS = tiny.PACKED | tiny.PADDED
 TABLES = {
     name: path
     for name in ENCODERS

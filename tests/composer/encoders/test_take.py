@@ -14,7 +14,7 @@ from vision_composer import compose
 
 ALL = {
     name: encoder
-    for name, encoder in {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}.items()
+    for name, encoder in tiny.ALL.items()
     if encoder.get("num_channels", 3) == 3  # the others take no images
 }
 

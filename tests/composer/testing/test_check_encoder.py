@@ -1,7 +1,7 @@
 """check_encoder: every family passes, and what is no encoder is refused.
 
 The properties that it checks and the subject that it checks them on have no life of their own: here they pass
-what is right, and test_dense and test_packed have, for each property, families that break it.
+what is right, and test_properties has, for each property, families that break it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from vision_composer.errors import InputError
 from vision_composer.testing import check_encoder, properties, subject, tiny_encoder
 
 VARIANTS = {
-    name: (tiny.ENCODERS | tiny.PACKED | tiny.PADDED | tiny.TILED)[name]
+    name: tiny.ALL[name]
     for name in (
         "clip_vision_model/indivisible",
         "llama4_vision_model/unmerged",

@@ -15,7 +15,7 @@ from vision_composer import compose
 
 ENCODERS = {
     name: encoder
-    for name, encoder in {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}.items()
+    for name, encoder in tiny.ALL.items()
     if encoder.get("num_channels", 3) == 3 and "/" not in name
 }
 

@@ -76,6 +76,14 @@ def test_a_single_file_of_the_repository_goes_before_an_index(hub: Path) -> None
     assert "model.safetensors.index.json was not read" in checkpoint.unread_index
 
 
+def test_open_clips_file_is_read_where_there_is_no_other(hub: Path) -> None:
+    snapshot = publish(hub, "someone/siglip")
+    (snapshot / "model.safetensors").rename(snapshot / "open_clip_model.safetensors")
+    checkpoint = open_checkpoint("someone/siglip")
+    assert set(checkpoint.files.values()) == {"open_clip_model.safetensors"}
+    assert checkpoint.unread_index == ""
+
+
 def test_what_is_not_there_is_said(hub: Path) -> None:
     with pytest.raises(WeightsError, match=r"no/where: model\.safetensors is not in the local cache"):
         open_checkpoint("no/where")

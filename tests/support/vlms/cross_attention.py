@@ -7,7 +7,7 @@ from typing import Any
 
 import transformers
 
-from .parts import TEXT
+from .parts import SIDE, TEXT
 
 _VIT = {
     "hidden_size": 32,
@@ -35,7 +35,19 @@ def mllama(layers: list[int], **fields: Any) -> tuple[Any, Any]:
     return transformers.MllamaForConditionalGeneration(config), processor
 
 
+def blip() -> tuple[Any, Any]:
+    vision = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+    text = {key: value for key, value in TEXT.items() if key != "model_type"}
+    config = transformers.BlipConfig(
+        vision_config=vision
+        | {"image_size": 32, "patch_size": 8, "layer_norm_eps": 1e-3, "hidden_act": "relu"},
+        text_config=text | {"projection_dim": 16, "bos_token_id": 1, "sep_token_id": 2},
+    )
+    return transformers.BlipForConditionalGeneration(config), transformers.BlipImageProcessorPil(size=SIDE)
+
+
 VLMS = {
+    "blip": blip,
     "mllama": partial(mllama, [2, 0]),
     "mllama/three tiles": partial(
         mllama,

@@ -1,0 +1,224 @@
+"""A composed encoder as a ``PreTrainedModel`` of transformers, with a config that rebuilds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from ..building import preprocessor_of, vision_half
+from ..errors import InputError
+from ..images.settings import ProcessorSettings
+from ..planning import plan_config
+from ..running.attention import plan_attention
+from ..running.compilation import compile_as_asked
+from ..schemas import TowerConfig
+from ..tower.half import VisionHalf
+from ..tower.module import VisionTower
+from .flags import without_flags
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ..planning import Plan
+
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+class VisionComposerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  # a hook of transformers
+    """The config of a composed encoder: its whole vision-composer config, and what a VLM reads of a tower.
+
+    Attributes:
+        tower: The config as a mapping, without where its weights came from.
+        processor: The image processor with its values, as text.
+        image_inputs: Names of the tensors that its image processor makes; None if it takes no images.
+        hidden_size: Width of the output.
+        image_size: Side of the encoder's own image in pixels.
+        patch_size: Side of a patch in pixels.
+        num_hidden_layers: Blocks that are built.
+    """
+
+    model_type = "vision_composer"
+
+    tower: dict[str, Any] | None = None
+    processor: str | None = None
+    image_inputs: list[str] | None = None
+    hidden_size: int = 0
+    image_size: int = 0
+    patch_size: int = 0
+    num_hidden_layers: int = 0
+
+    @classmethod
+    def of_plan(cls, plan: Plan, dtype: torch.dtype) -> Self:
+        """Return the config of a planned encoder.
+
+        Raises:
+            InputError: If transformers has no form for its output, or for how it runs.
+        """
+        if plan.config.parallel != "none":
+            raise InputError(
+                "an encoder that spreads images over processes does not run inside a model of transformers, "
+                "whose trainers spread the data: compose it with parallel: none"
+            )
+        if plan.separate_levels:
+            raise InputError("deepstack: separate gives levels, not tokens; set deepstack to concat or none")
+        tower = plan.config.to_dict()
+        tower["weights"] = {"dtype": plan.dtype}
+        if tower.get("connector"):
+            tower["connector"] = {k: v for k, v in tower["connector"].items() if k != "weights"}
+        return cls(
+            tower=tower,
+            processor=plan.processor.to_text(),
+            image_inputs=_image_inputs(plan),
+            hidden_size=plan.output_width,
+            image_size=plan.info.image_size,
+            patch_size=plan.info.patch_size,
+            num_hidden_layers=plan.num_blocks,
+            dtype=dtype,
+        )
+
+    def tower_config(self) -> TowerConfig:
+        """Return the vision-composer config.
+
+        Raises:
+            InputError: If there is none.
+        """
+        if self.tower is None or self.processor is None:
+            raise InputError("this config holds no encoder; encoder.as_transformers() makes one that does")
+        config = TowerConfig.model_validate(self.tower)
+        dtype = str(self.dtype).removeprefix("torch.")
+        if dtype not in DTYPES:
+            return config
+        weights = config.weights.model_copy(update={"dtype": dtype})
+        return config.model_copy(update={"weights": weights})
+
+    def processor_settings(self) -> ProcessorSettings:
+        """Return the image processor and its values."""
+        return ProcessorSettings.of_text(self.processor or "null")
+
+
+class VisionComposerModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # a hook of transformers
+    """A composed encoder as transformers runs a vision tower.
+
+    Its only hidden state is what the encoder returns, with everything that its config says: layers, norms,
+    tokens, connector. A VLM reads it with ``vision_feature_layer: -1`` and strategy ``full``. The parameters
+    are those of transformers' own module, ``model``, and of ``connector`` if there is one.
+
+    Args:
+        config: The config.
+        vision: What runs it, with its weights; None builds it, with random weights.
+    """
+
+    config_class = VisionComposerConfig
+    base_model_prefix = "model"
+    main_input_name = "pixel_values"
+    input_modalities = "image"
+    supports_gradient_checkpointing = True
+    # The language model's attention is chosen by these, the tower's by attn_backend in its config.
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+    config: VisionComposerConfig
+    vision: VisionTower | VisionHalf
+
+    def __init__(self, config: VisionComposerConfig, vision: VisionTower | VisionHalf | None = None) -> None:
+        super().__init__(config)
+        if vision is None:
+            vision = _built(config)
+        else:
+            _keep_values(vision)
+        self.model: nn.Module = vision.tower.model
+        self.connector = vision.connector_module
+        # Not a submodule, which would give every parameter a second name beside that of transformers' module.
+        self.__dict__["vision"] = vision
+        self.post_init()  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        output_hidden_states: bool | int | list[int] | None = None,
+        return_dict: bool | None = None,
+        **inputs: Any,
+    ) -> BaseModelOutputWithPooling | tuple[Any, ...]:
+        """Encode images.
+
+        Args:
+            pixel_values: The pixels, as the encoder's image processor makes them.
+            output_hidden_states: Which hidden states a VLM wants: the only one is 0 or -1.
+            return_dict: False returns a tuple.
+            **inputs: The image processor's other tensors. Names that it does not make are passed over,
+                because a VLM passes on whatever it is called with.
+
+        Returns:
+            ``last_hidden_state``, also the only one of ``hidden_states``: (images, tokens, width), or where
+            images may differ in tokens, (1, tokens of all images, width).
+
+        Raises:
+            InputError: If a hidden state is asked for that does not come out, or as the encoder.
+        """
+        self._check_layers(output_hidden_states)
+        inputs = without_flags(inputs)
+        names = self.config.image_inputs
+        own = inputs if names is None else {name: inputs[name] for name in names if name in inputs}
+        features = self.encode(pixel_values=pixel_values, **own)
+        states = features if isinstance(features, torch.Tensor) else torch.cat(features).unsqueeze(0)
+        output = BaseModelOutputWithPooling(last_hidden_state=states, hidden_states=(states,))
+        return output.to_tuple() if return_dict is False else output
+
+    def encode(self, **inputs: Tensor | None) -> Tensor | tuple[Tensor, ...]:
+        """Return features as the encoder does: a batch, or one (tokens, width) tensor per image."""
+        features: Tensor | tuple[Tensor, ...] = self.vision(self.vision.read(inputs))
+        return features
+
+    def _check_layers(self, asked: object) -> None:
+        layers = asked if isinstance(asked, (list, tuple)) else [asked]
+        wrong = [k for k in layers if isinstance(k, int) and not isinstance(k, bool) and k not in (0, -1)]
+        if wrong:
+            raise InputError(
+                f"hidden state {wrong[0]} is asked for, but a composed encoder returns one, with the layers "
+                "that its own config selects. In the VLM's config, set vision_feature_layer to -1, "
+                "vision_feature_select_strategy to 'full', and vision_config to the tower's config"
+            )
+
+
+def as_transformers(plan: Plan, vision: VisionTower | VisionHalf) -> VisionComposerModel:
+    """Return an encoder as a model of transformers; they share their parameters.
+
+    Raises:
+        InputError: As :meth:`VisionComposerConfig.of_plan`.
+    """
+    model = VisionComposerModel(VisionComposerConfig.of_plan(plan, vision.dtype), vision)
+    model.train(vision.tower.model.training)
+    return model
+
+
+def _built(config: VisionComposerConfig) -> VisionTower | VisionHalf:
+    """Build what a config describes on torch's default device, where from_pretrained puts no values."""
+    tower = config.tower_config()
+    where = torch.get_default_device()
+    # Where the weights will be is not known yet. What runs everywhere is chosen, unless a backend is named.
+    runs = "cuda" if tower.attn_backend != "auto" and torch.cuda.is_available() else "cpu"
+    runs_on = torch.device(runs) if where.type == "meta" else where
+    plan = plan_config(tower, config.processor_settings())
+    vision = vision_half(plan, plan_attention(plan, runs_on), where)
+    compile_as_asked(vision, tower)
+    return vision
+
+
+def _keep_values(vision: nn.Module) -> None:
+    """Tell transformers that weights are there, so that it does not draw new ones."""
+    for module in vision.modules():
+        module._is_hf_initialized = True  # type: ignore[assignment]
+
+
+def _image_inputs(plan: Plan) -> list[str] | None:
+    side = plan.info.image_size
+    try:
+        return list(preprocessor_of(plan)([np.zeros((side, side, 3), np.uint8)]))
+    except InputError:  # its channels are not colours
+        return None

@@ -1,0 +1,7 @@
+"""Checkpoints whose tensors have another library's names: one file a library, and what reads them."""
+
+from __future__ import annotations
+
+from .translate import translated
+
+__all__ = ["translated"]

@@ -1,0 +1,61 @@
+"""What docs/vlms.md says beside the names of VLMs: why embeddings are not compared, and what was compared."""
+
+from __future__ import annotations
+
+_CODEBOOK = "images become words of a codebook, whose embeddings are the language model's own"
+_TIMM = "its tower comes from timm"
+_INSTRUCTED = "its rows depend on the prompt, which its Q-Former reads, too"
+_SAM_FIRST = "its tower is two stacks of blocks, of which the second reads what SAM's makes"
+_TWO_LENGTHS = "its tower merges tokens between two blocks, so that hidden states have two lengths"
+_CLASS_TOKENS = "not built: its tower packs images with a class token in front of each"
+
+WHY_NOT = {
+    "apertus1p5": _CODEBOOK,
+    "chameleon": _CODEBOOK,
+    "deepseek_ocr2": _SAM_FIRST,
+    "deepseek_vl_hybrid": "it joins two towers, SigLIP and SAM, that read an image at two sizes",
+    "dots3_note": "not built: some blocks of its tower are mixtures of experts",
+    "emu3": _CODEBOOK,
+    "evolla": "it reads proteins, and no images",
+    "fast_vlm": _TIMM,
+    "florence2": "its tower, DaViT, changes width and resolution from stage to stage",
+    "fuyu": "it has no tower: a linear layer embeds patches",
+    "gemma3n": _TIMM,
+    "gemma4_unified": "it has no tower: linear layers and norms embed patches",
+    "git": "not built: it puts its tower's tokens in front of the text, which has no places for them",
+    "granite4_vision": "its embeddings have zeros for images, whose rows are added between later layers",
+    "idefics": "not built: its language model reads a resampler's latents through cross-attention",
+    "inkling2": _CLASS_TOKENS,
+    "inkling2_loop": _CLASS_TOKENS,
+    "inkling_mm_model": "it has no tower: layers without attention fold the pixels of each patch",
+    "instructblip": _INSTRUCTED,
+    "instructblipvideo": _INSTRUCTED,
+    "kosmos-2": "not built: learned queries read its tower through an attention of its language model's kind",
+    "kosmos-2.5": "not built: its tower takes patches with their row and column among their pixels",
+    "lfm2_vl": "not built: its tiles and its image whole differ in size",
+    "lfm3_vl": "not built: some blocks of its tower are convolutions along the sequence",
+    "minicpm_ocr": _TWO_LENGTHS,
+    "minicpmv4_6": _TWO_LENGTHS,
+    "minicpmv4_7": _TWO_LENGTHS,
+    "mistral4": "it reads text only",
+    "molmo2": "its image processor tells for each row which patches of overlapping crops it is made of",
+    "nemotron_h_omni": "not built: it packs images of several sizes for RADIO, which takes one size here",
+    "perception_lm": _TIMM,
+    "pi0": "not built: it is PaliGemma beside a model of a robot's actions",
+    "pix2struct": "its decoder reads through cross-attention, and questions are drawn into the image",
+    "pp_formulanet": "not built: its decoder reads its tower through cross-attention, without a prompt",
+    "step3p7": "not built: its tiles and its image whole differ in size",
+    "udop": "its rows depend on the words' boxes, to which patches are added",
+    "unlimited_ocr": _SAM_FIRST,
+    "video_llama_3": "not built: its tower has SigLIP's blocks with a rope",
+    "vision-encoder-decoder": "it is any encoder beside any decoder, which reads it through cross-attention",
+}
+"""model_type of a VLM -> a fact about it. A VLM that is not here is in the tables of tiny VLMs."""
+
+EQUAL_IN = {
+    "blip": "equal: what cross-attention reads",
+    "granite_docling": "equal on the coarse path of its connector",
+    "mllama": "equal: what cross-attention reads, of tiles that are not padding",
+    "ovis2": "equal, without its indicators between tiles",
+}
+"""model_type of a VLM whose equality wants a word more -> that."""
