@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         register_encoder,
     )
     from .errors import VisionComposerError
+    from .jobs import encode_dataset, read_features, register_pooler
     from .parallel import (
         get_load_balance_assignment,
         run_dp_sharded_mrope_vision_model,
@@ -56,6 +57,7 @@ _HOME = {
     "encoder": ("ComposedVisionEncoder",),
     "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
+    "jobs": ("encode_dataset", "read_features", "register_pooler"),
     "parallel": (
         "get_load_balance_assignment",
         "run_dp_sharded_mrope_vision_model",
@@ -92,6 +94,7 @@ __all__ = [
     "build_vlm",
     "compose",
     "config_from",
+    "encode_dataset",
     "get_llm_pos_ids_for_vision",
     "get_load_balance_assignment",
     "get_num_selected_vision_tokens",
@@ -101,9 +104,11 @@ __all__ = [
     "load_plugin",
     "mrope_position_ids",
     "plan",
+    "read_features",
     "register_attention_backend",
     "register_encoder",
     "register_feature_selector",
+    "register_pooler",
     "register_transformers",
     "resolve_visual_encoder_outputs",
     "run_dp_sharded_mrope_vision_model",

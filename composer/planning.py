@@ -320,9 +320,10 @@ def processor_settings(config: TowerConfig, folder: Path | None = None) -> Proce
     """
     if folder is None:
         folder = folder_at_hand(config.weights.source, config.weights.revision)
-    settings: ProcessorSettings = family_of(config.encoder).processor_settings(
-        config.encoder, config.image_processor, folder
-    )
+    with config.locating():
+        settings: ProcessorSettings = family_of(config.encoder).processor_settings(
+            config.encoder, config.image_processor, folder
+        )
     return settings
 
 
@@ -355,7 +356,8 @@ def plan_config(config: TowerConfig, processor: ProcessorSettings | None = None)
     if config.output == "embeds" and config.connector is not None:
         num_layers = len(config.select_layers or (None,))
         tower = TowerOutput(encoder, info, readout.width, num_layers, readout.num_tokens)
-        connector = connector_of(config.connector, tower)
+        with config.locating():
+            connector = connector_of(config.connector, tower)
     return Plan(config, encoder, info, readout, processor, parts, tiling, connector)
 
 
