@@ -68,16 +68,20 @@ def tower_from_transformers(
     """
     fields = seeing_part(fields)
     if generic:
-        vision = fields.get("vision_config")
-        encoder = vision if isinstance(vision, Mapping) else fields
-        _model_type(encoder, "model_type")
-        own = {key: value for key, value in encoder.items() if key not in _NOT_ARCHITECTURE}
-        return {"schema": 1, "encoder": own, **_weights(fields)}
+        return _generic(fields)
     recorded = Recorded(fields)
     made = _vision_half(recorded, processor or {})
     for line in left_out(recorded, encoder_from_transformers(made["encoder"])):
         _warn(f"config.json says {line}, and no key of a config does")
     return made
+
+
+def _generic(fields: Mapping[str, Any]) -> dict[str, Any]:
+    vision = fields.get("vision_config")
+    encoder = vision if isinstance(vision, Mapping) else fields
+    _model_type(encoder, "model_type")
+    own = {key: value for key, value in encoder.items() if key not in _NOT_ARCHITECTURE}
+    return {"schema": 1, "encoder": own, **_weights(fields, encoder)}
 
 
 def _vision_half(recorded: Recorded, processor: Mapping[str, Any]) -> dict[str, Any]:

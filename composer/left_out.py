@@ -19,7 +19,8 @@ _ELSEWHERE = re.compile(
     | initializer_\w+ | \w*dropout\w* | layerdrop | use_cache | tie_\w+ | output_\w+ | return_dict\w*
     | is_\w*decoder | is_composition | problem_type | id2label | label2id | chunk_size_feed_forward
     | add_cross_attention | cross_attention_hidden_size | pruned_heads | torchscript | use_bfloat16
-    | gradient_checkpointing | attn_implementation | _attn_implementation\w* | tf_\w+ | finetuning_task
+    | gradient_checkpointing | label_smoothing | attn_implementation
+    | _attn_implementation\w* | tf_\w+ | finetuning_task
     | (max|min)_length | do_sample | early_stopping | num_beams | num_beam_groups | diversity_penalty
     | temperature | top_k | top_p | typical_p | repetition_penalty | length_penalty | no_repeat_ngram_size
     | encoder_no_repeat_ngram_size | bad_words_ids | num_return_sequences | exponential_decay_length_penalty

@@ -294,11 +294,10 @@ class TowerConfig(ConfigModel):
             return [problem("VC211", message, "tiling", value=self.tiling.type)]
         if self.output != "embeds":
             return []
+        own_is_read = self.select_layers is None and self.encoder.feeds_language_model
         if self.head:
             message = "the pooling head's token is not what a language model reads; leave head out"
-        elif self.connector is None and not (
-            self.select_layers is None and self.encoder.feeds_language_model
-        ):
+        elif self.connector is None and not own_is_read:
             message = (
                 f"the output of {self.encoder.model_type} reaches a language model through a connector, and "
                 "this config has none; write the connector block"

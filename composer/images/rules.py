@@ -38,6 +38,20 @@ def rule_of(name: str, values: Values) -> ResizeRule:
     return _RULES.get(name, Steps.of)(values)
 
 
+def resized_first(name: str, rule: ResizeRule) -> Callable[[int, int], tuple[int, int]] | None:
+    """Return the size to which a processor resizes an image as it comes, if that is its only resize.
+
+    None if it does more with an image before or while it is resized, or resizes it whatever it is told.
+
+    Args:
+        name: Its class.
+        rule: What :func:`rule_of` returns for it.
+    """
+    if isinstance(rule, Steps):
+        return None if rule.squares else rule.resized
+    return rule if name in _ONCE else None
+
+
 def _squashed(values: Values) -> Steps:
     """LLaVA-NeXT's and OneVision's view of the whole image, which is squashed and never only shortened."""
     size = values["size"]
@@ -185,3 +199,13 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
 }
 _RULES = {f"{name}ImageProcessor": rule for name, rule in _BY_NAME.items()}
 """Class -> its rule, of those that do not take the steps of most processors."""
+
+_ONCE = frozenset(
+    f"{name}ImageProcessor"
+    for name in (
+        *("Qwen2VL", "MiniMaxM3VL", "Ernie4_5_VLMoe", "HunYuanVL", "PaddleOCRVL", "Cosmos3Edge"),
+        *("Glm4v", "Glm46V", "Glmga", "HYV4VL", "CohereCompass", "MuseGlimmer"),
+        *("Pixtral", "Siglip2", "Gemma4", "Idefics2"),
+    )
+)
+"""Classes that resize an image once, as it comes, to their rule's size, unless ``do_resize`` is off."""

@@ -11,9 +11,11 @@ import torch
 from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
-from .foreign import translated
-from .header import TensorHeader
-from .names import TensorNames, find_prefix, names_under
+from ..text import shortened
+from .foreign import foreign_prefixes, translated
+from .header import NOT_QUANTISED, TensorHeader
+from .kinds import quantised_by, refuse_kinds
+from .names import TensorNames, find_prefix, meant, names_under, prefixes_of
 from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
     from ..schemas import WeightsConfig
 
+_NO_WEIGHTS = ("position_ids", "inv_freq", "num_batches_tracked", "relative_position_index")
+"""Last parts of names of what old checkpoints hold of a block beside its weights: it is computed."""
 _READABLE = {"float64", "float32", "float16", "bfloat16"}
 
 
@@ -75,6 +79,8 @@ def load_model(
         check_own_config(checkpoint, family, encoder)
         shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
+        prefixes = prefixes_of(checkpoint, names) or foreign_prefixes(checkpoint.files)
+        refuse_kinds(checkpoint, meant(prefixes, weights.prefix, names.root) or prefixes)
         checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
         state_dict = _read(
             checkpoint,
@@ -171,6 +177,7 @@ def _read(
     prefix = find_prefix(checkpoint, names, prefix)
     sources: dict[str, str] = {}
     covered: set[str] = set()
+    unknown: list[str] = []
     depth = 0
     for name in names_under(checkpoint, prefix + names.root):  # some renamings depend on the order
         stripped = name.removeprefix(prefix)
@@ -179,11 +186,19 @@ def _read(
         if not names.needed.keys().isdisjoint(targets):
             sources[stripped] = name
             covered.update(targets)
+        elif names.in_a_block(targets) and not name.endswith(_NO_WEIGHTS):
+            unknown.append(name)
     _check_depth(checkpoint, encoder, depth, num_blocks)
     _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
+    if unknown:
+        more = f", and {len(unknown) - 1} more," if len(unknown) > 1 else ""
+        raise WeightsError(
+            f"{checkpoint.label}: tensor {shortened(checkpoint.called(unknown[0]))}{more} is in a block, and "
+            "this encoder has none such: a field of encoder is not that of the checkpoint"
+        )
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
-        _check_header(checkpoint.called(name), headers[name], names, stripped)
+        _check_header(checkpoint, name, headers[name], names, stripped)
     return {
         names.for_transformers(stripped): read_tensor(checkpoint, name, headers[name], dtype)
         for stripped, name in sources.items()
@@ -214,7 +229,11 @@ def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, cov
         )
 
 
-def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped: str) -> None:
+def _check_header(
+    checkpoint: Checkpoint, name: str, header: TensorHeader, names: TensorNames, stripped: str
+) -> None:
+    check_readable(checkpoint, name, header)
+    name = checkpoint.called(name)
     expected = names.shape(stripped)
     if expected is not None and header.shape != expected:
         raise WeightsError(
@@ -225,10 +244,9 @@ def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped:
             f"{header.file}: tensor {name} has shape {header.shape}, more than the {most:,} values that this "
             "encoder has of it"
         )
-    check_readable(name, header)
 
 
-def check_readable(name: str, header: TensorHeader) -> None:
+def check_readable(checkpoint: Checkpoint, name: str, header: TensorHeader) -> None:
     """Refuse a tensor of a dtype that cannot be cast to a float.
 
     Raises:
@@ -236,7 +254,12 @@ def check_readable(name: str, header: TensorHeader) -> None:
     """
     if header.dtype not in _READABLE:
         dtype = f"torch.{header.dtype}" if hasattr(torch, header.dtype) else header.dtype
-        raise WeightsError(f"{header.file}: tensor {name} is {dtype}; quantised weights are not supported")
+        method = quantised_by(checkpoint)
+        by = f" by {method}" if method else ""
+        raise WeightsError(
+            f"{header.file}: tensor {checkpoint.called(name)} is {dtype}; quantised{by}, it is not read: "
+            f"{NOT_QUANTISED}"
+        )
 
 
 def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:

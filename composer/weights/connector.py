@@ -53,7 +53,7 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
                     f"{header.file}: tensor {source} has shape {header.shape}, and this connector's is "
                     f"{tuple(tensor.shape)}"
                 )
-            check_readable(source, header)
+            check_readable(checkpoint, source, header)
             tensor.copy_(read_tensor(checkpoint, source, header, tensor.dtype))
     finally:
         forget()

@@ -135,6 +135,7 @@ def open_checkpoint(
     if path.is_dir():
         return _from_folder(source, path, file_format)
     if path.exists():
+        _refuse_gguf(source, path)
         if (path.suffix == ".safetensors") != (file_format == "safetensors"):
             hint = (
                 "set weights.format: pickle" if file_format == "safetensors" else "leave out weights.format"
@@ -178,10 +179,20 @@ def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
         return Checkpoint(label, _weight_map(index, file_format), _local_fetch(folder), file_format)
     files = [single] if single.exists() else sorted(folder.glob(f"*{single.suffix}"))
     if not files:
+        for gguf in sorted(folder.glob("*.gguf")):
+            _refuse_gguf(label, gguf)
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         hint = f", but {pickles[0]}: {_PICKLE_HINT}" if pickles else ""
         raise WeightsError(f"{label}: no {single.suffix} file in this folder{hint}")
     return _from_files(label, files, folder, file_format)
+
+
+def _refuse_gguf(label: str, path: Path) -> None:
+    if path.suffix == ".gguf":
+        raise WeightsError(
+            f"{label}: {path.name} is a GGUF file of llama.cpp, which is not read: use the safetensors that "
+            "it was converted from"
+        )
 
 
 def _headers(path: Path, file_format: Format) -> dict[str, TensorHeader]:

@@ -161,3 +161,22 @@ def test_what_the_checkpoints_processor_config_sets_differently(tmp_path):
     assert plan(made).processor.to_json() == plan(given).processor.to_json()
     (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "Unheard"}')
     assert "image_processor" not in tower_of_config_json(str(tmp_path))
+
+
+def test_the_tower_of_a_model_that_has_two_is_named():
+    config = load_config(tower_from_transformers({"model_type": "video_llava", "vision_config": CLIP}))
+    assert config.weights.prefix == "image_tower"
+
+
+def test_a_tower_inside_an_encoder_and_a_decoder():
+    encoder = {"model_type": "t5gemma2_encoder", "vision_config": {}, "text_config": {"hidden_size": 96}}
+    fields = {"model_type": "t5gemma2", "encoder": encoder, "decoder": {}, "dtype": "bfloat16"}
+    config = load_config(tower_from_transformers(fields))
+    assert config.encoder.model_type == "siglip_vision_model"
+    assert (config.connector.type, config.connector.hidden_size) == ("gemma3", 96)
+    assert config.weights.dtype == "bfloat16"
+
+
+def test_granite_doclings_fine_path_is_refused():
+    with pytest.raises(ConfigError, match="fine_route: the fine path"):
+        tower_from_transformers({"model_type": "granite_docling", "vision_config": {}}, {"fine_route": True})
