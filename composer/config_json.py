@@ -67,6 +67,7 @@ def tower_from_transformers(
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
     fields = seeing_part(fields)
+    _refuse_other_libraries(fields)
     if generic:
         return _generic(fields)
     recorded = Recorded(fields)
@@ -193,6 +194,17 @@ def image_processor_block(encoder: Mapping[str, Any], folder: Path) -> dict[str,
         return {}
     named = {"type": settings.type} if settings.type != family.image_processor else {}
     return {"image_processor": block} if (block := named | to_config(settings)) else {}
+
+
+def _refuse_other_libraries(fields: Mapping[str, Any]) -> None:
+    """Refuse what is no config of transformers, by the library that wrote it."""
+    for key, library in (("architecture", "timm"), ("model_cfg", "open_clip")):
+        if key in fields and "model_type" not in fields:
+            message = (
+                f"this is a config of {library}, which does not say what transformers' does; weights of "
+                f"{library} can be read, with an encoder block of your own: see docs/checkpoints.md"
+            )
+            raise _error(key, message)
 
 
 def _model_type(fields: Mapping[str, Any], path: str) -> str:

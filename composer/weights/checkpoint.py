@@ -12,14 +12,16 @@ from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
 from ..text import shortened
+from .adapter import Adapter
 from .foreign import foreign_prefixes, translated
-from .header import NOT_QUANTISED, TensorHeader
-from .kinds import quantised_by, refuse_kinds
+from .header import TensorHeader
+from .kinds import refuse_kinds
 from .names import TensorNames, find_prefix, meant, names_under, prefixes_of
 from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
-from .source import Checkpoint, open_checkpoint
+from .source import Checkpoint, open_checkpoint, refuse_adapter
+from .tensors import check_readable, read_tensor
 from .vlm_names import class_in_vlm, is_named_as_in_vlm, names_in_vlm
 
 if TYPE_CHECKING:
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 _NO_WEIGHTS = ("position_ids", "inv_freq", "num_batches_tracked", "relative_position_index")
 """Last parts of names of what old checkpoints hold of a block beside its weights: it is computed."""
-_READABLE = {"float64", "float32", "float16", "bfloat16"}
 
 
 def load_model(
@@ -76,18 +77,22 @@ def load_model(
 
     try:
         checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+        adapter = None if weights.adapter is None else Adapter(weights.adapter)
+        if adapter is None:
+            refuse_adapter(checkpoint)
         check_own_config(checkpoint, family, encoder)
         shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
         prefixes = prefixes_of(checkpoint, names) or foreign_prefixes(checkpoint.files)
         refuse_kinds(checkpoint, meant(prefixes, weights.prefix, names.root) or prefixes)
         checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
+        prefix = find_prefix(checkpoint, names, weights.prefix)
         state_dict = _read(
             checkpoint,
             encoder,
             names,
             num_blocks=num_blocks,
-            prefix=weights.prefix,
+            prefix=prefix,
             optional=family.optional,
             dtype=dtype,
         )
@@ -118,7 +123,21 @@ def load_model(
         raise WeightsError(
             f"{checkpoint.label}: transformers did not load {', '.join(missing) or info['mismatched_keys']}"
         )
+    if adapter is not None:
+        adapter.merge(model, _names_over_time(family, encoder), prefix)
     return model
+
+
+def _names_over_time(family: AnyFamily, encoder: EncoderConfig) -> dict[str, str]:
+    """Return the names that the whole tower's tensors have in transformers, and had, and its name now."""
+    head = encoder.has_head
+    config = family.transformers_config(encoder, encoder.num_hidden_layers, head=head)
+    with torch.device("meta"):
+        whole = _build(family.transformers_class(config), config, attn_implementation="eager")
+    shapes = family.shapes(encoder, encoder.num_hidden_layers, post_norm=encoder.has_post_norm, head=head)
+    names = TensorNames(whole, shapes)
+    before = {name: targets[0] for name in shapes or () if len(targets := names(name)) == 1}
+    return before | {name: name for name in names.needed}
 
 
 def _names(
@@ -169,12 +188,11 @@ def _read(
     names: TensorNames,
     *,
     num_blocks: int,
-    prefix: str | None,
+    prefix: str,
     optional: tuple[str, ...],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Read the tensors that the tower needs, named as in a tower's own checkpoint."""
-    prefix = find_prefix(checkpoint, names, prefix)
     sources: dict[str, str] = {}
     covered: set[str] = set()
     unknown: list[str] = []
@@ -244,46 +262,3 @@ def _check_header(
             f"{header.file}: tensor {name} has shape {header.shape}, more than the {most:,} values that this "
             "encoder has of it"
         )
-
-
-def check_readable(checkpoint: Checkpoint, name: str, header: TensorHeader) -> None:
-    """Refuse a tensor of a dtype that cannot be cast to a float.
-
-    Raises:
-        WeightsError: If it is one.
-    """
-    if header.dtype not in _READABLE:
-        dtype = f"torch.{header.dtype}" if hasattr(torch, header.dtype) else header.dtype
-        method = quantised_by(checkpoint)
-        by = f" by {method}" if method else ""
-        raise WeightsError(
-            f"{header.file}: tensor {checkpoint.called(name)} is {dtype}; quantised{by}, it is not read: "
-            f"{NOT_QUANTISED}"
-        )
-
-
-def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
-    """Read a tensor and cast it.
-
-    Raises:
-        WeightsError: If it cannot be read, is not finite, or does not fit into the dtype.
-    """
-    tensor, name = checkpoint.read(name, header), checkpoint.called(name)
-    if tensor.dim() == 0 and not bool(tensor.isnan()):
-        return tensor.to(dtype)  # a bound of a clamp may be infinite
-    if not _is_finite(tensor):
-        raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
-    cast = tensor.to(dtype)
-    if cast is not tensor and not _is_finite(cast):
-        largest = float(tensor.abs().max())
-        raise WeightsError(
-            f"{header.file}: tensor {name} reaches {largest:g}, more than weights.dtype {dtype} can hold"
-        )
-    return cast
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all values are finite, found in one pass and without a mask as large as the tensor."""
-    if not tensor.numel():
-        return True
-    return all(bool(bound.isfinite()) for bound in torch.aminmax(tensor))  # NaN is passed on

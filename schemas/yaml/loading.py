@@ -125,6 +125,7 @@ def _locate(source: str | os.PathLike[str], find_preset: FindPreset) -> Path:
 def _with_absolute_paths(tree: Node) -> Node:
     """Paths relative to the folder of the file that wrote them become absolute."""
     tree = _replace_text(tree, ("weights", "source"), absolute_weights)
+    tree = _replace_text(tree, ("weights", "adapter"), absolute_weights)
     tree = _replace_text(tree, ("connector", "weights", "source"), absolute_weights)
     return _replace_text(
         tree,
