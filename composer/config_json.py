@@ -144,8 +144,8 @@ def tower_of_config_json(
     """Return the keys of :func:`config_from`, which are checked there.
 
     Args:
-        source: As there.
-        revision: As there.
+        source: As for :func:`config_from`.
+        revision: As for :func:`config_from`.
         generic: As for :func:`tower_from_transformers`.
     """
     path = Path(os.path.expanduser(source))

@@ -38,7 +38,7 @@ _LANGUAGE = re.compile(
     | rope_theta | rope_scaling | rope_parameters | partial_rotary_factor | projection_dim | logit_\w+
     | image_text_hidden_size | use_decoder_only_language_model | position_id_per_seconds | seconds_per_chunk
     | pad_vocab_size_multiple_of | bos_token | eos_token | pad_token | num_experts\w* | moe_\w+
-    | norm_topk_prob | canvas_length
+    | norm_topk_prob | canvas_length | label_smoothing
     | decoder_sparse_step | mlp_only_layers | shared_expert\w* | router_\w+ | ignore_index
     """,
     re.VERBOSE,

@@ -57,13 +57,11 @@ def verify(
 
 def _config(source: str, overrides: list[str], root: Path | None) -> TowerConfig:
     """Return the config of a preset or file, or else of the checkpoint that ``source`` names."""
-    from ..config_json import config_from
-    from ..presets import load_config, preset_names
-    from ..schemas.paths import config_file
+    from ..presets import load_config
+    from ..sources import config_of
 
-    is_preset = source.replace("/", "-") in preset_names()
-    if config_file(source) is None and not is_preset and (Path(source).is_dir() or "/" in source):
-        return load_config(config_from(source), overrides=overrides)
+    if root is None:
+        return config_of(source, overrides=overrides)
     return load_config(source, overrides=overrides, root=root)
 
 

@@ -168,7 +168,8 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 'overrides=["encoder.prefix_tokens=1"]'
             )
         raise ConfigError(Problem("VC105", message))
-    known = config_class.model_fields
+    known, aliases = config_class.model_fields, config_class.aliases
+    fields = {aliases.get(key, key): value for key, value in fields.items()}
     try:
         fields = own_names(fields, config_class)
         known_fields = {key: value for key, value in fields.items() if key in known}

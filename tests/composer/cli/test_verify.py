@@ -84,4 +84,4 @@ def test_a_hub_id_is_asked_for_where_there_is_no_such_preset(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert "no config.json from the hub" in str(verify("nobody/nothing-there", image).exception)
-    assert "there is no preset 'nothing-there'" in str(verify("nothing-there", image).exception)
+    assert "there is no preset" in str(verify("nothing-there", image).exception)
