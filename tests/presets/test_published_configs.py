@@ -8,6 +8,7 @@ import pytest
 
 from vision_composer.config_json import tower_from_transformers
 from vision_composer.presets import load_config
+from vision_composer.schemas import EncoderConfig
 
 _KIMI = {
     "init_pos_emb_height": 64,
@@ -125,7 +126,15 @@ def test_config_json_means_the_preset(preset: str) -> None:
     model, vision = PUBLISHED[preset]
     theirs = load_config(tower_from_transformers({**model, "vision_config": vision}))
     ours = load_config(preset)
-    assert ours.encoder.model_dump() == theirs.encoder.model_dump()
+    assert _of(ours.encoder) == _of(theirs.encoder)
     assert ours.weights.dtype == theirs.weights.dtype
     for key in ("select_layers", "feature_select_strategy", "post_norm"):
         assert getattr(ours, key) == getattr(theirs, key)
+
+
+def _of(encoder: EncoderConfig) -> dict[str, Any]:
+    """A block's values, with the theta that a rope has if nothing is said of it."""
+    values = encoder.model_dump()
+    if "rope_parameters" in values:
+        values["rope_parameters"] = {"rope_theta": 10000, **(values["rope_parameters"] or {})}
+    return values

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from support.tiny_configs import ALL, ENCODERS, PACKED, PADDED, TILED
+from support.tiny_configs import ALL, ENCODERS, PACKED, PADDED, TILED, UNDECLARED
 from vision_composer.encoders import FAMILIES, family_of
 from vision_composer.schemas import encoder_config
 
-__all__ = ["ALL", "ENCODERS", "PACKED", "PADDED", "TILED"]
+__all__ = ["ALL", "ENCODERS", "PACKED", "PADDED", "TILED", "UNDECLARED"]
 
 
 def encoder_of(model_type: str) -> dict[str, Any]:

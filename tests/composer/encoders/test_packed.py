@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 from hypothesis import given, settings
@@ -36,7 +35,7 @@ from support.packed import theirs as theirs_of
 from vision_composer import compose, plan
 from vision_composer.encoders import FAMILIES
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
-from vision_composer.jobs import encode_images
+from vision_composer.jobs import encode_images, read_features
 from vision_composer.weights.names import TensorNames
 
 LAYERS = [None, [0], [-1, -3], [4, 0, 0]]
@@ -271,8 +270,7 @@ def test_images_are_encoded_like_batches_of_the_processor(
     summary = encode_images(encoder, [str(folder)], tmp_path / "out.parquet", batch_size=2)
     assert (summary.num_images, summary.num_failed) == (5, 1)
     assert summary.num_tokens == sum(len(part) for part in want)
-    table = pq.read_table(tmp_path / "out.parquet").to_pylist()
-    written = [torch.tensor(row["features"]).view(row["num_tokens"], row["width"]) for row in table]
+    written = [torch.as_tensor(features) for _, features in read_features(tmp_path / "out.parquet")]
     assert_close(written, want)
 
 

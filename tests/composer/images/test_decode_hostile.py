@@ -52,7 +52,7 @@ def save(suffix: str, path: Path) -> Path:
         (np.zeros((9, 0), np.uint8), "empty: 0x9"),
         (Image.new("RGB", (0, 4)), "empty: 0x4"),
         (Image.new("L", (4, 0)), "empty: 4x0"),
-        (b"bytes", "not bytes"),
+        (b"bytes", "not an image in a format that can be read"),
         (None, "not NoneType"),
         ([[1]], "not list"),
     ],
