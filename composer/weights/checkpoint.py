@@ -86,7 +86,7 @@ def load_model(
         own = prefixes_of(checkpoint, names)
         prefixes = own or foreign_prefixes(checkpoint.files)
         refuse_kinds(checkpoint, meant(prefixes, weights.prefix, names.root) or prefixes)
-        if not own:
+        if prefixes and not own:
             checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
         prefix = find_prefix(checkpoint, names, weights.prefix)
         state_dict = _read(

@@ -91,10 +91,12 @@ def foreign_prefixes(files: Collection[str]) -> list[str]:
 
 def _library(files: Collection[str]) -> tuple[Library | None, list[str]]:
     """Return whose names the files have, and what stands before them."""
+    marks = tuple(mark for library in _LIBRARIES for mark in library.marks[0])
+    marked = [file for file in files if file.endswith(marks)]
     for library in _LIBRARIES:
         prefixes = [
             prefix
-            for prefix in sorted(prefixes_before(files, library.marks[0]))
+            for prefix in sorted(prefixes_before(marked, library.marks[0]))
             if all(any(prefix + name in files for name in group) for group in library.marks)
         ]
         if prefixes:
