@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .bridges.vlm import build_vlm
     from .builder import VisionEncoderBuilder
     from .composing import compose
+    from .config_json import config_from
     from .encoder import ComposedVisionEncoder
     from .encoders import (
         VisionEncoderInfo,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         register_encoder,
     )
     from .errors import VisionComposerError
+    from .jobs import encode_dataset, read_features, register_pooler
     from .parallel import (
         get_load_balance_assignment,
         run_dp_sharded_mrope_vision_model,
@@ -51,9 +53,11 @@ _HOME = {
     "bridges.vlm": ("build_vlm",),
     "builder": ("VisionEncoderBuilder",),
     "composing": ("compose",),
+    "config_json": ("config_from",),
     "encoder": ("ComposedVisionEncoder",),
     "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
+    "jobs": ("encode_dataset", "read_features", "register_pooler"),
     "parallel": (
         "get_load_balance_assignment",
         "run_dp_sharded_mrope_vision_model",
@@ -89,6 +93,8 @@ __all__ = [
     "__version__",
     "build_vlm",
     "compose",
+    "config_from",
+    "encode_dataset",
     "get_llm_pos_ids_for_vision",
     "get_load_balance_assignment",
     "get_num_selected_vision_tokens",
@@ -98,9 +104,11 @@ __all__ = [
     "load_plugin",
     "mrope_position_ids",
     "plan",
+    "read_features",
     "register_attention_backend",
     "register_encoder",
     "register_feature_selector",
+    "register_pooler",
     "register_transformers",
     "resolve_visual_encoder_outputs",
     "run_dp_sharded_mrope_vision_model",

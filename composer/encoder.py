@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, closing
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from .encoders import AnyFamily, Grid, VisionEncoderInfo
 from .errors import ImageError, InputError
 from .images.decode import ImageLike, image_name
 from .images.preprocess import ImagePreprocessor
+from .images.read_ahead import read_ahead
 from .parallel import DataParallel
 from .planning import Plan
 from .running.evaluation import EvaluationMode
@@ -177,6 +179,10 @@ class ComposedVisionEncoder(nn.Module):
     def preprocess(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
         """Turn images into the encoder's inputs, on its device.
 
+        Images are decoded and resized on the CPU; what the family's image processor computes after that is
+        computed on the device, to the same bits. ``encoder.preprocessor`` has the two halves, ``read`` and
+        ``finish``, for whoever reads images elsewhere.
+
         Args:
             images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
             first: Number of the first image, for errors that name images without a path.
@@ -188,41 +194,97 @@ class ComposedVisionEncoder(nn.Module):
             ImageError: If an image cannot be read; the message names it.
             InputError: If there are no images, or it is no list of them.
         """
-        batch = self.preprocessor(images, first=first)
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+        return self.preprocessor.finish(self.preprocessor.read(images, first=first), self.device)
 
-    def encode(self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 8) -> list[Tensor]:
+    @overload
+    def encode(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        batch_size: int = 8,
+        errors: Literal["raise"] = "raise",
+    ) -> list[Tensor]: ...
+
+    @overload
+    def encode(
+        self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 8, errors: Literal["return"]
+    ) -> list[Tensor | ImageError]: ...
+
+    def encode(
+        self,
+        images: ImageLike | Sequence[ImageLike],
+        *,
+        batch_size: int = 8,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> list[Tensor] | list[Tensor | ImageError]:
         """Encode images in evaluation mode: without gradients and without dropout.
+
+        Threads read the images of the next batch while this one is encoded.
 
         Args:
             images: One image or several: paths, PIL images, or uint8 arrays (height, width[, channels]).
             batch_size: Images per forward and process.
+            errors: What becomes of an image that cannot be read, or whose features are NaN or infinite:
+                ``raise`` its error, or ``return`` the error in the image's place, beside the features of the
+                others.
 
         Returns:
-            One (tokens, width) tensor per image, in order, each in memory of its own. With
+            One (tokens, width) tensor per image, in order, each in memory of its own; or, if errors are
+            returned, an :class:`ImageError` in the place of an image that failed. With
             ``parallel: {inputs: sharded}`` every process gives images of its own, and gets the features of
             all: those of the first process, then of the second, and so on.
 
         Raises:
             ImageError: If an image cannot be read, or its features are NaN or infinite; the message names it.
-            InputError: If ``batch_size`` is below 1.
+            InputError: If ``batch_size`` is below 1, or errors are to be returned by a tower that is spread
+                over processes.
             DistributedError: If another process fails, is gone, or is given another list of images.
         """
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
+        if errors not in ("raise", "return"):
+            raise InputError(f'errors is {errors!r}; it must be "raise" or "return"')
         listed = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
-        features: list[Tensor] = []
         with self.evaluating():
             if self.parallel is not None:
+                if errors == "return":
+                    raise InputError(
+                        'a tower that is spread over processes cannot do errors="return": a process would '
+                        "have to tell the others which of its images failed"
+                    )
                 return self.parallel.encode_images(listed, batch_size=batch_size)
-            for start in range(0, len(listed), batch_size):
-                some = listed[start : start + batch_size]
-                output = self(**self.preprocess(some, first=start))
-                if wrong := not_finite(output):
-                    name = image_name(some[wrong[0]], f"image {start + wrong[0]}")
-                    raise ImageError(name, NOT_FINITE)
-                features.extend(row.clone() for row in output)
-        return features
+            results: list[Tensor | ImageError] = []
+            ahead = read_ahead(
+                listed, lambda i, image: self.preprocessor.read([image], first=i)[0], ahead=2 * batch_size
+            )
+            with closing(ahead):
+                while batch := list(islice(ahead, batch_size)):
+                    if errors == "raise":
+                        _raise_first(batch)
+                    results += self._encode_read(batch, listed, first=len(results))
+                    if errors == "raise":
+                        _raise_first(results[-len(batch) :])
+        return results
+
+    def _encode_read(
+        self, batch: list[dict[str, Tensor] | ImageError], images: Sequence[ImageLike], *, first: int
+    ) -> list[Tensor | ImageError]:
+        """Encode what was read of ``images[first:]``; return every image's features or error, in order."""
+        read = [inputs for inputs in batch if not isinstance(inputs, ImageError)]
+        output = self(**self.preprocessor.finish(read, self.device)) if read else ()
+        wrong = set(not_finite(output)) if read else set()
+        encoded = iter(enumerate(output))
+        results: list[Tensor | ImageError] = []
+        for place, inputs in enumerate(batch, first):
+            if isinstance(inputs, ImageError):
+                results.append(inputs)
+                continue
+            index, row = next(encoded)
+            failed = index in wrong
+            results.append(
+                ImageError(image_name(images[place], f"image {place}"), NOT_FINITE) if failed else row.clone()
+            )
+        return results
 
     def warmup(self, batches: Iterable[BatchOfSizes]) -> float:
         """Run random images, so that compilation and first use are over before real images come.
@@ -275,7 +337,7 @@ class ComposedVisionEncoder(nn.Module):
         register_transformers()
         return as_transformers(self.plan, self.vision)
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, merge_adapters: bool = False) -> None:
         """Write the tower into a folder that ``compose(folder)`` reads back.
 
         The folder gets ``tower.yaml``, ``model.safetensors`` and the image processor's config. Tensors keep
@@ -284,10 +346,12 @@ class ComposedVisionEncoder(nn.Module):
 
         Args:
             folder: Where to write; it is made if it does not exist.
+            merge_adapters: Write peft's adapters merged into the weights. The encoder itself keeps them.
 
         Raises:
-            WeightsError: If the folder cannot be written, or the tower's dtype is not float32, float16 or
-                bfloat16.
+            WeightsError: If the folder cannot be written, the tower's dtype is not float32, float16 or
+                bfloat16, or its weights are not plain tensors: with adapters unless they are merged, under
+                parametrizations, and quantised.
         """
         if self.parallel is None or self.parallel.rank == 0:
             save_tower(
@@ -297,4 +361,11 @@ class ComposedVisionEncoder(nn.Module):
                 Path(os.path.expanduser(folder)),
                 connector=self.connector,
                 dtype=self.dtype,
+                merge_adapters=merge_adapters,
             )
+
+
+def _raise_first(results: Iterable[object]) -> None:
+    for result in results:
+        if isinstance(result, ImageError):
+            raise result

@@ -128,7 +128,7 @@ def run(folder: Path) -> float:
     model = add_lora(model)
     trained, all_of_them = model.get_nb_trainable_parameters()
     print(f"vlm             {trained:,} of {all_of_them:,} parameters are trained: projector and LoRA")
-    loss = train(model, dict(batch), prompt=prompt, steps=300, rate=3e-3)
+    loss = train(model, dict(batch), prompt=prompt, steps=200, rate=4e-3)
     model = model.merge_and_unload()
 
     model.save_pretrained(folder)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ..errors import ConfigError
 from ..registry import Registry
 from ..text import did_you_mean
-from .base import ConfigModel, escape_references, invalid, problem, whole_number
+from .base import ConfigModel, Origin, escape_references, invalid, problem, whole_number
 from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
@@ -142,6 +144,8 @@ class TowerConfig(ConfigModel):
     """``none``, or how images are spread over processes: ``{mode: data}``."""
     training: Annotated[TrainingConfig, Field(examples=[{"freeze": "all"}])] = TrainingConfig()
     """What is trained, and how."""
+
+    _origin: Origin = PrivateAttr(default=Origin())
 
     @field_validator("name", mode="before")
     @classmethod
@@ -278,6 +282,8 @@ class TowerConfig(ConfigModel):
             message = f"{self.encoder.model_type} has no deepstack levels; leave this out"
         elif self.select_layers is not None:
             message = "the levels belong to the merged output; leave this out with select_layers"
+        elif self.output == "embeds" and self.connector is not None:
+            message = "the connector takes the merged output alone; leave this out"
         else:
             return []
         return [problem("VC209", message, "deepstack", value=self.deepstack)]
@@ -288,11 +294,10 @@ class TowerConfig(ConfigModel):
             return [problem("VC211", message, "tiling", value=self.tiling.type)]
         if self.output != "embeds":
             return []
+        own_is_read = self.select_layers is None and self.encoder.feeds_language_model
         if self.head:
             message = "the pooling head's token is not what a language model reads; leave head out"
-        elif self.connector is None and not (
-            self.select_layers is None and self.encoder.feeds_language_model
-        ):
+        elif self.connector is None and not own_is_read:
             message = (
                 f"the output of {self.encoder.model_type} reaches a language model through a connector, and "
                 "this config has none; write the connector block"
@@ -333,6 +338,15 @@ class TowerConfig(ConfigModel):
             message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
             problems.append(problem("VC104", message, "compile", "scope", value="tower"))
         return problems
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Give problems that are found later, beside other files, the positions of the values in the text."""
+        try:
+            yield
+        except ConfigError as error:
+            located = [self._origin.locate(each) for each in error.problems]
+            raise ConfigError(located) from error.__cause__
 
     @property
     def merges(self) -> bool:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
+from io import BufferedReader, BytesIO
 from itertools import zip_longest
 from typing import Any, Literal
 
@@ -56,14 +56,17 @@ class TimedFile(BufferedReader):
     nothing more cannot be stopped; its time is bounded by the number of pixels.
 
     Args:
-        path: Where the file is.
+        content: Where the file is, or the bytes of a file that lies in memory.
 
     Raises:
         OSError: If it is no regular file of at most ``MAX_FILE_BYTES``; ``strerror`` says what is wrong.
     """
 
-    def __init__(self, path: str) -> None:
-        super().__init__(open_regular(path, limit=MAX_FILE_BYTES).detach())
+    def __init__(self, content: str | bytes) -> None:
+        if isinstance(content, bytes):
+            super().__init__(BytesIO(content))
+        else:
+            super().__init__(open_regular(content, limit=MAX_FILE_BYTES).detach())
         self._end = time.thread_time() + MAX_SECONDS
 
     def read(self, size: int | None = -1, /) -> bytes:

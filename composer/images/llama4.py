@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import PilBackend
 
 Pixels: TypeAlias = "np.ndarray[Any, Any]"
@@ -16,18 +15,24 @@ class Llama4ImageProcessorPil(PilBackend):
     """An image to one tile. As there, pixels are computed in bfloat16 where they are normalised."""
 
     do_resize = True
+    do_rescale: bool | None
+    do_normalize: bool | None
 
-    def _preprocess(  # type: ignore[override]  # takes other values, as every processor does
-        self, images: list[Pixels], **values: Any
-    ) -> BatchFeature:
-        in_bfloat16 = values["do_rescale"] and values["do_normalize"]
-        if not in_bfloat16:
-            return super()._preprocess(images, **values)
-        mean, std = (
-            torch.tensor(values[name], dtype=torch.bfloat16).reshape(-1, 1, 1)
-            for name in ("image_mean", "image_std")
-        )
-        output = super()._preprocess(images, **{**values, "do_rescale": False, "do_normalize": False})
-        pixels = torch.as_tensor(np.stack(output["pixel_values"])).to(torch.bfloat16)
-        output["pixel_values"] = (pixels * values["rescale_factor"]).sub(mean).div(std).float().numpy()
-        return output
+    def rescale(  # type: ignore[override]  # as those on Pillow do
+        self, image: Pixels, scale: float, **values: Any
+    ) -> Pixels:
+        """Multiply 8-bit pixels; in bfloat16 if they are normalised, too."""
+        if not (self.do_rescale and self.do_normalize):
+            return super().rescale(image, scale, **values)
+        pixels: Pixels = (torch.as_tensor(image).to(torch.bfloat16) * scale).float().numpy()
+        return pixels
+
+    def normalize(  # type: ignore[override]  # as those on Pillow do
+        self, image: Pixels, mean: Any, std: Any, **values: Any
+    ) -> Pixels:
+        """Subtract and divide; in bfloat16 if pixels were rescaled."""
+        if not (self.do_rescale and self.do_normalize):
+            return super().normalize(image, mean, std, **values)
+        mean, std = (torch.tensor(each, dtype=torch.bfloat16).reshape(-1, 1, 1) for each in (mean, std))
+        pixels: Pixels = torch.as_tensor(image).to(torch.bfloat16).sub(mean).div(std).float().numpy()
+        return pixels

@@ -1,5 +1,8 @@
 """Inputs of a tower out of images, through transformers' own image processors.
 
+An image is read on the CPU: decoded, resized, cropped and padded by Pillow, as 8-bit pixels. What is left,
+the processor's arithmetic, is done on the tower's device, for all images of a batch at once.
+
 Importing this module loads Pillow but not torch; what needs torch imports it.
 """
 
@@ -15,9 +18,11 @@ from PIL import Image
 
 from ..errors import ImageError, InputError
 from .decode import ImageLike, image_name, open_image
-from .processors import Arrays, load_image_processor, process_dense, process_ragged
+from .pixels import Halves, load_halves
+from .processors import Arrays, check_size, process_dense, process_ragged
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
     from transformers.image_processing_backends import PilBackend
 
@@ -28,16 +33,29 @@ if TYPE_CHECKING:
 class ImagePreprocessor(ABC):
     """Images to the inputs of a tower, under the names that the family's image processor gives them.
 
+    Calling it is :meth:`read` and then :meth:`finish` on the CPU. The two are apart for whoever reads images
+    in other threads or processes: what is read is a quarter of what is finished, or an eighth where patches
+    are repeated for the frames of a clip.
+
     Args:
         processor: Resizes and normalises.
-        num_channels: Colour channels of the tower.
         resize: The sizes it will choose.
+        num_channels: Colour channels of the tower.
+        halves: The processor in two halves; None for one that cannot be split, which does all in ``read``.
     """
 
-    def __init__(self, processor: PilBackend, resize: ResizeRule, *, num_channels: int = 3) -> None:
+    def __init__(
+        self,
+        processor: PilBackend,
+        resize: ResizeRule,
+        *,
+        num_channels: int = 3,
+        halves: Halves | None = None,
+    ) -> None:
         self.processor = processor
         self.resize = resize
         self.num_channels = num_channels
+        self.halves = halves
 
     def __call__(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
         """Preprocess images.
@@ -54,14 +72,60 @@ class ImagePreprocessor(ABC):
             InputError: If there are no images or it is no list of them, they make no batch, or the tower's
                 channels are not colours.
         """
+        return self.finish(self.read(images, first=first))
+
+    def read(self, images: Sequence[ImageLike], *, first: int = 0) -> list[dict[str, Tensor]]:
+        """Do what needs the CPU: decode images and resize them. Threads may do so at once.
+
+        Args:
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
+            first: What the first image without a path counts as in errors.
+
+        Returns:
+            For each image what :meth:`finish` takes, on the CPU: the inputs of a batch of it alone, but
+            ``pixel_values`` are uint8 and without the processor's arithmetic; patches of a clip's frames are
+            there once. Of a processor that cannot be split they are float32 and done.
+
+        Raises:
+            ImageError: If an image cannot be read or resized; names it.
+            InputError: If there are no images or it is no list of them, or the tower's channels are not
+                colours.
+        """
         self._check_channels()
         if isinstance(images, (str, os.PathLike, np.ndarray, Image.Image)):
             raise InputError("expected a list of images; for one image write [image]")
         if len(images) == 0:
             raise InputError("no images to preprocess")
-        return self.collate(
-            [self._inputs(image, image_name(image, f"image {i}")) for i, image in enumerate(images, first)]
-        )
+        return [self._read(image, image_name(image, f"image {i}")) for i, image in enumerate(images, first)]
+
+    def finish(
+        self, images: Sequence[Mapping[str, Tensor]], device: str | torch.device = "cpu"
+    ) -> dict[str, Tensor]:
+        """Make a batch of images that were read.
+
+        Args:
+            images: What :meth:`read` returned for each.
+            device: Where pixels are computed.
+
+        Returns:
+            The inputs of the batch on ``device``; ``pixel_values`` are float32.
+
+        Raises:
+            InputError: If the images make no batch.
+        """
+        # Padding between images of different sizes is zero behind the arithmetic, not before.
+        kinds = {(image["pixel_values"].shape[1:], image["pixel_values"].dtype) for image in images}
+        if len(kinds) == 1:
+            return self._computed(self.collate(images), device)
+        return self.collate([self._computed(image, device) for image in images])
+
+    def _computed(self, batch: Mapping[str, Tensor], device: str | torch.device) -> dict[str, Tensor]:
+        import torch
+
+        moved = {name: tensor.to(device) for name, tensor in batch.items()}
+        if self.halves is not None and moved["pixel_values"].dtype == torch.uint8:
+            return self.halves.levels(moved)
+        return {**moved, "pixel_values": moved["pixel_values"].float()}
 
     @abstractmethod
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -80,10 +144,19 @@ class ImagePreprocessor(ABC):
         """Refuse images for a tower whose channels are not colours."""
 
     @abstractmethod
+    def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        """Return the inputs that a processor, whole or without its arithmetic, makes of an RGB image."""
+
     def _arrays(self, image: Image.Image) -> Arrays:
         """Return the inputs of one RGB image."""
+        check_size(self.resize, image)
+        if self.num_channels == 1:
+            image = image.convert("L")
+        if self.halves is None:
+            return self._process(self.processor, image)
+        return self.halves.read(image, self._process)
 
-    def _inputs(self, image: ImageLike, label: str) -> dict[str, Tensor]:
+    def _read(self, image: ImageLike, label: str) -> dict[str, Tensor]:
         import torch
 
         opened = open_image(image, name=label)
@@ -101,13 +174,20 @@ class DensePreprocessor(ImagePreprocessor):
         processor: Resizes, crops and normalises.
         resize: The sizes it will choose.
         num_channels: Colour channels of the tower: 3, or 1 for one that takes grey.
+        halves: The processor in two halves, or None.
         size: Side in pixels of the one size that the tower takes; None for one of any size.
     """
 
     def __init__(
-        self, processor: PilBackend, resize: ResizeRule, *, num_channels: int = 3, size: int | None = None
+        self,
+        processor: PilBackend,
+        resize: ResizeRule,
+        *,
+        num_channels: int = 3,
+        halves: Halves | None = None,
+        size: int | None = None,
     ) -> None:
-        super().__init__(processor, resize, num_channels=num_channels)
+        super().__init__(processor, resize, num_channels=num_channels, halves=halves)
         self.size = size
 
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -127,7 +207,7 @@ class DensePreprocessor(ImagePreprocessor):
                 f"the image processor makes {channels} channels of {width}x{height} pixels, which this tower "
                 "does not take: the checkpoint's processor config is not the tower's"
             )
-        return {"pixel_values": torch.cat(pixels)}
+        return {"pixel_values": torch.cat(pixels) if len(pixels) > 1 else pixels[0]}
 
     def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
         return one["pixel_values"].shape[1:] == other["pixel_values"].shape[1:]
@@ -138,8 +218,8 @@ class DensePreprocessor(ImagePreprocessor):
                 f"a tower of {self.num_channels} channels takes no images; call it with pixel_values"
             )
 
-    def _arrays(self, image: Image.Image) -> Arrays:
-        return process_dense(self.processor, self.resize, image, self.num_channels)
+    def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        return process_dense(processor, image, self.num_channels)
 
 
 class RaggedPreprocessor(ImagePreprocessor):
@@ -158,8 +238,8 @@ class RaggedPreprocessor(ImagePreprocessor):
                 f"a packed tower of {self.num_channels} channels takes no images; call it with pixel_values"
             )
 
-    def _arrays(self, image: Image.Image) -> Arrays:
-        return process_ragged(self.processor, self.resize, image)
+    def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        return process_ragged(processor, image)
 
 
 def dense_preprocessor(
@@ -171,24 +251,22 @@ def dense_preprocessor(
         WeightsError: If the settings do not work.
         MissingDependencyError: If the installed transformers has the class for another library only.
     """
-
-    def process(processor: PilBackend, image: Image.Image) -> Arrays:
-        return process_dense(processor, resize, image, num_channels if num_channels in (1, 3) else 3)
-
-    return DensePreprocessor(
-        load_image_processor(settings, process), resize, num_channels=num_channels, size=size
+    channels = num_channels if num_channels in (1, 3) else 3
+    processor, halves = load_halves(
+        settings,
+        resize,
+        lambda processor, image: process_dense(processor, image, channels),
+        num_channels=channels,
     )
+    return DensePreprocessor(processor, resize, num_channels=num_channels, halves=halves, size=size)
 
 
 def ragged_preprocessor(
     settings: ProcessorSettings, resize: ResizeRule, num_channels: int
 ) -> RaggedPreprocessor:
     """Make the preprocessor of a tower that takes each image at a size of its own; errors as above."""
-
-    def process(processor: PilBackend, image: Image.Image) -> Arrays:
-        return process_ragged(processor, resize, image)
-
-    return RaggedPreprocessor(load_image_processor(settings, process), resize, num_channels=num_channels)
+    processor, halves = load_halves(settings, resize, process_ragged)
+    return RaggedPreprocessor(processor, resize, num_channels=num_channels, halves=halves)
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:
@@ -196,6 +274,8 @@ def _join(parts: Sequence[Tensor]) -> Tensor:
     import torch
     from torch.nn.functional import pad
 
+    if len(parts) == 1:
+        return parts[0]
     largest = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
     padded = []
     for part in parts:

@@ -10,7 +10,9 @@ from PIL import Image
 
 from ..errors import WeightsError
 from .limits import MAX_PIXELS
+from .pixels import Halves, without_arithmetic
 from .preprocess import ImagePreprocessor
+from .processors import uint8_or_float32
 from .settings import ProcessorSettings
 from .tiling import AnyTiling
 from .whole import whole_image_processor
@@ -35,7 +37,11 @@ class TiledPreprocessor(ImagePreprocessor):
     """
 
     def __init__(self, whole: ImagePreprocessor, tiling: AnyTiling, settings: ProcessorSettings) -> None:
-        super().__init__(cutting_processor(tiling, settings), whole.resize, num_channels=whole.num_channels)
+        cutting = cutting_processor(tiling, settings)
+        halves = None
+        if whole.halves is not None:
+            halves = Halves(without_arithmetic(cutting), whole.halves.levels)
+        super().__init__(cutting, whole.resize, num_channels=whole.num_channels, halves=halves)
         self.whole, self.tiling = whole, tiling
 
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -55,13 +61,19 @@ class TiledPreprocessor(ImagePreprocessor):
         plan = self.tiling.plan(*image.size)
         if plan.num_tiles * self.tiling.side**2 > MAX_PIXELS:
             raise ValueError(f"it would be cut into {plan.num_tiles} tiles, too many for the limit of pixels")
-        arrays = self.tiling.cut(self.processor, image)
+        arrays = self._process(self.processor if self.halves is None else self.halves.processor, image)
+        if self.halves is not None and arrays["pixel_values"].dtype != np.uint8:
+            self.halves = None  # it puts tiles into an array of floats, with or without arithmetic
+            arrays = self._process(self.processor, image)
         if (tiles := len(arrays["pixel_values"])) != plan.num_tiles:
             raise ValueError(
                 f"the image processor cut it into {tiles} tiles, but {plan.num_tiles} were planned"
             )
-        pixels = arrays["pixel_values"].astype(np.float32, copy=False)
-        return {**arrays, "pixel_values": pixels, "image_sizes": np.array([image.size[::-1]])}
+        return {**arrays, "image_sizes": np.array([image.size[::-1]])}
+
+    def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        arrays = self.tiling.cut(processor, image)
+        return {**arrays, "pixel_values": uint8_or_float32(arrays["pixel_values"])}
 
 
 def cutting_processor(tiling: AnyTiling, settings: ProcessorSettings) -> PilBackend:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Arrays: TypeAlias = dict[str, "np.ndarray[Any, Any]"]
 
+Process: TypeAlias = "Callable[[PilBackend, Image.Image], Arrays]"
+"""Makes the inputs of one image with a processor."""
+
 _MAX_SIZE = 1 << 23
 """Most pixels that an image is resized to for a batch of one size: 2,896 x 2,896, far more than any encoder
 takes, and 100 MB as float32."""
@@ -33,53 +36,59 @@ _NAMES = {"pixel_mask": "pixel_attention_mask"}
 """What Aria's processor calls an input -> what the tower calls it."""
 
 
-def process_dense(processor: Any, resize: ResizeRule, image: Image.Image, num_channels: int) -> Arrays:
-    """Return an RGB image as ``pixel_values`` (1, channels, height, width), float32.
+def process_dense(processor: PilBackend, image: Image.Image, num_channels: int) -> Arrays:
+    """Return an image as ``pixel_values`` (1, channels, height, width): uint8, or float32 after arithmetic.
 
     Args:
         processor: An image processor that makes one size of all images, or keeps theirs.
-        resize: The sizes it will choose.
-        image: In RGB.
+        image: In RGB, or in grey for one channel.
         num_channels: 3, or 1 for a tower that takes grey.
-
-    Raises:
-        ValueError: If the image would be resized to too many pixels. The processor may raise others.
     """
-    _check_steps(resize, image)
-    options: dict[str, Any] = {}
-    if num_channels == 1:
-        image = image.convert("L")
-        options = {"do_convert_rgb": False}
-        if _num_means(processor) == 3:
-            options |= {key: float(np.mean(getattr(processor, key))) for key in ("image_mean", "image_std")}
-    pixels: np.ndarray[Any, Any] = processor(image, return_tensors="np", **options)["pixel_values"]
-    return {"pixel_values": np.asarray(pixels)[:1].astype(np.float32, copy=False)}
+    options: dict[str, Any] = {"do_convert_rgb": False, **grey_values(processor)} if num_channels == 1 else {}
+    return {
+        "pixel_values": uint8_or_float32(processor(image, return_tensors="np", **options)["pixel_values"])[:1]
+    }
 
 
-def process_ragged(processor: Any, resize: ResizeRule, image: Image.Image) -> Arrays:
-    """Return all that the processor makes of an image, under its names; pixels are float32.
+def grey_values(processor: PilBackend) -> dict[str, float]:
+    """Return the mean and standard deviation for grey, if a processor has them for three channels."""
+    own = vars(processor)
+    if isinstance(own["image_mean"], Sequence) and len(own["image_mean"]) != 3:
+        return {}
+    return {key: float(np.mean(own[key])) for key in ("image_mean", "image_std")}
+
+
+def process_ragged(processor: PilBackend, image: Image.Image) -> Arrays:
+    """Return all that the processor makes of an image, under its names; pixels are uint8 or float32.
 
     Args:
         processor: An image processor that keeps each image's own size.
-        resize: The sizes it will choose.
         image: In RGB.
-
-    Raises:
-        ValueError: If the image would be resized to too many pixels. The processor may raise others.
     """
-    width, height = resize(*image.size)
-    _check_area(height, width, MAX_PIXELS)
     with np.errstate(all="ignore"):
         output = processor(image, return_tensors="np")
     arrays = {_NAMES.get(name, name): np.asarray(array) for name, array in output.items()}
     arrays.pop("num_crops", None)
-    arrays["pixel_values"] = arrays["pixel_values"].astype(np.float32, copy=False)
+    arrays["pixel_values"] = uint8_or_float32(arrays["pixel_values"])
     return arrays
 
 
-def _trial_image() -> Image.Image:
-    """An image of every grey: black stays black, however wrong the factor that rescales it."""
-    return Image.linear_gradient("L").resize((64, 48)).convert("RGB")
+def uint8_or_float32(array: Any) -> np.ndarray[Any, Any]:
+    """Return pixels as they are, if they are uint8, or as float32."""
+    pixels = np.asarray(array)
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32, copy=False)
+
+
+def trial_image(num_channels: int = 3) -> Image.Image:
+    """An image of all shades, in RGB, or in grey for one channel.
+
+    Black would stay black, however wrong the factor that rescales it, and grey does not tell channels apart.
+    """
+    ramp = Image.linear_gradient("L").resize((64, 48))
+    turned = (Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.ROTATE_90)
+    if num_channels == 1:
+        return ramp
+    return Image.merge("RGB", [ramp, *(ramp.transpose(turn).resize(ramp.size) for turn in turned)])
 
 
 def _check_finite(arrays: Arrays) -> None:
@@ -90,14 +99,16 @@ def _check_finite(arrays: Arrays) -> None:
         )
 
 
-def _num_means(processor: Any) -> int:
-    mean = processor.image_mean
-    return len(mean) if isinstance(mean, Sequence) else 3
+def check_size(resize: ResizeRule, image: Image.Image) -> None:
+    """Refuse before resizing what would become too large: a thin strip by its shortest edge, odd settings.
 
-
-def _check_steps(resize: ResizeRule, image: Image.Image) -> None:
-    """Refuse before resizing what would become too large: a thin strip by its shortest edge, odd settings."""
+    Raises:
+        ValueError: If the image would be resized to too many pixels.
+        InputError: If the processor refuses an image of its size.
+    """
     if not isinstance(resize, Steps):
+        width, height = resize(*image.size)
+        _check_area(height, width, MAX_PIXELS)
         return
     (width, height), *later = resize.sizes(*image.size)
     _check_area(height, width, MAX_PIXELS)
@@ -116,13 +127,15 @@ def _check_area(height: int, width: int, limit: int) -> None:
 
 
 def load_image_processor(
-    settings: ProcessorSettings, process: Callable[[Any, Image.Image], Arrays]
-) -> PilBackend:
-    """Return the image processor that makes images whole, after it has made one.
+    settings: ProcessorSettings, resize: ResizeRule, process: Process, image: Image.Image
+) -> tuple[PilBackend, Arrays]:
+    """Return the image processor that makes images whole, and what it makes of one.
 
     Args:
         settings: Its class and values.
+        resize: The sizes it will choose.
         process: Makes the inputs of an image, with the processor.
+        image: The image, of :func:`trial_image`.
 
     Raises:
         WeightsError: If its values do not work, or the pixels are not finite.
@@ -130,11 +143,13 @@ def load_image_processor(
     """
     try:
         processor = whole_image_processor(settings)
+        check_size(resize, image)
         with np.errstate(all="ignore"):
-            _check_finite(process(processor, _trial_image()))
+            arrays = process(processor, image)
+            _check_finite(arrays)
     except MissingDependencyError:
         raise
     except Exception as error:  # values of any type reach transformers' code
         message = f"{settings.name}: not a usable image processor config: {error}"
         raise WeightsError(message) from error
-    return processor
+    return processor, arrays

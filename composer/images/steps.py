@@ -79,7 +79,7 @@ class Steps:
         if self.squares:
             width = height = max(width, height)
         yield width, height
-        yield (resized := self._resized(width, height))
+        yield (resized := self.resized(width, height))
         width, height = self.crop or resized
         yield width, height
         if self.pads:
@@ -93,7 +93,8 @@ class Steps:
             width, height = self.padded
         yield width, height
 
-    def _resized(self, width: int, height: int) -> Box:
+    def resized(self, width: int, height: int) -> Box:
+        """Return the size behind the resize; what comes before and after is left out."""
         short, long = sorted((width, height))
         if self.box is not None:
             return self.box

@@ -1,162 +1,239 @@
-"""The offline job: images through an encoder into a file."""
+"""The offline job: images through an encoder into a folder of files, part by part, until all are there."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from .._version import __version__
-from ..errors import ImageError, InputError, VisionComposerError
-from .reading import iter_inputs
-from .sinks import FeatureWriter, output_file
-from .sources import expand_sources
+from ..errors import InputError, VisionComposerError
+from .encoded import Encoded, Failed
+from .inputs import InputOptions, find_inputs, list_rows
+from .job_folder import JobFolder, locked, make_folder
+from .parts import Part, failures_file, remove_leftovers, write_failures
+from .plan import PART_SIZE, Format, JobPlan, Output, StoreDtype, hash_of, settle_plan
+from .pooling import pooler_of
+from .progress import Progress, Reporter
+from .single import EncodeSummary, check_encoder
+from .unit import Unit
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..encoder import ComposedVisionEncoder
+    from ..schemas import TowerConfig
 
 
-@dataclass(frozen=True)
-class EncodeSummary:
-    """What a job did.
-
-    Attributes:
-        output: The Parquet file.
-        failures: The list of images that failed; None when none did.
-        num_images: Images encoded.
-        num_failed: Images that could not be read or encoded.
-        num_tokens: Tokens of all encoded images together.
-        width: Features per token.
-        seconds: Wall time, from the first image read to the file complete.
-    """
-
-    output: Path
-    failures: Path | None
-    num_images: int
-    num_failed: int
-    num_tokens: int
-    width: int
-    seconds: float
-
-
-def encode_images(
-    encoder: ComposedVisionEncoder,
-    sources: Iterable[str | os.PathLike[str]],
+def encode_dataset(
+    source: ComposedVisionEncoder | str | Path | Mapping[str, Any] | TowerConfig,
+    inputs: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
-    batch_size: int = 8,
+    overrides: Iterable[str] = (),
+    device: str | None = None,
+    column: str | None = None,
+    fps: float | None = None,
+    frames: int | None = None,
+    format: Format = "parquet",
+    store_dtype: StoreDtype | None = None,
+    pool: str = "none",
+    part_size: int = PART_SIZE,
+    shard: tuple[int, int] | None = None,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    retry_failures: bool = False,
+    max_failures: int | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[int, int, ImageError | None], None] | None = None,
+    on_progress: Callable[[Progress, Sequence[Encoded | Failed]], None] | None = None,
 ) -> EncodeSummary:
-    """Encode images into a Parquet file; see :class:`FeatureWriter` for what is in it.
+    """Encode images into a folder of files, and go on where an earlier run ended.
 
-    An image that cannot be read, or whose features are NaN or infinite, is listed and passed over. Rows
-    stand in the order of the sources. An interrupted job leaves nothing behind under the file's name.
+    The images are cut into parts, and ``job.json`` in the folder says from which config and which inputs. A
+    part appears in the folder when it is complete. Call it again after whatever ended it: parts that are
+    there are kept, and the rest is done. An image that cannot be read or encoded is listed in
+    ``failures.parquet``. Read the features with :func:`read_features`.
 
     Args:
-        encoder: A composed encoder.
-        sources: Files and folders; see :func:`expand_sources`.
-        output: A ``.parquet`` file, or a folder to put ``features.parquet`` in.
-        batch_size: Images per forward. Images of different sizes share one only if the
-            encoder packs them.
-        overwrite: Replace an output that exists, and its list of failures.
-        on_progress: Called after every image with the number of images done, that of all images, and the
-            image's error if it failed.
+        source: A composed encoder, or a config as ``compose`` takes it.
+        inputs: Images, folders, patterns, lists (``.txt``, ``.csv``, ``-`` for standard input), Parquet
+            files, tar archives, saved datasets of Hugging Face's ``datasets``, and videos.
+        output: The folder.
+        overrides: Values laid over the config.
+        device: Where to run. Default: torch's; under torchrun with CUDA, the GPU of the local rank.
+        column: The column of tables that holds the images. Default: the one with a usual name.
+        fps: Frames of a video a second.
+        frames: Frames of a video in all, spread over it. Without either, every frame.
+        format: ``parquet`` (a column of bytes, with shape and dtype), ``parquet-list`` (lists of numbers),
+            ``safetensors``, or ``vllm-embeds``.
+        store_dtype: dtype of the stored numbers. Default: the encoder's.
+        pool: ``none``, ``mean``, ``max``, ``cls``, or a registered pooler.
+        part_size: Images of a part.
+        shard: (i, n) to do the i-th of n equal shares, counted from 0. Default: everything; under torchrun,
+            rank and world size.
+        workers: Processes that prepare images; 0 for threads of this one. Default: as many as there are
+            cores, or none for a few images.
+        batch_size: Images per forward at most. Default: by the kind of device.
+        batch_tokens: Patches per forward at most, for images of different sizes. Default: by the device.
+        retry_failures: Try the images that failed in earlier runs again.
+        max_failures: Give up when more images than this have failed in this run.
+        overwrite: Remove the job that is in the folder first.
+        on_progress: Called every few images with the progress and the newest results.
 
     Raises:
-        InputError: If a source is missing, there are no images, the output exists, or ``batch_size`` is below
-            1.
-        VisionComposerError: If the output cannot be written, or a batch does not fit in memory.
+        InputError: If an input cannot be used, the folder holds another job or something else, or an argument
+            is out of its range.
+        VisionComposerError: If the output cannot be written, a batch does not fit in memory, or too many
+            images fail. What is complete is kept.
     """
-    import torch
+    from .local import Running
 
-    if batch_size < 1:
-        raise InputError(f"batch_size is {batch_size}; it must be at least 1")
-    if encoder.parallel is not None:
-        raise InputError(
-            "a tower that is spread over processes would write the file once on each: compose it with "
-            "parallel: none, and give every process images and an output of its own"
-        )
-    if encoder.plan.separate_levels:
-        raise InputError(
-            "a file of features has one width: use deepstack: concat or none instead of separate"
-        )
-    files = expand_sources(sources)
-    path = output_file(output, overwrite=overwrite)
-    metadata = {
-        "version": __version__,
-        "config": encoder.config.resolved(),
-        "dtype": str(encoder.dtype).removeprefix("torch."),
-    }
-    start = time.perf_counter()
-    num_tokens = 0
-    with (
-        encoder.evaluating(),
-        FeatureWriter(
-            path, half=encoder.dtype == torch.float16, metadata=metadata, overwrite=overwrite
-        ) as writer,
-    ):
-        for done, (name, result) in enumerate(_results(encoder, files, batch_size), start=1):
-            error = result if isinstance(result, ImageError) else None
-            if isinstance(result, ImageError):
-                writer.fail(result)
-            else:
-                writer.write(name, result)
-                num_tokens += len(result)
-            if on_progress is not None:
-                on_progress(done, len(files), error)
-    return EncodeSummary(
-        output=path,
-        failures=writer.failures if writer.num_failed else None,
-        num_images=len(files) - writer.num_failed,
-        num_failed=writer.num_failed,
-        num_tokens=num_tokens,
-        width=encoder.plan.output_width,
-        seconds=time.perf_counter() - start,
+    running = Running(workers, batch_size, batch_tokens)
+    given = find_inputs(inputs)
+    if part_size < 1:
+        raise InputError(f"part_size is {part_size}; it must be at least 1")
+    share = checked_shard(shard)
+    root = Path(os.path.expanduser(output))
+    composed = _composed(source, overrides, device)
+    check_encoder(composed)
+    pooler_of(pool, composed.plan)
+    kept = Output(format=format, store_dtype=store_dtype or composed.plan.dtype, pool=pool)  # type: ignore[arg-type]
+    make_folder(root, overwrite=overwrite)
+    rows = list_rows(given, InputOptions(column, fps, frames))
+    plan = settle_plan(root, rows, _wanted(composed, given, kept, part_size))
+    return run_job(
+        JobFolder(root, plan),
+        composed,
+        running,
+        share,
+        retry_failures=retry_failures,
+        max_failures=max_failures,
+        on_progress=on_progress,
     )
 
 
-def _results(
-    encoder: ComposedVisionEncoder, files: list[str], batch_size: int
-) -> Iterator[tuple[str, Tensor | ImageError]]:
-    """Yield the features (tokens, width) or the error of every image; errors may overtake a filling batch."""
-    names: list[str] = []
-    batch: list[Mapping[str, Tensor]] = []
-    for _, name, result in iter_inputs(files, encoder.preprocess):
-        if isinstance(result, ImageError):
-            yield name, result
-            continue
-        if batch and (len(batch) == batch_size or not encoder.preprocessor.share(batch[0], result)):
-            yield from _forward(encoder, names, batch)
-            names, batch = [], []
-        names.append(name)
-        batch.append(result)
-    if batch:
-        yield from _forward(encoder, names, batch)
+def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the share of this process: as asked for, or torchrun's, or everything.
+
+    Raises:
+        InputError: If there is no such share.
+    """
+    if shard is None:
+        try:
+            shard = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        except ValueError as error:
+            raise InputError(f"RANK and WORLD_SIZE must be numbers: {error}") from error
+    index, count = shard
+    if not 0 <= index < count:
+        raise InputError(f"there is no shard {index} of {count}: they are numbered from 0 to {count - 1}")
+    return index, count
 
 
-def _forward(
-    encoder: ComposedVisionEncoder, names: list[str], batch: list[Mapping[str, Tensor]]
-) -> Iterator[tuple[str, Tensor | ImageError]]:
+def _composed(
+    source: ComposedVisionEncoder | str | Path | Mapping[str, Any] | TowerConfig,
+    overrides: Iterable[str],
+    device: str | None,
+) -> ComposedVisionEncoder:
     import torch
 
-    from ..running.finite import NOT_FINITE, not_finite
+    from ..composing import compose
+    from ..encoder import ComposedVisionEncoder
 
-    try:
-        output = encoder(**encoder.preprocessor.collate(batch))
-        wrong = set(not_finite(output))
-        features = [row.cpu() for row in output]
-    except InputError as error:
-        yield from ((name, ImageError(name, str(error))) for name in names)
-    except torch.OutOfMemoryError as error:
-        raise VisionComposerError(
-            f"{len(batch)} images at once do not fit in memory: choose a smaller batch size ({error})"
-        ) from error
-    else:
-        for index, (name, row) in enumerate(zip(names, features, strict=True)):
-            yield name, ImageError(name, NOT_FINITE) if index in wrong else row
+    if isinstance(source, ComposedVisionEncoder):
+        return source
+    local_rank = os.environ.get("LOCAL_RANK")
+    if device is None and local_rank is not None and torch.cuda.is_available():
+        device = f"cuda:{local_rank}"
+    return compose(source, overrides=overrides, device=device)
+
+
+def _wanted(encoder: ComposedVisionEncoder, inputs: Sequence[str], output: Output, part_size: int) -> JobPlan:
+    from .encoded import storable
+    from .weights_hash import weights_hash
+
+    config = encoder.config.resolved()
+    return JobPlan(
+        config=config,
+        config_hash=hash_of(config, output),
+        weights_hash=weights_hash(encoder),
+        output=output,
+        inputs=[storable(name) for name in inputs[:100]],
+        inputs_hash="",
+        num_rows=1,
+        part_size=part_size,
+    )
+
+
+def run_job(
+    job: JobFolder,
+    encoder: ComposedVisionEncoder,
+    running: Any,
+    shard: tuple[int, int],
+    *,
+    retry_failures: bool,
+    max_failures: int | None,
+    on_progress: Callable[[Progress, Sequence[Encoded | Failed]], None] | None,
+) -> EncodeSummary:
+    """Do what is left of a shard of a planned job in this process."""
+    from .local import local_engine
+
+    index, count = shard
+    name = f"shard-{index}-of-{count}"
+    with locked(job.root, name):
+        if count == 1:
+            remove_leftovers(job.root)
+        finished = job.finished()
+        mine = range(index, job.plan.num_parts, count)
+        left = [part for part in mine if part not in finished]
+        again = [part for part in mine if retry_failures and part in finished and finished[part].failed]
+        num_rows = sum(map(job.plan.size_of, left)) + sum(len(finished[part].failed) for part in again)
+        reporter = Reporter(job.root / f".{name}.progress")
+
+        def report(progress: Progress, results: Sequence[Encoded | Failed]) -> None:
+            reporter(progress)
+            if on_progress is not None:
+                on_progress(progress, results)
+            if max_failures is not None and progress.num_failed > max_failures:
+                raise VisionComposerError(
+                    f"{progress.num_failed} images failed, more than the {max_failures} that are allowed; "
+                    f"the last one: {_last_failure(results)}"
+                )
+
+        try:
+            progress = Progress(time=0.0, num_rows=0)
+            if num_rows:
+                with local_engine(encoder, job.plan.output, running, num_rows) as engine:
+                    progress = engine.run(_units(job, left, again, finished), num_rows, report)
+        finally:
+            reporter.close()
+            finished = job.finished()
+            write_failures(job.root, finished)
+        return _summary(job, encoder, [finished[part] for part in mine if part in finished], progress.seconds)
+
+
+def _units(
+    job: JobFolder, left: Sequence[int], again: Sequence[int], finished: Mapping[int, Part]
+) -> Iterator[Unit]:
+    for part in left:
+        yield job.unit(part)
+    for part in again:
+        yield job.retry(part, finished[part])
+
+
+def _last_failure(results: Sequence[Encoded | Failed]) -> str:
+    failed = [result for result in results if isinstance(result, Failed)]
+    return f"{failed[-1].id}: {failed[-1].reason}" if failed else "unknown"
+
+
+def _summary(
+    job: JobFolder, encoder: ComposedVisionEncoder, parts: Sequence[Part], seconds: float
+) -> EncodeSummary:
+    num_failed = sum(len(part.failed) for part in parts)
+    return EncodeSummary(
+        output=job.root,
+        failures=failures_file(job.root) if num_failed else None,
+        num_images=sum(part.num_images for part in parts),
+        num_failed=num_failed,
+        num_tokens=sum(part.num_tokens for part in parts),
+        width=encoder.output_width,
+        seconds=seconds,
+    )

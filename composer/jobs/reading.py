@@ -1,55 +1,82 @@
-"""Images preprocessed ahead of the forward that takes them, by threads."""
+"""Reading features back: of a job, of one file, or of a file that version 0.1.0 wrote."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from ..errors import ImageError
-from ..images.decode import ImageLike, image_name
+import numpy as np
+
+from ..errors import InputError
+from .encoded import METADATA_KEY, as_float32
+from .parts import iter_files
+from .plan import read_plan
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import pyarrow as pa
 
-_READERS = min(4, os.cpu_count() or 1)
-"""Images decoded at once; they share the memory of :mod:`vision_composer.images.limits`."""
-_READ_AHEAD = 16
-"""Images waiting or preprocessed beyond the one asked for."""
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
 
 
-def iter_inputs(
-    images: Iterable[ImageLike], preprocess: Callable[[Sequence[ImageLike]], Mapping[str, Tensor]]
-) -> Iterator[tuple[int, str, Mapping[str, Tensor] | ImageError]]:
-    """Preprocess images one by one, in order, a few ahead of what is asked for.
+def read_features(path: str | os.PathLike[str]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Read features, a few megabytes in memory at a time.
 
     Args:
-        images: Paths, PIL images or arrays; read as they are needed.
-        preprocess: An :class:`ImagePreprocessor`, or ``encoder.preprocess``. Called from several threads.
+        path: The output of a job, which may be unfinished, or a Parquet file of features.
 
     Yields:
-        Index, name, and the inputs of a batch of that image alone, or the error of one that cannot be
-        read.
+        An image's id, and its features (tokens, width): float32 or float16; bfloat16 becomes float32, without
+        loss.
+
+    Raises:
+        InputError: If it is neither.
     """
+    where = Path(os.path.expanduser(path))
+    if where.is_dir():
+        read_plan(where)
+        for file in iter_files(where):
+            yield from _read_file(file)
+    else:
+        yield from _read_file(where)
 
-    def attempt(image: ImageLike, name: str) -> Mapping[str, Tensor] | ImageError:
-        try:
-            return preprocess([image])
-        except ImageError as error:
-            return ImageError(name, error.reason)
 
-    pending: deque[tuple[int, str, Future[Mapping[str, Tensor] | ImageError]]] = deque()
-    pool = ThreadPoolExecutor(_READERS)
+def _read_file(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     try:
-        for index, image in enumerate(images):
-            name = image_name(image, f"image {index}")
-            pending.append((index, name, pool.submit(attempt, image, name)))
-            if len(pending) > _READ_AHEAD:
-                first, name, future = pending.popleft()
-                yield first, name, future.result()
-        for index, name, future in pending:
-            yield index, name, future.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+        with pq.ParquetFile(path) as file:
+            if METADATA_KEY not in (file.metadata.metadata or {}):
+                raise InputError(f"{path}: a Parquet file, but not of features")
+            for batch in file.iter_batches(batch_size=16):
+                yield from _rows(batch)
+    except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: not a readable Parquet file of features: {error}") from error
+
+
+def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    import pyarrow.types as pt
+
+    columns = {name: batch.column(name) for name in batch.schema.names}
+    features = columns["features"]
+    if "image" in columns:  # of version 0.1.0
+        ids = columns["image"].to_pylist()
+        pairs = zip(columns["num_tokens"].to_pylist(), columns["width"].to_pylist(), strict=True)
+        shapes = list(pairs)
+    else:
+        ids, shapes = columns["id"].to_pylist(), list(map(tuple, columns["shape"].to_pylist()))
+    if pt.is_binary(features.type):
+        for name, shape, kind, cell in zip(ids, shapes, columns["dtype"].to_pylist(), features, strict=True):
+            values = np.frombuffer(bytes(cell.as_py()), _DTYPES[str(kind)]).reshape(shape)
+            yield name, as_float32(values) if kind == "bfloat16" else values.copy()
+    else:
+        for name, shape, cell in zip(ids, shapes, features, strict=True):
+            yield name, cell.values.to_numpy(zero_copy_only=False).reshape(shape).copy()

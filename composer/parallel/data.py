@@ -107,8 +107,8 @@ class DataParallel:
         Args:
             grids: Frames, patch rows and patch columns of every image, the same on every rank; with
                 ``inputs: sharded`` of this rank's images.
-            load: Makes the encoder's inputs for one image, as its preprocessor does; called for the images of
-                this rank, by their index.
+            load: Makes the inputs of one image, or reads it, as the preprocessor does; called for this rank's
+                images, by their index.
             exact: Whether ``grids`` are those of the inputs; False: only about so, good for balancing.
             name: What an image is called, by its index. Features that are NaN or infinite are then an error.
 
@@ -128,9 +128,7 @@ class DataParallel:
                 except Exception as error:
                     error.add_note(f"image {image}")
                     raise
-            batch = self._preprocessor.collate(loaded)
-            device = self._tower.device
-            read: Images = self._tower.read({name: tensor.to(device) for name, tensor in batch.items()})
+            read: Images = self._tower.read(self._preprocessor.finish(loaded, self._tower.device))
             return read
 
         return self._start(
@@ -189,7 +187,7 @@ class DataParallel:
     def _encode_batch(self, images: Sequence[ImageLike], *, first: int) -> Features:
         return self.encode_owned(
             [self._image_grid(image) for image in images],
-            lambda i: self._preprocessor([images[i]], first=first + i),
+            lambda i: self._preprocessor.read([images[i]], first=first + i)[0],
             exact=False,
             name=lambda i: image_name(images[i], f"image {first + i}"),
         )

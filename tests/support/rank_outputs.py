@@ -196,7 +196,7 @@ def opened_once(encoder: dict[str, Any], folder: str) -> int:
     paths = _image_files(folder)
     alone, spread = pair(encoder)
     made = type(spread.preprocessor)
-    with patch.object(made, "__call__", autospec=True, side_effect=made.__call__) as spy:
+    with patch.object(made, "read", autospec=True, side_effect=made.read) as spy:
         got = tuple(spread.encode(paths))
     assert_same(got, tuple(alone.encode(paths)))
     return len(spy.call_args_list)

@@ -176,6 +176,14 @@ PACKED: dict[str, dict[str, Any]] = {
         },
         "minimax_m3_vl_vision": _VIT,
         "minimax_m3_vl_vision/unmerged": {**_VIT, "spatial_merge_size": 1, "temporal_patch_size": 1},
+        "inkling2_vision": {
+            **_VIT,
+            "posemb_grid_size": 5,
+            "projection_hidden_dim": 40,
+            "text_hidden_size": 24,
+        },
+        "lfm3_vl_vision": {**_VIT, "num_key_value_heads": 2},
+        "video_llama_3_vision": _VIT,
         "muse_glimmer_vision": {
             **_VIT,
             "patch_size": 8,

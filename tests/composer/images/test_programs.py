@@ -11,7 +11,7 @@ from PIL import EpsImagePlugin, Image
 
 from vision_composer.errors import ImageError
 from vision_composer.images.decode import image_formats, open_image, size_of_image
-from vision_composer.jobs.sources import image_extensions
+from vision_composer.jobs.inputs.files import image_extensions
 
 EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n(mark) print\n%%EOF\n"
 

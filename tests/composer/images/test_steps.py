@@ -63,3 +63,7 @@ def test_what_cannot_be() -> None:
 def test_the_side_of_a_large_square() -> None:
     assert Steps(shortest=20).largest_side == 20
     assert Steps(longest=50, crop=(16, 18)).largest_side == 16
+
+
+def test_no_side_is_shorter_than_the_least() -> None:
+    assert Steps(longest=50, shortest=25)(40, 100) == (25, 50)

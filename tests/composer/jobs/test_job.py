@@ -1,8 +1,8 @@
-"""The job against the encoder's own ``encode``, with the embedded encoder and with hostile folders."""
+"""A job: whatever ends it, every image is there once afterwards, with the values of an undisturbed run."""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +11,17 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_sample_images
 from support import tiny
 from support.compare import assert_close
+from support.jobs import SMALL, draw
 
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
-from vision_composer.errors import ImageError, InputError, VisionComposerError
-from vision_composer.jobs import encode_images, read_features
+from vision_composer.errors import InputError, VisionComposerError
+from vision_composer.jobs import EncodeSummary, encode_dataset, read_features, writers
+from vision_composer.jobs.progress import Progress
 
-RNG = np.random.default_rng(0)
-SMALL: dict[str, Any] = {
-    "schema": 1,
-    "encoder": {
-        "model_type": "dinov2",
-        "hidden_size": 16,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 2,
-        "image_size": 28,
-        "patch_size": 14,
-    },
-    "select_layers": [-1, 1],
-}
+Values = dict[str, np.ndarray[Any, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -41,156 +30,290 @@ def encoder() -> ComposedVisionEncoder:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Eleven images, of which two are broken."""
-    root = tmp_path / "in"
-    (root / "sub").mkdir(parents=True)
-    for i, photo in enumerate(load_sample_images().images):
-        Image.fromarray(photo[::4, ::4]).save(root / f"photo{i}.jpg")
-    for i in range(7):
-        Image.fromarray(RNG.integers(0, 256, (20 + i, 60, 3), dtype=np.uint8)).save(root / "sub" / f"{i}.PNG")
-    (root / "broken.png").write_bytes(b"broken")
-    (root / "sub" / "empty.gif").touch()
-    return root
+def photos(tmp_path: Path) -> Path:
+    """A hundred images, of which two are broken."""
+    draw(tmp_path / "photos", 100)
+    for number in (13, 77):
+        (tmp_path / "photos" / f"{number:06}.jpg").write_bytes(b"broken")
+    return tmp_path / "photos"
 
 
-@pytest.mark.parametrize("batch_size", [1, 4, 100])
+@pytest.fixture
+def run(encoder: ComposedVisionEncoder, photos: Path, tmp_path: Path) -> Callable[..., EncodeSummary]:
+    def run(output: str = "out", **options: Any) -> EncodeSummary:
+        options = {"part_size": 16, "batch_size": 5, "workers": 0, **options}
+        return encode_dataset(encoder, [photos], tmp_path / output, **options)
+
+    return run
+
+
+def values(output: Path) -> Values:
+    rows = list(read_features(output))
+    found = dict(rows)
+    assert len(found) == len(rows)
+    return found
+
+
+def failures(output: Path) -> list[str]:
+    return [Path(row["id"]).name for row in pq.read_table(output / "failures.parquet").to_pylist()]
+
+
+def assert_same(one: Values, other: Values) -> None:
+    assert list(one) == list(other)
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
 def test_features_are_the_encoders_own(
-    encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path, batch_size: int
+    encoder: ComposedVisionEncoder, run: Callable[..., EncodeSummary], photos: Path, tmp_path: Path
 ) -> None:
-    summary = encode_images(encoder, [folder], tmp_path / "out", batch_size=batch_size)
-    sound = sorted(path for path in folder.rglob("*.*") if path.name not in ("broken.png", "empty.gif"))
-    back = list(read_features(tmp_path / "out" / "features.parquet"))
-    assert [name for name, _ in back] == [str(path) for path in sound]
-    assert_close([values for _, values in back], encoder.encode(sound))
-    assert (summary.num_images, summary.num_failed, summary.width) == (9, 2, 32)
-    assert summary.num_tokens == sum(len(values) for _, values in back) == 9 * 5
-    assert summary.output == tmp_path / "out" / "features.parquet"
-    assert summary.failures == tmp_path / "out" / "features.failed.jsonl"
-    lines = [json.loads(line) for line in summary.failures.read_text().splitlines()]
-    assert [line["image"] for line in lines] == [
-        str(folder / "broken.png"),
-        str(folder / "sub" / "empty.gif"),
-    ]
+    summary = run()
+    sound = [path for path in sorted(photos.iterdir()) if path.name not in ("000013.jpg", "000077.jpg")]
+    back = values(tmp_path / "out")
+    assert list(back) == [str(path) for path in sound]
+    assert_close(list(back.values()), encoder.encode(sound))
+    assert (summary.num_images, summary.num_failed, summary.num_tokens) == (98, 2, 98 * 5)
+    assert summary.failures == tmp_path / "out" / "failures.parquet"
+    assert failures(tmp_path / "out") == ["000013.jpg", "000077.jpg"]
+    names = sorted(path.name for path in (tmp_path / "out").iterdir() if path.name[0] != ".")
+    assert names == ["failures.parquet", "features", "job.json", "rows.parquet"]
+    table = pq.read_table(tmp_path / "out" / "features")
+    assert table["row"].to_pylist() == [row for row in range(100) if row not in (13, 77)]
+    assert table["size"].to_pylist() == [[20, 14]] * 98
+    assert table["grid"].to_pylist() == [[1, 2, 2]] * 98
 
 
-def test_metadata(encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path) -> None:
-    encode_images(encoder, [folder], tmp_path / "f.parquet")
-    metadata = json.loads(pq.read_schema(tmp_path / "f.parquet").metadata[b"vision_composer"])
-    assert metadata["dtype"] == "float32"
-    again = compose(metadata["config"])
-    assert again.config == encoder.config
-    assert metadata["config"]["attn_backend"] == "auto"  # what was left out is there, too
+class StopError(Exception):
+    """What ends a run in these tests."""
 
 
-@pytest.mark.parametrize(("dtype", "stored"), [(torch.float16, np.float16), (torch.bfloat16, np.float32)])
-def test_half_precision(dtype: torch.dtype, stored: Any, folder: Path, tmp_path: Path) -> None:
-    encoder = compose(SMALL, dtype=dtype)
-    encode_images(encoder, [folder / "photo0.jpg"], tmp_path / "f.parquet")
-    ((_, values),) = read_features(tmp_path / "f.parquet")
-    assert values.dtype == stored
-    assert_close(torch.as_tensor(values).to(dtype), encoder.encode([folder / "photo0.jpg"])[0])
-
-
-def test_progress_and_failures_as_they_happen(
-    encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path
+@pytest.mark.parametrize("problem", [StopError, KeyboardInterrupt])
+def test_what_ends_a_run_costs_the_part_it_was_in(
+    run: Callable[..., EncodeSummary], tmp_path: Path, problem: type[BaseException]
 ) -> None:
-    calls: list[tuple[int, int, ImageError | None]] = []
-    encode_images(encoder, [folder], tmp_path / "out", on_progress=lambda *call: calls.append(call))
-    assert [(done, total) for done, total, _ in calls] == [(i, 11) for i in range(1, 12)]
-    assert sorted(error.name for *_, error in calls if error) == [
-        str(folder / "broken.png"),
-        str(folder / "sub" / "empty.gif"),
-    ]
+    run("whole")
+    for stops_at in (30, 30, 10):
+
+        def stop(progress: Progress, _: object, stops_at: int = stops_at) -> None:
+            if progress.num_done >= stops_at:
+                raise problem
+
+        with pytest.raises(problem):
+            run(on_progress=stop)
+        assert list((tmp_path / "out").rglob("*.tmp")) == []
+    begun: list[int] = []
+    run(on_progress=lambda progress, _: begun.append(progress.num_rows))
+    assert set(begun) <= {16 * parts for parts in range(1, 7)} | {4 + 16 * parts for parts in range(7)}
+    assert begun[0] < 100
+    assert_same(values(tmp_path / "out"), values(tmp_path / "whole"))
+    assert failures(tmp_path / "out") == failures(tmp_path / "whole")
 
 
-def test_images_of_different_sizes_never_share_a_batch(folder: Path, tmp_path: Path) -> None:
+def test_nothing_is_done_twice(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    first = run()
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.parquet")}
+    again = run(on_progress=lambda *_: pytest.fail("an image was encoded again"))
+    assert (again.num_images, again.num_failed) == (first.num_images, first.num_failed)
+    for path, changed in before.items():
+        assert path.name == "failures.parquet" or path.stat().st_mtime_ns == changed
+
+
+@pytest.mark.parametrize("parts", [3, 4, 5, 6])
+def test_a_full_disk(
+    parts: int, run: Callable[..., EncodeSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush, flushed = writers.FeatureFile._flush, 0
+
+    def full(self: Any) -> None:
+        nonlocal flushed
+        flushed += 1
+        if flushed == parts:
+            raise self.cannot_write(OSError(28, "No space left on device"))
+        flush(self)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writers.FeatureFile, "_flush", full)
+        with pytest.raises(VisionComposerError, match=r"cannot be written: No space left on device"):
+            run()
+    assert len(list((tmp_path / "out" / "features").iterdir())) == parts - 1
+    run()
+    run("whole")
+    assert_same(values(tmp_path / "out"), values(tmp_path / "whole"))
+
+
+def test_a_part_that_was_cut_short_is_made_again(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    run("whole")
+    run()
+    for name, size in (("part-00001.parquet", 0), ("part-00003.parquet", 500)):
+        path = tmp_path / "out" / "features" / name
+        path.write_bytes(path.read_bytes()[:size])
+    (tmp_path / "out" / "features" / ".part-00009.parquet.1-1.tmp").touch()
+    assert len(values(tmp_path / "out")) == 98 - 16 - 16
+    run()
+    assert_same(values(tmp_path / "out"), values(tmp_path / "whole"))
+    assert len(list((tmp_path / "out" / "features").iterdir())) == 7
+
+
+def test_workers_change_no_value(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    run("threads")
+    run("processes", workers=2)
+    assert_same(values(tmp_path / "threads"), values(tmp_path / "processes"))
+
+
+def test_shards_are_the_job(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    run("whole")
+    sizes = [run(shard=(index, 3)).num_images for index in range(3)]
+    assert (sum(sizes), len(set(sizes))) == (98, 3)
+    assert_same(values(tmp_path / "out"), values(tmp_path / "whole"))
+    assert failures(tmp_path / "out") == failures(tmp_path / "whole")
+    assert run().num_images == 98
+    for shard in ((3, 3), (-1, 2), (0, 0)):
+        with pytest.raises(InputError, match="there is no shard"):
+            run(shard=shard)
+
+
+def test_torchrun_shards_by_itself(
+    run: Callable[..., EncodeSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        run()
+    run("whole", shard=(0, 1))
+    assert_same(values(tmp_path / "out"), values(tmp_path / "whole"))
+
+
+def test_one_process_at_a_time(run: Callable[..., EncodeSummary]) -> None:
+    def again(*_: object) -> None:
+        run(shard=(1, 2))
+        with pytest.raises(InputError, match="another process works on this job"):
+            run(shard=(0, 2))
+
+    run(shard=(0, 2), on_progress=again)
+
+
+def test_failures_are_retried(run: Callable[..., EncodeSummary], photos: Path, tmp_path: Path) -> None:
+    run()
+    draw(photos, 1, first=13)
+    assert run().num_failed == 2
+    assert run(retry_failures=True).num_failed == 1
+    back = values(tmp_path / "out")
+    assert len(back) == 99
+    assert failures(tmp_path / "out") == ["000077.jpg"]
+    draw(photos, 1, first=77)
+    summary = run(retry_failures=True)
+    assert (summary.num_images, summary.num_failed, summary.failures) == (100, 0, None)
+    assert not (tmp_path / "out" / "failures.parquet").exists()
+    run("whole")
+    whole = values(tmp_path / "whole")
+    back = values(tmp_path / "out")
+    assert back.keys() == whole.keys()
+    for name in back:
+        assert_close(back[name], whole[name])
+    # A part that is made again has what its retries found.
+    (tmp_path / "out" / "features" / "part-00000.parquet").write_bytes(b"")
+    run()
+    back = values(tmp_path / "out")
+    assert list(back) == list(whole)[:16] + [name for name in back if name not in list(whole)[:16]]
+    assert_same(dict(list(back.items())[:16]), dict(list(whole.items())[:16]))
+
+
+def test_too_many_failures(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    with pytest.raises(VisionComposerError, match=r"2 images failed, more than the 1 .*000077.jpg: not an"):
+        run(max_failures=1)
+    assert len(values(tmp_path / "out")) == 63  # the parts before
+    assert run(max_failures=2).num_failed == 2
+
+
+def test_another_job_is_refused(
+    encoder: ComposedVisionEncoder, run: Callable[..., EncodeSummary], photos: Path, tmp_path: Path
+) -> None:
+    run()
+    with pytest.raises(InputError, match="another output"):
+        run(store_dtype="float16")
+    with pytest.raises(InputError, match="other weights"):
+        encode_dataset(compose(SMALL), [photos], tmp_path / "out", part_size=16)
+    draw(photos, 1, first=100)
+    with pytest.raises(InputError, match=r"other inputs: 100 images, not 101.* --overwrite"):
+        run()
+    assert run(overwrite=True).num_images == 99
+    assert len(values(tmp_path / "out")) == 99
+
+
+def test_a_folder_of_other_things_is_left_alone(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").touch()
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"a folder of other files, such as thesis\.tex"):
+            run(overwrite=overwrite)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_a_part_of_another_job_is_refused(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    run()
+    run("other", store_dtype="float16")
+    part = tmp_path / "other" / "features" / "part-00002.parquet"
+    part.replace(tmp_path / "out" / "features" / part.name)
+    with pytest.raises(InputError, match=r"part-00002\.parquet: is a part of another job"):
+        run()
+
+
+def test_store_dtypes(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+    run("float32")
+    exact = values(tmp_path / "float32")
+    for dtype in ("float16", "bfloat16"):
+        run(dtype, store_dtype=dtype)
+        kind = getattr(torch, dtype)
+        for name, stored in values(tmp_path / dtype).items():
+            expected = torch.as_tensor(exact[name]).to(kind)
+            assert torch.equal(torch.as_tensor(stored).to(kind), expected)
+    run("list", format="parquet-list")
+    assert_same(values(tmp_path / "list"), exact)
+
+
+def test_features_too_large_for_the_store_are_failures(photos: Path, tmp_path: Path) -> None:
     encoder = compose(SMALL)
-    encoder.preprocessor.processor.do_resize = False
-    encoder.preprocessor.processor.do_center_crop = False
-    for name, size in (("z1", (30, 28)), ("z2", (13, 28)), ("z3", (29, 42))):
-        Image.new("RGB", size, "gray").save(folder / f"{name}.png")
-    summary = encode_images(encoder, [folder / "sub", *sorted(folder.glob("z?.png"))], tmp_path / "f.parquet")
-    tokens = {Path(name).stem: len(values) for name, values in read_features(tmp_path / "f.parquet")}
-    assert tokens == {**{str(i): 1 + 4 for i in range(7)}, "z1": 1 + 2 * 2, "z3": 1 + 2 * 3}
-    assert summary.num_failed == 2
-    assert "smaller than one patch" in (tmp_path / "f.failed.jsonl").read_text()
+    with torch.no_grad():
+        encoder.model.encoder.layers[-1].mlp.fc2.bias += 1e6  # type: ignore[index, union-attr, operator]
+    summary = encode_dataset(encoder, [photos], tmp_path / "out", store_dtype="float16", workers=0)
+    assert (summary.num_images, summary.num_failed) == (0, 100)
+    reasons = pq.read_table(tmp_path / "out" / "failures.parquet")["reason"].to_pylist()
+    assert "too large to be stored as float16" in reasons[0]
 
 
-def test_all_images_broken(encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path) -> None:
-    summary = encode_images(encoder, [folder / "broken.png"], tmp_path / "f.parquet")
-    assert (summary.num_images, summary.num_failed, summary.num_tokens) == (0, 1, 0)
-    assert list(read_features(tmp_path / "f.parquet")) == []
+def test_packed_images_of_many_sizes(tmp_path: Path) -> None:
+    encoder = compose(tiny.config("qwen2_5_vl_vision"))
+    for i in range(24):
+        Image.new("RGB", (30 + 17 * (i * 7 % 11), 30 + 13 * (i % 5)), (i, 0, 9 * i)).save(
+            tmp_path / f"{i:02}.png"
+        )
+    paths = sorted(tmp_path.glob("*.png"))
+    sizes: list[int] = []
+    encoder.register_forward_pre_hook(
+        lambda module, args, inputs: sizes.append(len(inputs["image_grid_thw"])), with_kwargs=True
+    )
+    encode_dataset(encoder, [tmp_path], tmp_path / "out", batch_tokens=2000, workers=0)
+    assert max(sizes) > 1
+    assert len(sizes) > 2
+    back = values(tmp_path / "out")
+    assert list(back) == list(map(str, paths))
+    assert_close(list(back.values()), encoder.encode(paths, batch_size=1))
 
 
 def test_refusals_come_before_anything_is_written(
-    encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path
+    encoder: ComposedVisionEncoder, run: Callable[..., EncodeSummary], photos: Path, tmp_path: Path
 ) -> None:
-    (tmp_path / "there.parquet").write_text("kept")
-    for arguments, reason in (
-        (([folder, tmp_path / "no"], tmp_path / "out"), "no such file"),
-        (([], tmp_path / "out"), "no images"),
-        (([folder], tmp_path / "there.parquet"), "exists"),
+    for options, reason in (
+        ({"part_size": 0}, "part_size is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"workers": -1}, "workers is -1"),
+        ({"pool": "men"}, r"unknown pooler 'men' \(did you mean 'mean'"),
     ):
         with pytest.raises(InputError, match=reason):
-            encode_images(encoder, *arguments)
-    with pytest.raises(InputError, match="batch_size is 0"):
-        encode_images(encoder, [folder], tmp_path / "out", batch_size=0)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "there.parquet"]
-    encode_images(encoder, [folder], tmp_path / "there.parquet", overwrite=True)
-    assert len(list(read_features(tmp_path / "there.parquet"))) == 9
-
-
-def test_a_tower_on_several_processes_writes_no_file(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    encoder = compose(SMALL)
-    monkeypatch.setattr(encoder, "parallel", object())
-    with pytest.raises(InputError, match="spread over processes"):
-        encode_images(encoder, [folder], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_encoder_is_left_as_it_was(folder: Path, tmp_path: Path) -> None:
-    encoder = compose({**SMALL, "encoder": {**SMALL["encoder"], "hidden_dropout_prob": 0.9}})
-    encoder.train()
-    encode_images(encoder, [folder / "photo0.jpg"], tmp_path / "f.parquet")
-    assert encoder.training
-    ((_, values),) = read_features(tmp_path / "f.parquet")
-    assert_close(values, encoder.encode([folder / "photo0.jpg"])[0])
-
-
-def test_a_crash_leaves_no_file(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder = compose(SMALL)
-    for problem, raised in (
-        (torch.OutOfMemoryError("out of memory"), VisionComposerError),
-        (RuntimeError("?"), RuntimeError),
-    ):
-
-        def crash(*_: object, problem: Exception = problem, **__: object) -> torch.Tensor:
-            raise problem
-
-        monkeypatch.setattr(encoder, "forward", crash)
-        with pytest.raises(raised, match="smaller batch size" if raised is VisionComposerError else None):
-            encode_images(encoder, [folder], tmp_path / "out")
-        assert list((tmp_path / "out").iterdir()) == []
-
-
-def test_no_batch_is_larger_than_asked_for(tmp_path: Path) -> None:
-    for n in range(5):
-        Image.new("RGB", (32, 32), (n, 0, 0)).save(tmp_path / f"{n}.png")
-    encoder = compose(tiny.config("clip_vision_model", select_layers=[0]))
-    sizes: list[int] = []
-    encoder.register_forward_pre_hook(
-        lambda module, args, inputs: sizes.append(len(inputs["pixel_values"])), with_kwargs=True
-    )
-    encode_images(encoder, [tmp_path], tmp_path / "out.parquet", batch_size=2)
-    assert sizes == [2, 2, 1]
-
-
-def test_levels_on_an_axis_of_their_own_are_refused(tmp_path: Path) -> None:
-    Image.new("RGB", (32, 32)).save(tmp_path / "a.png")
-    encoder = compose(tiny.config("qwen3_vl_vision", deepstack="separate"))
+            run(**options)
+    with pytest.raises(InputError, match="no such file"):
+        encode_dataset(encoder, [photos / "no.png"], tmp_path / "out")
+    separate = compose(tiny.config("qwen3_vl_vision", deepstack="separate"))
     with pytest.raises(InputError, match="use deepstack: concat or none instead of separate"):
-        encode_images(encoder, [tmp_path], tmp_path / "out.parquet")
-    assert not (tmp_path / "out.parquet").exists()
+        encode_dataset(separate, [photos], tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -55,7 +56,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> ComposedVisionEncoder:
     def poisoned(image: Image.Image) -> Any:
         made = arrays(image)
         if image.width == 61:
-            made["pixel_values"][..., 0, 0] = float("nan")
+            made["pixel_values"] = np.full(made["pixel_values"].shape, np.nan, dtype=np.float32)
         return made
 
     monkeypatch.setattr(encoder.preprocessor, "_arrays", poisoned)

@@ -1,85 +1,36 @@
+"""The names of a single file and of its list of failures: taken when both are complete, and never others'."""
+
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from support.jobs import encoded
 
-from vision_composer.errors import ImageError, InputError, VisionComposerError
-from vision_composer.jobs import sinks
-from vision_composer.jobs.sinks import FeatureWriter, output_file, read_features
+from vision_composer.errors import InputError, VisionComposerError
+from vision_composer.jobs import output_file, read_features
+from vision_composer.jobs.encoded import Failed
+from vision_composer.jobs.single import SingleFile
 
 
 def write(
-    path: Path,
-    rows: list[tuple[str, torch.Tensor]],
-    *,
-    half: bool = False,
-    failed: tuple[str, ...] = (),
-    overwrite: bool = False,
+    path: Path, rows: list[tuple[str, torch.Tensor]], *, failed: tuple[str, ...] = (), overwrite: bool = False
 ) -> None:
-    metadata = {"version": "1", "dtype": "x"}
-    with FeatureWriter(path, half=half, metadata=metadata, overwrite=overwrite) as writer:
-        for name, features in rows:
-            writer.write(name, features)
-        for name in failed:
-            writer.fail(ImageError(name, "broken"))
+    single = SingleFile(path, overwrite=overwrite)
+    file = single.open({"version": "1"})
+    try:
+        file.write([encoded(name, features) for name, features in rows])
+        single.close(file, [Failed(0, name, "in", "broken") for name in failed])
+    finally:
+        file.discard()
 
 
 def rows(count: int, dtype: torch.dtype = torch.float32) -> list[tuple[str, torch.Tensor]]:
     return [(f"{i}.png", torch.randn(1 + i % 3, 5).to(dtype)) for i in range(count)]
-
-
-def test_layout(tmp_path: Path) -> None:
-    written = rows(7)
-    write(tmp_path / "f.parquet", written)
-    table = pq.read_table(tmp_path / "f.parquet")
-    assert table.schema.names == ["image", "num_tokens", "width", "features"]
-    assert table.schema.types == [pa.string(), pa.int32(), pa.int32(), table.schema.field("features").type]
-    assert pa.types.is_list(table.schema.field("features").type)
-    assert table.schema.field("features").type.value_type == pa.float32()
-    assert json.loads(table.schema.metadata[b"vision_composer"]) == {"version": "1", "dtype": "x"}
-    for row, (name, features) in zip(table.to_pylist(), written, strict=True):
-        assert (row["image"], row["num_tokens"], row["width"]) == (name, len(features), 5)
-        assert row["features"] == features.flatten().tolist()
-
-
-@pytest.mark.parametrize(
-    ("dtype", "stored"),
-    [(torch.float32, np.float32), (torch.float16, np.float16), (torch.bfloat16, np.float32)],
-)
-def test_every_dtype_comes_back_exactly(dtype: torch.dtype, stored: Any, tmp_path: Path) -> None:
-    written = [
-        *rows(5, dtype),
-        ("odd", torch.tensor([[float("nan"), float("inf"), -0.0, 6e-8, 65504.0]]).to(dtype)),
-    ]
-    write(tmp_path / "f.parquet", written, half=dtype == torch.float16)
-    back = list(read_features(tmp_path / "f.parquet"))
-    assert [name for name, _ in back] == [name for name, _ in written]
-    for (_, values), (_, features) in zip(back, written, strict=True):
-        assert values.dtype == stored
-        np.testing.assert_array_equal(values, features.float().numpy().astype(stored))
-        values[0, 0] = 1  # the reader's own memory
-
-
-def test_a_transposed_row(tmp_path: Path) -> None:
-    features = torch.arange(6.0).reshape(3, 2).T
-    write(tmp_path / "f.parquet", [("a", features)])
-    np.testing.assert_array_equal(next(read_features(tmp_path / "f.parquet"))[1], features.numpy())
-
-
-def test_row_groups_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sinks, "ROW_GROUP_BYTES", 1000)
-    written = [(f"{i}", torch.full((10, 5), float(i))) for i in range(23)]  # 200 bytes each
-    write(tmp_path / "f.parquet", written)
-    file = pq.ParquetFile(tmp_path / "f.parquet")
-    assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [5, 5, 5, 5, 3]
-    assert [values[0, 0] for _, values in read_features(tmp_path / "f.parquet")] == list(range(23))
 
 
 def test_names_that_are_not_text(tmp_path: Path) -> None:
@@ -115,11 +66,13 @@ def test_an_interrupted_run_leaves_everything_as_it_was(problem: type[BaseExcept
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
 
     def interrupted(path: Path) -> None:
-        with FeatureWriter(path, half=False, metadata={}) as writer:
-            writer.write("x", torch.ones(2, 2))
-            writer.fail(ImageError("y", "broken"))
+        file = SingleFile(path, overwrite=True).open({})
+        try:
+            file.write([encoded("x", torch.ones(2, 2))])
             assert not path.exists() or path.read_bytes() == before[path.name]
             raise problem
+        finally:
+            file.discard()
 
     for path in (tmp_path / "f.parquet", tmp_path / "new.parquet"):
         with pytest.raises(problem):
@@ -136,16 +89,6 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(VisionComposerError, match=r"f\.parquet: cannot be written"):
         write(tmp_path / "file" / "f.parquet", rows(1))
-
-
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(pq.ParquetWriter, "write_batch", full)
-    with pytest.raises(VisionComposerError, match="No space left on device"):
-        write(tmp_path / "f.parquet", rows(1))
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_output_file(tmp_path: Path) -> None:
@@ -205,10 +148,14 @@ def test_of_two_jobs_the_later_one_does_not_win(taken: str, dangling: bool, tmp_
             (tmp_path / taken).write_text("of the first")
 
     def job() -> None:
-        with FeatureWriter(tmp_path / "f.parquet", half=False, metadata={}) as writer:
-            writer.write("x", torch.ones(2, 2))
-            writer.fail(ImageError("y", "broken"))
+        single = SingleFile(tmp_path / "f.parquet", overwrite=False)
+        file = single.open({})
+        try:
+            file.write([encoded("x", torch.ones(2, 2))])
             other_job()
+            single.close(file, [Failed(1, "y", "in", "broken")])
+        finally:
+            file.discard()
 
     with pytest.raises(VisionComposerError, match=rf"{taken}: was made by someone else") as raised:
         job()

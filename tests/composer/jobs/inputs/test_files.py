@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vision_composer.errors import InputError
-from vision_composer.jobs.sources import expand_sources, image_extensions
+from vision_composer.jobs import expand_sources
+from vision_composer.jobs.inputs.files import image_extensions
 
 
 def touch(folder: Path, *names: str) -> list[Path]:

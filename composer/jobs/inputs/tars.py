@@ -1,0 +1,68 @@
+"""WebDataset's tar archives: images one after the other, found by their offset."""
+
+from __future__ import annotations
+
+import sys
+import tarfile
+from collections.abc import Iterator
+
+from ...errors import ImageError, InputError
+from ...files import open_regular
+from ...images.limits import MAX_WHOLE_BYTES
+from .files import extension, image_extensions
+from .row import Row
+
+KIND = "tar"
+
+
+def rows(source: str) -> Iterator[Row]:
+    """Yield the images of an archive in their order, known by their extensions.
+
+    If the archive is cut off, the last row says so, and has no image.
+
+    Raises:
+        InputError: If it is no tar archive, is compressed, or holds no images.
+    """
+    extensions = image_extensions()
+    found = 0
+    try:
+        with (
+            open_regular(source, limit=sys.maxsize) as file,
+            tarfile.open(fileobj=file, mode="r:") as archive,
+        ):
+            while True:
+                try:
+                    member = archive.next()
+                except tarfile.TarError as error:
+                    yield Row(source, source, KIND, source, problem=f"the archive is cut off: {error}")
+                    return
+                archive.members.clear()  # type: ignore[attr-defined]  # or all headers stay in memory
+                if member is None:
+                    break
+                if member.isreg() and extension(member.name) in extensions:
+                    found += 1
+                    where = (member.offset_data, member.size)
+                    yield Row(f"{source}/{member.name}", source, KIND, source, where)
+    except tarfile.TarError as error:
+        raise InputError(f"{source}: not a tar archive without compression: {error}") from error
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read: {error.strerror or error}") from error
+    if not found:
+        raise InputError(f"{source}: holds no images")
+
+
+def load(row: Row) -> bytes:
+    """Return the bytes of the image.
+
+    Raises:
+        ImageError: If the archive ends in it, or it is too large.
+    """
+    offset, size = row.where
+    if size > MAX_WHOLE_BYTES:
+        raise ImageError(row.id, f"{size:,} bytes; the limit in an archive is {MAX_WHOLE_BYTES:,}")
+    with open_regular(row.path, limit=sys.maxsize) as file:
+        file.seek(offset)
+        content = file.read(size)
+    if len(content) < size:
+        raise ImageError(row.id, "the archive ends inside this file")
+    return content

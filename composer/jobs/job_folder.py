@@ -1,0 +1,162 @@
+"""The folder of a job: who may work on it, which parts are left, and how a part gets there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError, VisionComposerError
+from .encoded import Failed
+from .inputs import Row
+from .parts import (
+    RECORD_KEY,
+    Part,
+    PartRecord,
+    failed_row,
+    failures_file,
+    features_folder,
+    finished_parts,
+    part_files,
+    part_name,
+)
+from .plan import JobPlan, plan_file, read_plan, rows_file, rows_of_part
+from .unit import Unit
+from .writers import BinaryFile, FeatureFile, ListFile
+
+
+def make_folder(root: Path, *, overwrite: bool = False) -> None:
+    """Make the folder of a job, or check that the one that is there may be used.
+
+    Args:
+        root: The folder.
+        overwrite: Remove the job that is in it.
+
+    Raises:
+        InputError: If it holds something else than a job.
+        VisionComposerError: If it cannot be made.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if overwrite:
+            plan_file(root).unlink(missing_ok=True)  # first: without it, nothing of the rest counts
+            for path in (rows_file(root), failures_file(root), *features_folder(root).glob("part-*")):
+                path.unlink(missing_ok=True)
+        known = {rows_file(root).name, features_folder(root).name, failures_file(root).name}
+        others = {path.name for path in root.iterdir() if not path.name.startswith(".")} - known
+        if others and not plan_file(root).exists():
+            raise InputError(
+                f"{root}: is a folder of other files, such as {min(others)}; choose another output"
+            )
+        features_folder(root).mkdir(exist_ok=True)
+    except OSError as error:
+        raise VisionComposerError(f"{root}: cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def locked(root: Path, name: str) -> Iterator[None]:
+    """Hold a part of a job alone. The lock goes with the process, however that ends.
+
+    Raises:
+        InputError: If another process holds it.
+    """
+    import fcntl
+
+    descriptor = os.open(root / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"{root}: another process works on this job ({name}); wait, or stop it"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def kept_parts(root: Path) -> str:
+    """Say how many parts of a job are complete."""
+    try:
+        plan = read_plan(root)
+    except InputError:
+        return "the job was not planned yet, and nothing is kept"
+    return f"{len(finished_parts(root, plan)):,} of {plan.num_parts:,} parts are complete and kept"
+
+
+@dataclass(frozen=True)
+class JobFolder:
+    """A planned job.
+
+    Attributes:
+        root: Its folder.
+        plan: Its plan.
+    """
+
+    root: Path
+    plan: JobPlan
+
+    def finished(self) -> dict[int, Part]:
+        """Return the finished parts by number; as :func:`finished_parts`."""
+        return finished_parts(self.root, self.plan)
+
+    def unit(self, part: int) -> Unit:
+        """Return a part as the pipeline runs it."""
+        first = part * self.plan.part_size
+        rows = rows_of_part(self.root, self.plan, part)
+        return self._unit(part, list(enumerate(rows, first)), 0)
+
+    def retry(self, part: int, before: Part) -> Unit:
+        """Return the images of a finished part that failed as the pipeline runs them again."""
+        first = part * self.plan.part_size
+        rows = rows_of_part(self.root, self.plan, part)
+        numbers = [failed.row for failed in before.failed if first <= failed.row < first + len(rows)]
+        retry = 1 + max(
+            again for number, again, _ in part_files(features_folder(self.root)) if number == part
+        )
+        return self._unit(part, [(number, rows[number - first]) for number in numbers], retry)
+
+    def _unit(self, part: int, images: list[tuple[int, Row]], retry: int) -> Unit:
+        path = features_folder(self.root) / part_name(part, retry)
+
+        def close(file: FeatureFile, failures: list[Failed]) -> None:
+            record = PartRecord(
+                config_hash=self.plan.config_hash,
+                inputs_hash=self.plan.inputs_hash,
+                part=part,
+                num_images=file.num_images,
+                num_tokens=file.num_tokens,
+                failed=[failed_row(failed) for failed in failures],
+            )
+            file.finish({RECORD_KEY: record.model_dump_json().encode()})
+            if not retry:
+                self._remove_retries(part)
+            file.publish()
+
+        return Unit(part, images, lambda: self._open(path), close)
+
+    def _remove_retries(self, part: int) -> None:
+        """Remove what retries of a part found; the whole part, done again, has it too."""
+        for number, again, path in part_files(features_folder(self.root)):
+            if number == part and again:
+                path.unlink(missing_ok=True)
+
+    def _open(self, path: Path) -> FeatureFile:
+        return open_file(path, self.plan)
+
+
+def open_file(path: Path, plan: JobPlan) -> FeatureFile:
+    """Begin a file of a job's features, in the format of its plan."""
+    facts: Mapping[str, Any] = {
+        "version": plan.version,
+        "config": plan.config,
+        "output": plan.output.model_dump(),
+    }
+    if plan.output.format == "parquet-list":
+        return ListFile(path, facts, half=plan.output.store_dtype == "float16")
+    return BinaryFile(path, facts)

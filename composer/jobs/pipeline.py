@@ -1,0 +1,212 @@
+"""Images through an encoder into files: preparing, forward and writing at the same time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import ImageError, InputError
+from .batches import Limits, Ready, batches, windows
+from .encoded import Encoded, Failed
+from .forward import Batch, Forward, failed
+from .inputs import Row, read_ahead
+from .pool import Pool
+from .preparing import Prepared, Task
+from .stages import Stage, StoppedError, start_thread
+from .unit import Unit
+from .writers import FeatureFile
+
+if TYPE_CHECKING:
+    from ..encoder import ComposedVisionEncoder
+
+_TASK = 8
+"""Images that a worker prepares at a time."""
+_BATCHES_AHEAD = 2
+_WINDOWS_BEHIND = 1
+
+
+@dataclass(frozen=True)
+class _EndOfWindow:
+    """After the batches of a window: the images of it that failed before their forward."""
+
+    unit: Unit
+    failures: Sequence[Failed]
+    last: bool
+
+
+_Results: TypeAlias = "list[Encoded | Failed]"
+
+
+@dataclass(frozen=True)
+class Waits:
+    """Seconds that the forward had to wait, so far.
+
+    Attributes:
+        images: For images to be prepared.
+        writing: For features to be written.
+    """
+
+    images: float
+    writing: float
+
+
+class Pipeline:
+    """Runs units.
+
+    Args:
+        encoder: The encoder.
+        pool: Prepares images.
+        forward: Runs batches of the encoder.
+        limits: How large a batch may be.
+        feature_bytes: Memory that the stored features of a patch take.
+    """
+
+    def __init__(
+        self,
+        encoder: ComposedVisionEncoder,
+        pool: Pool,
+        forward: Forward,
+        limits: Limits,
+        feature_bytes: int,
+    ) -> None:
+        self._encoder = encoder
+        self._pool = pool
+        self._forward = forward
+        self._limits = limits
+        self._feature_bytes = feature_bytes
+        self._feed: Stage[Batch | _EndOfWindow] = Stage(_BATCHES_AHEAD)
+        self._out: Stage[tuple[_Results, _EndOfWindow]] = Stage(_WINDOWS_BEHIND)
+        self._write_error: BaseException | None = None
+
+    @property
+    def waits(self) -> Waits:
+        """What the forward had to wait for."""
+        return Waits(self._feed.waited, self._out.blocked)
+
+    def run(self, units: Iterable[Unit], on_results: Callable[[_Results], None]) -> None:
+        """Encode the images of units into their files, one unit after the other; once for each pipeline.
+
+        Args:
+            units: Taken as they are needed.
+            on_results: Called in this thread with the results of every window, in the order of the images.
+
+        Raises:
+            VisionComposerError: If it cannot go on; the file that is being written is discarded.
+        """
+        feeder = start_thread("images", lambda: self._prepare(units), after=self._feed.end)
+        writer = start_thread("writer", self._write, after=self._written)
+        try:
+            with self._encoder.evaluating():
+                self._encode(on_results)
+            self._out.end()
+            writer.join()
+        except StoppedError:
+            pass  # by the writer, whose error is raised below
+        except BaseException:
+            self._out.abandon()
+            raise
+        finally:
+            self._pool.stopping.set()
+            self._feed.stop()
+            feeder.join()
+            writer.join()
+        if self._write_error is not None:
+            raise self._write_error
+
+    def _encode(self, on_results: Callable[[_Results], None]) -> None:
+        results: _Results = []
+        for item in self._feed:
+            if isinstance(item, Batch):
+                results += self._forward.run(item)
+                continue
+            results += [*self._forward.finish(), *item.failures]
+            results.sort(key=lambda result: result.row)
+            on_results(results)
+            self._out.put((results, item))
+            results = []
+
+    def _prepare(self, units: Iterable[Unit]) -> None:
+        """Feed batches, in a thread of its own."""
+        asked: deque[tuple[Unit, list[int]]] = deque()
+        answers = self._pool.map(_tasks(units, asked))
+        images = (
+            (unit, number, row, answer)
+            for task, answered in answers
+            for unit, numbers in (asked.popleft(),)
+            for number, (row, _), answer in zip(numbers, task, answered, strict=True)
+        )
+        for _, group in groupby(images, key=lambda image: image[0].number):
+            self._prepare_unit(group)
+
+    def _prepare_unit(self, images: Iterator[tuple[Unit, int, Row, Prepared | ImageError]]) -> None:
+        failures: list[Failed] = []
+        unit: list[Unit] = []
+
+        def ready() -> Iterator[Ready]:
+            for own, number, row, answer in images:
+                unit[:] = [own]
+                try:
+                    yield self._ready(number, row, answer)
+                except ImageError as error:
+                    failures.append(Failed(number, row.id, row.source, error.reason))
+
+        for window in windows(ready(), self._limits):
+            for some in batches(window, self._limits, self._encoder.preprocessor.share):
+                failures += self._feed_batch(some)
+            self._feed.put(_EndOfWindow(unit[0], tuple(failures), last=False))
+            failures.clear()
+        if not self._pool.stopping.is_set():  # or images are missing
+            self._feed.put(_EndOfWindow(unit[0], tuple(failures), last=True))
+
+    def _feed_batch(self, images: Sequence[Ready]) -> list[Failed]:
+        """Feed images in one batch; if they make none, each by itself. Returns those that fail."""
+        try:
+            self._feed.put(self._forward.load(images))
+        except InputError as error:
+            if len(images) == 1:
+                return [failed(images[0], str(error))]
+            return [failure for image in images for failure in self._feed_batch([image])]
+        return []
+
+    def _ready(self, number: int, row: Row, answer: Prepared | ImageError) -> Ready:
+        if isinstance(answer, ImageError):
+            raise answer
+        inputs = answer.inputs
+        info = self._encoder.info
+        patches = max(1, inputs["pixel_values"].numel() // (info.num_channels * info.patch_size**2))
+        held = sum(tensor.nbytes for tensor in inputs.values()) + patches * self._feature_bytes
+        return Ready(number, row, answer.size, inputs, patches, held)
+
+    def _write(self) -> None:
+        """Write results, in a thread of its own."""
+        file: FeatureFile | None = None
+        failures: list[Failed] = []
+        try:
+            for results, window in self._out:
+                if file is None:
+                    file = window.unit.open()
+                file.write([result for result in results if isinstance(result, Encoded)])
+                failures += [result for result in results if isinstance(result, Failed)]
+                if window.last:
+                    window.unit.close(file, failures)
+                    file, failures = None, []
+        finally:
+            if file is not None:
+                file.discard()
+
+    def _written(self, error: BaseException | None) -> None:
+        self._write_error = error
+        self._out.stop()
+
+
+def _tasks(units: Iterable[Unit], asked: deque[tuple[Unit, list[int]]]) -> Iterator[Task]:
+    """Yield the images of units in tasks, and note to which unit and numbers each belongs."""
+    for unit in units:
+        numbers = iter([number for number, _ in unit.images])
+        contents = read_ahead(row for _, row in unit.images)
+        while task := list(islice(contents, _TASK)):
+            asked.append((unit, list(islice(numbers, len(task)))))
+            yield task

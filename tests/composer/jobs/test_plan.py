@@ -1,0 +1,124 @@
+"""The plan of a job: the same for the same inputs, read back as it was written, and nothing else is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vision_composer.errors import InputError
+from vision_composer.jobs.inputs import Row
+from vision_composer.jobs.plan import JobPlan, Output, hash_of, read_plan, rows_of_part, settle_plan
+
+CONFIG = {"schema": 1}
+OUTPUT = Output(store_dtype="float16")
+ODD = b"caf\xe9\n\xf0\x9f\x90\x88".decode("utf-8", "surrogateescape")
+
+
+def rows(count: int) -> list[Row]:
+    return [Row(f"{i}{ODD}", ODD, "tar", f"/{ODD}", (i, 2**40), "c", "p" * (i % 2)) for i in range(count)]
+
+
+def wanted(**changes: Any) -> JobPlan:
+    facts: dict[str, Any] = {
+        "config": CONFIG,
+        "config_hash": hash_of(CONFIG, OUTPUT),
+        "weights_hash": "w",
+        "output": OUTPUT,
+        "inputs": ["in"],
+        "inputs_hash": "",
+        "num_rows": 1,
+        "part_size": 4,
+    }
+    return JobPlan(**{**facts, **changes})
+
+
+def test_parts(tmp_path: Path) -> None:
+    plan = settle_plan(tmp_path, iter(rows(10)), wanted())
+    assert (plan.num_rows, plan.num_parts, [plan.size_of(part) for part in range(3)]) == (10, 3, [4, 4, 2])
+    assert [row for part in range(3) for row in rows_of_part(tmp_path, plan, part)] == rows(10)
+    assert read_plan(tmp_path) == plan
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "rows.parquet"]
+
+
+def test_the_same_job_is_the_same_plan(tmp_path: Path) -> None:
+    first = settle_plan(tmp_path, iter(rows(10)), wanted())
+    before = (tmp_path / "job.json").read_bytes()
+    assert settle_plan(tmp_path, iter(rows(10)), wanted(inputs=["./in"])) == first
+    assert (tmp_path / "job.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "count", "reason"),
+    [
+        ({"config": {"schema": 2}}, 10, "another config of the encoder"),
+        ({"config_hash": "x"}, 10, "another config of the encoder"),
+        (
+            {"output": Output(store_dtype="float32")},
+            10,
+            r"another output \(format parquet, store_dtype float16",
+        ),
+        ({"output": Output(store_dtype="float16", pool="mean")}, 10, "another output"),
+        ({"weights_hash": "v"}, 10, "other weights"),
+        ({}, 9, "other inputs: 10 images, not 9"),
+        ({"part_size": 5}, 10, "parts of 4 images"),
+    ],
+)
+def test_another_job_does_not_mix(changes: dict[str, Any], count: int, reason: str, tmp_path: Path) -> None:
+    settle_plan(tmp_path, iter(rows(10)), wanted())
+    with pytest.raises(InputError, match=reason):
+        settle_plan(tmp_path, iter(rows(count)), wanted(**changes))
+
+
+@pytest.mark.parametrize("change", [{"id": "x"}, {"path": "/x"}, {"where": (3, 2**40 + 1)}, {"column": "d"}])
+def test_another_image_does_not_mix(change: dict[str, Any], tmp_path: Path) -> None:
+    listed = rows(4)
+    settle_plan(tmp_path, iter(listed), wanted())
+    facts = {name: getattr(listed[3], name) for name in Row.__slots__}
+    with pytest.raises(InputError, match="other inputs: as many images, but of other names"):
+        settle_plan(tmp_path, iter([*listed[:3], Row(**{**facts, **change})]), wanted())
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "not a plan"),
+        ("[]", "not a plan"),
+        ('{"schema_version": 2}', "not a plan that this version reads: schema_version"),
+        ({"num_rows": "10"}, "num_rows"),
+        ({"num_rows": 0}, "num_rows"),
+        ({"part_size": 0}, "part_size"),
+        ({"output": {"format": "pickle", "store_dtype": "float16"}}, "output.format"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_plan_is_checked_when_it_is_read(content: Any, reason: str, tmp_path: Path) -> None:
+    settle_plan(tmp_path, iter(rows(2)), wanted())
+    path = tmp_path / "job.json"
+    if isinstance(content, dict):
+        content = json.dumps({**json.loads(path.read_text()), **content})
+    path.write_text(content)
+    with pytest.raises(InputError, match=reason):
+        read_plan(tmp_path)
+
+
+def test_a_folder_without_a_plan(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"not the output of a job: job\.json: no such file"):
+        read_plan(tmp_path)
+
+
+def test_a_list_of_images_that_is_gone_or_another_jobs(tmp_path: Path) -> None:
+    plan = settle_plan(tmp_path, iter(rows(10)), wanted())
+    for broken in (b"", None):
+        if broken is None:
+            (tmp_path / "rows.parquet").unlink()
+        else:
+            (tmp_path / "rows.parquet").write_bytes(broken)
+        with pytest.raises(InputError, match="the job's list of images cannot be read"):
+            rows_of_part(tmp_path, plan, 0)
+    (tmp_path / "job.json").unlink()
+    settle_plan(tmp_path, iter(rows(3)), wanted())
+    with pytest.raises(InputError, match="is not the list of images of this job"):
+        rows_of_part(tmp_path, plan, 0)

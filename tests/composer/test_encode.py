@@ -1,0 +1,129 @@
+"""``encode``: images read ahead of the forward, and errors in the place of images."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from support import tiny
+from support.images import noise_image
+
+from vision_composer import ComposedVisionEncoder, compose
+from vision_composer.errors import ImageError, InputError
+from vision_composer.images.read_ahead import read_ahead
+
+ALL = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED}
+IMAGES = [noise_image(40 + i, 50) for i in range(7)]
+
+
+def tower(encoder: dict[str, Any] = tiny.ENCODERS["clip_vision_model"]) -> ComposedVisionEncoder:
+    return compose({"schema": 1, "encoder": encoder})
+
+
+def test_the_next_batch_is_read_during_a_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = tower()
+    reached = [threading.Event() for _ in IMAGES]
+    read, forward = encoder.preprocessor.read, encoder.forward
+
+    def noted(images: Any, *, first: int) -> Any:
+        reached[first].set()
+        return read(images, first=first)
+
+    def waiting(**inputs: Any) -> Any:
+        after = forwards.pop(0)
+        assert after == len(IMAGES) or reached[after].wait(30), f"image {after} is not read meanwhile"
+        return forward(**inputs)
+
+    forwards = [2, 4, 6, 7]  # the first image behind each batch
+    monkeypatch.setattr(encoder.preprocessor, "read", noted)
+    monkeypatch.setattr(encoder, "forward", waiting)
+    assert len(encoder.encode(IMAGES, batch_size=2)) == 7
+    assert not forwards
+
+
+@pytest.mark.parametrize("model_type", ["clip_vision_model", "qwen2_5_vl_vision", "pixtral"])
+def test_reading_ahead_changes_nothing(model_type: str) -> None:
+    encoder = tower(ALL[model_type])
+    got = encoder.encode(IMAGES, batch_size=3)
+    with encoder.evaluating():
+        batches = [encoder(**encoder.preprocess(IMAGES[start : start + 3])) for start in (0, 3, 6)]
+    want = [row for batch in batches for row in batch]
+    assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
+
+
+def test_no_more_is_read_than_asked_for_and_a_little() -> None:
+    read: list[int] = []
+    images: list[Any] = list(range(100))
+    ahead = read_ahead(images, lambda i, _: read.append(i), ahead=5)
+    next(ahead)
+    ahead.close()
+    assert len(read) <= 6
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+def test_errors_stand_in_the_place_of_images(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    encoder = tower()
+    images: list[Any] = [IMAGES[0], tmp_path / "broken.png", IMAGES[1], None, None, IMAGES[2]]
+    got = encoder.encode(images, batch_size=2, errors="return")
+    want = encoder.encode(IMAGES[:3], batch_size=1)
+    errors = {i: result for i, result in enumerate(got) if isinstance(result, ImageError)}
+    assert {i: error.name for i, error in errors.items()} == {
+        1: str(tmp_path / "broken.png"),
+        3: "image 3",
+        4: "image 4",
+    }
+    features = [result for result in got if not isinstance(result, ImageError)]
+    assert all(torch.equal(one, other) for one, other in zip(features, want, strict=True))
+    assert [type(result) for result in encoder.encode([None] * 3, errors="return")] == [ImageError] * 3
+    assert encoder.encode([], errors="return") == []
+
+
+def test_features_that_are_not_finite_are_errors_of_their_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = tower()
+    forward = encoder.forward
+
+    def second_is_nan(**inputs: Any) -> Any:
+        features = forward(**inputs)
+        features[1] = torch.nan
+        return features
+
+    monkeypatch.setattr(encoder, "forward", second_is_nan)
+    got = encoder.encode([None, *IMAGES[:3]], batch_size=4, errors="return")
+    assert [isinstance(result, ImageError) for result in got] == [True, False, True, False]
+    assert got[2].name == "image 2"  # type: ignore[union-attr]  # an error, as the line above says
+    with pytest.raises(ImageError, match="image 1: "):
+        encoder.encode(IMAGES[:3])
+
+
+def test_what_is_no_image_error_is_raised_all_the_same() -> None:
+    grey = tower({**tiny.ENCODERS["clip_vision_model"], "num_channels": 4})
+    with pytest.raises(InputError, match="4 channels"):
+        grey.encode(IMAGES, errors="return")
+    with pytest.raises(InputError, match="errors is 'ignore'"):
+        grey.encode(IMAGES, errors="ignore")  # type: ignore[call-overload]  # neither of the two
+
+
+def test_errors_are_not_returned_by_several_processes() -> None:
+    encoder = tower()
+    encoder.parallel = SimpleNamespace()  # type: ignore[assignment]  # never asked
+    with pytest.raises(InputError, match='cannot do errors="return"'):
+        encoder.encode(IMAGES, errors="return")
+
+
+@pytest.mark.parametrize("model_type", ["clip_vision_model", "qwen2_5_vl_vision", "siglip2_vision_model"])
+def test_images_can_be_read_in_another_process(model_type: str) -> None:
+    """A worker gets the preprocessor by pickle, and gives back arrays of 8-bit pixels."""
+    encoder = tower(ALL[model_type])
+    worker = pickle.loads(pickle.dumps(encoder.preprocessor))
+    read = pickle.loads(pickle.dumps(worker.read(IMAGES[:2])))
+    assert all(inputs["pixel_values"].dtype == torch.uint8 for inputs in read)
+    got, want = encoder.preprocessor.finish(read, encoder.device), encoder.preprocess(IMAGES[:2])
+    assert got.keys() == want.keys()
+    assert all(np.array_equal(got[name].numpy(), want[name].numpy()) for name in want)
