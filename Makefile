@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-all test-hydra fuzz mutants lint check format generate clean FORCE
+.PHONY: demo test test-all test-hydra test-ray fuzz mutants lint check format generate clean FORCE
 
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
@@ -10,12 +10,15 @@ demo: .venv/installed  ## encode the digits with the embedded encoder; results i
 test: .venv/installed  ## the test suite without its slow tests
 	@$(BIN)/python -m pytest -n 2 -m 'not slow'
 
-test-all: .venv/installed test-hydra  ## every test, what reads configs beside Hydra, and more hostile files
+test-all: .venv/installed test-hydra test-ray  ## every test, what reads configs beside Hydra, and more hostile files
 	@$(BIN)/python -m pytest -n 2
 	@VISION_COMPOSER_FUZZ=500 $(BIN)/python -m pytest -n 2 tests/fuzz
 
 test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and the OmegaConf 2.3 that it needs
 	@.venv-hydra/bin/python -m pytest -n 2 tests/test_hydra.py tests/schemas
+
+test-ray: .venv-ray/installed  ## jobs on a Ray cluster of this machine, and videos, which need packages of their own
+	@.venv-ray/bin/python -m pytest tests/composer/jobs/test_ray_engine.py tests/composer/jobs/inputs/test_videos.py
 
 EXAMPLES ?= 10000
 
@@ -41,7 +44,7 @@ generate: .venv/installed  ## write the JSON Schema and the README's table anew
 	@$(BIN)/python scripts/generate.py
 
 clean:  ## remove all that the targets above made
-	rm -rf .venv .venv-hydra build dist demo-output *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf .venv .venv-hydra .venv-ray build dist demo-output *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
 	  .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -55,12 +58,14 @@ clean:  ## remove all that the targets above made
 	@find composer schemas presets -type f ! -path '*/__pycache__/*' | LC_ALL=C sort > $@.new
 	@if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
-# All else comes from .venv: its site-packages stand behind those of this environment.
-.venv-hydra/installed: .venv/installed
-	@$(BIN)/python -m venv --clear .venv-hydra
-	@.venv-hydra/bin/python -m pip install --quiet 'hydra-core==1.3.*' 'omegaconf==2.3.*'
+# All else comes from .venv: its site-packages stand behind those of these environments.
+.venv-hydra/installed: PACKAGES := 'hydra-core==1.3.*' 'omegaconf==2.3.*'
+.venv-ray/installed: PACKAGES := 'ray>=2.60' 'av>=14'
+.venv-hydra/installed .venv-ray/installed: .venv/installed
+	@$(BIN)/python -m venv --clear $(@D)
+	@$(@D)/bin/python -m pip install --quiet $(PACKAGES)
 	@site() { $$1/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; } && \
-	  echo "import site; site.addsitedir('$$(site .venv)')" > "$$(site .venv-hydra)/shared.pth"
+	  echo "import site; site.addsitedir('$$(site .venv)')" > "$$(site $(@D))/shared.pth"
 	@touch $@
 
 .venv/pyvenv.cfg:

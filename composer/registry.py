@@ -44,6 +44,7 @@ class Origin:
 BUILT_IN = Origin("built in")
 _PYTHON = Origin("Python call")
 _current = _PYTHON
+_loaded: list[str] = []
 
 
 class Registry(Generic[T]):
@@ -183,3 +184,10 @@ def load_plugin(module: str) -> None:
     """
     with _loading(Origin(f"--plugin {module}")):
         import_module(module)
+    if module not in _loaded:
+        _loaded.append(module)
+
+
+def loaded_plugins() -> list[str]:
+    """Return the modules that :func:`load_plugin` imported, in order, for a process that does the same."""
+    return list(_loaded)

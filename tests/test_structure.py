@@ -40,6 +40,7 @@ ELSEWHERE = {
     "composer/weights/foreign/checkpoint.py": "composer/weights/foreign/test_translate.py",
     "composer/weights/foreign/recipe.py": "composer/weights/foreign/test_timm.py",
     "composer/weights/header.py": "composer/weights/test_safetensors_file.py",
+    "composer/weights/tensors.py": "composer/weights/test_checkpoint.py",
     "schemas/base.py": "schemas/test_config.py",
     "schemas/image_processor.py": "composer/images/test_settings.py",
     "schemas/paths.py": "schemas/test_config.py",

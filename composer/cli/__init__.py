@@ -15,6 +15,7 @@ from . import (
     demo,
     encode,
     init,
+    job,
     migrate,
     plan,
     plugins,
@@ -36,6 +37,7 @@ app = typer.Typer(
 app.command()(plan.plan)
 app.command()(backends.backends)
 app.command()(encode.encode)
+app.command()(job.job)
 app.command()(bench.bench)
 app.command()(verify.verify)
 app.command()(demo.demo)

@@ -53,6 +53,13 @@ def encode(
     as_: Annotated[
         str, typer.Option("--as", metavar="binary|list", help="What the column of features holds.")
     ] = "binary",
+    format_: Annotated[
+        str, typer.Option("--format", metavar="parquet|safetensors", help="The files of features.")
+    ] = "parquet",
+    sink: Annotated[
+        str | None,
+        typer.Option(metavar="vllm-embeds", help="Write what another program reads; see docs/jobs.md."),
+    ] = None,
     store_dtype: Annotated[
         str | None,
         typer.Option(metavar="DTYPE", help="float32, float16 or bfloat16; default: the encoder's."),
@@ -64,6 +71,13 @@ def encode(
     max_failures: Annotated[
         int | None, typer.Option(min=0, help="Give up when more images than this have failed.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option(metavar="local|ray", help="This machine, or the actors of a Ray cluster.")
+    ] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; without it, one on this machine.")
+    ] = None,
+    num_gpus: Annotated[int | None, typer.Option(min=0, help="GPUs of the cluster; default: all.")] = None,
     set_: Overrides = None,
     root: Root = None,
     plugin: Plugins = None,
@@ -85,7 +99,7 @@ def encode(
         "column": column,
         "fps": fps,
         "frames": frames,
-        "format": _format(as_),
+        "format": _format(as_, format_, sink),
         "store_dtype": _store_dtype(store_dtype),
         "pool": None if pool == "none" else pool,
         "part_size": part_size,
@@ -93,6 +107,9 @@ def encode(
         "batch_tokens": batch_tokens,
         "retry_failures": retry_failures or None,
         "max_failures": max_failures,
+        "engine": None if engine == "local" else engine,
+        "ray_address": ray_address,
+        "num_gpus": num_gpus,
     }
     options = {name: value for name, value in options.items() if value is not None}
     always: dict[str, Any] = {
@@ -162,10 +179,19 @@ def _is_file(output: Path) -> bool:
     return output.suffix == ".parquet" and not (output / "job.json").exists()
 
 
-def _format(as_: str) -> str | None:
-    if as_ not in ("binary", "list"):
-        raise typer.BadParameter(f"--as is binary or list, not {as_!r}")
-    return "parquet-list" if as_ == "list" else None
+def _format(as_: str, format_: str, sink: str | None) -> str | None:
+    for name, value, known in (
+        ("--as", as_, ("binary", "list")),
+        ("--format", format_, ("parquet", "safetensors")),
+        ("--sink", sink, (None, "vllm-embeds")),
+    ):
+        if value not in known:
+            raise typer.BadParameter(f"{name} is {' or '.join(filter(None, known))}, not {value!r}")
+    chosen = [("parquet-list", as_ == "list"), ("safetensors", format_ == "safetensors")]
+    formats = [name for name, wanted in chosen if wanted] + ([sink] if sink else [])
+    if len(formats) > 1:
+        raise typer.BadParameter(f"{' and '.join(formats)} exclude each other")
+    return formats[0] if formats else None
 
 
 def _store_dtype(name: str | None) -> str | None:

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pydantic import ValidationError
 
 from ..errors import InputError, VisionComposerError
 from .encoded import Encoded, Failed
 from .inputs import InputOptions, find_inputs, list_rows
-from .job_folder import JobFolder, locked, make_folder
+from .job_folder import JobFolder, PartTask, locked, make_folder
 from .parts import Part, failures_file, remove_leftovers, write_failures
 from .plan import PART_SIZE, Format, JobPlan, Output, StoreDtype, hash_of, settle_plan
 from .pooling import pooler_of
 from .progress import Progress, Reporter
+from .ray_cluster import RayCluster
 from .single import EncodeSummary, check_encoder
-from .unit import Unit
 
 if TYPE_CHECKING:
     from ..encoder import ComposedVisionEncoder
     from ..schemas import TowerConfig
+    from .local import Running
+
+OnProgress: TypeAlias = Callable[[Progress, Sequence[Encoded | Failed]], None]
+EngineName: TypeAlias = Literal["local", "ray"]
+Engine: TypeAlias = Callable[[Sequence[PartTask], int, OnProgress], Progress]
+"""Does parts of a job, given how many images they have together and whom to report to."""
 
 
 def encode_dataset(
@@ -44,7 +53,10 @@ def encode_dataset(
     retry_failures: bool = False,
     max_failures: int | None = None,
     overwrite: bool = False,
-    on_progress: Callable[[Progress, Sequence[Encoded | Failed]], None] | None = None,
+    engine: EngineName = "local",
+    ray_address: str | None = None,
+    num_gpus: int | None = None,
+    on_progress: OnProgress | None = None,
 ) -> EncodeSummary:
     """Encode images into a folder of files, and go on where an earlier run ended.
 
@@ -77,7 +89,12 @@ def encode_dataset(
         retry_failures: Try the images that failed in earlier runs again.
         max_failures: Give up when more images than this have failed in this run.
         overwrite: Remove the job that is in the folder first.
-        on_progress: Called every few images with the progress and the newest results.
+        engine: ``local`` for this process and its workers, or ``ray`` for actors of a Ray cluster, which
+            compose the encoder anew from its config.
+        ray_address: A running Ray cluster to join. Default: one on this machine for this job.
+        num_gpus: GPUs of the cluster to use. Default: all; without any, the cores of every machine.
+        on_progress: Called every few images, of a Ray cluster after every part, with the progress and the
+            newest results.
 
     Raises:
         InputError: If an input cannot be used, the folder holds another job or something else, or an argument
@@ -87,6 +104,8 @@ def encode_dataset(
     """
     from .local import Running
 
+    if engine not in ("local", "ray"):
+        raise InputError(f"engine is {engine!r}; it must be local or ray")
     running = Running(workers, batch_size, batch_tokens)
     given = find_inputs(inputs)
     if part_size < 1:
@@ -95,20 +114,47 @@ def encode_dataset(
     root = Path(os.path.expanduser(output))
     composed = _composed(source, overrides, device)
     check_encoder(composed)
-    pooler_of(pool, composed.plan)
-    kept = Output(format=format, store_dtype=store_dtype or composed.plan.dtype, pool=pool)  # type: ignore[arg-type]
+    kept = checked_output(composed, format, store_dtype, pool)
     make_folder(root, overwrite=overwrite)
     rows = list_rows(given, InputOptions(column, fps, frames))
     plan = settle_plan(root, rows, _wanted(composed, given, kept, part_size))
-    return run_job(
-        JobFolder(root, plan),
-        composed,
-        running,
+    job = JobFolder(root, plan)
+    parts, seconds = run_job(
+        job,
+        _engine(engine, job, composed, running, RayCluster(ray_address, num_gpus)),
         share,
         retry_failures=retry_failures,
         max_failures=max_failures,
         on_progress=on_progress,
     )
+    return _summary(job, composed, parts, seconds)
+
+
+def checked_output(
+    encoder: ComposedVisionEncoder, format: Format, store_dtype: StoreDtype | None, pool: str
+) -> Output:
+    """Return what the features of an encoder are stored as.
+
+    Raises:
+        InputError: If the encoder's features cannot be stored so.
+    """
+    plan = encoder.plan
+    pooler_of(pool, plan)
+    embeds = format == "vllm-embeds"
+    if embeds and (plan.config.output != "embeds" or pool != "none"):
+        raise InputError(
+            "vLLM takes what the language model reads: set output: embeds in the config, and pool nothing"
+        )
+    try:
+        return Output(
+            format=format,
+            store_dtype=store_dtype or plan.dtype,  # type: ignore[arg-type]  # checked just here
+            pool=pool,
+            grids=plan.info.packed if embeds else False,
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(f"{first['loc'][0]} is {first['input']!r}: {first['msg']}") from error
 
 
 def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
@@ -165,17 +211,14 @@ def _wanted(encoder: ComposedVisionEncoder, inputs: Sequence[str], output: Outpu
 
 def run_job(
     job: JobFolder,
-    encoder: ComposedVisionEncoder,
-    running: Any,
+    engine: Engine,
     shard: tuple[int, int],
     *,
     retry_failures: bool,
     max_failures: int | None,
-    on_progress: Callable[[Progress, Sequence[Encoded | Failed]], None] | None,
-) -> EncodeSummary:
-    """Do what is left of a shard of a planned job in this process."""
-    from .local import local_engine
-
+    on_progress: OnProgress | None,
+) -> tuple[list[Part], float]:
+    """Do what is left of a shard of a planned job; return its finished parts, and the seconds it took."""
     index, count = shard
     name = f"shard-{index}-of-{count}"
     with locked(job.root, name):
@@ -183,9 +226,12 @@ def run_job(
             remove_leftovers(job.root)
         finished = job.finished()
         mine = range(index, job.plan.num_parts, count)
-        left = [part for part in mine if part not in finished]
-        again = [part for part in mine if retry_failures and part in finished and finished[part].failed]
-        num_rows = sum(map(job.plan.size_of, left)) + sum(len(finished[part].failed) for part in again)
+        tasks = [PartTask(part) for part in mine if part not in finished]
+        num_rows = sum(job.plan.size_of(task.part) for task in tasks)
+        if retry_failures:
+            again = [finished[part] for part in mine if part in finished and finished[part].failed]
+            tasks += [PartTask(part.number, part) for part in again]
+            num_rows += sum(len(part.failed) for part in again)
         reporter = Reporter(job.root / f".{name}.progress")
 
         def report(progress: Progress, results: Sequence[Encoded | Failed]) -> None:
@@ -198,25 +244,37 @@ def run_job(
                     f"the last one: {_last_failure(results)}"
                 )
 
+        seconds = 0.0
         try:
-            progress = Progress(time=0.0, num_rows=0)
-            if num_rows:
-                with local_engine(encoder, job.plan.output, running, num_rows) as engine:
-                    progress = engine.run(_units(job, left, again, finished), num_rows, report)
+            if tasks:
+                seconds = engine(tasks, num_rows, report).seconds
         finally:
             reporter.close()
             finished = job.finished()
             write_failures(job.root, finished)
-        return _summary(job, encoder, [finished[part] for part in mine if part in finished], progress.seconds)
+        if missing := [task.part for task in tasks if task.part not in finished]:
+            raise VisionComposerError(
+                f"{job.root}: parts are missing, from {missing[0]} on; run the job again"
+            )
+        return [finished[part] for part in mine if part in finished], seconds
 
 
-def _units(
-    job: JobFolder, left: Sequence[int], again: Sequence[int], finished: Mapping[int, Part]
-) -> Iterator[Unit]:
-    for part in left:
-        yield job.unit(part)
-    for part in again:
-        yield job.retry(part, finished[part])
+def _engine(
+    name: EngineName, job: JobFolder, encoder: ComposedVisionEncoder, running: Running, cluster: RayCluster
+) -> Engine:
+    """Return what does parts of a job: this process, or a Ray cluster."""
+    if name == "ray":
+        from .ray_engine import run_on_ray
+
+        return partial(run_on_ray, job, encoder, running, cluster)
+
+    def run_here(tasks: Sequence[PartTask], num_rows: int, report: OnProgress) -> Progress:
+        with local_engine(encoder, job.plan.output, running, num_rows) as engine:
+            return engine.run(map(job.unit_of, tasks), num_rows, report)
+
+    from .local import local_engine
+
+    return run_here
 
 
 def _last_failure(results: Sequence[Encoded | Failed]) -> str:

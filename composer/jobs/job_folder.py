@@ -24,6 +24,7 @@ from .parts import (
     part_name,
 )
 from .plan import JobPlan, plan_file, read_plan, rows_file, rows_of_part
+from .tensor_files import SafetensorsFile, VllmFile
 from .unit import Unit
 from .writers import BinaryFile, FeatureFile, ListFile
 
@@ -90,6 +91,19 @@ def kept_parts(root: Path) -> str:
 
 
 @dataclass(frozen=True)
+class PartTask:
+    """What is to be done of a part.
+
+    Attributes:
+        part: Its number.
+        before: What is there of it, to do only the images that failed; None to do all.
+    """
+
+    part: int
+    before: Part | None = None
+
+
+@dataclass(frozen=True)
 class JobFolder:
     """A planned job.
 
@@ -105,17 +119,13 @@ class JobFolder:
         """Return the finished parts by number; as :func:`finished_parts`."""
         return finished_parts(self.root, self.plan)
 
-    def unit(self, part: int) -> Unit:
-        """Return a part as the pipeline runs it."""
-        first = part * self.plan.part_size
+    def unit_of(self, task: PartTask) -> Unit:
+        """Return a part, or the images of it that failed before, as the pipeline runs them."""
+        part, first = task.part, task.part * self.plan.part_size
         rows = rows_of_part(self.root, self.plan, part)
-        return self._unit(part, list(enumerate(rows, first)), 0)
-
-    def retry(self, part: int, before: Part) -> Unit:
-        """Return the images of a finished part that failed as the pipeline runs them again."""
-        first = part * self.plan.part_size
-        rows = rows_of_part(self.root, self.plan, part)
-        numbers = [failed.row for failed in before.failed if first <= failed.row < first + len(rows)]
+        if task.before is None:
+            return self._unit(part, list(enumerate(rows, first)), 0)
+        numbers = [failed.row for failed in task.before.failed if first <= failed.row < first + len(rows)]
         retry = 1 + max(
             again for number, again, _ in part_files(features_folder(self.root)) if number == part
         )
@@ -138,19 +148,17 @@ class JobFolder:
                 self._remove_retries(part)
             file.publish()
 
-        return Unit(part, images, lambda: self._open(path), close)
+        return Unit(part, images, lambda: open_file(path, self.plan, len(images)), close)
 
     def _remove_retries(self, part: int) -> None:
         """Remove what retries of a part found; the whole part, done again, has it too."""
         for number, again, path in part_files(features_folder(self.root)):
             if number == part and again:
                 path.unlink(missing_ok=True)
-
-    def _open(self, path: Path) -> FeatureFile:
-        return open_file(path, self.plan)
+                path.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def open_file(path: Path, plan: JobPlan) -> FeatureFile:
+def open_file(path: Path, plan: JobPlan, num_images: int) -> FeatureFile:
     """Begin a file of a job's features, in the format of its plan."""
     facts: Mapping[str, Any] = {
         "version": plan.version,
@@ -159,4 +167,8 @@ def open_file(path: Path, plan: JobPlan) -> FeatureFile:
     }
     if plan.output.format == "parquet-list":
         return ListFile(path, facts, half=plan.output.store_dtype == "float16")
+    if plan.output.format == "safetensors":
+        return SafetensorsFile(path, facts, num_images=num_images)
+    if plan.output.format == "vllm-embeds":
+        return VllmFile(path, facts, num_images=num_images, grids=plan.output.grids)
     return BinaryFile(path, facts)

@@ -56,12 +56,14 @@ class Part:
     """A finished part.
 
     Attributes:
+        number: Its number.
         files: Its Parquet files: the first run's, then those of retries.
         num_images: Images that have features.
         num_tokens: Their tokens.
         failed: Images that have none.
     """
 
+    number: int
     files: tuple[Path, ...]
     num_images: int
     num_tokens: int
@@ -118,6 +120,7 @@ def finished_parts(root: Path, plan: JobPlan) -> dict[int, Part]:
         if (before is None) != (retry == 0):
             continue  # a retry of a part that is not there
         finished[number] = Part(
+            number=number,
             files=(*(before.files if before else ()), path),
             num_images=record.num_images + (before.num_images if before else 0),
             num_tokens=record.num_tokens + (before.num_tokens if before else 0),

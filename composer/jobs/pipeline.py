@@ -96,6 +96,7 @@ class Pipeline:
         Raises:
             VisionComposerError: If it cannot go on; the file that is being written is discarded.
         """
+        self._pool.stopping.clear()
         feeder = start_thread("images", lambda: self._prepare(units), after=self._feed.end)
         writer = start_thread("writer", self._write, after=self._written)
         try:

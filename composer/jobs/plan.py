@@ -32,6 +32,7 @@ class Output(BaseModel):
         format: The files that hold them.
         store_dtype: The dtype of the stored numbers.
         pool: The pooler that they go through; ``none`` for all tokens.
+        grids: For ``vllm-embeds``: whether the language model needs the images' grids.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -39,6 +40,7 @@ class Output(BaseModel):
     format: Format = "parquet"
     store_dtype: StoreDtype
     pool: str = "none"
+    grids: bool = False
 
 
 class JobPlan(BaseModel):

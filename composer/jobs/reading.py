@@ -55,7 +55,7 @@ def _read_file(path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
             if METADATA_KEY not in (file.metadata.metadata or {}):
                 raise InputError(f"{path}: a Parquet file, but not of features")
             for batch in file.iter_batches(batch_size=16):
-                yield from _rows(batch)
+                yield from _rows(batch) if "features" in batch.schema.names else _tensors(batch, path)
     except (OSError, pa.ArrowException, KeyError, ValueError, TypeError) as error:
         if isinstance(error, InputError):
             raise
@@ -80,3 +80,20 @@ def _rows(batch: pa.RecordBatch) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
     else:
         for name, shape, cell in zip(ids, shapes, features, strict=True):
             yield name, cell.values.to_numpy(zero_copy_only=False).reshape(shape).copy()
+
+
+def _tensors(batch: pa.RecordBatch, path: Path) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """Yield the rows of a Parquet file whose tensors are in a safetensors file beside it."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    ids, keys = batch.column("id").to_pylist(), batch.column("key").to_pylist()
+    try:
+        with safe_open(path.with_suffix(".safetensors"), framework="pt") as file:
+            names = set(file.keys())
+            for name, key in zip(ids, keys, strict=True):
+                tensor = file.get_tensor(key if key in names else f"{key}.image_embeds")
+                values = tensor.float() if tensor.dtype == torch.bfloat16 else tensor
+                yield name, values.reshape(-1, values.shape[-1]).numpy()
+    except SafetensorError as error:
+        raise InputError(f"{path.with_suffix('.safetensors')}: cannot be read: {error}") from error

@@ -83,9 +83,11 @@ def load_model(
         check_own_config(checkpoint, family, encoder)
         shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
-        prefixes = prefixes_of(checkpoint, names) or foreign_prefixes(checkpoint.files)
+        own = prefixes_of(checkpoint, names)
+        prefixes = own or foreign_prefixes(checkpoint.files)
         refuse_kinds(checkpoint, meant(prefixes, weights.prefix, names.root) or prefixes)
-        checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
+        if not own:
+            checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
         prefix = find_prefix(checkpoint, names, weights.prefix)
         state_dict = _read(
             checkpoint,

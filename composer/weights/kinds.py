@@ -17,6 +17,8 @@ UNMERGED = (
 )
 _LOOKED_AT = 10_000
 """Most names that are searched: a tower has fewer."""
+_PREFIXES = 8
+"""Most towers of one checkpoint that are looked at; of more, the prefix has to be named first."""
 _PLAIN = "save it again after torch.nn.utils.parametrize.remove_parametrizations"
 
 
@@ -108,6 +110,8 @@ def refuse_kinds(checkpoint: Checkpoint, prefixes: Collection[str]) -> None:
     Raises:
         WeightsError: If it is one; it says what it is and what to do.
     """
+    if len(prefixes) > _PREFIXES:
+        return
     start = tuple(prefixes)
     under = (name for name in checkpoint.files if not start or name.startswith(start))
     text = "".join(f"{name}\n" for name in islice(under, _LOOKED_AT))  # searched as one, which is fast

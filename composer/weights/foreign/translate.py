@@ -9,7 +9,7 @@ from ...encoders import AnyFamily
 from ...errors import WeightsError
 from ...schemas import EncoderConfig
 from ...text import shortened
-from ..names import TensorNames, meant, names_under, prefixes_before, prefixes_of
+from ..names import TensorNames, meant, names_under, prefixes_before
 from ..source import Checkpoint
 from .checkpoint import TranslatedCheckpoint
 from .open_clip import OPEN_CLIP
@@ -39,8 +39,6 @@ def translated(
     Raises:
         WeightsError: If the library is known, and its tower is none of this family.
     """
-    if prefixes_of(checkpoint, names):
-        return checkpoint
     library, prefixes = _library(checkpoint.files)
     if library is None:
         return checkpoint

@@ -151,6 +151,12 @@ def test_an_output_that_exists(config: Path, photos: Path, tmp_path: Path) -> No
         (["{config}", "{photos}", "-o", "{out}", "--shard", "2"], "--shard is I/N"),
         (["{config}", "{photos}", "-o", "{out}", "--shard", "2/2"], "there is no shard 2 of 2"),
         (["{config}", "{photos}", "-o", "{out}", "--as", "json"], "--as is binary or list"),
+        (["{config}", "{photos}", "-o", "{out}", "--sink", "x"], "--sink is vllm-embeds"),
+        (
+            ["{config}", "{photos}", "-o", "{out}", "--as", "list", "--format", "safetensors"],
+            "exclude each other",
+        ),
+        (["{config}", "{photos}", "-o", "{out}", "--sink", "vllm-embeds"], "set output: embeds"),
         (["{config}", "{photos}", "-o", "{out}", "--store-dtype", "int8"], "--store-dtype is float32"),
         (
             ["{config}", "{photos}", "-o", "{out}", "--pool", "cls", "-s", "feature_select_strategy=default"],

@@ -291,3 +291,18 @@ def test_the_size_is_known_without_decoding(orientation: int | None, tmp_path: P
     path.write_bytes(b"no image")
     assert size_of_image(path) is None
     assert size_of_image(tmp_path / "missing.png") is None
+
+
+def test_the_bytes_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.new("RGB", (5, 4), "teal").save(path)
+    content = path.read_bytes()
+    assert open_image(content).tobytes() == open_image(path).tobytes()
+    assert size_of_image(content) == (5, 4)
+    for broken, reason in (
+        (b"", "the file is empty"),
+        (b"x", "not an image"),
+        (content[:40], "truncated|broken"),
+    ):
+        with pytest.raises(ImageError, match=rf"image: .*({reason})"):
+            open_image(broken)

@@ -140,6 +140,17 @@ def test_an_image_that_kills_its_worker_fails_alone(processes: MakeProcesses, tm
     assert alive == [i for i in range(30) if i not in dead]
 
 
+def test_workers_that_are_killed_are_replaced(processes: MakeProcesses, tmp_path: Path) -> None:
+    paths = draw(tmp_path, 60)
+    pool = processes(preprocessor().read, 2)
+    results: Answers = []
+    for number, (_, some) in enumerate(pool.map(tasks(paths, 4))):
+        results += some
+        if number in (0, 5, 6):
+            os.kill(pool._workers[number % 2]._process, signal.SIGKILL)
+    assert [isinstance(result, ImageError) for result in results] == [False] * 60
+
+
 class Large:
     """Makes far more of an image than fits into the memory that workers begin with."""
 

@@ -1,0 +1,113 @@
+"""Frames of videos: the ones asked for, each decoded as a player shows it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.jobs import SMALL
+
+from vision_composer import compose
+from vision_composer.errors import ImageError, InputError, MissingDependencyError
+from vision_composer.jobs import encode_dataset, read_features
+from vision_composer.jobs.inputs import InputOptions, Row, find_inputs, list_rows, load_row
+
+INSTALLED = importlib.util.find_spec("av") is not None
+needs_av = pytest.mark.skipif(not INSTALLED, reason="PyAV is not installed; make test-ray runs these")
+
+
+def video(path: Path, frames: int = 50, rate: int = 25) -> Path:
+    """A video whose frames show their number: six bars, white where its bit is set."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("mpeg4", rate=rate)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 12
+        for i in range(frames):
+            bars = np.repeat([255 * (i >> bit & 1) for bit in range(8)], 8).astype(np.uint8)
+            image = Image.fromarray(np.broadcast_to(bars[None, :, None], (48, 64, 3)).copy())
+            container.mux(stream.encode(av.VideoFrame.from_image(image)))
+        container.mux(stream.encode(None))
+    return path
+
+
+def rows(path: Path, **options: object) -> list[Row]:
+    return list(list_rows(find_inputs([path]), InputOptions(**options)))  # type: ignore[arg-type]
+
+
+def numbers(listed: list[Row]) -> list[int]:
+    """The numbers that frames show."""
+    bars = [np.asarray(load_row(row))[24, 4::8, 0] > 127 for row in listed]
+    return [sum(1 << int(bit) for bit in np.flatnonzero(each)) for each in bars]
+
+
+@pytest.mark.skipif(INSTALLED, reason="PyAV is installed")
+def test_without_pyav(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    with pytest.raises(MissingDependencyError, match=r"pip install 'vision-composer\[video\]'"):
+        rows(tmp_path / "a.mp4")
+
+
+@needs_av
+@pytest.mark.parametrize("suffix", ["mp4", "mkv", "avi"])
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, list(range(50))),
+        ({"fps": 5.0}, list(range(0, 50, 5))),
+        ({"fps": 10.0}, [0, 3, 5, 8, 10, 13, 15, 18, 20, 23, 25, 28, 30, 33, 35, 38, 40, 43, 45, 48]),
+        ({"fps": 100.0}, list(range(50))),
+        ({"frames": 1}, [25]),
+        ({"frames": 5}, [5, 15, 25, 35, 45]),
+        ({"frames": 90}, list(range(50))),
+    ],
+)
+def test_frames(options: dict[str, float], expected: list[int], suffix: str, tmp_path: Path) -> None:
+    listed = rows(video(tmp_path / f"v.{suffix}"), **options)
+    assert numbers(listed) == expected
+    assert len({row.id for row in listed}) == len(listed)
+
+
+@needs_av
+def test_what_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    path.write_bytes(b"no video")
+    with pytest.raises(InputError, match="not a video that can be read"):
+        rows(path)
+    for options in ({"fps": 0.0}, {"fps": float("nan")}, {"frames": 0}, {"fps": 1.0, "frames": 1}):
+        with pytest.raises(InputError, match=r"more than 0|not both"):
+            rows(video(path), **options)
+
+
+@needs_av
+def test_a_playlist_has_no_other_file_read(tmp_path: Path) -> None:
+    video(tmp_path / "secret.mp4")
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:10", "#EXTINF:10,", f"file://{tmp_path}/secret.mp4"]
+    for content in (
+        "\n".join([*lines, "#EXT-X-ENDLIST"]),
+        f"ffconcat version 1.0\nfile '{tmp_path}/secret.mp4'\n",
+    ):
+        (tmp_path / "list.mp4").write_text(content)
+        with pytest.raises(InputError, match="not a video that can be read"):
+            rows(tmp_path / "list.mp4")
+
+
+@needs_av
+def test_a_video_that_is_cut_off(tmp_path: Path) -> None:
+    path = video(tmp_path / "v.mkv")
+    listed = rows(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert len(numbers(listed[:10])) == 10
+    with pytest.raises(ImageError, match="the video"):
+        load_row(listed[-1])
+
+
+@needs_av
+def test_a_job(tmp_path: Path) -> None:
+    path = video(tmp_path / "v.mp4")
+    summary = encode_dataset(compose(SMALL), [path], tmp_path / "out", fps=5.0)
+    assert (summary.num_images, summary.num_failed) == (10, 0)
+    assert [name for name, _ in read_features(tmp_path / "out")][:2] == [f"{path}@0.000", f"{path}@0.200"]
