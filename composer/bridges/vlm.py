@@ -15,6 +15,7 @@ from transformers.models.llava.modeling_llava import LlavaMultiModalProjector
 from ..encoders.aliases import FromTransformers
 from ..errors import InputError
 from ..schemas.connectors.llava import LlavaConnectorConfig
+from ..weights.quiet import quiet_transformers
 from .llava import VisionComposerLlavaConfig, VisionComposerLlavaForConditionalGeneration
 from .processor import IMAGE_TOKEN, VisionComposerImageProcessor, VisionComposerProcessor
 from .registration import register_transformers
@@ -76,7 +77,8 @@ def build_vlm(
     if IMAGE_TOKEN not in tokenizer.get_vocab():
         tokenizer.add_tokens([IMAGE_TOKEN], special_tokens=True)
     if len(tokenizer) > language_model.get_input_embeddings().num_embeddings:
-        language_model.resize_token_embeddings(len(tokenizer))
+        with quiet_transformers():
+            language_model.resize_token_embeddings(len(tokenizer))
     fields = {
         "vision_config": tower.config,
         "text_config": deepcopy(language_model.config),

@@ -9,7 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vision_composer import build_vlm, compose
+
 from . import tiny
+from .vlms import save_vlm
 
 TEXT = {
     "vocab_size": 64,
@@ -24,6 +27,18 @@ TEXT = {
 }
 """A language model of two layers."""
 WORDS = ["<s>", "</s>", "<pad>", "<unk>", *"abcdefghijklmnopqrstuvwxyz", "\n", "?", "."]
+
+SIGLIP = {**tiny.ENCODERS["siglip_vision_model"], "num_hidden_layers": 2}
+PROMPT = "<image>\nwhat is this?"
+CASES: dict[str, Any] = {
+    "dense": {"encoder": SIGLIP, "select_layers": [-2, 1]},
+    "packed": {"encoder": tiny.PACKED["qwen2_5_vl_vision"]},
+    "padded": {"encoder": tiny.PADDED["siglip2_vision_model"], "select_layers": [-2]},
+    "pixtral": {"encoder": tiny.PACKED["pixtral"]},
+}
+"""Encoders of every kind that need no files."""
+EVERY_CASE = (*CASES, "tiles", "embeds")
+SIZES = ((40, 50), (90, 30))
 
 
 def language_model(**changes: Any) -> Any:
@@ -68,3 +83,20 @@ def saved_and_loaded(model: Any, folder: Path) -> Any:
     for (name, buffer), (_, other) in zip(model.named_buffers(), loaded.named_buffers(), strict=True):
         assert torch.equal(buffer, other), name
     return loaded
+
+
+def encoder_of(case: str, folder: Path) -> Any:
+    """An encoder of every kind; "tiles" and "embeds" are LLaVA-NeXT's, the second with its connector."""
+    torch.manual_seed(0)
+    if case in ("tiles", "embeds"):
+        return compose(save_vlm("llava_next", folder / "vlm"), overrides=[f"output={case}"])
+    encoder = compose({"schema": 1, **CASES[case]})
+    tiny.scramble(encoder.model)
+    return encoder
+
+
+def built(case: str, folder: Path = Path()) -> tuple[Any, Any, Any]:
+    """Such an encoder, a model of it and of a tiny language model, and the processor."""
+    encoder = encoder_of(case, folder)
+    width = encoder.output_width if case == "embeds" else 24
+    return encoder, *build_vlm(encoder, language_model(hidden_size=width), tokenizer())

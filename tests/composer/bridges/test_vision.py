@@ -114,6 +114,30 @@ def test_a_vlm_that_reads_another_layer_is_told_what_to_set() -> None:
     model(PIXELS, output_hidden_states=[0, -1])
 
 
+@pytest.mark.parametrize(("backend", "device"), [("auto", "cpu"), ("eager", "cuda")])
+def test_attention_is_chosen_for_where_the_weights_may_be(
+    backend: str, device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModel
+
+    from vision_composer.bridges import vision
+
+    siglip(attn_backend=backend).as_transformers().save_pretrained(tmp_path)
+    choose, asked = vision.plan_attention, []
+
+    def noted(plan: Any, where: torch.device) -> Any:
+        asked.append(where.type)
+        return choose(plan, torch.device("cpu"))
+
+    monkeypatch.setattr(vision, "plan_attention", noted)
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.cuda, "is_available", lambda: True)
+        with torch.device("meta"):
+            vision.VisionComposerModel(vision.VisionComposerConfig.from_pretrained(tmp_path))
+    assert asked == [device]
+    assert AutoModel.from_pretrained(tmp_path)(PIXELS).last_hidden_state.shape[0] == len(PIXELS)
+
+
 def test_another_dtype_than_the_saved_one(tmp_path: Path) -> None:
     from transformers import AutoModel
 
