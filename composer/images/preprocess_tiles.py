@@ -61,8 +61,9 @@ class TiledPreprocessor(ImagePreprocessor):
         plan = self.tiling.plan(*image.size)
         if plan.num_tiles * self.tiling.side**2 > MAX_PIXELS:
             raise ValueError(f"it would be cut into {plan.num_tiles} tiles, too many for the limit of pixels")
-        arrays = self._process(self.processor if self.halves is None else self.halves.processor, image)
-        if self.halves is not None and arrays["pixel_values"].dtype != np.uint8:
+        halves = self.halves  # of this moment: another thread may take it away
+        arrays = self._process(self.processor if halves is None else halves.processor, image)
+        if halves is not None and arrays["pixel_values"].dtype != np.uint8:
             self.halves = None  # it puts tiles into an array of floats, with or without arithmetic
             arrays = self._process(self.processor, image)
         if (tiles := len(arrays["pixel_values"])) != plan.num_tiles:

@@ -68,3 +68,29 @@ def test_tiles_take_the_values_of_the_config() -> None:
     keys = KEYS | {"image_processor": {**KEYS["image_processor"], "mean": [0.0] * 3, "std": [1.0] * 3}}
     tiles = compose(keys).preprocess([Image.new("RGB", (64, 64), (255, 0, 51))])["pixel_values"].numpy()
     np.testing.assert_allclose(tiles.mean(axis=(0, 2, 3)), [1, 0, 0.2], atol=1e-6)
+
+
+def test_a_thread_that_takes_the_arithmetic_away_changes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    vision = {"model_type": "granite_docling_vision", "hidden_size": 32, "num_attention_heads": 4}
+    encoder = compose(
+        {
+            "schema": 1,
+            "encoder": vision | {"num_hidden_layers": 1, "intermediate_size": 48, "image_size": 32},
+            "output": "tiles",
+            "tiling": {"type": "granite_docling"},
+        }
+    )
+    made = encoder.preprocessor
+    image = Image.new("RGB", (64, 64), "orange")
+    own, halves = made._process, made.halves
+    assert halves is not None
+    expected = encoder.preprocess([image])["pixel_values"]
+    made.halves = halves
+
+    def beside_another_thread(processor: Any, image: Image.Image) -> Any:
+        arrays = own(processor, image)
+        made.halves = None
+        return arrays
+
+    monkeypatch.setattr(made, "_process", beside_another_thread)
+    assert torch.equal(encoder.preprocess([image])["pixel_values"], expected)
