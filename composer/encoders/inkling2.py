@@ -71,6 +71,7 @@ class Inkling2(PatchRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
             super().info(encoder, resize),
             merge_size=encoder.spatial_merge_size,
             grid_multiple=encoder.spatial_merge_size,
+            patch_square=encoder.spatial_merge_size,
             out_hidden_size=encoder.text_hidden_size,
             max_frames=1,
         )

@@ -215,7 +215,7 @@ _ONCE = frozenset(
     f"{name}ImageProcessor"
     for name in (
         *("Qwen2VL", "MiniMaxM3VL", "Ernie4_5_VLMoe", "HunYuanVL", "PaddleOCRVL", "Cosmos3Edge"),
-        *("Glm4v", "Glm46V", "Glmga", "HYV4VL", "CohereCompass", "MuseGlimmer"),
+        *("Glm4v", "Glm46V", "Glmga", "HYV4VL", "CohereCompass", "MuseGlimmer", "VideoLlama3"),
         *("Pixtral", "Siglip2", "Gemma4", "Idefics2"),
     )
 )

@@ -18,6 +18,7 @@ import yaml
 from PIL import Image
 from support.compare import assert_close
 
+from vision_composer.jobs import read_features
 from vision_composer.schemas import json_schema
 
 HERE = Path(__file__).parent
@@ -113,8 +114,6 @@ def test_plan(site: Path, config: Path) -> None:
 
 
 def test_encode_equals_transformers(site: Path, config: Path, tmp_path: Path) -> None:
-    import pyarrow.parquet as pq
-
     fields = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
     theirs = transformers.ChineseCLIPVisionModel(
         transformers.ChineseCLIPVisionConfig(**fields, image_size=32, patch_size=8)
@@ -125,8 +124,8 @@ def test_encode_equals_transformers(site: Path, config: Path, tmp_path: Path) ->
     source = ["--set", f"weights.source={tmp_path / 'checkpoint'}"]
     result = cli(site, "encode", config, tmp_path / "a.png", "-o", out, *source)
     assert result.returncode == 0, result.stderr
-    row = pq.read_table(out).to_pylist()[0]
-    got = torch.tensor(row["features"]).view(row["num_tokens"], row["width"])
+    ((_, features),) = read_features(out)
+    got = torch.as_tensor(features)
 
     processor = transformers.CLIPImageProcessorPil(
         size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}

@@ -77,7 +77,7 @@ def batch_of(name: str, grids: Grids, *, seed: int = 1) -> dict[str, Tensor]:
         boxes = [(1, h, w) for _, h, w in grids]
         side, count = info.patch_size * m, sum(h * w for _, h, w in grids)
         squares = torch.randn(count, side, side, 3, generator=generator)
-        return {"pixel_values": squares, "image_grid_thw": torch.tensor(boxes).view(-1, 3)}
+        return {"pixel_values": squares, "image_grid_thw": torch.tensor(boxes, dtype=torch.int64).view(-1, 3)}
     boxes = [(t if has_frames(name) else 1, h * m, w * m) for t, h, w in grids]
     thw = torch.tensor(boxes, dtype=torch.int64).view(-1, 3)
     patch = family.patch_shape(info)  # type: ignore[attr-defined]  # these have rows of patches

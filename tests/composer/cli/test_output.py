@@ -122,7 +122,8 @@ def test_commands_print_in_one_place_only() -> None:
     assert found == {
         # rich, which gets texts that are printable
         "bench.py: wide.print(report.table(result), highlight=False)",
-        "encode.py: console.print(message, markup=False, highlight=False, soft_wrap=True)",
+        "encode.py: self._console.print(message, markup=False, highlight=False, soft_wrap=True)",
+        'encode.py: self._console.print("failed: more images, which the list of failures will name")',
         'plan.py: console.print(Text(printable(title), "bold cyan"), summary, markup=False, highlight=False)',
         "plan.py: console.print(table, highlight=False)",
         "verify.py: Console(soft_wrap=True).print(table, highlight=False)",

@@ -18,8 +18,8 @@ from vision_composer.images.tiling import TILINGS, tiling_of
 from vision_composer.schemas import PROCESSOR_CLASSES
 from vision_composer.schemas.tiling import tiling_config
 
-WHOLE = {"MllamaImageProcessor"}
-"""Classes that put pixels into floats even without arithmetic."""
+WHOLE = {"MllamaImageProcessor", "Inkling2ImageProcessor"}
+"""Classes that put pixels into floats even without arithmetic: they pad with what is no 8-bit pixel."""
 RESIZING = {
     *("Kimi_K25ImageProcessor", "Lfm2VlImageProcessor", "Idefics3ImageProcessor", "SmolVLMImageProcessor"),
     *("AriaImageProcessor", "Glm5NextImageProcessor", *WHOLE),
@@ -147,6 +147,11 @@ TILED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"longest_edge": 64},
         {"size": {"longest_edge": 64}, "max_image_size": {"longest_edge": 16}},
     ),
+    "lfm2_vl": (
+        "Lfm2VlImageProcessor",
+        {"max_tiles": 4, "tile_size": 24},
+        {"encoder_patch_size": 4, "tile_size": 24, "min_image_tokens": 12, "max_image_tokens": 40},
+    ),
     "llama4": ("Llama4ImageProcessor", {}, {"size": 16}),
     "llava_next": (
         "LlavaNextImageProcessor",
@@ -166,8 +171,10 @@ TILED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 def test_tiles_in_two_halves_are_the_processors_to_the_bit(name: str) -> None:
     processor, fields, values = TILED[name]
     made = settings(processor, **values)
-    tiling = tiling_of(tiling_config({"type": name, **fields}), 16)  # type: ignore[arg-type]  # none is no block
-    tiled = TiledPreprocessor(preprocessor(processor, **values), tiling, made)
+    whole = preprocessor(processor, **values)
+    block = tiling_config({"type": name, **fields})
+    tiling = tiling_of(block, 16, whole.resize)  # type: ignore[arg-type]  # none is no block
+    tiled = TiledPreprocessor(whole, tiling, made)
     for size in [(16, 16), (90, 40), (31, 77)]:
         (read,) = tiled.read([noise_image(*size)])
         assert (read["pixel_values"].dtype == torch.uint8) == (

@@ -89,6 +89,8 @@ def test_the_whole_models_name_in_a_vision_config() -> None:
     assert named
     for name, family in named.items():
         encoder = encoder_config({"model_type": family.model_type})
+        if "layer_types" in encoder.depth_fields:  # of another depth, its own default is another list, too
+            continue
         depth = "depth" if "depth" in encoder.depth_fields else "num_hidden_layers"
         with pytest.raises(WeightsError, match=depth):
             check({"vision_config": {"model_type": name, depth: 5}}, encoder)
