@@ -15,8 +15,10 @@ from ._version import __version__
 if TYPE_CHECKING:
     from .attention import AttentionBackend, get_vit_attn_backend, register_attention_backend
     from .bridges.registration import register_transformers
+    from .bridges.vlm import build_vlm
     from .builder import VisionEncoderBuilder
     from .composing import compose
+    from .config_json import config_from
     from .encoder import ComposedVisionEncoder
     from .encoders import (
         VisionEncoderInfo,
@@ -48,8 +50,10 @@ if TYPE_CHECKING:
 _HOME = {
     "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
     "bridges.registration": ("register_transformers",),
+    "bridges.vlm": ("build_vlm",),
     "builder": ("VisionEncoderBuilder",),
     "composing": ("compose",),
+    "config_json": ("config_from",),
     "encoder": ("ComposedVisionEncoder",),
     "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
@@ -87,7 +91,9 @@ __all__ = [
     "VisionFeatureSelectStrategyStr",
     "VisionLanguageConfig",
     "__version__",
+    "build_vlm",
     "compose",
+    "config_from",
     "encode_dataset",
     "get_llm_pos_ids_for_vision",
     "get_load_balance_assignment",

@@ -76,9 +76,19 @@ class VisionEncoderBuilder:
         dtype: str | None = None,
         prefix: str | None = None,
         format: str | None = None,
+        adapter: str | Path | None = None,
     ) -> Self:
-        """Set where the weights come from: hub id, folder or file; None for random weights."""
-        given = {"revision": revision, "dtype": dtype, "prefix": prefix, "format": format}
+        """Set where the weights come from: hub id, folder or file; None for random weights.
+
+        ``adapter`` is the folder or hub id of a LoRA adapter that is merged into them.
+        """
+        given = {
+            "revision": revision,
+            "dtype": dtype,
+            "prefix": prefix,
+            "format": format,
+            "adapter": None if adapter is None else str(adapter),
+        }
         block = {"source": None if source is None else str(source)}
         return self._with(
             "weights", block | {key: value for key, value in given.items() if value is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import Any
 from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers, family_of
 from .encoders.reading import seeing_part
-from .errors import ConfigError, InputError, Problem, WeightsError
+from .errors import ConfigError, InputError, LeftOutWarning, Problem, WeightsError
 from .files import read_json
 from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
 from .images.tiling import TILINGS
-from .schemas.paths import near_miss
+from .left_out import Recorded, left_out
+from .presets import load_config
+from .schemas import TowerConfig
+from .schemas.paths import TOWER_FILE, near_miss
+from .schemas.tiling import TILING_CONFIGS
 from .schemas.weights import is_commit
 from .text import did_you_mean
 
@@ -62,12 +67,27 @@ def tower_from_transformers(
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
     fields = seeing_part(fields)
-    vision = fields.get("vision_config")
+    _refuse_other_libraries(fields)
     if generic:
-        encoder = vision if isinstance(vision, Mapping) else fields
-        _model_type(encoder, "model_type")
-        own = {key: value for key, value in encoder.items() if key not in _NOT_ARCHITECTURE}
-        return {"schema": 1, "encoder": own, **_weights(fields)}
+        return _generic(fields)
+    recorded = Recorded(fields)
+    made = _vision_half(recorded, processor or {})
+    for line in left_out(recorded, encoder_from_transformers(made["encoder"])):
+        _warn(f"config.json says {line}, and no key of a config does")
+    return made
+
+
+def _generic(fields: Mapping[str, Any]) -> dict[str, Any]:
+    vision = fields.get("vision_config")
+    encoder = vision if isinstance(vision, Mapping) else fields
+    _model_type(encoder, "model_type")
+    own = {key: value for key, value in encoder.items() if key not in _NOT_ARCHITECTURE}
+    return {"schema": 1, "encoder": own, **_weights(fields, encoder)}
+
+
+def _vision_half(recorded: Recorded, processor: Mapping[str, Any]) -> dict[str, Any]:
+    fields = recorded.plain()
+    vision = fields.get("vision_config")
     if vision is None:
         _model_type(fields, "model_type")
         return {"schema": 1, "encoder": _encoder(fields), **_weights(fields)}
@@ -86,26 +106,47 @@ def tower_from_transformers(
     if vision.get("model_type") in (model_type, "", None):
         vision = {**vision, "model_type": tower}
     encoder = _encoder(vision)
-    selection = _selection(fields, reading)
+    selection = _selection(recorded, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
-    behind = _connector(fields, model_type) | _tiling({**fields, **(processor or {})}, model_type)
-    return {"schema": 1, "encoder": encoder, **_weights(fields, reading.prefix), **selection, **behind}
+    behind = _connector(recorded, model_type) | _tiling({**fields, **processor}, model_type)
+    if "connector" in behind:
+        recorded.ask(*_CONNECTORS[model_type].implied)
+    if "tiling" in behind:
+        recorded.ask(*TILING_CONFIGS[behind["tiling"]["type"]].model_fields)
+    if "connector" not in behind and _needs_connector(encoder, model_type):
+        _warn(f"the connector of {model_type!r} is not known, so that the config has none")
+    weights = _weights(fields, vision, prefix=reading.prefix)
+    return {"schema": 1, "encoder": encoder, **weights, **selection, **behind}
+
+
+def config_from(source: str | Path, *, revision: str | None = None) -> TowerConfig:
+    """Return the config of a checkpoint, for the whole vision half of a vision-language model.
+
+    What the checkpoint's files say and no key of a config does is named in a :class:`LeftOutWarning`.
+
+    Args:
+        source: A checkpoint of transformers: its folder, its config.json, or its hub id, whose commit is
+            pinned. Or the folder of an encoder that was saved, whose config is then read.
+        revision: Branch, tag or commit of a hub id.
+
+    Raises:
+        ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
+        InputError: If there is no such file, or it is not a JSON object of sensible size.
+        WeightsError: If the processor config beside it is broken.
+    """
+    return load_config(tower_of_config_json(os.fspath(source), revision))
 
 
 def tower_of_config_json(
     source: str, revision: str | None = None, *, generic: bool = False
 ) -> dict[str, Any]:
-    """Return the config that a ``config.json`` means, its weights read from beside it.
+    """Return the keys of :func:`config_from`, which are checked there.
 
     Args:
-        source: The file, its folder, or a hub id, whose commit is pinned.
-        revision: Branch, tag or commit of a hub id.
+        source: As for :func:`config_from`.
+        revision: As for :func:`config_from`.
         generic: As for :func:`tower_from_transformers`.
-
-    Raises:
-        ConfigError: As :func:`tower_from_transformers`.
-        InputError: If there is no such file, or it is not a JSON object of sensible size.
     """
     path = Path(os.path.expanduser(source))
     weights: dict[str, Any] = {}
@@ -113,6 +154,8 @@ def tower_of_config_json(
         is_local = path.exists()
     except OSError as error:  # a name too long for a file, and for a hub id
         raise InputError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
+    if (path / TOWER_FILE).exists():  # a saved encoder: its config.json tells of the blocks that were built
+        return load_config(path).to_dict()
     if is_local:
         file = path / "config.json" if path.is_dir() else path
         if any(any(file.parent.glob(f"*{suffix}")) for suffix in (".safetensors", ".bin")):
@@ -137,19 +180,31 @@ def image_processor_block(encoder: Mapping[str, Any], folder: Path) -> dict[str,
     """Return ``image_processor`` of a config, with what a checkpoint's processor config sets differently.
 
     That is its class, if it is not the family's, and the values that a config can name and that are not the
-    defaults of the class. What a config cannot name stays with the checkpoint. Nothing is said of a processor
-    config that is broken or not for this encoder, which ``compose`` refuses.
+    defaults of the class. What a config cannot name stays with the checkpoint. Of a processor config that is
+    broken or not for this encoder, which ``compose`` refuses, a warning says why it is left out.
     """
     fields = encoder_from_transformers(encoder)
     family = family_of(fields)
     try:
         settings = family.processor_settings(fields, folder=folder)
-    except WeightsError:
+    except WeightsError as error:
+        _warn(f"image_processor is left out: {error}")
         return {}
     if settings.file is None:
         return {}
     named = {"type": settings.type} if settings.type != family.image_processor else {}
     return {"image_processor": block} if (block := named | to_config(settings)) else {}
+
+
+def _refuse_other_libraries(fields: Mapping[str, Any]) -> None:
+    """Refuse what is no config of transformers, by the library that wrote it."""
+    for key, library in (("architecture", "timm"), ("model_cfg", "open_clip")):
+        if key in fields and "model_type" not in fields:
+            message = (
+                f"this is a config of {library}, which does not say what transformers' does; weights of "
+                f"{library} can be read, with an encoder block of your own: see docs/checkpoints.md"
+            )
+            raise _error(key, message)
 
 
 def _model_type(fields: Mapping[str, Any], path: str) -> str:
@@ -168,8 +223,22 @@ def _encoder(fields: Mapping[str, Any]) -> dict[str, Any]:
     return encoder_from_transformers(fields).model_dump(mode="json", exclude_unset=True)
 
 
-def _weights(fields: Mapping[str, Any], prefix: str | None = None) -> dict[str, Any]:
-    dtype = fields.get("dtype") or fields.get("torch_dtype")
+def _needs_connector(encoder: Mapping[str, Any], model_type: str) -> bool:
+    """Whether a model whose connector is not known has one: not if its tower feeds a text encoder's twin."""
+    twin = encoder["model_type"] == f"{model_type}_vision_model"
+    return not twin and not encoder_from_transformers(encoder).feeds_language_model
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, LeftOutWarning, stacklevel=2)
+
+
+def _weights(*parts: Mapping[str, Any], prefix: str | None = None) -> dict[str, Any]:
+    """Return the ``weights`` block, with the dtype of the first part that says one."""
+    said_dtypes = (part.get(key) for part in parts for key in ("dtype", "torch_dtype"))
+    dtype = next(filter(None, said_dtypes), None)
+    if dtype is not None and dtype not in _DTYPES:
+        _warn(f"config.json says dtype: {repr(dtype)[:_NAME]}, and a config knows {', '.join(_DTYPES)}")
     said = {"dtype": dtype if dtype in _DTYPES else None, "prefix": prefix}
     known = {key: value for key, value in said.items() if value is not None}
     return {"weights": known} if known else {}

@@ -337,7 +337,7 @@ class ComposedVisionEncoder(nn.Module):
         register_transformers()
         return as_transformers(self.plan, self.vision)
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, *, merge_adapters: bool = False) -> None:
         """Write the tower into a folder that ``compose(folder)`` reads back.
 
         The folder gets ``tower.yaml``, ``model.safetensors`` and the image processor's config. Tensors keep
@@ -346,10 +346,12 @@ class ComposedVisionEncoder(nn.Module):
 
         Args:
             folder: Where to write; it is made if it does not exist.
+            merge_adapters: Write peft's adapters merged into the weights. The encoder itself keeps them.
 
         Raises:
-            WeightsError: If the folder cannot be written, or the tower's dtype is not float32, float16 or
-                bfloat16.
+            WeightsError: If the folder cannot be written, the tower's dtype is not float32, float16 or
+                bfloat16, or its weights are not plain tensors: with adapters unless they are merged, under
+                parametrizations, and quantised.
         """
         if self.parallel is None or self.parallel.rank == 0:
             save_tower(
@@ -359,6 +361,7 @@ class ComposedVisionEncoder(nn.Module):
                 Path(os.path.expanduser(folder)),
                 connector=self.connector,
                 dtype=self.dtype,
+                merge_adapters=merge_adapters,
             )
 
 

@@ -76,6 +76,10 @@ class WeightsError(VisionComposerError):
     """A checkpoint that is missing, broken, or not the one the config describes; names file and tensor."""
 
 
+class LeftOutWarning(UserWarning):
+    """A config made of a checkpoint's files does not say all that they say; names what is left out."""
+
+
 class InputError(VisionComposerError, ValueError):
     """A batch that the tower cannot take, or an argument outside its range."""
 

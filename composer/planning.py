@@ -6,6 +6,7 @@ tensors, is the one exception).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -158,7 +159,7 @@ class Plan:
         image = self.image_of_tiles(width, height, frames)
         if self.connector is not None:
             return self.connector.num_rows(image)
-        return image.tiles.num_tiles * self.readout.num_tokens(image.grid)
+        return sum(map(self.readout.num_tokens, image.grid_of_each))
 
     def image_of_tiles(self, width: int, height: int, frames: int = 1) -> ImageOfTiles:
         """Return how an image of that size in pixels is cut, and the grid of each of its tiles.
@@ -168,8 +169,9 @@ class Plan:
         """
         if self.tiling is None:
             return ImageOfTiles(TilePlan(), self.info.grid(width, height, frames))
-        side = self.tiling.side
-        return ImageOfTiles(self.tiling.plan(width, height), self.info.grid_of_pixels(side, side))
+        tiles = self.tiling.plan(width, height)
+        grids = tuple(self.info.grid_of_pixels(*size) for size in self.tiling.sizes(tiles))
+        return ImageOfTiles.of_grids(tiles, grids)
 
     def tokens_of(self, width: int, height: int, frames: int = 1) -> int:
         """Tokens that the tower returns for ``pixel_values`` of one image, or of a clip of ``frames``.
@@ -201,8 +203,9 @@ class Plan:
             return None
         if self.tiling is None:
             return self._tower_flops(width, height) + self._connector_flops(width, height)
-        side, tiles = self.tiling.side, self.tiling.plan(width, height).num_tiles
-        return tiles * self._tower_flops(side, side) + self._connector_flops(width, height)
+        tiles = Counter(self.tiling.sizes(self.tiling.plan(width, height)))
+        tower = sum(count * self._tower_flops(*size) for size, count in tiles.items())
+        return tower + self._connector_flops(width, height)
 
     def _connector_flops(self, width: int, height: int) -> int:
         return 0 if self.connector is None else self.connector.flops(self.image_of_tiles(width, height))
@@ -317,9 +320,10 @@ def processor_settings(config: TowerConfig, folder: Path | None = None) -> Proce
     """
     if folder is None:
         folder = folder_at_hand(config.weights.source, config.weights.revision)
-    settings: ProcessorSettings = family_of(config.encoder).processor_settings(
-        config.encoder, config.image_processor, folder
-    )
+    with config.locating():
+        settings: ProcessorSettings = family_of(config.encoder).processor_settings(
+            config.encoder, config.image_processor, folder
+        )
     return settings
 
 
@@ -348,11 +352,12 @@ def plan_config(config: TowerConfig, processor: ProcessorSettings | None = None)
     )
     tiling = connector = None
     if config.output != "features" and config.tiling != "none":
-        tiling = tiling_of(config.tiling, info.image_size)
+        tiling = tiling_of(config.tiling, info.image_size, info.resize)
     if config.output == "embeds" and config.connector is not None:
         num_layers = len(config.select_layers or (None,))
         tower = TowerOutput(encoder, info, readout.width, num_layers, readout.num_tokens)
-        connector = connector_of(config.connector, tower)
+        with config.locating():
+            connector = connector_of(config.connector, tower)
     return Plan(config, encoder, info, readout, processor, parts, tiling, connector)
 
 

@@ -8,7 +8,6 @@ from .config import (
     ATTN_BACKENDS,
     FEATURE_SELECT_STRATEGIES,
     FEATURE_SELECTOR_PLUGINS,
-    CompileConfig,
     PostNorm,
     TowerConfig,
 )
@@ -25,7 +24,7 @@ from .image_processor import ImageProcessorConfig
 from .json_schema import json_schema
 from .processor_class import ProcessorClass
 from .processor_classes import PROCESSOR_CLASSES
-from .running import ParallelConfig, TrainingConfig
+from .running import CompileConfig, ParallelConfig, TrainingConfig
 from .weights import WeightsConfig
 from .yaml.loading import ConfigSource, load_config, load_tree, validate_tree
 from .yaml.reading import load_yaml

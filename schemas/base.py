@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic.functional_validators import ModelWrapValidatorHandler
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
+from ..errors import Problem
 from ..text import did_you_mean
 
 MOST_PROBLEMS = 100
@@ -44,6 +46,21 @@ def whole_number(value: object) -> object:
     if isinstance(value, (bool, float)):
         raise PydanticCustomError("int_type", "Input should be a valid integer")
     return value
+
+
+def _as_it_is(problem: Problem) -> Problem:
+    return problem
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The text that a config was read from. All are equal: configs are compared by their values alone.
+
+    Attributes:
+        locate: Gives a problem the position of the value that it is about.
+    """
+
+    locate: Callable[[Problem], Problem] = field(default=_as_it_is, compare=False)
 
 
 class ConfigModel(BaseModel):

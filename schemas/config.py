@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from ..errors import ConfigError
 from ..registry import Registry
 from ..text import did_you_mean
-from .base import ConfigModel, escape_references, invalid, problem, whole_number
+from .base import ConfigModel, Origin, escape_references, invalid, problem, whole_number
 from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
 from .image_processor import ImageProcessorConfig
-from .running import ParallelConfig, TrainingConfig
+from .running import CompileConfig, ParallelConfig, TrainingConfig
 from .tiling import AnyTilingConfig
 from .weights import WeightsConfig
 
@@ -78,38 +80,6 @@ def _known_version(value: object) -> object:
     if isinstance(value, int) and value > SCHEMA_VERSION:
         raise PydanticCustomError("VC104", newer_schema(value))
     return value
-
-
-class CompileConfig(ConfigModel):
-    """How torch.compile is applied; ``compile: true`` takes the defaults."""
-
-    mode: Literal[
-        "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "max-performance"
-    ] = "default"
-    """torch.compile's mode, or ``max-performance``: on CPU, weights frozen into the code of each block, for
-    inference at few batch sizes, with autotuned kernels on AVX-512; elsewhere autotuned kernels."""
-    dynamic: Annotated[bool | None, Field(examples=[False])] = None
-    """Whether one code serves batches and token counts of any size. null: those that the encoder can have,
-    except with CUDA graphs and with frozen weights, which are for fixed shapes."""
-    backend: str = "inductor"
-    """A registered torch.compile backend."""
-    scope: Literal["blocks", "tower"] = "blocks"
-    """``blocks`` compiles one block and reuses its code for all; ``tower`` compiles the whole forward."""
-
-    @model_validator(mode="after")
-    def _rules(self) -> Self:
-        if self.mode != "max-performance":
-            return self
-        problems = []
-        if self.backend != "inductor":
-            message = "mode max-performance is a set of inductor's options; take another mode or inductor"
-            problems.append(problem("VC210", message, "backend", value=self.backend))
-        if self.scope != "blocks":
-            message = "mode max-performance is for single blocks; leave scope out"
-            problems.append(problem("VC210", message, "scope", value=self.scope))
-        if problems:
-            raise invalid("compile", *problems)
-        return self
 
 
 class TowerConfig(ConfigModel):
@@ -174,6 +144,8 @@ class TowerConfig(ConfigModel):
     """``none``, or how images are spread over processes: ``{mode: data}``."""
     training: Annotated[TrainingConfig, Field(examples=[{"freeze": "all"}])] = TrainingConfig()
     """What is trained, and how."""
+
+    _origin: Origin = PrivateAttr(default=Origin())
 
     @field_validator("name", mode="before")
     @classmethod
@@ -310,6 +282,8 @@ class TowerConfig(ConfigModel):
             message = f"{self.encoder.model_type} has no deepstack levels; leave this out"
         elif self.select_layers is not None:
             message = "the levels belong to the merged output; leave this out with select_layers"
+        elif self.output == "embeds" and self.connector is not None:
+            message = "the connector takes the merged output alone; leave this out"
         else:
             return []
         return [problem("VC209", message, "deepstack", value=self.deepstack)]
@@ -320,11 +294,10 @@ class TowerConfig(ConfigModel):
             return [problem("VC211", message, "tiling", value=self.tiling.type)]
         if self.output != "embeds":
             return []
+        own_is_read = self.select_layers is None and self.encoder.feeds_language_model
         if self.head:
             message = "the pooling head's token is not what a language model reads; leave head out"
-        elif self.connector is None and not (
-            self.select_layers is None and self.encoder.feeds_language_model
-        ):
+        elif self.connector is None and not own_is_read:
             message = (
                 f"the output of {self.encoder.model_type} reaches a language model through a connector, and "
                 "this config has none; write the connector block"
@@ -365,6 +338,15 @@ class TowerConfig(ConfigModel):
             message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
             problems.append(problem("VC104", message, "compile", "scope", value="tower"))
         return problems
+
+    @contextmanager
+    def locating(self) -> Iterator[None]:
+        """Give problems that are found later, beside other files, the positions of the values in the text."""
+        try:
+            yield
+        except ConfigError as error:
+            located = [self._origin.locate(each) for each in error.problems]
+            raise ConfigError(located) from error.__cause__
 
     @property
     def merges(self) -> bool:

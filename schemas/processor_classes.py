@@ -280,11 +280,17 @@ def _classes() -> list[ProcessorClass]:
             min_image_tokens=16,
             max_image_tokens=8000,
         ),
+        _class("Inkling2", "inkling2_squares", "mean std", _HALF, do_convert_rgb=True, size=square(40)),
         _class(
             *("MuseGlimmer", "muse_patches", f"max_pixels {_LOOK}", _HALF, _QWEN),
             size=None,
             resample=LANCZOS,
             max_image_tokens=4096,
+        ),
+        _class(
+            *("VideoLlama3", "video_llama_3_patches", areas, _HALF, _FRAME),
+            _areas(56 * 56, 28 * 28 * 1280),
+            merge_size=1,
         ),
         _class(
             *("Kimi_K25", "kimi_patches", f"max_pixels {_LOOK}", _HALF),

@@ -1,4 +1,4 @@
-"""How a tower runs: spread over processes, and in training. Blocks of the root config."""
+"""How a tower runs: compiled, spread over processes, and in training. Blocks of the root config."""
 
 from __future__ import annotations
 
@@ -26,6 +26,38 @@ def _known_part(value: str) -> str:
 
 FrozenPart = Annotated[str, AfterValidator(_known_part), WithJsonSchema({"type": "string", "pattern": _PART})]
 """``all``, ``stem``, or ``blocks[:k]`` for the first k blocks."""
+
+
+class CompileConfig(ConfigModel):
+    """How torch.compile is applied; ``compile: true`` takes the defaults."""
+
+    mode: Literal[
+        "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "max-performance"
+    ] = "default"
+    """torch.compile's mode, or ``max-performance``: on CPU, weights frozen into the code of each block, for
+    inference at few batch sizes, with autotuned kernels on AVX-512; elsewhere autotuned kernels."""
+    dynamic: Annotated[bool | None, Field(examples=[False])] = None
+    """Whether one code serves batches and token counts of any size. null: those that the encoder can have,
+    except with CUDA graphs and with frozen weights, which are for fixed shapes."""
+    backend: str = "inductor"
+    """A registered torch.compile backend."""
+    scope: Literal["blocks", "tower"] = "blocks"
+    """``blocks`` compiles one block and reuses its code for all; ``tower`` compiles the whole forward."""
+
+    @model_validator(mode="after")
+    def _rules(self) -> Self:
+        if self.mode != "max-performance":
+            return self
+        problems = []
+        if self.backend != "inductor":
+            message = "mode max-performance is a set of inductor's options; take another mode or inductor"
+            problems.append(problem("VC210", message, "backend", value=self.backend))
+        if self.scope != "blocks":
+            message = "mode max-performance is for single blocks; leave scope out"
+            problems.append(problem("VC210", message, "scope", value=self.scope))
+        if problems:
+            raise invalid("compile", *problems)
+        return self
 
 
 class ParallelConfig(ConfigModel):

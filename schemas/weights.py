@@ -53,5 +53,21 @@ class WeightsConfig(SourceConfig):
     prefix: Annotated[str | None, Field(examples=["vision_tower.vision_model."])] = None
     """What the tower's tensor names begin with in the checkpoint; null finds it. For checkpoints with
     several towers that fit."""
+    adapter: Annotated[
+        Annotated[str, Field(min_length=1)] | None, Field(examples=["./lora", "someone/llava-lora"])
+    ] = None
+    """Folder or hub id of a LoRA adapter, which is merged into the weights; paths in a YAML file are relative
+    to it. null: none."""
     dtype: DType = "float32"
     """Parameter and output dtype of the tower, whatever the checkpoint stores."""
+
+    @model_validator(mode="after")
+    def _adapter(self) -> Self:
+        if self.adapter is None:
+            return self
+        fault = source_fault(self.adapter)
+        if self.source is None:
+            fault = "adapter without a source: name the weights that it is merged into"
+        if fault:
+            raise invalid("weights", problem("VC104", fault, "adapter", value=self.adapter))
+        return self

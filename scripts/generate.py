@@ -88,9 +88,9 @@ transformers, saves it, and composes its vision half from the folder, as `init -
 `encode(images)` with what the model puts among its input embeddings, for images of odd sizes, each alone and all at
 once, and the number of rows with the one that was planned. For the others the table says why there is no such test.
 
-Images go through the model's own image processor. transformers has those of Cohere 2 Vision, Kimi, Llama 4 and
-MiniMax for torchvision only. Pillow stands in for them here. For these models the rows of the same pixels are
-compared, and their tiles with cases worked out by hand.
+Images go through the model's own image processor. transformers has those of Cohere 2 Vision, Inkling 2, Kimi,
+LFM2-VL, Llama 4, MiniMax and Muse for torchvision only. Pillow stands in for them here. For these models the rows of
+the same pixels are compared, and their tiles with cases worked out by hand or with the arithmetic in transformers.
 
 `vision-composer verify` makes the comparison on your own weights and images.
 

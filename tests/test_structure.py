@@ -16,6 +16,46 @@ OUTSIDE = [
 ]
 
 
+TOGETHER = {
+    "composer/connectors": "composer/test_vlms.py",
+    "composer/encoders": "composer/encoders/test_families.py",
+    "schemas/connectors": "schemas/test_config.py",
+    "schemas/encoders": "schemas/encoders/test_encoders.py",
+    "schemas/tiling": "schemas/test_config.py",
+}
+"""Folders of one file a family -> the tests that walk the families."""
+ELSEWHERE = {
+    "composer/_version.py": "test_packaging.py",
+    "composer/bench/report.py": "composer/bench/test_result.py",
+    "composer/bridges/registration.py": "composer/bridges/test_vision.py",
+    "composer/building.py": "composer/test_composing.py",
+    "composer/cli/files.py": "composer/cli/test_output.py",
+    "composer/cli/plugins.py": "composer/test_plugins.py",
+    "composer/encoder.py": "composer/test_composing.py",
+    "composer/registry.py": "composer/test_plugins.py",
+    "composer/testing/subject.py": "composer/testing/test_properties.py",
+    "composer/testing/vlm.py": "composer/test_vlms.py",
+    "composer/tower/base.py": "composer/tower/test_module.py",
+    "composer/typed.py": "composer/test_plugins.py",
+    "composer/weights/foreign/checkpoint.py": "composer/weights/foreign/test_translate.py",
+    "composer/weights/foreign/recipe.py": "composer/weights/foreign/test_timm.py",
+    "composer/weights/header.py": "composer/weights/test_safetensors_file.py",
+    "composer/weights/tensors.py": "composer/weights/test_checkpoint.py",
+    "schemas/base.py": "schemas/test_config.py",
+    "schemas/image_processor.py": "composer/images/test_settings.py",
+    "schemas/paths.py": "schemas/test_config.py",
+    "schemas/processor_class.py": "schemas/test_processor_classes.py",
+    "schemas/running.py": "schemas/test_config.py",
+    "schemas/typed.py": "schemas/test_config.py",
+    "schemas/weights.py": "schemas/test_config.py",
+    "schemas/yaml/problems.py": "schemas/yaml/test_loading.py",
+    "schemas/yaml/references.py": "schemas/yaml/test_interpolation.py",
+    "schemas/yaml/rewrite.py": "schemas/yaml/test_migrations.py",
+    "schemas/yaml/syntax.py": "schemas/yaml/test_loading.py",
+}
+"""Modules without a test file of their own name -> the tests of what they serve."""
+
+
 def lines(paths: list[Path], pattern: str) -> list[str]:
     """Places whose line matches, as ``file:line: text``."""
     return [
@@ -60,6 +100,19 @@ def test_families_type_with_any_only_what_transformers_leaves_untyped() -> None:
     assert [
         line for line in lines(families, r"\bAny\b") if not re.search(allowed, line.partition(": ")[2])
     ] == []
+
+
+def test_every_module_has_a_test_file_of_its_name() -> None:
+    alone = {
+        str(path.relative_to(ROOT))
+        for path in SOURCES
+        if not path.name.startswith("__")
+        and not (ROOT / "tests" / path.relative_to(ROOT).with_name(f"test_{path.name}")).exists()
+        and str(path.parent.relative_to(ROOT)) not in TOGETHER
+    }
+    assert alone == ELSEWHERE.keys()
+    named = {*TOGETHER.values(), *ELSEWHERE.values()}
+    assert [file for file in named if not (ROOT / "tests" / file).exists()] == []
 
 
 @pytest.mark.parametrize("path", [*SOURCES, *SCRIPTS, *TESTS], ids=lambda path: str(path.relative_to(ROOT)))

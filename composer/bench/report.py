@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .peers import require
-from .result import BenchResult, Row
+from .result import OURS, BenchResult, Row
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from .preprocessing import PreprocessResult
 
 
 def heading(result: BenchResult) -> str:
@@ -60,6 +63,19 @@ def cells(result: BenchResult, row: Row) -> list[str]:
         str(row.graphs),
         str(row.recompiles),
     ]
+
+
+def preprocessing(result: PreprocessResult) -> str:
+    """Say what preprocessing took, in a line for what was run, and one for each side."""
+    images = ", ".join(f"{n} of {w}x{h}" for (w, h), n in Counter(result.images).items())
+    lines = [f"{result.processor}, JPEG to float32 pixels, {result.device}, one thread; images {images}"]
+    rows = {OURS: result.ours, "transformers": result.theirs, "Pillow alone": result.pillow}
+    for name, seconds in rows.items():
+        if not seconds:
+            continue
+        spread = f"{min(seconds) * 1e3:,.0f}-{max(seconds) * 1e3:,.0f}"
+        lines.append(f"{name:<16}{median(seconds) * 1e3:>6,.0f} ms {spread:>12}")
+    return "\n".join([*lines, f"x transformers  {result.speed:>6.2f}"])
 
 
 def plot(result: BenchResult, path: Path) -> None:

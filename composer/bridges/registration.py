@@ -4,13 +4,26 @@ from __future__ import annotations
 
 
 def register_transformers() -> None:
-    """Let ``AutoConfig``, ``AutoModel`` and the like load what the bridges here have saved.
+    """Let ``from_pretrained`` of transformers load what the bridges here have saved.
 
-    Call it before ``from_pretrained`` in a process that has not called ``encoder.as_transformers()``.
+    Call it in a process that has called neither ``encoder.as_transformers()`` nor ``build_vlm``.
     """
-    from transformers import AutoConfig, AutoModel
+    from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 
+    # By itself, the oldest supported transformers offers it with torchvision only.
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
+
+    from .llava import VisionComposerLlavaConfig, VisionComposerLlavaForConditionalGeneration
+    from .processor import VisionComposerImageProcessor, VisionComposerProcessor
     from .vision import VisionComposerConfig, VisionComposerModel
 
     AutoConfig.register(VisionComposerConfig.model_type, VisionComposerConfig, exist_ok=True)
     AutoModel.register(VisionComposerConfig, VisionComposerModel, exist_ok=True)
+    AutoConfig.register(VisionComposerLlavaConfig.model_type, VisionComposerLlavaConfig, exist_ok=True)
+    AutoModelForImageTextToText.register(
+        VisionComposerLlavaConfig, VisionComposerLlavaForConditionalGeneration, exist_ok=True
+    )
+    for config in (VisionComposerConfig, VisionComposerLlavaConfig):
+        # A plain LLaVA's processor is found by its name, among those of all that is registered.
+        AutoImageProcessor.register(config, VisionComposerImageProcessor, exist_ok=True)
+        AutoProcessor.register(config, VisionComposerProcessor, exist_ok=True)  # type: ignore[no-untyped-call]

@@ -30,6 +30,13 @@ def bench(
     plugin: Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it, too: PNG, SVG, PDF.")] = None,
+    preprocess: Annotated[
+        bool,
+        typer.Option(
+            "--preprocess",
+            help="Instead, time from JPEG files to pixels, beside transformers' image processor.",
+        ),
+    ] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -54,6 +61,14 @@ def bench(
         costs.save(calibrate)
         for (frames, rows, columns), seconds in costs.measurements:
             echo(f"{frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
+        return
+
+    if preprocess:
+        from ..bench import report
+        from ..bench.preprocessing import compare_preprocessing
+
+        pixels = compare_preprocessing(tower, images=sizes, rounds=rounds)
+        echo(json.dumps(pixels.to_dict(), indent=2) if as_json else report.preprocessing(pixels))
         return
 
     from rich.console import Console

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -35,25 +36,41 @@ def init(
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
     plugin: Plugins = None,
 ) -> None:
-    """Print a commented config with every key: the defaults of a family, or what a config.json says."""
-    from ..config_json import tower_of_config_json
+    """Print a commented config with every key: the defaults of a family, or what a checkpoint says.
+
+    What a checkpoint's files say and no key does is named on standard error and in comments.
+    """
+    from ..config_json import config_from
+    from ..errors import LeftOutWarning
     from ..presets import load_config
+    from ..text import printable
 
     if (model_type is None) == (source is None):
         raise typer.BadParameter("name a family, or --from a config.json", param_hint="MODEL_TYPE")
-    values: Mapping[str, Any] = (
-        {"schema": 1, "encoder": {"model_type": model_type}}
-        if source is None
-        else tower_of_config_json(source, revision)
-    )
-    echo(commented(load_config(values)).encode(), nl=False)
+    if source is None:
+        echo(commented(load_config({"schema": 1, "encoder": {"model_type": model_type}})).encode(), nl=False)
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LeftOutWarning)
+        config = config_from(source, revision=revision)
+    left_out = [printable(str(w.message), line=True) for w in caught if w.category is LeftOutWarning]
+    for message in left_out:
+        echo(f"warning: {message}", err=True)
+    echo(commented(config, left_out).encode(), nl=False)
 
 
-def commented(config: TowerConfig) -> str:
-    """Return ``config`` as YAML with every key, each below a comment that says what it means."""
+def commented(config: TowerConfig, left_out: Sequence[str] = ()) -> str:
+    """Return ``config`` as YAML with every key, each below a comment that says what it means.
+
+    Args:
+        config: The config.
+        left_out: What it does not say, for comments at its head.
+    """
     from ..schemas.json_schema import SCHEMA_ID
 
-    lines = [f"# yaml-language-server: $schema={SCHEMA_ID}", *_block(config, config.resolved(), "")]
+    lines = [f"# yaml-language-server: $schema={SCHEMA_ID}"]
+    lines += [f"# {message}" for message in left_out]
+    lines += _block(config, config.resolved(), "")
     return "\n".join(lines) + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -47,7 +48,7 @@ def verify(
             {"image": str(path), **asdict(line), "equal": line.equal}
             for path, line in zip(images, compared, strict=True)
         ]
-        echo(json.dumps(lines, indent=2))
+        echo(json.dumps([_plain(line) for line in lines], indent=2, allow_nan=False))
     else:
         _print(images, compared)
     if not all(line.equal for line in compared):
@@ -56,14 +57,19 @@ def verify(
 
 def _config(source: str, overrides: list[str], root: Path | None) -> TowerConfig:
     """Return the config of a preset or file, or else of the checkpoint that ``source`` names."""
-    from ..config_json import tower_of_config_json
     from ..presets import load_config
-    from ..schemas.paths import TOWER_FILE
+    from ..sources import config_of
 
-    folder = Path(source)
-    if (folder / "config.json").is_file() and not (folder / TOWER_FILE).exists():
-        return load_config(tower_of_config_json(source), overrides=overrides)
+    if root is None:
+        return config_of(source, overrides=overrides)
     return load_config(source, overrides=overrides, root=root)
+
+
+def _plain(value: object) -> object:
+    """Return a value of a comparison as JSON has it, which knows no infinity."""
+    if isinstance(value, dict):
+        return {key: _plain(child) for key, child in value.items()}
+    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def _print(images: list[Path], compared: list[ImageComparison]) -> None:

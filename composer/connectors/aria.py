@@ -21,6 +21,7 @@ class AriaConnector(Connector[AriaConnectorConfig]):
 
     type = "aria"
     read_by: ClassVar = ("aria",)
+    implied = ("max_value_projector_patch_to_query_dict",)
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

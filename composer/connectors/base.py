@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from ..encoders import Grid, VisionEncoderInfo
 from ..encoders.shapes import Shapes, matrix_values
@@ -52,10 +52,30 @@ class ImageOfTiles:
     Attributes:
         tiles: How it was cut.
         grid: Frames, patch rows and patch columns of each of its tiles, or of the image that is not cut.
+        grids: Those of every tile in order, where they are not all alike; empty where they are.
     """
 
     tiles: TilePlan
     grid: Grid
+    grids: tuple[Grid, ...] = ()
+
+    @classmethod
+    def of_grids(cls, tiles: TilePlan, grids: tuple[Grid, ...]) -> Self:
+        """Return an image whose tiles have these grids."""
+        return cls(tiles, grids[0], grids if len(set(grids)) > 1 else ())
+
+    @property
+    def grid_of_each(self) -> tuple[Grid, ...]:
+        """The grids of all tiles, in order."""
+        return self.grids or (self.grid,) * self.tiles.num_tiles
+
+    @property
+    def grid_of_all(self) -> Grid:
+        """One grid for all tiles, which has their patches: tiles that are alike are its frames."""
+        if self.grids:
+            return 1, 1, sum(frames * rows * columns for frames, rows, columns in self.grids)
+        frames, rows, columns = self.grid
+        return self.tiles.num_tiles * frames, rows, columns
 
 
 class Connector(ABC, Generic[C]):
@@ -69,6 +89,8 @@ class Connector(ABC, Generic[C]):
     type: ClassVar[str]
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs whose connector this is."""
+    implied: ClassVar[tuple[str, ...]] = ()
+    """Fields of the VLM's config.json, or of its vision_config, that follow from what the config says."""
     disk_names: ClassVar[Mapping[str, str]] = {}
     """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
     in_float32: ClassVar[tuple[str, ...]] = ()
@@ -226,6 +248,8 @@ DEFAULT_WIDTHS = {
     "hunyuan_vl_text": 4096,
     "hyperclovax": 4096,
     "kimi_k2": 7168,
+    "lfm2": 2560,
+    "lfm3": 2048,
     "llama": 4096,
     "minimax_m3_vl_text": 6144,
     "muse_glimmer_text": 6656,

@@ -19,6 +19,7 @@ class JanusConnector(TileConnector[JanusConnectorConfig]):
 
     type = "janus"
     read_by: ClassVar = ("janus",)
+    implied = ("num_image_tokens",)
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

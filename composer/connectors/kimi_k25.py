@@ -21,6 +21,7 @@ class KimiK25Connector(TokenConnector[KimiK25ConnectorConfig]):
 
     type = "kimi_k25"
     read_by: ClassVar = ("kimi_k25",)
+    implied = ("projection_hidden_size",)
     disk_names: ClassVar = {
         f"{PROJECTOR}.proj.0.": f"{PROJECTOR}.in_proj.",
         f"{PROJECTOR}.proj.2.": f"{PROJECTOR}.out_proj.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..errors import InputError
 from ..schemas.connectors.lfm2_vl import Lfm2VlConnectorConfig
@@ -42,11 +43,14 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
         return below(PROJECTOR, layers)
 
     def num_rows(self, image: ImageOfTiles) -> int:
-        frames, rows, columns = image.grid
+        return sum(map(self._num_tile_rows, image.grid_of_each))
+
+    def _num_tile_rows(self, grid: Grid) -> int:
+        frames, rows, columns = grid
         factor = self.config.downsample_factor
         if rows % factor or columns % factor:
             raise InputError(f"{rows}x{columns} patches are no whole squares of {factor}x{factor}")
-        return image.tiles.num_tiles * frames * rows * columns // factor**2
+        return frames * rows * columns // factor**2
 
     def build(self) -> nn.Module:
         projector = transformers_class("lfm2_vl.modeling_lfm2_vl", "Lfm2VlMultiModalProjector")
@@ -64,9 +68,15 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
     def run(
         self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
     ) -> tuple[Tensor, ...]:
+        import torch
+
         projector = module.get_submodule(PROJECTOR)
+        tiles = iter(features)
         rows = []
-        for tokens, image in zip(features, images, strict=True):
-            _, height, width = image.grid
-            rows.append(projector(tokens.reshape(1, height, width, -1)).flatten(0, 2))
+        for image in images:
+            of_tiles = [
+                projector(next(tiles).reshape(1, height, width, -1)).flatten(0, 2)
+                for _, height, width in image.grid_of_each
+            ]
+            rows.append(torch.cat(of_tiles))
         return tuple(rows)

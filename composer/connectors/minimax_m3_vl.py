@@ -21,6 +21,7 @@ class MiniMaxM3VLConnector(TokenConnector[MiniMaxM3VLConnectorConfig]):
 
     type = "minimax_m3_vl"
     read_by: ClassVar = ("minimax_m3_vl",)
+    implied = ("merged_hidden_size",)
     disk_names: ClassVar = {"patch_merge_mlp.": f"{PROJECTOR}.merge_"}
 
     @classmethod

@@ -21,6 +21,7 @@ class MuseGlimmerConnector(TokenConnector[MuseGlimmerConnectorConfig]):
 
     type = "muse_glimmer"
     read_by: ClassVar = ("muse_glimmer", "muse_spark")
+    implied = ("out_hidden_size",)
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from .base import AnyFamily, EncoderFamily
 from .dense import DenseFamily
 from .facts import Grid, VisionEncoderInfo
 from .generic import GenericFamily
+from .own_names import own_names
 from .reading import Reading
 from .shapes import Shapes
 
@@ -167,8 +168,10 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 'overrides=["encoder.prefix_tokens=1"]'
             )
         raise ConfigError(Problem("VC105", message))
-    known = config_class.model_fields
+    known, aliases = config_class.model_fields, config_class.aliases
+    fields = {aliases.get(key, key): value for key, value in fields.items()}
     try:
+        fields = own_names(fields, config_class)
         known_fields = {key: value for key, value in fields.items() if key in known}
         return encoder_config(known_fields | {"model_type": model_type})
     except ValidationError as error:

@@ -39,7 +39,7 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
     image_processor = "Cosmos3EdgeImageProcessor"
-    tiny: ClassVar = {"num_patches": 16}
+    tiny: ClassVar = {"num_patches": 16, "patch_size": 16}
 
     # --- facts ----------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
     blocks = "layers"
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
+    tiny: ClassVar = {"patch_size": 32, "max_image_size": 160}
     stretch: ClassVar[float] = 0.0
     """What is added to an image's rows and columns for the scale to which the table is resampled."""
 

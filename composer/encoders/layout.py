@@ -155,7 +155,7 @@ def table_taps(
     if mode == "corners":
         at = places * (side - 1) / (sizes - 1).clamp(min=1)
     else:
-        at = (places + 0.5) * side / (sizes + stretch) - 0.5
+        at = (places + 0.5) * side / (sizes.float() + stretch) - 0.5
     cubic = mode == "bicubic"
     offsets = torch.arange(-1, 3) if cubic else torch.arange(2)
     low = at.floor()

@@ -37,6 +37,7 @@ class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
     patch_projection = "embeddings.patch_embedding"
     depth_field = "num_hidden_layers"
     image_processor = "PaddleOCRVLImageProcessor"
+    tiny: ClassVar = {"patch_size": 32, "image_size": 160}
 
     # --- facts ----------------------------------------------------------------------------------------
 

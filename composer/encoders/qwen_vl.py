@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..images.resize import ResizeRule
+from ..schemas.encoders.lfm3_vl import Lfm3VlVisionEncoderConfig
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .aliases import FromTransformers
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .packed import PackedBatch
 
-M = TypeVar("M", bound=QwenVisionEncoderConfig | MiniMaxM3VLVisionEncoderConfig)
+M = TypeVar("M", bound=QwenVisionEncoderConfig | MiniMaxM3VLVisionEncoderConfig | Lfm3VlVisionEncoderConfig)
 Q = TypeVar("Q", bound=QwenVisionEncoderConfig)
 
 

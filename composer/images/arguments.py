@@ -16,7 +16,10 @@ GEMMA4_TOKENS = (70, 140, 280, 560, 1120)
 _MOST = 1 << 31
 _WRITTEN_IN_THREE_WAYS = {
     f"{name}ImageProcessor"
-    for name in ("Qwen2VL", "CohereCompass", "MiniMaxM3VL", "PaddleOCRVL", "HunYuanVL", "HYV4VL")
+    for name in (
+        *("Qwen2VL", "CohereCompass", "MiniMaxM3VL", "PaddleOCRVL", "HunYuanVL", "HYV4VL"),
+        "VideoLlama3",
+    )
 }
 _EDGES = frozenset({"height", "width", "shortest_edge", "longest_edge", "max_height", "max_width"})
 

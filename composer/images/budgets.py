@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from math import ceil, floor, isqrt, sqrt
+from math import ceil, floor, isqrt, lcm, sqrt
+
+_LONGEST = 1 << 13
+"""Side in pixels of the largest square of a rule without a bound; larger images are refused elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,24 @@ class NearestRatio:
     @property
     def largest_side(self) -> int:
         return isqrt(self.max_tokens) * self.factor
+
+
+@dataclass(frozen=True)
+class WholeSquares:
+    """Inkling 2's rule: images keep their size, and are padded to whole squares.
+
+    Attributes:
+        width: Width of a square.
+        height: Its height.
+    """
+
+    width: int
+    height: int
+
+    def __call__(self, width: int, height: int) -> tuple[int, int]:
+        return ceil(width / self.width) * self.width, ceil(height / self.height) * self.height
+
+    @property
+    def largest_side(self) -> int:
+        factor = lcm(self.width, self.height)
+        return _LONGEST // factor * factor

@@ -66,7 +66,7 @@ class Levels:
         adds them behind its arithmetic.
         """
         pixels = inputs["pixel_values"]
-        rows = self.order is None and pixels.ndim == 3
+        rows = self.order is None and pixels.ndim < 4
         found = self._looked_up(pixels, last=rows if self.order is None else self.order.channels_last)
         if rows and "pixel_attention_mask" in inputs:
             found.masked_fill_((inputs["pixel_attention_mask"] == 0).unsqueeze(-1), 0.0)

@@ -41,9 +41,12 @@ class Lfm2VlImageProcessorPil(PilBackend):
         rule, side = rule_of("Lfm2VlImageProcessor", values), values["encoder_patch_size"]
         rows_of_images, shapes = [], []
         for image in images:
-            width, height = rule(image.shape[2], image.shape[1])
-            size = SizeDict(height=height, width=width)
-            pixels = self.resize(image, size=size, resample=values["resample"])
+            height, width = image.shape[1:]
+            pixels = image
+            if values["do_resize"]:  # a tile is not
+                width, height = rule(width, height)
+                size = SizeDict(height=height, width=width)
+                pixels = self.resize(image, size=size, resample=values["resample"])
             if values["do_rescale"]:
                 pixels = self.rescale(pixels, values["rescale_factor"])
             if values["do_normalize"]:

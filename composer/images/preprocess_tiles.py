@@ -63,7 +63,8 @@ class TiledPreprocessor(ImagePreprocessor):
             raise ValueError(f"it would be cut into {plan.num_tiles} tiles, too many for the limit of pixels")
         arrays = self._process(self.processor if self.halves is None else self.halves.processor, image)
         if self.halves is not None and arrays["pixel_values"].dtype != np.uint8:
-            arrays = self._process(self.processor, image)  # it does arithmetic of its own
+            self.halves = None  # it puts tiles into an array of floats, with or without arithmetic
+            arrays = self._process(self.processor, image)
         if (tiles := len(arrays["pixel_values"])) != plan.num_tiles:
             raise ValueError(
                 f"the image processor cut it into {tiles} tiles, but {plan.num_tiles} were planned"

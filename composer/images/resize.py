@@ -72,10 +72,20 @@ class PixelBudget:
 
 @dataclass(frozen=True)
 class TokenPixelBudget(PixelBudget):
-    """LFM2-VL's rule: Qwen's for an image of any shape, no side below one ``factor``."""
+    """LFM2-VL's rule: Qwen's for an image of any shape, no side below one ``factor``.
+
+    Attributes:
+        patch_size: Side of a patch.
+    """
+
+    patch_size: int = 1
 
     def __call__(self, width: int, height: int) -> tuple[int, int]:
         return self._within(width, height, self.factor)
+
+    def rounded_area(self, width: int, height: int) -> int:
+        """Return the area of an image whose sides are rounded, and not bounded."""
+        return prod(max(round(side / self.factor) * self.factor, self.patch_size) for side in (width, height))
 
 
 @dataclass(frozen=True)

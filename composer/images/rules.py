@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ..schemas.processor_class import Values
 from .arguments import GEMMA4_TOKENS
-from .budgets import AlignedBudget, NearestRatio
+from .budgets import AlignedBudget, NearestRatio, WholeSquares
 from .resize import (
     AriaCanvas,
     EdgeBounds,
@@ -65,6 +65,10 @@ def _whole(values: Values) -> Steps:
     return Steps.of({**values, "do_center_crop": False, "do_pad": False})
 
 
+def _unpadded(values: Values) -> Steps:
+    return Steps.of({**values, "do_pad": False})
+
+
 def _llava(values: Values) -> Steps:
     return Steps.of({**values, "do_pad": False}, squares=bool(values["do_pad"]))
 
@@ -93,6 +97,10 @@ def _glm5(values: Values) -> AlignedBudget:
 
 def _muse(values: Values) -> NearestRatio:
     return NearestRatio(values["patch_size"] * values["merge_size"], values["max_image_tokens"])
+
+
+def _inkling(values: Values) -> WholeSquares:
+    return WholeSquares(values["size"]["width"], values["size"]["height"])
 
 
 def _paddleocr(values: Values) -> StretchingPixelBudget:
@@ -129,7 +137,7 @@ def _naflex(values: Values) -> PatchBudget:
 def _lfm2(values: Values) -> TokenPixelBudget:
     factor = values["encoder_patch_size"] * values["downsample_factor"]
     least, most = (values[key] * factor**2 for key in ("min_image_tokens", "max_image_tokens"))
-    return TokenPixelBudget(factor, least, most)
+    return TokenPixelBudget(factor, least, most, patch_size=values["encoder_patch_size"])
 
 
 def _gemma4(values: Values) -> TokenBudget:
@@ -169,6 +177,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "DeepseekVL": _deepseek,
     "Janus": _deepseek,
     "GotOcr2": _whole,
+    "Ovis2": _unpadded,
     "Cohere2Vision": _whole,
     "GraniteDocling": _whole,
     "Gemma3": _whole,
@@ -185,7 +194,9 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Glm46V": _glm,
     "Glmga": _glm,
     "Glm5Next": _glm5,
+    "Inkling2": _inkling,
     "MuseGlimmer": _muse,
+    "VideoLlama3": _qwen,
     "Kimi_K25": _kimi,
     "Pixtral": _pixtral,
     "Siglip2": _naflex,
@@ -204,7 +215,8 @@ _ONCE = frozenset(
     f"{name}ImageProcessor"
     for name in (
         *("Qwen2VL", "MiniMaxM3VL", "Ernie4_5_VLMoe", "HunYuanVL", "PaddleOCRVL", "Cosmos3Edge"),
-        *("Glm4v", "Glm46V", "Glmga", "Pixtral", "Siglip2", "Gemma4", "Idefics2"),
+        *("Glm4v", "Glm46V", "Glmga", "HYV4VL", "CohereCompass", "MuseGlimmer"),
+        *("Pixtral", "Siglip2", "Gemma4", "Idefics2"),
     )
 )
 """Classes that resize an image once, as it comes, to their rule's size, unless ``do_resize`` is off."""

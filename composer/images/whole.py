@@ -59,6 +59,7 @@ _OWN = {
     "SmolVLMImageProcessorPil": ".thumbnails",
     "Kimi_K25ImageProcessorPil": ".kimi_k25",
     "Lfm2VlImageProcessorPil": ".lfm2_vl",
+    "Inkling2ImageProcessorPil": ".inkling2",
     "MuseGlimmerImageProcessorPil": ".muse_glimmer",
     "DINOv3ViTImageProcessorPil": ".dinov3_vit",
     "Llama4ImageProcessorPil": ".llama4",

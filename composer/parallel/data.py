@@ -107,8 +107,8 @@ class DataParallel:
         Args:
             grids: Frames, patch rows and patch columns of every image, the same on every rank; with
                 ``inputs: sharded`` of this rank's images.
-            load: Makes the encoder's inputs for one image, or reads it, as its preprocessor or the ``read`` of
-                that does; called for the images of this rank, by their index.
+            load: Makes the inputs of one image, or reads it, as the preprocessor does; called for this rank's
+                images, by their index.
             exact: Whether ``grids`` are those of the inputs; False: only about so, good for balancing.
             name: What an image is called, by its index. Features that are NaN or infinite are then an error.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -176,7 +177,8 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
     Args:
         model: The VLM.
         inputs: What its image processor made of the image, or its video processor of the clip.
-        num_rows: How many image or video tokens to write into the prompt.
+        num_rows: How many image or video tokens to write into the prompt; another number if the model has
+            other rows.
 
     Raises:
         ConformanceError: If it puts nothing there.
@@ -196,6 +198,12 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
         tiles = inputs.get("aspect_ratio_mask")
         rows = found.rows if tiles is None else found.rows[tiles.flatten().bool()]
         return rows.flatten(0, -2)
+    except ValueError as error:
+        # It has other rows than there are places in the prompt: those are what was asked for.
+        counted = re.search(r"features: (\d+)", str(error))
+        if counted is None or int(counted[1]) == num_rows:
+            raise
+        return embeddings(model, inputs, int(counted[1]))
     raise ConformanceError(f"{model.config.model_type} puts no image's rows among its input embeddings")
 
 

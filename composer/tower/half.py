@@ -47,15 +47,14 @@ class TiledBatch(Images):
         """The images as a connector sees them."""
         grids = self.tiles.grids
         return [
-            ImageOfTiles(plan, grids[start]) for plan, start in zip(self.plans, self.starts, strict=False)
+            ImageOfTiles.of_grids(plan, tuple(grids[start : start + plan.num_tiles]))
+            for plan, start in zip(self.plans, self.starts, strict=False)
         ]
 
     @cached_property
     def grids(self) -> tuple[Grid, ...]:
-        """The grids of the images' tiles, with all of an image's tiles as frames."""
-        return tuple(
-            (image.tiles.num_tiles * image.grid[0], image.grid[1], image.grid[2]) for image in self.images
-        )
+        """One grid for all tiles of each image."""
+        return tuple(image.grid_of_all for image in self.images)
 
     def __len__(self) -> int:
         return len(self.plans)
@@ -150,14 +149,14 @@ class VisionHalf(VisionModule[TiledBatch]):
     def grid_of_image(self, width: int, height: int) -> Grid:
         if self.tiling is None:
             return self.tower.grid_of_image(width, height)
-        tiles = self.tiling.plan(width, height).num_tiles
-        frames, rows, columns = self.tower.grid_of_image(self.tiling.side, self.tiling.side)
-        return tiles * frames, rows, columns
+        plan = self.tiling.plan(width, height)
+        grids = tuple(self.tower.info.grid_of_pixels(*size) for size in self.tiling.sizes(plan))
+        return ImageOfTiles.of_grids(plan, grids).grid_of_all
 
     def _num_rows(self, image: ImageOfTiles) -> int:
         if self.connector is not None:
             return self.connector.num_rows(image)
-        return image.tiles.num_tiles * self.tower.readout.num_tokens(image.grid)
+        return sum(map(self.tower.readout.num_tokens, image.grid_of_each))
 
 
 def _sizes(sizes: object) -> list[list[int]]:

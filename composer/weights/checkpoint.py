@@ -11,13 +11,17 @@ import torch
 from ..encoders import AnyFamily, Shapes
 from ..errors import BackendError, WeightsError
 from ..schemas import EncoderConfig
-from .foreign import translated
+from ..text import shortened
+from .adapter import Adapter
+from .foreign import foreign_prefixes, translated
 from .header import TensorHeader
-from .names import TensorNames, find_prefix, names_under
+from .kinds import refuse_kinds
+from .names import TensorNames, find_prefix, meant, names_under, prefixes_of
 from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
-from .source import Checkpoint, open_checkpoint
+from .source import Checkpoint, open_checkpoint, refuse_adapter
+from .tensors import check_readable, read_tensor
 from .vlm_names import class_in_vlm, is_named_as_in_vlm, names_in_vlm
 
 if TYPE_CHECKING:
@@ -26,7 +30,8 @@ if TYPE_CHECKING:
 
     from ..schemas import WeightsConfig
 
-_READABLE = {"float64", "float32", "float16", "bfloat16"}
+_NO_WEIGHTS = ("position_ids", "inv_freq", "num_batches_tracked", "relative_position_index")
+"""Last parts of names of what old checkpoints hold of a block beside its weights: it is computed."""
 
 
 def load_model(
@@ -72,16 +77,24 @@ def load_model(
 
     try:
         checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+        adapter = None if weights.adapter is None else Adapter(weights.adapter)
+        if adapter is None:
+            refuse_adapter(checkpoint)
         check_own_config(checkpoint, family, encoder)
         shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
         names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
-        checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
+        own = prefixes_of(checkpoint, names)
+        prefixes = own or foreign_prefixes(checkpoint.files)
+        refuse_kinds(checkpoint, meant(prefixes, weights.prefix, names.root) or prefixes)
+        if not own:
+            checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
+        prefix = find_prefix(checkpoint, names, weights.prefix)
         state_dict = _read(
             checkpoint,
             encoder,
             names,
             num_blocks=num_blocks,
-            prefix=weights.prefix,
+            prefix=prefix,
             optional=family.optional,
             dtype=dtype,
         )
@@ -112,7 +125,21 @@ def load_model(
         raise WeightsError(
             f"{checkpoint.label}: transformers did not load {', '.join(missing) or info['mismatched_keys']}"
         )
+    if adapter is not None:
+        adapter.merge(model, _names_over_time(family, encoder), prefix)
     return model
+
+
+def _names_over_time(family: AnyFamily, encoder: EncoderConfig) -> dict[str, str]:
+    """Return the names that the whole tower's tensors have in transformers, and had, and its name now."""
+    head = encoder.has_head
+    config = family.transformers_config(encoder, encoder.num_hidden_layers, head=head)
+    with torch.device("meta"):
+        whole = _build(family.transformers_class(config), config, attn_implementation="eager")
+    shapes = family.shapes(encoder, encoder.num_hidden_layers, post_norm=encoder.has_post_norm, head=head)
+    names = TensorNames(whole, shapes)
+    before = {name: targets[0] for name in shapes or () if len(targets := names(name)) == 1}
+    return before | {name: name for name in names.needed}
 
 
 def _names(
@@ -163,14 +190,14 @@ def _read(
     names: TensorNames,
     *,
     num_blocks: int,
-    prefix: str | None,
+    prefix: str,
     optional: tuple[str, ...],
     dtype: torch.dtype,
 ) -> dict[str, Tensor]:
     """Read the tensors that the tower needs, named as in a tower's own checkpoint."""
-    prefix = find_prefix(checkpoint, names, prefix)
     sources: dict[str, str] = {}
     covered: set[str] = set()
+    unknown: list[str] = []
     depth = 0
     for name in names_under(checkpoint, prefix + names.root):  # some renamings depend on the order
         stripped = name.removeprefix(prefix)
@@ -179,11 +206,19 @@ def _read(
         if not names.needed.keys().isdisjoint(targets):
             sources[stripped] = name
             covered.update(targets)
+        elif names.in_a_block(targets) and not name.endswith(_NO_WEIGHTS):
+            unknown.append(name)
     _check_depth(checkpoint, encoder, depth, num_blocks)
     _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
+    if unknown:
+        more = f", and {len(unknown) - 1} more," if len(unknown) > 1 else ""
+        raise WeightsError(
+            f"{checkpoint.label}: tensor {shortened(checkpoint.called(unknown[0]))}{more} is in a block, and "
+            "this encoder has none such: a field of encoder is not that of the checkpoint"
+        )
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
-        _check_header(checkpoint.called(name), headers[name], names, stripped)
+        _check_header(checkpoint, name, headers[name], names, stripped)
     return {
         names.for_transformers(stripped): read_tensor(checkpoint, name, headers[name], dtype)
         for stripped, name in sources.items()
@@ -214,7 +249,11 @@ def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, cov
         )
 
 
-def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped: str) -> None:
+def _check_header(
+    checkpoint: Checkpoint, name: str, header: TensorHeader, names: TensorNames, stripped: str
+) -> None:
+    check_readable(checkpoint, name, header)
+    name = checkpoint.called(name)
     expected = names.shape(stripped)
     if expected is not None and header.shape != expected:
         raise WeightsError(
@@ -225,42 +264,3 @@ def _check_header(name: str, header: TensorHeader, names: TensorNames, stripped:
             f"{header.file}: tensor {name} has shape {header.shape}, more than the {most:,} values that this "
             "encoder has of it"
         )
-    check_readable(name, header)
-
-
-def check_readable(name: str, header: TensorHeader) -> None:
-    """Refuse a tensor of a dtype that cannot be cast to a float.
-
-    Raises:
-        WeightsError: If it is one.
-    """
-    if header.dtype not in _READABLE:
-        dtype = f"torch.{header.dtype}" if hasattr(torch, header.dtype) else header.dtype
-        raise WeightsError(f"{header.file}: tensor {name} is {dtype}; quantised weights are not supported")
-
-
-def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
-    """Read a tensor and cast it.
-
-    Raises:
-        WeightsError: If it cannot be read, is not finite, or does not fit into the dtype.
-    """
-    tensor, name = checkpoint.read(name, header), checkpoint.called(name)
-    if tensor.dim() == 0 and not bool(tensor.isnan()):
-        return tensor.to(dtype)  # a bound of a clamp may be infinite
-    if not _is_finite(tensor):
-        raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
-    cast = tensor.to(dtype)
-    if cast is not tensor and not _is_finite(cast):
-        largest = float(tensor.abs().max())
-        raise WeightsError(
-            f"{header.file}: tensor {name} reaches {largest:g}, more than weights.dtype {dtype} can hold"
-        )
-    return cast
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """Whether all values are finite, found in one pass and without a mask as large as the tensor."""
-    if not tensor.numel():
-        return True
-    return all(bool(bound.isfinite()) for bound in torch.aminmax(tensor))  # NaN is passed on

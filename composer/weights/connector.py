@@ -9,9 +9,11 @@ import torch
 
 from ..connectors import AnyConnector
 from ..errors import BackendError, WeightsError
-from .checkpoint import check_readable, read_tensor
+from ..text import shortened
+from .adapter import Adapter
 from .pickled import forget
 from .source import Checkpoint, open_checkpoint
+from .tensors import check_readable, read_tensor
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,6 +46,7 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
     try:
         checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
         sources = _sources(checkpoint, connector, tensors)
+        _refuse_adapted(weights, sources.values())
         headers = checkpoint.headers(sources.values())
         for name, tensor in tensors.items():
             source = sources[name]
@@ -53,7 +56,7 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
                     f"{header.file}: tensor {source} has shape {header.shape}, and this connector's is "
                     f"{tuple(tensor.shape)}"
                 )
-            check_readable(source, header)
+            check_readable(checkpoint, source, header)
             tensor.copy_(read_tensor(checkpoint, source, header, tensor.dtype))
     finally:
         forget()
@@ -67,6 +70,23 @@ def _in_dtype(connector: AnyConnector, module: nn.Module, dtype: torch.dtype) ->
         if dtype == torch.float16 and name.startswith(connector.in_float32):
             parameter.data = parameter.data.float()
     return module
+
+
+def _refuse_adapted(weights: SourceConfig, sources: Iterable[str]) -> None:
+    """Refuse an adapter that is merged into the tower and changes the connector, too.
+
+    Raises:
+        WeightsError: If it is one.
+    """
+    adapter = getattr(weights, "adapter", None)
+    if adapter is None:
+        return
+    touched = Adapter(adapter).touches(name.removeprefix("model.") for name in sources)
+    if touched:
+        raise WeightsError(
+            f"{adapter}: changes the connector, too (tensor {shortened(touched)}), into which it is not "
+            "merged here: merge it with peft (merge_and_unload) and save the model again"
+        )
 
 
 def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[str]) -> dict[str, str]:

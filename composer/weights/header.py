@@ -11,6 +11,9 @@ Format = Literal["safetensors", "pickle"]
 FILE_BYTES = 1 << 40
 """Largest checkpoint file that is opened."""
 
+NOT_QUANTISED = "use the checkpoint that was quantised, in float32, float16 or bfloat16"
+"""What to do about quantised weights."""
+
 
 @dataclass(frozen=True)
 class TensorHeader:

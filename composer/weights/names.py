@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _BLOCK = re.compile(r"(?:^|\.)(?:layers?|blocks)\.(\d{1,6})\.")
+_UP_TO_BLOCK = re.compile(r"(?:.*?\.)?(?:layers?|blocks)\.\d{1,6}\.")
 _TOWER_TENSORS = 4_000
 """Most tensors under a tower's prefix; a tower of 45 blocks has 700."""
 _NAME_LENGTH = 200
@@ -44,6 +45,7 @@ class TensorNames:
         self._planned = planned
         self.root = root
         self.needed = dict(model.state_dict())
+        self._blocks = {found[0] for found in map(_UP_TO_BLOCK.match, self.needed) if found}
 
     def __call__(self, name: str) -> list[str]:
         """The names in the module: several for a tensor that is split on loading."""
@@ -106,16 +108,49 @@ class TensorNames:
         target = next(iter(convolutions or named or self.needed))
         return {self.root + target, *(name for name in self._planned or () if self(name) == [target])}
 
+    def in_a_block(self, targets: list[str]) -> bool:
+        """Whether tensors of these names would belong to a block of the module."""
+        return any((found := _UP_TO_BLOCK.match(target)) and found[0] in self._blocks for target in targets)
+
     def depth(self, targets: list[str]) -> int:
         """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
         matches = [_BLOCK.search(target) for target in targets]
         return max((int(match[1]) + 1 for match in matches if match), default=0)
 
 
-def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -> str:
-    """What stands before the tower's names, as in ``vision_tower.vision_model.``.
+def prefixes_of(checkpoint: Checkpoint, names: TensorNames) -> set[str]:
+    """What may stand before the tower's names.
 
     Found by a tensor that every tower has and no language model does: its patch embedding.
+    """
+    return prefixes_before(checkpoint.files, names.patch_embedding())
+
+
+def prefixes_before(files: Iterable[str], endings: Iterable[str]) -> set[str]:
+    """What stands before those names that are one of ``endings``, or end in one behind a dot."""
+    endings = tuple(endings)
+    dotted = tuple(f".{ending}" for ending in endings)
+    found = [file for file in files if file.endswith(dotted) or file in endings]
+    return {
+        file.removesuffix(ending)
+        for file in found
+        for ending in endings
+        if file == ending or file.endswith(f".{ending}")
+    }
+
+
+def meant(prefixes: Collection[str], asked: str | None, root: str = "") -> list[str]:
+    """Those prefixes that a user may mean who named one, or a part that tells it apart; all without one."""
+    if asked is None:
+        return sorted(prefixes)
+    asked = (asked if not asked or asked.endswith(".") else f"{asked}.").removesuffix(root)
+    if asked in prefixes:
+        return [asked]
+    return [prefix for prefix in sorted(prefixes) if asked and f".{asked}" in f".{prefix}"]
+
+
+def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -> str:
+    """What stands before the tower's names, as in ``vision_tower.vision_model.``.
 
     Args:
         checkpoint: The checkpoint.
@@ -125,24 +160,15 @@ def find_prefix(checkpoint: Checkpoint, names: TensorNames, asked: str | None) -
     Raises:
         WeightsError: If the checkpoint holds no such tower, or several.
     """
-    aliases = sorted(names.patch_embedding())
-    sentinel = " or ".join(aliases)
-    found: set[str] = set()
-    for alias in aliases:
-        ending = f".{alias}"
-        found |= {name.removesuffix(alias) for name in checkpoint.files if name.endswith(ending)}
-        if alias in checkpoint.files:
-            found.add("")
+    sentinel = " or ".join(sorted(names.patch_embedding()))
+    found = prefixes_of(checkpoint, names)
     if asked is not None:
-        asked = asked if not asked or asked.endswith(".") else f"{asked}."
-        asked = asked.removesuffix(names.root)
-        fitting = [prefix for prefix in found if asked and f".{asked}" in f".{prefix}"]
-        if asked not in found and len(fitting) == 1:
-            return fitting[0]
-        if asked not in found:
+        fitting = meant(found, asked, names.root)
+        if len(fitting) != 1:
+            asked = (asked if not asked or asked.endswith(".") else f"{asked}.").removesuffix(names.root)
             others = _some(found) or "none"
             raise WeightsError(f"{checkpoint.label}: no tensor {asked}{sentinel}; prefixes with it: {others}")
-        return asked
+        return fitting[0]
     if not found:
         some = _some(checkpoint.files) or "no tensor at all"
         raise WeightsError(

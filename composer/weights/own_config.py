@@ -82,7 +82,7 @@ def _fields_of(own: Mapping[str, Any], ours: Any, label: str) -> dict[str, Any]:
     """
     from transformers import PretrainedConfig
 
-    common = {*PretrainedConfig().to_dict(), "num_labels", "torch_dtype"}
+    common = {*PretrainedConfig().to_dict(), "num_labels", "torch_dtype", "quantization_config"}
     aliases = type(ours).attribute_map
     fields = {
         aliases.get(key, key): value

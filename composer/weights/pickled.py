@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import WeightsError
 from ..files import open_regular
-from .header import FILE_BYTES, TensorHeader
+from .header import FILE_BYTES, NOT_QUANTISED, TensorHeader
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -67,6 +67,10 @@ def _unpickle(path: Path, state: tuple[int, ...]) -> dict[str, Tensor]:
         except RuntimeError:  # files from before torch 1.6 cannot be mapped
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever it stumbles over
+        if "torchao" in str(error):  # the class that the unpickler does not admit
+            raise WeightsError(
+                f"{path}: holds weights quantised by torchao, which are not read: {NOT_QUANTISED}"
+            ) from error
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise WeightsError(f"{path}: not a pickle of tensors alone: {reason[:300]}") from error
     if not isinstance(content, dict):

@@ -11,6 +11,7 @@ from ..images.settings import PROCESSOR_FILES, ProcessorSettings
 from ..schemas import TowerConfig
 from ..schemas.weights import DType
 from ..schemas.yaml.dump import to_yaml
+from .plain import plain
 from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def save_tower(
     *,
     connector: nn.Module | None,
     dtype: torch.dtype,
+    merge_adapters: bool = False,
 ) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
@@ -41,15 +43,22 @@ def save_tower(
         folder: Made if it does not exist.
         connector: The connector's module, which goes into a file of its own; None if it was not built.
         dtype: dtype of the parameters.
+        merge_adapters: Whether to merge adapters of peft in what is written; else they are refused.
 
     Raises:
-        WeightsError: If the folder cannot be written, or the dtype is not one that a config can name.
+        WeightsError: If the folder cannot be written, the dtype is not one that a config can name, or the
+            weights are not plain tensors, as with adapters and quantisation.
     """
     name = str(dtype).removeprefix("torch.")
     if name not in get_args(DType):
         raise WeightsError(
             f"{folder}: a tower of {name} cannot be saved; cast it to one of {get_args(DType)}"
         )
+    try:
+        model = plain(model, merge_adapters=merge_adapters)  # type: ignore[assignment]  # of the same class
+        connector = connector and plain(connector, merge_adapters=merge_adapters)
+    except WeightsError as error:
+        raise WeightsError(f"{folder}: {error}") from None
     from safetensors.torch import save_file
 
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,11 @@ _OPEN_CLIP: dict[Format, str] = {
     "pickle": "open_clip_pytorch_model.bin",
 }
 """What open_clip calls its file; in a folder, a file may have any name."""
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
-_SMALL = ("config.json", "tower.yaml", *_PROCESSOR_FILES)
+_SMALL = ("config.json", "tower.yaml", ADAPTER_CONFIG, *_PROCESSOR_FILES)
 _INDEX_BYTES = 48 << 20
 _INDEX_VALUES = 300_000
 _INDEX_FILES = 10_000
@@ -50,6 +52,7 @@ class Checkpoint:
         fetch: File name -> path, or None where there is no such file; downloads a hub's file on first use.
         file_format: What the files are read as, whatever they are called.
         known: File name -> what that file says of its tensors, as far as it was read to find their names.
+        is_file: Whether the user named a file, and so nothing that may be beside it.
     """
 
     label: str
@@ -57,6 +60,7 @@ class Checkpoint:
     fetch: Callable[[str], Path | None]
     file_format: Format
     known: Mapping[str, Mapping[str, TensorHeader]] = field(default_factory=dict)
+    is_file: bool = False
 
     def headers(self, names: Iterable[str]) -> dict[str, TensorHeader]:
         """Return what the files say of each tensor in ``names``, fetching only the files that hold them.
@@ -135,15 +139,55 @@ def open_checkpoint(
     if path.is_dir():
         return _from_folder(source, path, file_format)
     if path.exists():
+        _refuse_gguf(source, path)
         if (path.suffix == ".safetensors") != (file_format == "safetensors"):
             hint = (
                 "set weights.format: pickle" if file_format == "safetensors" else "leave out weights.format"
             )
             raise WeightsError(f"{source}: not a {file_format} file; if it is to be read, {hint}")
-        return _from_files(source, [path], path.parent, file_format)
+        return replace(_from_files(source, [path], path.parent, file_format), is_file=True)
     if is_weights_path(source):
         raise WeightsError(f"{source}: no such file or folder")
     return _from_hub(source, revision, file_format)
+
+
+def open_adapter(source: str) -> tuple[Checkpoint, dict[str, Any]]:
+    """Find an adapter's tensors, and read its config.
+
+    Args:
+        source: A folder, or a hub id.
+
+    Raises:
+        WeightsError: If there is no adapter, or none in safetensors.
+    """
+    path = _path(source)
+    if is_weights_path(source) and not path.is_dir():
+        raise WeightsError(f"{source}: no such folder; weights.adapter is the folder of an adapter")
+    fetch = _local_fetch(path) if path.is_dir() else _hub_fetch(source, None)
+    config = fetch(ADAPTER_CONFIG)
+    if config is None:
+        raise WeightsError(f"{source}: no adapter: it has no {ADAPTER_CONFIG}")
+    weights = fetch(ADAPTER_WEIGHTS)
+    if weights is None:
+        raise WeightsError(
+            f"{source}: no {ADAPTER_WEIGHTS} in this adapter; pickles of adapters are not read"
+        )
+    known = {ADAPTER_WEIGHTS: safetensors_headers(weights)}
+    files = dict.fromkeys(known[ADAPTER_WEIGHTS], ADAPTER_WEIGHTS)
+    return Checkpoint(source, files, fetch, "safetensors", known), _json_object(config)
+
+
+def refuse_adapter(checkpoint: Checkpoint) -> None:
+    """Refuse a folder or repository with an adapter beside its weights: it may be meant or left over.
+
+    Raises:
+        WeightsError: If it has one.
+    """
+    if not checkpoint.is_file and checkpoint.fetch(ADAPTER_CONFIG) is not None:
+        raise WeightsError(
+            f"{checkpoint.label}: has an adapter beside its weights ({ADAPTER_CONFIG}): name the same as "
+            "weights.adapter to merge it, or the file of weights alone as weights.source to leave it out"
+        )
 
 
 def local_folder(source: str, revision: str | None = None) -> Path | None:
@@ -177,11 +221,33 @@ def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
     if index.exists() and not single.exists():  # as transformers does; an index may be left from before
         return Checkpoint(label, _weight_map(index, file_format), _local_fetch(folder), file_format)
     files = [single] if single.exists() else sorted(folder.glob(f"*{single.suffix}"))
+    files = [file for file in files if not file.name.startswith("adapter_model.")]
     if not files:
+        _refuse_adapter_alone(label, folder / ADAPTER_CONFIG)
+        for gguf in sorted(folder.glob("*.gguf")):
+            _refuse_gguf(label, gguf)
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         hint = f", but {pickles[0]}: {_PICKLE_HINT}" if pickles else ""
         raise WeightsError(f"{label}: no {single.suffix} file in this folder{hint}")
     return _from_files(label, files, folder, file_format)
+
+
+def _refuse_adapter_alone(label: str, config: Path | None) -> None:
+    if config is not None and config.exists():
+        base = _json_object(config).get("base_model_name_or_path")
+        of = f", which is {shortened(base)}," if isinstance(base, str) else ""
+        raise WeightsError(
+            f"{label}: is an adapter without its base model: name that{of} as weights.source, and this as "
+            "weights.adapter"
+        )
+
+
+def _refuse_gguf(label: str, path: Path) -> None:
+    if path.suffix == ".gguf":
+        raise WeightsError(
+            f"{label}: {path.name} is a GGUF file of llama.cpp, which is not read: use the safetensors that "
+            "it was converted from"
+        )
 
 
 def _headers(path: Path, file_format: Format) -> dict[str, TensorHeader]:
@@ -228,6 +294,7 @@ def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoin
         except _NotCachedError as error:
             not_cached = not_cached or error
     if single is None:
+        _refuse_adapter_alone(repo, fetch(ADAPTER_CONFIG))
         if not_cached is not None:
             raise not_cached
         hint = f"; if it has a {_SINGLE['pickle']}, {_PICKLE_HINT}" if file_format == "safetensors" else ""

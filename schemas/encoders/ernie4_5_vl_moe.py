@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
@@ -16,6 +17,7 @@ class Ernie45VLVisionEncoderConfig(EncoderConfig):
     packed: ClassVar[bool] = True
     heads_key: ClassVar[str] = "num_heads"
     depth_fields: ClassVar[frozenset[str]] = frozenset({"depth"})
+    aliases: ClassVar[Mapping[str, str]] = {"num_attention_heads": "num_heads", "num_hidden_layers": "depth"}
 
     model_type: Literal["ernie4_5_vl_moe_vision"]
     depth: Depth = 32

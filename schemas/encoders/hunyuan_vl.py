@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -13,6 +14,10 @@ class HunYuanVisionEncoderConfig(EncoderConfig):
     """The fields that HunyuanOCR's and Hy4's towers share."""
 
     packed: ClassVar[bool] = True
+    aliases: ClassVar[Mapping[str, str]] = {
+        "attention_heads": "num_attention_heads",
+        "layer_norm_eps": "rms_norm_eps",
+    }
     inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {
         "num_key_value_heads",
         "out_hidden_size",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -32,6 +33,7 @@ class MllamaVisionEncoderConfig(EncoderConfig):
     merger: ClassVar[bool] = True
     tiled: ClassVar[bool] = True
     heads_key: ClassVar[str] = "attention_heads"
+    aliases: ClassVar[Mapping[str, str]] = {"num_attention_heads": "attention_heads"}
 
     inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {"vision_output_dim"}
 

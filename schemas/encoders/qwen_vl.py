@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -20,6 +21,7 @@ class QwenVisionEncoderConfig(EncoderConfig):
     feeds_language_model: ClassVar[bool] = True
     heads_key: ClassVar[str] = "num_heads"
     depth_fields: ClassVar[frozenset[str]] = frozenset({"depth"})
+    aliases: ClassVar[Mapping[str, str]] = {"num_attention_heads": "num_heads", "num_hidden_layers": "depth"}
 
     depth: Depth = 32
     """Blocks in the checkpoint, all of them; negative select_layers count from here."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..base import ConfigModel
-from ..config import CompileConfig, TowerConfig
+from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
 from ..image_processor import ImageProcessorConfig
-from ..running import ParallelConfig, TrainingConfig
+from ..running import CompileConfig, ParallelConfig, TrainingConfig
 from ..weights import WeightsConfig
 from .nodes import Loc
 
@@ -78,7 +78,7 @@ def misplaced(path: Loc, model_type: object) -> str:
     if not block and key in _CALLED_HERE:
         return f"; here it is {_CALLED_HERE[key]}"
     models = dict.fromkeys(ENCODER_CONFIGS.values())
-    families = [model.model_types()[0] for model in models if key in model.model_fields]
+    families = sorted(model.model_types()[0] for model in models if key in model.model_fields)
     if block == ["encoder"] and (found := _in_encoder(key, model_type)):
         return found
     if block and key in _ROOT:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ...errors import ConfigError, Problem
-from ..base import ConfigModel
+from ..base import ConfigModel, Origin
 from ..config import TowerConfig
 from ..paths import TOWER_FILE, absolute_weights, config_file, looks_like_path
 from .extends import FindPreset, Layers
 from .interpolation import interpolate
 from .nodes import Node, from_python
 from .overrides import apply_override
-from .problems import capped, problems_of, unfilled
+from .problems import capped, located, problems_of, unfilled
 
 ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | TowerConfig
 """What a config is loaded from: a preset's name, a path, a mapping, or a config."""
@@ -88,9 +89,11 @@ def validate_tree(tree: Node) -> TowerConfig:
         place = stray.key or stray
         raise ConfigError(place.problem("VC101", "unknown key (did you mean 'schema'?)", ("schema_version",)))
     try:
-        return TowerConfig.model_validate(tree.plain())
+        config = TowerConfig.model_validate(tree.plain())
     except ValidationError as error:
         raise ConfigError(problems_of(error, tree)) from None
+    config._origin = Origin(partial(located, tree=tree))
+    return config
 
 
 def _source_tree(source: ConfigSource | Node, layers: Layers, find_preset: FindPreset) -> Node:
@@ -122,6 +125,7 @@ def _locate(source: str | os.PathLike[str], find_preset: FindPreset) -> Path:
 def _with_absolute_paths(tree: Node) -> Node:
     """Paths relative to the folder of the file that wrote them become absolute."""
     tree = _replace_text(tree, ("weights", "source"), absolute_weights)
+    tree = _replace_text(tree, ("weights", "adapter"), absolute_weights)
     tree = _replace_text(tree, ("connector", "weights", "source"), absolute_weights)
     return _replace_text(
         tree,

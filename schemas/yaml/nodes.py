@@ -36,6 +36,7 @@ _UNPRINTABLE = re.compile(r"[^\t\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U00
 _WIDEST_LINE = 240
 _LONGEST_MESSAGE = 1_000
 _PLAIN_KEY = re.compile(r"[\w-]+")
+_PATH_PART = re.compile(r"\[\d+\]|[\w-]+")
 
 
 class Source:
@@ -169,6 +170,11 @@ def dotted(path: Loc) -> str:
         else:
             text += ("." if text else "") + (part if _PLAIN_KEY.fullmatch(part) else repr(part))
     return text
+
+
+def loc_of(path: str) -> Loc:
+    """The keys and indices of a path that :func:`dotted` wrote, without quoted keys."""
+    return tuple(int(part[1:-1]) if part[0] == "[" else part for part in _PATH_PART.findall(path))
 
 
 def key_fault(key: str) -> str | None:

@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from ...errors import Problem
 from ...text import did_you_mean
 from ..base import MOST_PROBLEMS
-from ..config import CompileConfig
+from ..running import CompileConfig
 from .hints import misplaced, same_value
-from .nodes import Loc, Node, find
+from .nodes import Loc, Node, find, loc_of
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -62,6 +62,16 @@ def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
         found = (node.key if at_key and node.key else node).problem(code, message, path)
         problems[path, code if line["type"] in _EXPECTED else message] = found
     return capped(sorted(problems.values(), key=lambda problem: _order(problem, tree)))
+
+
+def located(problem: Problem, tree: Node) -> Problem:
+    """Return a problem with the position of the value in ``tree`` that its path leads to, or nearest to."""
+    if problem.span is not None or not problem.path:
+        return problem
+    path = loc_of(problem.path)
+    node, depth = find(tree, path)
+    place = node.key if depth < len(path) and node.key else node
+    return place.problem(problem.code, problem.message, path)
 
 
 def capped(problems: Sequence[Problem]) -> list[Problem]:

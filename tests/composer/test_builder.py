@@ -36,7 +36,9 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .license("MIT")
         .encoder(ENCODER["model_type"], **fields)
         .image_processor(size=448, resample="bilinear")
-        .weights("someone/clip", revision="main", dtype="bfloat16", prefix="vision_model")
+        .weights(
+            "someone/clip", revision="main", dtype="bfloat16", prefix="vision_model", adapter="someone/lora"
+        )
         .select_layers(-2, -4)
         .feature_select_strategy("default")
         .post_norm("last")
@@ -67,6 +69,7 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
                 "revision": "main",
                 "dtype": "bfloat16",
                 "prefix": "vision_model",
+                "adapter": "someone/lora",
             },
             "select_layers": [-2, -4],
             "feature_select_strategy": "default",

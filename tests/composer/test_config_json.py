@@ -60,6 +60,8 @@ def test_how_a_model_reads_its_tower(fields, expected):
         ({"model_type": "llava", "vision_config": SIGLIP}, "'full' keeps all"),
         ({"model_type": "llava", "vision_config": CLIP, "vision_feature_select_strategy": 3}, "got 3"),
         ({}, "no family"),
+        ({"architecture": "vit_base_patch16_224", "num_features": 768}, "a config of timm, which does not"),
+        ({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}, "a config of open_clip, which does not"),
         ({"model_type": ["llava"], "vision_config": CLIP}, r"expected the name of a model, got \['llava'\]"),
         (
             {"model_type": "llava", "vision_config": {"model_type": ["x"]}},
@@ -161,3 +163,22 @@ def test_what_the_checkpoints_processor_config_sets_differently(tmp_path):
     assert plan(made).processor.to_json() == plan(given).processor.to_json()
     (tmp_path / "preprocessor_config.json").write_text('{"image_processor_type": "Unheard"}')
     assert "image_processor" not in tower_of_config_json(str(tmp_path))
+
+
+def test_the_tower_of_a_model_that_has_two_is_named():
+    config = load_config(tower_from_transformers({"model_type": "video_llava", "vision_config": CLIP}))
+    assert config.weights.prefix == "image_tower"
+
+
+def test_a_tower_inside_an_encoder_and_a_decoder():
+    encoder = {"model_type": "t5gemma2_encoder", "vision_config": {}, "text_config": {"hidden_size": 96}}
+    fields = {"model_type": "t5gemma2", "encoder": encoder, "decoder": {}, "dtype": "bfloat16"}
+    config = load_config(tower_from_transformers(fields))
+    assert config.encoder.model_type == "siglip_vision_model"
+    assert (config.connector.type, config.connector.hidden_size) == ("gemma3", 96)
+    assert config.weights.dtype == "bfloat16"
+
+
+def test_granite_doclings_fine_path_is_refused():
+    with pytest.raises(ConfigError, match="fine_route: the fine path"):
+        tower_from_transformers({"model_type": "granite_docling", "vision_config": {}}, {"fine_route": True})

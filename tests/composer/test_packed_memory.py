@@ -14,8 +14,6 @@ from vision_composer.encoders import FAMILIES
 from vision_composer.encoders.packed import PackedFamily
 
 PACKED = [name for name, family in FAMILIES.items() if isinstance(family, PackedFamily)]
-LARGE = {"cosmos3_edge_vision", "hunyuan_vl_vision", "paddleocr_vl_vision"}
-"""Those whose image processors enlarge small images most."""
 SIZES = [(64, 64), (40, 100), (90, 30), (64, 64)]
 """Heights and widths: two alike and two that differ."""
 
@@ -34,10 +32,7 @@ def allocations(encoder: Any, inputs: dict[str, torch.Tensor]) -> tuple[int, int
     return max(sizes), int(np.cumsum(sizes).max())
 
 
-@pytest.mark.parametrize(
-    "model_type",
-    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in PACKED],
-)
+@pytest.mark.parametrize("model_type", PACKED)
 def test_memory_is_linear_in_the_images(model_type: str) -> None:
     encoder_block = tiny.encoder_of(model_type)
     if model_type.startswith("qwen3"):

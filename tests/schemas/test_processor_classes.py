@@ -28,6 +28,7 @@ MODULES = {
     "Lfm2VlImageProcessor": "lfm2_vl",
     "MiniMaxM3VLImageProcessor": "minimax_m3_vl",
     "MuseGlimmerImageProcessor": "muse_glimmer",
+    "Inkling2ImageProcessor": "inkling2",
 }
 """Classes that transformers has on torchvision only, which cannot be imported without it."""
 

@@ -26,8 +26,21 @@ GRIDS: list[Grids] = [
 ]
 """One token, sizes that windows do not divide, clips, one row of each length."""
 
-_ONE_FRAME = ("gemma4", "hunyuan", "hy_v4", "idefics", "pixtral", "siglip2", "smolvlm")
-_UNMERGED = ("cosmos3_edge", "ernie4_5", "hunyuan", "hy_v4", "minimax", "paddleocr", "pixtral")
+_ONE_FRAME = (
+    "gemma4",
+    "hunyuan",
+    "hy_v4",
+    "idefics",
+    "inkling2",
+    "pixtral",
+    "siglip2",
+    "smolvlm",
+    "video_llama",
+)
+_UNMERGED = (
+    *("cosmos3_edge", "ernie4_5", "hunyuan", "hy_v4", "lfm3", "minimax", "paddleocr", "pixtral"),
+    "video_llama",
+)
 """Families whose tokens the VLM merges, so that the tower's own output is one of patches."""
 
 
@@ -60,6 +73,11 @@ def batch_of(name: str, grids: Grids, *, seed: int = 1) -> dict[str, Tensor]:
         height, width = sizes.amax(0).tolist() if grids else (info.patch_size, info.patch_size)
         pixels = torch.randn(len(sizes), 3, height, width, generator=generator)
         return {"pixel_values": pixels, "image_sizes": sizes}
+    if name.startswith("inkling2"):  # takes squares, and grids of them
+        boxes = [(1, h, w) for _, h, w in grids]
+        side, count = info.patch_size * m, sum(h * w for _, h, w in grids)
+        squares = torch.randn(count, side, side, 3, generator=generator)
+        return {"pixel_values": squares, "image_grid_thw": torch.tensor(boxes).view(-1, 3)}
     boxes = [(t if has_frames(name) else 1, h * m, w * m) for t, h, w in grids]
     thw = torch.tensor(boxes, dtype=torch.int64).view(-1, 3)
     patch = family.patch_shape(info)  # type: ignore[attr-defined]  # these have rows of patches
@@ -144,6 +162,8 @@ def theirs(name: str, batch: dict[str, Tensor], *, exact: bool = False) -> Their
     output = raw(name, batch, model)
     hook.remove()
     states = [state.view(-1, state.shape[-1]) for state in (*output.hidden_states[:-1], last[0])]
+    if name.startswith("inkling2"):
+        states = _without_class_tokens(states, batch["image_grid_thw"], model.config.spatial_merge_size**2)
     if name.startswith(("exaone", "muse", "qwen2_5")):
         states = _in_order_of_patches(states, batch["image_grid_thw"], model)
     return Theirs(states, own_output(name, output))
@@ -160,7 +180,17 @@ def raw(name: str, batch: dict[str, Tensor], model: Any) -> Any:
             grids = torch.tensor([(1, h, w) for t, h, w in grids.tolist() for _ in range(t)])
         if name.startswith("paddleocr"):
             pixels = pixels[None]
-        return model(pixels, grid_thw=grids, output_hidden_states=True)
+        if name.startswith("inkling2"):
+            return model(pixels, image_grid_thw=grids, output_hidden_states=True)
+        sizes = {"merge_sizes": torch.ones(len(grids), dtype=torch.int64)}
+        more = sizes if name.startswith("video_llama") else {}
+        return model(pixels, grid_thw=grids, output_hidden_states=True, **more)
+
+
+def _without_class_tokens(states: list[Tensor], grids: Tensor, square: int) -> list[Tensor]:
+    lengths = (grids.prod(1) * square).tolist()
+    parts = [torch.split(state, [1 + length for length in lengths]) for state in states]
+    return [torch.cat([part[1:] for part in of_images]) for of_images in parts]
 
 
 def _in_order_of_patches(states: list[Tensor], grids: Tensor, model: Any) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -56,3 +57,10 @@ def ragged(made: ProcessorSettings) -> RaggedPreprocessor:
 def preprocessor(class_name: str = "CLIPImageProcessorPil", **values: Any) -> DensePreprocessor:
     """Our preprocessor for one of :data:`PROCESSORS`; ``values`` are further arguments of its class."""
     return dense(settings(class_name.removesuffix("Pil"), **{**PROCESSORS[class_name], **values}))
+
+
+def written(folder: Path, values: Any, name: str = "preprocessor_config.json") -> Path:
+    """Write a processor config into a folder and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(json.dumps(values), encoding="utf-8")
+    return folder

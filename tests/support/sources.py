@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -13,10 +14,30 @@ from typing import Any
 
 def function_of(model: str, name: str) -> Callable[..., Any]:
     """A function of the module with a model's image processor, which needs only numbers."""
-    folder = Path(import_module("transformers.models").__path__[0]) / model
-    module = ast.parse((folder / f"image_processing_{model}.py").read_text(encoding="utf-8"))
-    functions = [node for node in module.body if isinstance(node, ast.FunctionDef)]
-    scope: dict[str, Any] = {"itertools": itertools, "math": math}
-    exec(compile(ast.Module(functions, []), name, "exec", flags=annotations.compiler_flag), scope)
-    found: Callable[..., Any] = scope[name]
+    found: Callable[..., Any] = _run(_functions(_module(model)))[name]
     return found
+
+
+def methods_of(model: str, *names: str) -> Any:
+    """An object with methods of a model's image processor, which need only numbers and each other."""
+    module = _module(model)
+    classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+    methods = [node for one in classes for node in _functions(one) if node.name in names]
+    scope = _run([*_functions(module), *methods])
+    return type("Methods", (), {name: scope[name] for name in names})()
+
+
+def _module(model: str) -> ast.Module:
+    folder = Path(import_module("transformers.models").__path__[0]) / model
+    return ast.parse((folder / f"image_processing_{model}.py").read_text(encoding="utf-8"))
+
+
+def _functions(inside: ast.Module | ast.ClassDef) -> list[ast.FunctionDef]:
+    return [node for node in inside.body if isinstance(node, ast.FunctionDef)]
+
+
+def _run(functions: list[ast.FunctionDef]) -> dict[str, Any]:
+    scope: dict[str, Any] = {"itertools": itertools, "math": math, "lru_cache": functools.lru_cache}
+    code = ast.Module(list(functions), [])
+    exec(compile(code, "transformers", "exec", flags=annotations.compiler_flag), scope)
+    return scope

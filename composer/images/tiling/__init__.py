@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from ...schemas.tiling import TILING_CONFIGS, TilingConfig
 from ...typed import classes_by_type
+from ..resize import ResizeRule
 from .base import AnyTiling, Box, TilePlan, Tiling
 
 TILINGS: dict[str, type[AnyTiling]] = classes_by_type(__name__, TILING_CONFIGS, Tiling)
 """type -> tiling."""
 
 
-def tiling_of(config: TilingConfig, side: int) -> AnyTiling:
-    """Return the tiling of a config block, for tiles of ``side`` pixels."""
-    return TILINGS[config.type](config, side)
+def tiling_of(config: TilingConfig, side: int, resize: ResizeRule | None = None) -> AnyTiling:
+    """Return the tiling of a config block; arguments as those of ``Tiling``."""
+    return TILINGS[config.type](config, side, resize)
 
 
 __all__ = ["TILINGS", "AnyTiling", "Box", "TilePlan", "Tiling", "tiling_of"]

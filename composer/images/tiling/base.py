@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from ...schemas.tiling import TILING_CONFIGS, TilingConfig
+from ..resize import ResizeRule
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -63,6 +64,7 @@ class Tiling(ABC, Generic[T]):
     Args:
         config: The config block.
         side: Side of a tile in pixels: what the tower takes.
+        resize: How the image processor resizes images that are not cut; None where all get one size.
     """
 
     type: ClassVar[str]
@@ -72,8 +74,8 @@ class Tiling(ABC, Generic[T]):
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs that cut images so."""
 
-    def __init__(self, config: T, side: int) -> None:
-        self.config, self.side = config, side
+    def __init__(self, config: T, side: int, resize: ResizeRule | None = None) -> None:
+        self.config, self.side, self.resize = config, side, resize
 
     @abstractmethod
     def plan(self, width: int, height: int) -> TilePlan:
@@ -82,6 +84,10 @@ class Tiling(ABC, Generic[T]):
         Raises:
             InputError: If the processor refuses such an image.
         """
+
+    def sizes(self, plan: TilePlan) -> list[tuple[int, int]]:
+        """Return width and height in pixels of every tile of an image, in order; by default squares."""
+        return [(self.side, self.side)] * plan.num_tiles
 
     @classmethod
     def fields_of(cls, values: Mapping[str, Any]) -> dict[str, Any] | None:

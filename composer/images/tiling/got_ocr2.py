@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from ...schemas.tiling.got_ocr2 import GotOcr2TilingConfig
@@ -56,8 +57,13 @@ def closest_canvas(
         most: Most tiles.
         longest: Most tiles along a side; None for ``most``.
     """
+    return closest_of(canvases(least, most, longest), width, height, side)
+
+
+def closest_of(canvases: Iterable[tuple[int, int]], width: int, height: int, side: int) -> tuple[int, int]:
+    """Return the canvas, columns and rows of tiles of ``side`` pixels, of closest aspect ratio."""
     best, nearest = (1, 1), float("inf")
-    for columns, rows in canvases(least, most, longest):
+    for columns, rows in canvases:
         distance = abs(width / height - columns / rows)
         # Of two that are as close, the larger one, unless the image is less than half as large.
         large_enough = width * height > 0.5 * side**2 * columns * rows

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .translate import translated
+from .translate import foreign_prefixes, translated
 
-__all__ = ["translated"]
+__all__ = ["foreign_prefixes", "translated"]

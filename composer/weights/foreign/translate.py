@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from ...encoders import AnyFamily
 from ...errors import WeightsError
 from ...schemas import EncoderConfig
 from ...text import shortened
-from ..names import TensorNames, names_under
+from ..names import TensorNames, meant, names_under, prefixes_before
 from ..source import Checkpoint
 from .checkpoint import TranslatedCheckpoint
 from .open_clip import OPEN_CLIP
@@ -39,8 +39,6 @@ def translated(
     Raises:
         WeightsError: If the library is known, and its tower is none of this family.
     """
-    if _holds(checkpoint.files, names.patch_embedding()):
-        return checkpoint
     library, prefixes = _library(checkpoint.files)
     if library is None:
         return checkpoint
@@ -50,9 +48,7 @@ def translated(
             f"{checkpoint.label}: its tensors have {library.title}'s names, which are known for "
             f"{', '.join(library.tables)}, and not for {encoder.model_type}"
         )
-    if asked is not None:
-        asked = asked if not asked or asked.endswith(".") else f"{asked}."
-        prefixes = [prefix for prefix in prefixes if prefix == asked] or prefixes
+    prefixes = meant(prefixes, asked) or prefixes
     if len(prefixes) > _TOWERS:
         raise WeightsError(
             f"{checkpoint.label}: holds {len(prefixes):,} towers with {library.title}'s names; say which "
@@ -88,18 +84,17 @@ class _OtherTowerError(Exception):
     """What stands under a prefix is a tower of another family."""
 
 
-def _holds(files: Iterable[str], names: Collection[str]) -> bool:
-    return any(file == name or file.endswith(f".{name}") for file in files for name in names)
+def foreign_prefixes(files: Collection[str]) -> list[str]:
+    """What stands before the names of towers that another library named."""
+    return _library(files)[1]
 
 
 def _library(files: Collection[str]) -> tuple[Library | None, list[str]]:
     """Return whose names the files have, and what stands before them."""
     for library in _LIBRARIES:
-        mark = library.marks[0][0]
-        found = sorted(file.removesuffix(mark) for file in files if f".{file}".endswith(f".{mark}"))
         prefixes = [
             prefix
-            for prefix in found
+            for prefix in sorted(prefixes_before(files, library.marks[0]))
             if all(any(prefix + name in files for name in group) for group in library.marks)
         ]
         if prefixes:

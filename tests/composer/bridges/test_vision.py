@@ -17,7 +17,7 @@ from vision_composer.errors import InputError
 
 EVERY = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED, **tiny.TILED}
 ALWAYS = {"clip_vision_model", "llama4_vision_model", "qwen2_5_vl_vision", "siglip2_vision_model"}
-ALWAYS_VLMS = {"idefics2", "llava_next"}
+ALWAYS_VLMS = {"internvl", "llava_next"}
 SIGLIP = {**tiny.ENCODERS["siglip_vision_model"], "num_hidden_layers": 2}
 
 
@@ -106,11 +106,12 @@ def test_a_llava_reads_it(tmp_path: Path) -> None:
         assert torch.equal(loaded(input_ids=PROMPT, pixel_values=PIXELS).logits, logits)
 
 
-def test_a_llava_that_reads_another_layer_is_told_what_to_set() -> None:
-    model = llava(siglip())
-    model.config.vision_feature_layer = -2
-    with pytest.raises(InputError, match=r"hidden state -2 .* set vision_feature_layer to -1"):
-        model(input_ids=PROMPT, pixel_values=PIXELS)
+def test_a_vlm_that_reads_another_layer_is_told_what_to_set() -> None:
+    model = siglip().as_transformers()
+    for asked in (-2, [-1, 3]):
+        with pytest.raises(InputError, match=r"hidden state (-2|3) .* set vision_feature_layer to -1"):
+            model(PIXELS, output_hidden_states=asked)
+    model(PIXELS, output_hidden_states=[0, -1])
 
 
 def test_another_dtype_than_the_saved_one(tmp_path: Path) -> None:

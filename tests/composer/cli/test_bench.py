@@ -44,6 +44,19 @@ def test_json(tower: Path) -> None:
     assert len(facts["rows"][0]["seconds"]) == 2
 
 
+def test_preprocessing(tower: Path) -> None:
+    result = run(tower, "--preprocess", "--images", "64x32,64x32", "--rounds", 2)
+    assert result.exit_code == 0, result.output
+    heading, ours, theirs, pillow, speed = result.stdout.splitlines()
+    assert heading.startswith("PixtralImageProcessor, ")
+    assert heading.endswith("images 2 of 64x32")
+    assert (ours.split()[0], theirs.split()[0]) == ("vision-composer", "transformers")
+    assert pillow.startswith("Pillow alone ")
+    assert float(speed.split()[-1]) > 0
+    facts = json.loads(run(tower, "--preprocess", "--images", "40x40", "--rounds", 3, "--json").stdout)
+    assert (facts["images"], len(facts["ours"]), len(facts["theirs"])) == ([[40, 40]], 3, 3)
+
+
 def test_a_cost_table(tower: Path, tmp_path: Path) -> None:
     table = tmp_path / "costs.json"
     result = run(tower, "--calibrate", table, "--images", "16x16,64x32,64x64", "--rounds", 1)

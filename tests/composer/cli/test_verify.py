@@ -69,3 +69,19 @@ def test_a_config_without_a_checkpoint(image: Path) -> None:
     result = verify("siglip/base-patch16-224", image, "--set", "weights.source=null")
     assert result.exit_code != 0
     assert "no weights.source" in str(result.exception)
+
+
+def test_infinite_differences_are_json(tmp_path: Path, image: Path) -> None:
+    folder = save_vlm("llava_next", tmp_path / "vlm")
+    result = verify(folder, image, "--set", "tiling=none", "--set", "connector.type=llava", "--json")
+    assert result.exit_code == 1
+    (line,) = json.loads(result.output, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    assert line["pixels"] == line["difference"] == "inf"
+
+
+def test_a_hub_id_is_asked_for_where_there_is_no_such_preset(
+    image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert "no config.json from the hub" in str(verify("nobody/nothing-there", image).exception)
+    assert "there is no preset" in str(verify("nothing-there", image).exception)

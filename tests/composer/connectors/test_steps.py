@@ -193,7 +193,7 @@ def test_squares_are_neighbours_in_the_image(name: str) -> None:
     fields |= {"image_size": 48} if "image_size" in fields else {}
     keys = {"schema": 1, "encoder": fields, "select_layers": [0]}
     if plan(keys).processor.processor_class.keys >= {"min_pixels", "max_pixels"}:
-        keys["image_processor"] = {"min_pixels": 1, "max_pixels": 1 << 20}
+        keys["image_processor"] = {"min_pixels": 256, "max_pixels": 1 << 20}
     width = 4 * plan(keys).output_width
     block = {"type": "steps", "hidden_size": width, "steps": [SHUFFLE]}
     encoder = compose({**keys, "connector": block, "output": "embeds"})

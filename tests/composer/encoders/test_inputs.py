@@ -26,10 +26,10 @@ def test_whatever_is_not_zero_is_marked(dtype: torch.dtype) -> None:
 def test_what_is_none_counts_as_not_given(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": ENCODERS[name], "select_layers": [0]})
     inputs = encoder.preprocess([Image.new("RGB", (64, 64))])
-    got = encoder(**inputs, output_hidden_states=None)
+    got = encoder(**inputs, bool_masked_pos=None)
     assert all(torch.equal(one, other) for one, other in zip(got, encoder(**inputs), strict=True))
-    with pytest.raises(InputError, match="unexpected input output_hidden_states: a"):
-        encoder(**inputs, output_hidden_states=True)
+    with pytest.raises(InputError, match="unexpected input bool_masked_pos: a"):
+        encoder(**inputs, bool_masked_pos=True)
 
 
 @pytest.mark.parametrize(

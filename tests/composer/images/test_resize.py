@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from support.sources import function_of
 from transformers.models.glm4v.image_processing_pil_glm4v import smart_resize as glm_resize
-from transformers.models.glm5_next.image_processing_pil_glm5_next import smart_resize as glm5_resize
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from vision_composer.errors import InputError
-from vision_composer.images.budgets import AlignedBudget, NearestRatio
 from vision_composer.images.resize import (
     EdgeBounds,
     EnlargingPixelBudget,
@@ -34,8 +31,6 @@ from vision_composer.images.resize import (
         (EdgeBounds(378, 980, 14), 14),
         (TokenBudget(48, 280), 48),
         (TileCanvas(448, 4), 448),
-        (AlignedBudget(28, 16, 64), 28),
-        (NearestRatio(28, 64), 28),
     ],
     ids=str,
 )
@@ -65,20 +60,3 @@ def test_the_thinnest_image_that_is_taken() -> None:
         assert PixelBudget(28, 3136, 1_003_520)(width, height) == (columns, rows)
     with pytest.raises(InputError, match="too thin"):
         PixelBudget(28, 3136, 1_003_520)(201, 1)
-
-
-def test_sizes_for_glm5() -> None:
-    rule = AlignedBudget(28, 16, 60)
-    for height in range(1, 600, 13):
-        for width in range(1, 600, 17):
-            rows, columns = glm5_resize(2, height, width, 2, 28, 16, 60)
-            assert rule(width, height) == (columns, rows), (width, height)
-
-
-def test_sizes_for_muse_glimmer() -> None:
-    theirs = function_of("muse_glimmer", "smart_resize")
-    rule = NearestRatio(28, 60)
-    for height in range(1, 600, 13):
-        for width in range(1, 600, 17):
-            rows, columns = theirs(height, width, 28, 60)
-            assert rule(width, height) == (columns, rows), (width, height)

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import try_to_load_from_cache
 from hypothesis import HealthCheck, given
 from hypothesis import settings as trials
 from hypothesis import strategies as st
 from PIL import Image
 from support import tiny
-from support.processors import resolved
+from support.processors import resolved, written
 
 from vision_composer import compose, load_config, plan
 from vision_composer.errors import ConfigError, ImageError, InputError, WeightsError
-from vision_composer.images.hub_cache import folder_at_hand
 
 ENCODERS = tiny.ALL
 COLOUR = {name: encoder for name, encoder in ENCODERS.items() if encoder.get("num_channels", 3) == 3}
 SQUARE = {"size": 40, "crop_size": 40}
 CLIP = tiny.ENCODERS["clip_vision_model"]
-
-
-def written(folder: Path, values: Any, name: str = "preprocessor_config.json") -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / name).write_text(json.dumps(values), encoding="utf-8")
-    return folder
 
 
 # --- who wins -----------------------------------------------------------------------------------------
@@ -53,62 +43,6 @@ def test_without_a_checkpoint_images_fit_the_encoder(tmp_path: Path) -> None:
         assert (made.values["size"], made.origin["size"]) == ({"shortest_edge": 20}, "encoder")
         made = resolved("CLIPImageProcessor", folder, {"type": "SiglipImageProcessor"}, size=20)
         assert (made.values["size"], made.origin["size"]) == ({"height": 32, "width": 32}, "encoder")
-
-
-@pytest.mark.parametrize(
-    ("block", "values"),
-    [
-        ({"size": {"height": 20, "width": 30}}, {"size": {"height": 20, "width": 30}}),
-        ({"mean": [0.1], "std": [0.5]}, {"image_mean": [0.1], "image_std": [0.5]}),
-        ({"crop": False}, {"do_center_crop": False}),
-        ({"crop": True}, {"do_center_crop": True}),
-        ({"crop": 20}, {"do_center_crop": True, "crop_size": {"height": 20, "width": 20}}),
-        ({"crop": {"height": 9, "width": 8}}, {"crop_size": {"height": 9, "width": 8}}),
-        ({"type": "LlavaImageProcessor", "pad": True}, {"do_pad": True}),
-    ],
-)
-def test_keys_become_arguments(block: dict[str, Any], values: dict[str, Any]) -> None:
-    made = resolved("CLIPImageProcessor", None, block)
-    assert {key: made.values[key] for key in values} == values
-    assert {made.origin[key] for key in values} == {"config"}
-
-
-@pytest.mark.parametrize(
-    ("own", "block", "values"),
-    [
-        ("Qwen2VL", {"max_pixels": 5000}, {"size": {"shortest_edge": 3136, "longest_edge": 5000}}),
-        ("Kimi_K25", {"max_pixels": 14 * 14 * 9 + 1}, {"max_patches": 9}),
-        ("Siglip2", {"max_pixels": 16 * 16 * 100}, {"max_num_patches": 100}),
-        ("Lfm2Vl", {"min_pixels": 1024, "max_pixels": 9216}, {"min_image_tokens": 1, "max_image_tokens": 9}),
-        ("Gemma4", {"max_pixels": 48 * 48 * 300}, {"max_soft_tokens": 280}),
-        ("Pixtral", {"patch_size": 28}, {"patch_size": {"height": 28, "width": 28}}),
-        ("Idefics3", {"size": 50}, {"size": {"longest_edge": 200}, "max_image_size": {"longest_edge": 50}}),
-    ],
-)
-def test_areas_and_sizes_in_the_units_of_a_class(
-    own: str, block: dict[str, Any], values: dict[str, Any]
-) -> None:
-    made = resolved(f"{own}ImageProcessor", None, block)
-    assert {key: made.values[key] for key in values} == values
-
-
-@pytest.mark.parametrize(
-    "saved",
-    [
-        {"min_pixels": 100, "max_pixels": 900},
-        {"size": {"shortest_edge": 100, "longest_edge": 900}},
-        {"size": {"min_pixels": 100, "max_pixels": 900}, "min_pixels": 100, "max_pixels": 900},
-        {"size": None, "min_pixels": 100, "max_pixels": 900},
-    ],
-)
-def test_qwens_bounds_in_every_spelling(saved: dict[str, Any], tmp_path: Path) -> None:
-    made = resolved("Qwen2VLImageProcessor", written(tmp_path, saved))
-    assert made.values["size"] == {"shortest_edge": 100, "longest_edge": 900}
-
-
-def test_minimaxs_size_that_was_never_used(tmp_path: Path) -> None:
-    made = resolved("MiniMaxM3VLImageProcessor", written(tmp_path, {"size": [672, 672]}))
-    assert made.values["size"] == {"shortest_edge": 4 * 28 * 28, "longest_edge": 451584}
 
 
 def test_pixtrals_processor_sets_what_sides_are_rounded_to(tmp_path: Path) -> None:
@@ -143,16 +77,9 @@ def test_a_key_that_the_checkpoints_class_does_not_know(tmp_path: Path) -> None:
         resolved("CLIPImageProcessor", tmp_path, {"crop": False})
 
 
-def test_values_that_do_not_work(tmp_path: Path) -> None:
-    for values in ({"size": {"longest_edge": 9}}, {"size": {"height": True, "width": 2}}, {"crop_size": {}}):
-        with pytest.raises(WeightsError, match=r"preprocessor_config\.json: not a usable"):
-            resolved("CLIPImageProcessor", written(tmp_path, values))
-    with pytest.raises(ConfigError, match=r"image_processor\.size: one number means nothing"):
-        resolved("Qwen2VLImageProcessor", None, {"size": 40})
+def test_values_that_do_not_work() -> None:
     with pytest.raises(ConfigError, match="VC212"):
         resolved("AriaImageProcessor", None, {"size": 500})
-    with pytest.raises(ConfigError, match=r"image_processor\.max_pixels: must be at least 256"):
-        resolved("Siglip2ImageProcessor", None, {"max_pixels": 255})
 
 
 # --- plans --------------------------------------------------------------------------------------------
@@ -230,50 +157,3 @@ def test_a_config_feeds_the_tower_at_another_resolution() -> None:
         InputError, match="resized to 48x48 pixels does not fit this encoder, which takes 32x32"
     ):
         fixed.num_tokens(90, 50)
-
-
-def test_models_that_round_sides_as_they_merge() -> None:
-    assert plan("mistral-small-3.1-24b").num_tokens(640, 480) == 46 * 36
-    assert plan("lighton-ocr-1b").num_tokens(640, 480) == 46 * 36
-    assert plan("lfm2-vl-3b").num_tokens(320, 240) == 20 * 16
-    assert plan("internvl3-1b").num_tokens(640, 480) == 32 * 32
-
-
-# --- the hub's cache ----------------------------------------------------------------------------------
-
-
-def test_the_hubs_cache_is_read_without_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    repository = tmp_path / "models--someone--clip"
-    commit = "0123456789012345678901234567890123456789"
-    (repository / "refs").mkdir(parents=True)
-    (repository / "refs" / "main").write_text(commit)
-    snapshot = repository / "snapshots" / commit
-    snapshot.mkdir(parents=True)
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
-    assert folder_at_hand("someone/clip") is None
-    written(snapshot, {"size": 40, "crop_size": 32})
-    theirs = try_to_load_from_cache("someone/clip", "preprocessor_config.json", cache_dir=tmp_path)
-    assert folder_at_hand("someone/clip") == Path(str(theirs)).parent == snapshot
-    assert folder_at_hand("someone/clip", commit) == snapshot
-    written(tmp_path / "elsewhere", {})
-    outside = ["../../elsewhere", str(tmp_path / "elsewhere")]
-    nowhere = [("someone/clip", revision) for revision in ("v2", *outside)] + [("some/one/clip", None)]
-    for source, revision in [*nowhere, (None, None)]:
-        assert folder_at_hand(source, revision) is None
-    made = plan({"schema": 1, "encoder": CLIP, "weights": {"source": "someone/clip"}}).processor
-    assert (made.values["size"], made.origin["size"]) == ({"shortest_edge": 40}, "preprocessor_config.json")
-
-
-@pytest.mark.parametrize("variable", ["HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"])
-def test_where_the_cache_lies(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(variable, str(tmp_path))
-    below = {"HF_HOME": "hub", "XDG_CACHE_HOME": "huggingface/hub"}.get(variable, "")
-    folder = written_deep(tmp_path / below / "models--a" / "snapshots" / "main")
-    assert folder_at_hand("a") == folder
-
-
-def written_deep(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    return written(folder, {})

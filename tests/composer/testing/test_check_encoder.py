@@ -1,7 +1,7 @@
 """check_encoder: every family passes, and what is no encoder is refused.
 
 The properties that it checks and the subject that it checks them on have no life of their own: here they pass
-what is right, and test_dense and test_packed have, for each property, families that break it.
+what is right, and test_properties has, for each property, families that break it.
 """
 
 from __future__ import annotations
@@ -30,14 +30,7 @@ VARIANTS = {
 }
 
 
-LARGE = {"cosmos3_edge_vision", "hunyuan_vl_vision", "paddleocr_vl_vision"}
-"""Those whose image processors enlarge small images most."""
-
-
-@pytest.mark.parametrize(
-    "model_type",
-    [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in FAMILIES],
-)
+@pytest.mark.parametrize("model_type", FAMILIES)
 def test_every_family_passes(model_type: str) -> None:
     state = torch.random.get_rng_state()
     check_encoder(model_type)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +75,25 @@ def test_the_tower_is_the_part_with_its_parameters() -> None:
     assert len(modules_like(own, nn.ModuleList([own, nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))]))) == 2
     with pytest.raises(ConformanceError, match="ModuleDict has no module with the parameters of Sequential"):
         modules_like(own, nn.ModuleDict({"text": nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 4))}))
+
+
+SAME = vlm.ImageComparison(32, 32, pixels=0.0, planned=4, rows=4, expected=4, difference=0.0, states={1: 0.0})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"pixels": 0.1},
+        {"planned": 5},
+        {"rows": 5},
+        {"expected": 5},
+        {"difference": float("nan")},
+        {"states": {1: 0.0, 2: 0.1}},
+        {"states": {1: float("nan")}},
+    ],
+    ids=str,
+)
+def test_every_difference_counts(changed: dict[str, Any]) -> None:
+    assert SAME.equal
+    assert replace(SAME, pixels=None).equal
+    assert not replace(SAME, **changed).equal

@@ -130,13 +130,13 @@ def sparse_patches(folder: Path) -> None:
 
 
 def with_empty_tensors(folder: Path, count: int) -> None:
-    """The good file with tensors of no values added, named as if they stood in a block."""
+    """The good file with tensors of no values added, named as those of blocks, but not of the tower's."""
     content = (folder / "model.safetensors").read_bytes()
     length = int.from_bytes(content[:8], "little")
     end = len(content) - 8 - length
     entries = json.loads(content[8 : 8 + length])
     empty = {"dtype": "F32", "shape": [0], "data_offsets": [end, end]}
-    entries |= {f"encoder.layers.3.x{i}": empty for i in range(count)}
+    entries |= {f"head.layers.3.x{i}": empty for i in range(count)}
     header(folder, json.dumps(entries).encode(), content[8 + length :])
 
 

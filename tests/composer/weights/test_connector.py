@@ -9,11 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.tiny import scramble
 from support.vlms import VLMS, save_vlm
+from transformers import AutoModelForImageTextToText
 
-from vision_composer import plan
+from vision_composer import compose, plan
 from vision_composer.config_json import tower_of_config_json
 from vision_composer.connectors import CONNECTORS
 from vision_composer.schemas.weights import SourceConfig
+from vision_composer.testing.vlm import random_images
 from vision_composer.weights import load_connector
 
 READ_BY = {name: cls.type for cls in CONNECTORS.values() for name in cls.read_by}
@@ -42,3 +44,22 @@ def test_they_are_read_from_the_vlm_from_elsewhere_or_are_random(connector: str,
     torch.manual_seed(0)
     random = load_connector(planned.connector, SourceConfig(), dtype=torch.float32)
     assert random.state_dict().keys() == own.state_dict().keys()
+
+
+def test_what_transformers_keeps_in_float32_stays_in_it(tmp_path: Path) -> None:
+    config = tower_of_config_json(str(save_vlm("blip-2", tmp_path)))
+    encoder = compose(config, overrides=["output=embeds", "weights.dtype=float16"])
+    model = AutoModelForImageTextToText.from_pretrained(tmp_path, dtype=torch.float16).eval()
+    theirs = dict(model.named_parameters())
+    assert encoder.connector is not None
+    for name, parameter in encoder.connector.named_parameters():
+        assert parameter.dtype == theirs[name].dtype, name
+        assert torch.equal(parameter, theirs[name]), name
+    assert {parameter.dtype for parameter in encoder.connector.parameters()} == {torch.float16, torch.float32}
+    assert encoder.plan.num_bytes == sum(parameter.nbytes for parameter in encoder.parameters())
+    inputs = encoder.preprocess(random_images())
+    with torch.no_grad():
+        rows = torch.stack(encoder(**inputs))
+        expected = model.get_image_features(inputs["pixel_values"].half()).pooler_output
+    assert rows.dtype == torch.float16
+    torch.testing.assert_close(rows, expected, rtol=0, atol=2e-3 * float(expected.abs().max()))

@@ -12,6 +12,7 @@ from vision_composer.schemas.yaml.nodes import (
     dotted,
     find,
     from_python,
+    loc_of,
 )
 
 
@@ -110,3 +111,8 @@ def test_from_python_takes_the_deepest_it_should():
 def test_messages_have_nothing_a_terminal_would_act_on():
     for node in (Node(1), Node(1, Place(Source("s", "a"), 0))):
         assert node.problem("VC101", "a\x1b[31m\nb").message == "a\ufffd[31m\ufffdb"
+
+
+@pytest.mark.parametrize("path", [("a",), ("a", "b-c", 0, "d_e"), ("steps", 10, 2)])
+def test_a_dotted_path_leads_back(path):
+    assert loc_of(dotted(path)) == path

@@ -7,7 +7,6 @@ _TIMM = "its tower comes from timm"
 _INSTRUCTED = "its rows depend on the prompt, which its Q-Former reads, too"
 _SAM_FIRST = "its tower is two stacks of blocks, of which the second reads what SAM's makes"
 _TWO_LENGTHS = "its tower merges tokens between two blocks, so that hidden states have two lengths"
-_CLASS_TOKENS = "not built: its tower packs images with a class token in front of each"
 
 WHY_NOT = {
     "apertus1p5": _CODEBOOK,
@@ -25,15 +24,11 @@ WHY_NOT = {
     "git": "not built: it puts its tower's tokens in front of the text, which has no places for them",
     "granite4_vision": "its embeddings have zeros for images, whose rows are added between later layers",
     "idefics": "not built: its language model reads a resampler's latents through cross-attention",
-    "inkling2": _CLASS_TOKENS,
-    "inkling2_loop": _CLASS_TOKENS,
     "inkling_mm_model": "it has no tower: layers without attention fold the pixels of each patch",
     "instructblip": _INSTRUCTED,
     "instructblipvideo": _INSTRUCTED,
     "kosmos-2": "not built: learned queries read its tower through an attention of its language model's kind",
     "kosmos-2.5": "not built: its tower takes patches with their row and column among their pixels",
-    "lfm2_vl": "not built: its tiles and its image whole differ in size",
-    "lfm3_vl": "not built: some blocks of its tower are convolutions along the sequence",
     "minicpm_ocr": _TWO_LENGTHS,
     "minicpmv4_6": _TWO_LENGTHS,
     "minicpmv4_7": _TWO_LENGTHS,
@@ -47,7 +42,6 @@ WHY_NOT = {
     "step3p7": "not built: its tiles and its image whole differ in size",
     "udop": "its rows depend on the words' boxes, to which patches are added",
     "unlimited_ocr": _SAM_FIRST,
-    "video_llama_3": "not built: its tower has SigLIP's blocks with a rope",
     "vision-encoder-decoder": "it is any encoder beside any decoder, which reads it through cross-attention",
 }
 """model_type of a VLM -> a fact about it. A VLM that is not here is in the tables of tiny VLMs."""

@@ -82,7 +82,22 @@ def glm5_next(**changed: Any) -> tuple[Any, Any]:
     return transformers.Glm5NextForConditionalGeneration(config), processor
 
 
+def video_llama_3(**changed: Any) -> tuple[Any, Any]:
+    config = transformers.VideoLlama3Config(
+        vision_config=VIT | changed,
+        text_config=TEXT | {"model_type": "qwen2"},
+        image_token_id=63,
+        video_token_id=62,
+    )
+    processor = transformers.VideoLlama3ImageProcessorPil(
+        size={"shortest_edge": 60 * 60, "longest_edge": 80 * 80}, patch_size=6
+    )
+    return transformers.VideoLlama3ForConditionalGeneration(config), processor
+
+
 VLMS = {
+    "video_llama_3": video_llama_3,
+    "video_llama_3/silu": lambda: video_llama_3(hidden_act="silu", layer_norm_eps=1e-3),
     "hy_v4_vl": hy_v4_vl,
     "hy_v4_vl/bicubic": lambda: hy_v4_vl(
         spatial_merge_size=3, interpolate_mode="bicubic", hidden_act="silu", rms_norm_eps=1e-3

@@ -1,0 +1,214 @@
+"""Inkling 2 (``Inkling2VisionModel``): a class token in front of each image, and a merger of the patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+from ..errors import InputError
+from ..images.resize import ResizeRule
+from ..schemas.encoders.inkling2 import Inkling2VisionEncoderConfig
+from ..schemas.processor_class import square
+from .aliases import FromTransformers
+from .facts import VisionEncoderInfo
+from .inputs import check_pixels, rows_of_integers
+from .layout import RopeLayout, patch_positions, rope_frequencies, table_taps
+from .patch_rows import PatchRowsFamily
+from .reading import Reading
+from .shapes import Shapes, layer_norm, linear, linears, matrix_values
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from .packed import PackedBatch
+
+
+@dataclass(frozen=True, eq=False)
+class ClassTokenLayout(RopeLayout):
+    """The layout of images with a class token in front of each.
+
+    Attributes:
+        position_taps: Rows of the table to interpolate between, and their weights, (patches, 4) each.
+        patch_index: The place of every patch in the sequence, (patches,) int64.
+    """
+
+    position_taps: tuple[Tensor, Tensor]
+    patch_index: Tensor
+
+    def __post_init__(self) -> None:
+        import torch
+
+        tokens = sum(t * h * w + 1 for t, h, w in self.grids)
+        object.__setattr__(self, "whole", torch.tensor([0, tokens], dtype=torch.int32))
+
+
+class Inkling2(PatchRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
+    """The family of inkling2_vision. Patches are grouped by squares; class tokens are not given out."""
+
+    model_type = "inkling2_vision"
+    module = "transformers.models.inkling2.modeling_inkling2"
+    model_class = "Inkling2VisionModel"
+    config_class = "Inkling2VisionConfig"
+    read_by: ClassVar = {"inkling2": Reading(), "inkling2_loop": Reading()}
+    vlm = "inkling2"
+    vlm_root = "model.visual"
+    blocks = "layers"
+    post_norm = ""
+    head = "merger"
+    patch_projection = "embeddings.patch_embedding"
+    depth_field = "num_hidden_layers"
+    image_processor = "Inkling2ImageProcessor"
+    tiny: ClassVar = {"posemb_grid_size": 5, "projection_hidden_dim": 40, "text_hidden_size": 24}
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info(
+        self, encoder: Inkling2VisionEncoderConfig, resize: ResizeRule | None = None
+    ) -> VisionEncoderInfo:
+        return replace(
+            super().info(encoder, resize),
+            merge_size=encoder.spatial_merge_size,
+            grid_multiple=encoder.spatial_merge_size,
+            out_hidden_size=encoder.text_hidden_size,
+            max_frames=1,
+        )
+
+    def image_processor_settings(self, encoder: Inkling2VisionEncoderConfig) -> dict[str, object]:
+        return {"size": square(encoder.patch_size * encoder.spatial_merge_size)}
+
+    def stem_shapes(self, encoder: Inkling2VisionEncoderConfig) -> Shapes:
+        width, values = encoder.hidden_size, encoder.num_channels * encoder.patch_size**2
+        return {
+            **linear("embeddings.patch_embedding", values, width, bias=False),
+            "embeddings.position_embedding.weight": (encoder.posemb_grid_size**2, width),
+            "embeddings.class_embedding": (width,),
+            "embeddings.cls_position_embedding": (width,),
+            **layer_norm("pre_layernorm", width),
+        }
+
+    def block_shapes(self, encoder: Inkling2VisionEncoderConfig) -> Shapes:
+        width, inner = encoder.hidden_size, encoder.mlp_width
+        return {
+            **linears("self_attn", ("q_proj", "k_proj", "v_proj", "out_proj"), width, width),
+            **linear("mlp.fc1", width, inner),
+            **linear("mlp.fc2", inner, width),
+            **layer_norm("layernorm_before", width),
+            **layer_norm("layernorm_after", width),
+            "lambda_1": (width,),
+            "lambda_2": (width,),
+        }
+
+    def head_shapes(self, encoder: Inkling2VisionEncoderConfig) -> Shapes:
+        joined, inner = encoder.hidden_size * encoder.spatial_merge_size**2, encoder.projection_hidden_dim
+        bias = encoder.projector_bias
+        return linear("linear_1", joined, inner, bias=bias) | linear(
+            "linear_2", inner, encoder.text_hidden_size, bias=bias
+        )
+
+    def head_flops(self, encoder: Inkling2VisionEncoderConfig, num_tokens: int) -> int:
+        merged = num_tokens // encoder.spatial_merge_size**2
+        return 2 * merged * matrix_values(self.head_shapes(encoder))
+
+    def attention_pairs(
+        self,
+        encoder: Inkling2VisionEncoderConfig,
+        num_blocks: int,
+        info: VisionEncoderInfo,
+        size: tuple[int, int],
+    ) -> int:
+        return num_blocks * (info.sequence_length(*size) + 1) ** 2
+
+    def extra_flops(
+        self,
+        encoder: Inkling2VisionEncoderConfig,
+        num_blocks: int,
+        info: VisionEncoderInfo,
+        size: tuple[int, int],
+    ) -> int:
+        """Count the operations on the class token."""
+        return num_blocks * 2 * matrix_values(self.block_shapes(encoder))
+
+    # --- running --------------------------------------------------------------------------------------
+
+    def read(
+        self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]
+    ) -> PackedBatch:
+        """Read ``pixel_values`` and ``image_grid_thw``.
+
+        Pixels are (merged tokens, height, width, channels) of their squares; grids (images, 3) are frames,
+        rows and columns of merged tokens.
+        """
+        import torch
+
+        merge, patch = info.merge_size, info.patch_size
+        pixels = check_pixels("pixel_values", inputs.get("pixel_values"))
+        expected, shape = (merge * patch, merge * patch, info.num_channels), tuple(pixels.shape)
+        if shape[1:] != expected or not shape:
+            raise InputError(f"pixel_values must be (tokens, {', '.join(map(str, expected))}), not {shape}")
+        grids = rows_of_integers(
+            "image_grid_thw", inputs.get("image_grid_thw"), 3, "frames, rows and columns"
+        )
+        patches = [(frames, rows * merge, columns * merge) for frames, rows, columns in grids]
+        squares = pixels.reshape(-1, merge, patch, merge, patch, info.num_channels).transpose(2, 3)
+        rows_of_patches = squares.reshape(-1, patch * patch * info.num_channels)
+        converted = {
+            "pixel_values": rows_of_patches,
+            "image_grid_thw": torch.tensor(patches, dtype=torch.long, device="cpu").reshape(-1, 3),
+        }
+        return super().read(model, info, {**inputs, **converted})
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> ClassTokenLayout:
+        import torch
+
+        from ..attention.segments import Segments
+
+        grids, config = batch.grids, model.config
+        merge = config.spatial_merge_size
+        lengths = [t * h * w for t, h, w in grids]
+        images = torch.arange(1, len(lengths) + 1).repeat_interleave(torch.tensor(lengths))
+        index = torch.arange(sum(lengths)) + images
+        # Patches count from 1, and class tokens are at 0.
+        places = torch.zeros(sum(lengths) + len(lengths), 2, dtype=torch.float32)
+        places[index] = patch_positions(grids, merge).float() + 1
+        head = config.hidden_size // config.num_attention_heads
+        frequencies = rope_frequencies(head // 2, config.rope_parameters["rope_theta"])
+        columns_rows = places.flip(-1)[..., None] * frequencies
+        angles = columns_rows.flatten(1).repeat_interleave(2, dim=-1).to(device)
+        rows, weights = table_taps(grids, merge, config.posemb_grid_size, mode="bilinear")
+        return ClassTokenLayout(
+            grids,
+            frames=Segments([length + 1 for length in lengths], device),
+            rope=(angles.cos(), angles.sin()),
+            position_taps=(rows.to(device), weights.to(device)),
+            patch_index=index.to(device),
+        )
+
+    def stem(self, model: FromTransformers, pixels: Tensor, layout: ClassTokenLayout) -> Tensor:
+        embeddings = model.embeddings
+        rows, weights = layout.position_taps
+        positions = (embeddings.position_embedding(rows) * weights[..., None]).sum(1)
+        patches = embeddings.patch_embedding(pixels)
+        patches = patches + positions.to(patches.dtype)
+        class_token = (embeddings.class_embedding + embeddings.cls_position_embedding).to(patches.dtype)
+        tokens = class_token.repeat(len(patches) + len(layout.grids), 1)
+        embedded: Tensor = model.pre_layernorm(tokens.index_copy(0, layout.patch_index, patches))
+        return embedded
+
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: ClassTokenLayout) -> Tensor:
+        return hidden_states[layout.patch_index]
+
+    def merged(self, model: FromTransformers, hidden_states: Tensor, layout: ClassTokenLayout) -> Tensor:
+        patches, square_size = self.tokens(model, hidden_states, layout), model.config.spatial_merge_size**2
+        merged: Tensor = model.merger(patches.reshape(-1, square_size * patches.shape[-1]))
+        return merged
+
+    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return dict(inputs)
+
+    def reference_output(self, output: FromTransformers, batch: PackedBatch) -> Tensor:
+        pooled: Tensor = output.pooler_output
+        return pooled

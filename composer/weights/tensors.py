@@ -1,0 +1,60 @@
+"""Reading one tensor as numbers that a tower can compute with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import WeightsError
+from .header import NOT_QUANTISED, TensorHeader
+from .kinds import quantised_by
+from .source import Checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_READABLE = {"float64", "float32", "float16", "bfloat16"}
+
+
+def check_readable(checkpoint: Checkpoint, name: str, header: TensorHeader) -> None:
+    """Refuse a tensor of a dtype that cannot be cast to a float.
+
+    Raises:
+        WeightsError: If it is one.
+    """
+    if header.dtype not in _READABLE:
+        dtype = f"torch.{header.dtype}" if hasattr(torch, header.dtype) else header.dtype
+        method = quantised_by(checkpoint)
+        by = f" by {method}" if method else ""
+        raise WeightsError(
+            f"{header.file}: tensor {checkpoint.called(name)} is {dtype}; quantised{by}, it is not read: "
+            f"{NOT_QUANTISED}"
+        )
+
+
+def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
+    """Read a tensor and cast it.
+
+    Raises:
+        WeightsError: If it cannot be read, is not finite, or does not fit into the dtype.
+    """
+    tensor, name = checkpoint.read(name, header), checkpoint.called(name)
+    if tensor.dim() == 0 and not bool(tensor.isnan()):
+        return tensor.to(dtype)  # a bound of a clamp may be infinite
+    if not is_finite(tensor):
+        raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
+    cast = tensor.to(dtype)
+    if cast is not tensor and not is_finite(cast):
+        largest = float(tensor.abs().max())
+        raise WeightsError(
+            f"{header.file}: tensor {name} reaches {largest:g}, more than weights.dtype {dtype} can hold"
+        )
+    return cast
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether all values are finite, found in one pass and without a mask as large as the tensor."""
+    if not tensor.numel():
+        return True
+    return all(bool(bound.isfinite()) for bound in torch.aminmax(tensor))  # NaN is passed on
