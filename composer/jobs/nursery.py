@@ -5,6 +5,7 @@ It is started anew, so it knows nothing of the threads of the job's process, and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -86,8 +87,8 @@ def main(control: int) -> None:
     for module in ("transformers.image_processing_backends", "vision_composer.jobs.worker"):
         import_module(module)
 
-    with socket.socket(fileno=control) as asked:
-        asked.send(b"ready")
+    with socket.socket(fileno=control) as asked, contextlib.suppress(ConnectionError):
+        asked.send(b"ready")  # unless the job has ended already
         while True:
             message, descriptors, _, _ = socket.recv_fds(asked, _LARGEST, 3)
             if not message:
