@@ -151,7 +151,7 @@ class Graphs:
     ("name", "backend"),
     [
         *((name, "sdpa") for name in ("pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision")),
-        ("qwen2_5_vl_vision", "eager"),
+        pytest.param("qwen2_5_vl_vision", "eager", marks=pytest.mark.slow),
         pytest.param("qwen2_5_vl_vision", "flex_attention", marks=pytest.mark.slow),
     ],
 )

@@ -178,6 +178,7 @@ def test_the_asking_thread_works_until_workers_are_there(
     assert len(answers(processes(preprocessor().read, 1), tasks(draw(tmp_path, 5), 2))) == 5
 
 
+@pytest.mark.slow  # processes that import everything
 def test_nothing_stays_when_the_job_is_killed(tmp_path: Path) -> None:
     """The nursery and its workers end when their connections do; nobody has to end them."""
     pool = ProcessPool(Shared(), preprocessor().read, 1)

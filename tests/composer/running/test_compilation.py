@@ -323,7 +323,7 @@ def test_the_blocks_of_a_generic_encoder_are_found(model_type: str, depth: int) 
     assert seen == list(range(depth))
 
 
-@pytest.mark.parametrize("scope", ["blocks", "tower"])
+@pytest.mark.parametrize("scope", ["blocks", pytest.param("tower", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("model_type", ["vit", pytest.param("beit", marks=pytest.mark.slow)])
 @torch.no_grad()
 def test_generic_encoders_are_compiled(model_type: str, scope: str) -> None:
