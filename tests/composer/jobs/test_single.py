@@ -77,7 +77,12 @@ def test_features_are_the_encoders_own(
 def test_metadata(encoder: ComposedVisionEncoder, folder: Path, tmp_path: Path) -> None:
     encode_images(encoder, [folder], tmp_path / "f.parquet")
     metadata = json.loads(pq.read_schema(tmp_path / "f.parquet").metadata[b"vision_composer"])
-    assert metadata["output"] == {"format": "parquet", "store_dtype": "float32", "pool": "none"}
+    assert metadata["output"] == {
+        "format": "parquet",
+        "store_dtype": "float32",
+        "pool": "none",
+        "grids": False,
+    }
     again = compose(metadata["config"])
     assert again.config == encoder.config
     assert metadata["config"]["attn_backend"] == "auto"  # what was left out is there, too

@@ -30,7 +30,17 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("model_type", FAMILIES)
+ALWAYS = {
+    *("clip_vision_model", "siglip_vision_model", "dinov2", "qwen2_5_vl_vision", "qwen3_vl_vision"),
+    *("pixtral", "siglip2_vision_model", "idefics3_vision", "mllama_vision_model", "gemma4_vision"),
+}
+"""Of every kind a few; the others take a minute and a half, and are left to ``make test-all``."""
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in FAMILIES],
+)
 def test_every_family_passes(model_type: str) -> None:
     state = torch.random.get_rng_state()
     check_encoder(model_type)

@@ -182,7 +182,7 @@ class TurnsImagesRound(Packed):
 
 class PlansWithAnotherFactor(Packed):
     def resize_rule(self, encoder: Any, settings: Any) -> PixelBudget:
-        return replace(super().resize_rule(encoder, settings), factor=2 * encoder.patch_size + 8)
+        return replace(super().resize_rule(encoder, settings), factor=4 * encoder.patch_size)
 
 
 class PackedDetached(Packed):
