@@ -70,7 +70,7 @@ def test_dense_features_equal_transformers(name: str, dtype: torch.dtype, folder
         assert_close(got, want)
 
 
-@pytest.mark.parametrize("backend", ["sdpa", "eager"])
+@pytest.mark.parametrize("backend", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 @each_dtype
 @pytest.mark.parametrize("name", tiny.PACKED)
 def test_packed_features_equal_transformers(

@@ -32,7 +32,12 @@ def allocations(encoder: Any, inputs: dict[str, torch.Tensor]) -> tuple[int, int
     return max(sizes), int(np.cumsum(sizes).max())
 
 
-@pytest.mark.parametrize("model_type", PACKED)
+ALWAYS = {"qwen2_5_vl_vision", "pixtral", "siglip2_vision_model", "gemma4_vision", "kimi_k25_vision"}
+
+
+@pytest.mark.parametrize(
+    "model_type", [pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow) for name in PACKED]
+)
 def test_memory_is_linear_in_the_images(model_type: str) -> None:
     encoder_block = tiny.encoder_of(model_type)
     if model_type.startswith("qwen3"):

@@ -239,12 +239,17 @@ attn_backend: mine.plain
     [
         (["validate", "a.yaml"], "VC301"),
         (["plan", "a.yaml"], "tiles"),
-        (["show", "a.yaml", "--resolved"], "tile_size: 9"),
-        (["explain", "a.yaml", "encoder.tile_size"], "set at a.yaml:2:41: encoder"),
-        (["diff", "a.yaml", "b.yaml"], "encoder.tile_size: 9 -> 7"),
-        (["init", "tiles"], "tile_size: 7"),
-        (["schema"], '"tile_size"'),
-        (["plugins"], "mine.plain"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)  # every command is a process
+            for case in (
+                (["show", "a.yaml", "--resolved"], "tile_size: 9"),
+                (["explain", "a.yaml", "encoder.tile_size"], "set at a.yaml:2:41: encoder"),
+                (["diff", "a.yaml", "b.yaml"], "encoder.tile_size: 9 -> 7"),
+                (["init", "tiles"], "tile_size: 7"),
+                (["schema"], '"tile_size"'),
+                (["plugins"], "mine.plain"),
+            )
+        ),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
 )

@@ -68,6 +68,7 @@ def check(tmp_path: Path, count: int, kills: int, *, part_size: int, most: float
     assert_same_job(tmp_path / "killed", tmp_path / "whole", count)
 
 
+@pytest.mark.slow  # whole processes
 def test_killed_once(tmp_path: Path) -> None:
     check(tmp_path, 300, 1, part_size=20, most=0.2)
 

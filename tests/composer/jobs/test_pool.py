@@ -171,6 +171,7 @@ def test_large_inputs_make_the_shared_memory_grow(processes: MakeProcesses, tmp_
         assert result.inputs["none"].shape == (0,)
 
 
+@pytest.mark.slow  # processes that import everything
 def test_the_asking_thread_works_until_workers_are_there(
     nursery: Shared, processes: MakeProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -65,7 +65,11 @@ def test_compiled_features_equal_eager_ones(scope: str) -> None:
 
 
 @pytest.mark.parametrize(  # blocks that differ in what they are called with
-    "name", ["clip_vision_model", "dinov3_vit", "got_ocr2_vision", "internvl_vision", "llama4_vision_model"]
+    "name",
+    [
+        *("clip_vision_model", "dinov3_vit", "llama4_vision_model"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("got_ocr2_vision", "internvl_vision")),
+    ],
 )
 @torch.no_grad()
 def test_one_code_serves_all_blocks_and_batches(name: str) -> None:

@@ -41,7 +41,7 @@ def wrong_backend() -> Any:
     torch._dynamo.backends.registry._COMPILER_FNS.pop("one_percent_more", None)
 
 
-@pytest.mark.parametrize("scope", ["blocks", "tower"])
+@pytest.mark.parametrize("scope", ["blocks", pytest.param("tower", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("encoder", [ENCODER, PACKED], ids=["dense", "packed"])
 def test_compiled_code_that_computes_something_else_is_an_error(
     wrong_backend: str, encoder: dict[str, Any], scope: str
