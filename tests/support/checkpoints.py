@@ -19,6 +19,18 @@ POSITIONS = "embeddings.position_embedding.weight"
 Tensors = dict[str, torch.Tensor]
 
 
+class Folders(dict[str, Path]):
+    """Folders of tiny checkpoints by the encoders' names, each saved when a test first asks for it."""
+
+    def __init__(self, root: Path, reference: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._root, self._reference = root, reference
+
+    def __missing__(self, name: str) -> Path:
+        self[name] = tiny.save(self._reference(name), self._root / name.replace("/", "-"))
+        return self[name]
+
+
 def load(source: Path | str, encoder: dict[str, Any] = ENCODER, **keys: Any) -> Any:
     """The tower of the last hidden state but one, with the weights of ``source``."""
     weights = {"source": str(source), **keys.pop("weights", {})}

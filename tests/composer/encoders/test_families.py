@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from support import tiny
+from support.checkpoints import Folders
 
 from vision_composer import compose, plan
 from vision_composer.encoders import FAMILIES, get_vision_encoder_info
@@ -32,13 +33,12 @@ def reference(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {name: tiny.save(reference(name), root / name.replace("/", "-")) for name in tiny.ENCODERS}
+    return Folders(tmp_path_factory.mktemp("checkpoints"), reference)
 
 
 def config(name: str, folders: dict[str, Path] | None = None, **keys: Any) -> dict[str, Any]:
     """With weights of transformers' model, or with random ones, which takes much less time."""
-    weights = {"source": str(folders[name])} if folders else {}
+    weights = {"source": str(folders[name])} if folders is not None else {}
     return {"schema": 1, "encoder": tiny.ENCODERS[name], "weights": weights, **keys}
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors import safe_open
 from support import tiny
+from support.checkpoints import Folders
 from support.compare import assert_close
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
@@ -42,13 +43,12 @@ def reference(name: str) -> Any:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {name: tiny.save(reference(name), root / name.replace("/", "-")) for name in NAMES}
+    return Folders(tmp_path_factory.mktemp("checkpoints"), reference)
 
 
 def config(name: str, folders: dict[str, Path] | None = None, **keys: Any) -> dict[str, Any]:
     """With weights of transformers' model, or with random ones, which takes much less time."""
-    weights = {"source": str(folders[name])} if folders else {}
+    weights = {"source": str(folders[name])} if folders is not None else {}
     return {"schema": 1, "encoder": tiny.TILED[name], "weights": weights, **keys}
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from support import tiny
+from support.checkpoints import Folders
 from support.compare import assert_as_exact, assert_close
 from support.packed import (
     DEPTH,
@@ -55,13 +56,12 @@ def selections(*several: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {name: tiny.save(reference(name), root / name.replace("/", "-")) for name in ENCODERS}
+    return Folders(tmp_path_factory.mktemp("checkpoints"), reference)
 
 
 def config(name: str, folders: dict[str, Path] | None = None, **keys: Any) -> dict[str, Any]:
     """With weights of transformers' model, or with random ones, which takes much less time."""
-    weights = {"source": str(folders[name])} if folders else {}
+    weights = {"source": str(folders[name])} if folders is not None else {}
     return {"schema": 1, "encoder": ENCODERS[name], "weights": weights, **keys}
 
 
@@ -174,7 +174,7 @@ def test_only_what_is_used_exists_and_all_of_it_trains(
     assert sum(parameter.numel() for parameter in encoder.parameters()) == planned.num_parameters
 
 
-@pytest.mark.parametrize("layers", [[-2, 0], None], ids=str)
+@pytest.mark.parametrize("layers", [[-2, 0], pytest.param(None, marks=pytest.mark.slow)], ids=str)
 @each_family
 def test_saved_towers_come_back(
     name: str, layers: list[int] | None, folders: dict[str, Path], tmp_path: Path

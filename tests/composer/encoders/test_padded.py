@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from support import padded, tiny
+from support.checkpoints import Folders
 from support.compare import assert_as_exact, assert_close
 from support.padded import DEPTH, SHAPES, Batch, Theirs, batch_of, reference
 
@@ -23,13 +24,12 @@ each_normed = pytest.mark.parametrize("name", [name for name in NAMES if padded.
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    return {name: tiny.save(reference(name), root / name.replace("/", "-")) for name in NAMES}
+    return Folders(tmp_path_factory.mktemp("checkpoints"), reference)
 
 
 def config(name: str, folders: dict[str, Path] | None = None, **keys: Any) -> dict[str, Any]:
     """With weights of transformers' model, or with random ones, which takes much less time."""
-    weights = {"source": str(folders[name])} if folders else {}
+    weights = {"source": str(folders[name])} if folders is not None else {}
     return {"schema": 1, "encoder": tiny.PADDED[name], "weights": weights, **keys}
 
 

@@ -347,6 +347,7 @@ def test_blocks_that_nothing_tells_are_refused() -> None:
         _ = encoder.blocks
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_whole_encoder_is_traced_without_a_break() -> None:
     encoder = _tower()

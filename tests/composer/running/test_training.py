@@ -16,7 +16,15 @@ from vision_composer import compose
 from vision_composer.errors import BackendError, ConfigError
 from vision_composer.running.training import enable_gradient_checkpointing
 
-NAMES = [name for name in (*tiny.ENCODERS, *tiny.PACKED) if "/" not in name]
+ALWAYS = {
+    *("clip_vision_model", "dinov2", "siglip_vision_model", "internvl_vision", "llama4_vision_model"),
+    *("pixtral", "qwen2_5_vl_vision", "qwen3_vl_vision", "siglip2_vision_model", "kimi_k25_vision"),
+}
+NAMES = [
+    pytest.param(name, marks=() if name in ALWAYS else pytest.mark.slow)
+    for name in (*tiny.ENCODERS, *tiny.PACKED)
+    if "/" not in name
+]
 
 
 def tower(name: str, **training: Any) -> Any:
