@@ -42,7 +42,8 @@ def families_table() -> str:
         presets[ENCODER_CONFIGS[plan(name).info.model_type]].append(name)
     columns = ("`model_type`", "image sizes", "prefix tokens", "merger", "pooling head", "presets")
     rows = [_row(columns), _row(["---"] * len(columns))]
-    rows += [_family_row(block, presets[block]) for block in dict.fromkeys(ENCODER_CONFIGS.values())]
+    blocks = sorted(set(ENCODER_CONFIGS.values()), key=lambda block: block.model_types())
+    rows += [_family_row(block, presets[block]) for block in blocks]
     return "\n".join(rows)
 
 
