@@ -175,6 +175,20 @@ class VisionComposerModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # 
         features: Tensor | tuple[Tensor, ...] = self.vision(self.vision.read(inputs))
         return features
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Fill what no file holds: buffers of the connector, which a whole VLM of transformers would fill."""
+        super()._init_weights(module)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
+        half = self.vision
+        if not isinstance(half, VisionHalf) or half.connector is None or half.connector_module is None:
+            return
+        for name, part in half.connector_module.named_modules():
+            if part is module:
+                with torch.device("cpu"):
+                    fresh = half.connector.build().get_submodule(name)
+                for key in {key for key, _ in fresh.named_buffers()} - fresh.state_dict().keys():
+                    part.get_buffer(key).copy_(fresh.get_buffer(key))
+
     def _check_layers(self, asked: object) -> None:
         layers = asked if isinstance(asked, (list, tuple)) else [asked]
         wrong = [k for k in layers if isinstance(k, int) and not isinstance(k, bool) and k not in (0, -1)]
