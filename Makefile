@@ -7,11 +7,14 @@ BIN := .venv/bin
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
 
+# One more than the cores of a small machine: tests of several processes wait for one another.
+WORKERS := -n 3 --dist worksteal
+
 test: .venv/installed  ## the test suite without its slow tests
-	@$(BIN)/python -m pytest -n 2 -m 'not slow'
+	@$(BIN)/python -m pytest $(WORKERS) -m 'not slow'
 
 test-all: .venv/installed test-hydra test-ray  ## every test, what reads configs beside Hydra, and more hostile files
-	@$(BIN)/python -m pytest -n 2
+	@$(BIN)/python -m pytest $(WORKERS)
 	@VISION_COMPOSER_FUZZ=500 $(BIN)/python -m pytest -n 2 tests/fuzz
 
 test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and the OmegaConf 2.3 that it needs

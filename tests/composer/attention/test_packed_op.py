@@ -60,7 +60,9 @@ def test_output_and_gradients_are_those_under_a_dense_mask(lengths: list[int], e
         attend_in_groups(*inputs, Segments(lengths), scale=SCALE, eager=eager),
     ):
         assert_close(got, want, ulps=OP_ULPS)
-        assert_gradients_close(torch.autograd.grad(got, inputs, grad), want_grads)
+        # On one scale: of a segment of one token, the gradients of query and key are zero by algebra.
+        got_grads = torch.autograd.grad(got, inputs, grad)
+        assert_gradients_close([torch.cat(got_grads)], [torch.cat(want_grads)])
 
 
 @pytest.mark.parametrize("eager", [False, True])
