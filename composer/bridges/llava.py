@@ -29,6 +29,7 @@ class VisionComposerLlavaConfig(LlavaConfig):  # type: ignore[no-untyped-call]  
     has_projector: bool = True
 
 
+# transformers leaves the hook that runs for a subclass untyped.
 class VisionComposerLlavaForConditionalGeneration(LlavaForConditionalGeneration):  # type: ignore[no-untyped-call]
     """LLaVA, except that the encoder takes all that its image processor makes, and images differ in rows.
 

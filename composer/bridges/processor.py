@@ -100,6 +100,7 @@ class VisionComposerProcessor(ProcessorMixin):
         self.image_token_id = tokenizer.convert_tokens_to_ids(image_token)
         if image_token not in tokenizer.get_vocab():
             raise InputError(f"the tokenizer has no token {image_token!r}; add it as a special token")
+        # transformers leaves it untyped.
         super().__init__(image_processor, tokenizer, chat_template=chat_template)  # type: ignore[no-untyped-call]
 
     def num_image_tokens(self, width: int, height: int) -> int:

@@ -26,4 +26,5 @@ def register_transformers() -> None:
     for config in (VisionComposerConfig, VisionComposerLlavaConfig):
         # A plain LLaVA's processor is found by its name, among those of all that is registered.
         AutoImageProcessor.register(config, VisionComposerImageProcessor, exist_ok=True)
+        # transformers leaves it untyped.
         AutoProcessor.register(config, VisionComposerProcessor, exist_ok=True)  # type: ignore[no-untyped-call]

@@ -227,7 +227,7 @@ def _built(config: VisionComposerConfig) -> VisionTower | VisionHalf:
 def _keep_values(vision: nn.Module) -> None:
     """Tell transformers that weights are there, so that it does not draw new ones."""
     for module in vision.modules():
-        module._is_hf_initialized = True  # type: ignore[assignment]
+        module._is_hf_initialized = True  # type: ignore[assignment]  # a module takes any flag
 
 
 def _image_inputs(plan: Plan) -> list[str] | None:

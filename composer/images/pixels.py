@@ -95,7 +95,7 @@ def without_arithmetic(
     twin.do_resize = twin.do_resize and resize
     if order is not None:
         twin.patchify = order.patchify
-    return twin  # type: ignore[no-any-return]
+    return twin  # type: ignore[no-any-return]  # a copy of its class
 
 
 def _agree(read: Arrays, levels: Levels, wanted: Arrays) -> bool:

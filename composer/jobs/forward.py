@@ -62,6 +62,7 @@ class Forward:
         self._dtype: torch.dtype = getattr(torch, store_dtype)
         self._pooler = pooler
         cuda = encoder.device.type == "cuda"
+        # torch leaves the stream untyped.
         self._copies = torch.cuda.Stream(encoder.device) if cuda else None  # type: ignore[no-untyped-call]
         self._leaving: _Leaving | None = None
 

@@ -10,4 +10,4 @@ from .clip import CLIPVisionEncoderConfig
 class MetaClip2VisionEncoderConfig(CLIPVisionEncoderConfig):
     """MetaCLIP 2 ViT: the same architecture as CLIP."""
 
-    model_type: Literal["metaclip_2_vision_model"]  # type: ignore[assignment]
+    model_type: Literal["metaclip_2_vision_model"]  # type: ignore[assignment]  # its own name
