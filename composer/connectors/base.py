@@ -129,7 +129,7 @@ class Connector(ABC, Generic[C]):
 
         By default that is every matrix applied to every token of the tower.
         """
-        tokens = image.tiles.num_tiles * self.tower.num_tokens(image.grid)
+        tokens = sum(map(self.tower.num_tokens, image.grid_of_each))
         return 2 * tokens * matrix_values(self.shapes())
 
     # --- building and running -------------------------------------------------------------------------

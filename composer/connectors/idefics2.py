@@ -101,10 +101,10 @@ class Idefics2Connector(Connector[Idefics2ConnectorConfig]):
         import torch
 
         connector, rows = module.get_submodule("connector"), []
-        for tokens in features:  # images have numbers of tokens of their own, and no padding
+        for tokens in features:  # tiles have numbers of tokens of their own, and no padding
             everything = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
             rows.append(connector(tokens[None], attention_mask=everything)[0])
-        return tuple(rows)
+        return torch.split(torch.cat(rows), [self.num_rows(image) for image in images])
 
 
 def _gated(inputs: int, inner: int, outputs: int) -> Shapes:

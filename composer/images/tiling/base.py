@@ -49,12 +49,19 @@ class TilePlan:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """Where on the canvas each tile lies, row after row; the image as a whole is not among them."""
-        across, down = self.canvas[0] // max(self.columns, 1), self.canvas[1] // max(self.rows, 1)
+        """Where on the canvas each tile lies, row after row; the image as a whole is not among them.
+
+        What is left over goes to the last row and the last column.
+        """
+        if not self.rows:
+            return ()
+        across, down = self.canvas[0] // self.columns, self.canvas[1] // self.rows
+        rights = [*range(across, self.columns * across, across), self.canvas[0]]
+        bottoms = [*range(down, self.rows * down, down), self.canvas[1]]
         return tuple(
-            (column * across, row * down, (column + 1) * across, (row + 1) * down)
-            for row in range(self.rows)
-            for column in range(self.columns)
+            (column * across, row * down, right, bottom)
+            for row, bottom in enumerate(bottoms)
+            for column, right in enumerate(rights)
         )
 
 
@@ -73,6 +80,9 @@ class Tiling(ABC, Generic[T]):
     processor makes each tile as it would the image whole."""
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs that cut images so."""
+    sizes_differ: ClassVar[bool] = False
+    """Whether tiles of one image have sizes of their own, to the largest of which the image processor pads
+    the others behind its arithmetic."""
 
     def __init__(self, config: T, side: int, resize: ResizeRule | None = None) -> None:
         self.config, self.side, self.resize = config, side, resize
@@ -117,6 +127,16 @@ class Tiling(ABC, Generic[T]):
         output = processor(image, return_tensors="np", **self.options())
         pixels = np.asarray(output["pixel_values"])
         return {"pixel_values": pixels.reshape(-1, *pixels.shape[-3:])}
+
+
+class MaskedTiling(Tiling[T], Generic[T]):
+    """A tiling of a processor that pads the tiles of an image to one size, with a mask of what is valid."""
+
+    def cut(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        import numpy as np
+
+        output = processor(image, return_tensors="np", do_pad=True, **self.options())
+        return {name: np.asarray(output[name])[0] for name in ("pixel_values", "pixel_attention_mask")}
 
 
 AnyTiling: TypeAlias = Tiling[Any]
