@@ -109,7 +109,7 @@ def _vision_half(recorded: Recorded, processor: Mapping[str, Any]) -> dict[str, 
     selection = _selection(recorded, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
-    behind = _connector(recorded, model_type) | _tiling({**fields, **processor}, model_type)
+    behind = _connector(recorded, processor, model_type) | _tiling({**fields, **processor}, model_type)
     if "connector" in behind:
         recorded.ask(*_CONNECTORS[model_type].implied)
     if "tiling" in behind:
@@ -261,9 +261,12 @@ def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     return {"select_layers": layers, "feature_select_strategy": strategy, "post_norm": "none"}
 
 
-def _connector(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
+def _connector(fields: Mapping[str, Any], processor: Mapping[str, Any], model_type: str) -> dict[str, Any]:
     connector = _CONNECTORS.get(model_type)
-    return {} if connector is None else {"connector": {"type": connector.type, **connector.fields_of(fields)}}
+    if connector is None:
+        return {}
+    beside = {name: processor[name] for name in connector.of_processor if name in processor}
+    return {"connector": {"type": connector.type, **connector.fields_of(fields), **beside}}
 
 
 def _tiling(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:

@@ -89,6 +89,8 @@ class Connector(ABC, Generic[C]):
     type: ClassVar[str]
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs whose connector this is."""
+    of_processor: ClassVar[tuple[str, ...]] = ()
+    """Fields of the block that the VLM's image processor has in its JSON, under the same names."""
     implied: ClassVar[tuple[str, ...]] = ()
     """Fields of the VLM's config.json, or of its vision_config, that follow from what the config says."""
     disk_names: ClassVar[Mapping[str, str]] = {}

@@ -33,6 +33,8 @@ class TilePlan:
         columns: Columns of tiles.
         whole: Where the image as a whole, as a tile of its own, stands among the tiles.
         canvas: Width and height in pixels of what is cut.
+        margins: By how many pixels a tile reaches into the one before it and into the one behind it, if
+            tiles overlap.
     """
 
     width: int = 0
@@ -41,6 +43,7 @@ class TilePlan:
     columns: int = 0
     whole: Literal["first", "last", "none"] = "first"
     canvas: tuple[int, int] = (0, 0)
+    margins: tuple[int, int] = (0, 0)
 
     @property
     def num_tiles(self) -> int:
@@ -55,9 +58,10 @@ class TilePlan:
         """
         if not self.rows:
             return ()
-        across, down = self.canvas[0] // self.columns, self.canvas[1] // self.rows
-        rights = [*range(across, self.columns * across, across), self.canvas[0]]
-        bottoms = [*range(down, self.rows * down, down), self.canvas[1]]
+        (width, height), overlap = self.canvas, sum(self.margins)
+        across, down = (width - overlap) // self.columns, (height - overlap) // self.rows
+        rights = [*(column * across + overlap for column in range(1, self.columns)), width]
+        bottoms = [*(row * down + overlap for row in range(1, self.rows)), height]
         return tuple(
             (column * across, row * down, right, bottom)
             for row, bottom in enumerate(bottoms)
