@@ -14,7 +14,6 @@ from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probabi
 class Molmo2VisionEncoderConfig(DenseEncoderConfig):
     """Molmo2's ViT: SigLIP's blocks without a last norm, which takes crops as rows of patches."""
 
-    inert_fields: ClassVar[frozenset[str]] = DenseEncoderConfig.inert_fields | {"float32_attention"}
     aliases: ClassVar[Mapping[str, str]] = {
         "image_default_input_size": "image_size",
         "image_patch_size": "patch_size",

@@ -195,7 +195,6 @@ def test_molmo2s_older_names_mean_the_same_tower(tmp_path, recwarn):
     fields["vit_config"] = vision | {
         "num_hidden_layers": 6,
         "model_type": "molmo2",
-        "float32_attention": True,
     }
     adapter = fields["adapter_config"]
     assert adapter.pop("vision_feature_layer") == [3, 1]
