@@ -32,6 +32,7 @@ ELSEWHERE = {
     "composer/encoder.py": "composer/test_composing.py",
     "composer/images/levels.py": "composer/images/test_pixels.py",
     "composer/images/patch_order.py": "composer/images/test_pixels.py",
+    "composer/images/phi4_multimodal.py": "composer/images/tiling/test_phi4_multimodal.py",
     "composer/images/read_ahead.py": "composer/test_encode.py",
     "composer/jobs/arena.py": "composer/jobs/test_pool.py",
     "composer/jobs/batches.py": "composer/jobs/test_job.py",
