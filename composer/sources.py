@@ -9,7 +9,7 @@ from pathlib import Path
 from .config_json import tower_of_config_json
 from .errors import InputError
 from .presets import is_preset, load_config, preset_names
-from .schemas import ConfigSource, TowerConfig
+from .schemas import AnyConfig, ConfigSource
 from .schemas.paths import TOWER_FILE, is_hub_id, looks_like_path
 from .text import did_you_mean
 
@@ -17,7 +17,7 @@ _CONFIG_JSON = "config.json"
 _GENERIC = "encoder.prefix_tokens="
 
 
-def config_of(source: ConfigSource, *, overrides: Iterable[str] = ()) -> TowerConfig:
+def config_of(source: ConfigSource, *, overrides: Iterable[str] = ()) -> AnyConfig:
     """Return the config that a source means.
 
     A source that is neither a config nor a preset is a checkpoint, whose config is derived from its own

@@ -11,7 +11,7 @@ from .options import Config, Overrides, Plugins, Root
 from .output import echo
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..planning import VisionPlan
     from ..schemas.yaml.nodes import Node
 
 _ABSENT = "(absent)"
@@ -88,12 +88,12 @@ def diff(
         _print_changes(_facts(old), _facts(new), indent="  ")
 
 
-def _values(plan: Plan) -> dict[str, str]:
+def _values(plan: VisionPlan) -> dict[str, str]:
     return {path: _inline(value) for path, value in _leaves(plan.config.resolved(), lists=False)}
 
 
-def _facts(plan: Plan) -> dict[str, str]:
-    side = plan.info.image_size
+def _facts(plan: VisionPlan) -> dict[str, str]:
+    side = plan.image_size
     numbers = {
         "width": plan.output_width,
         "tokens": plan.num_tokens(side, side),

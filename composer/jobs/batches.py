@@ -39,6 +39,7 @@ class Ready:
         inputs: What was read of it.
         patches: About how many patches it has.
         num_bytes: Memory that it holds: its inputs, and room for its features.
+        shape: The sizes of its pixels.
     """
 
     number: int
@@ -47,11 +48,7 @@ class Ready:
     inputs: Mapping[str, Tensor]
     patches: int
     num_bytes: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of its pixels."""
-        return tuple(self.inputs["pixel_values"].shape)
+    shape: tuple[int, ...]
 
 
 def windows(images: Iterable[Ready], limits: Limits) -> Iterator[list[Ready]]:
