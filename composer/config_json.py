@@ -73,7 +73,7 @@ def tower_from_transformers(
     recorded = Recorded(fields)
     made = _vision_half(recorded, processor or {})
     for line in left_out(recorded, encoder_from_transformers(made["encoder"])):
-        _warn(f"config.json says {line}, and no key of a config does")
+        _warn(f"config.json says {line}, which a config cannot say; if the model uses it, features differ")
     return made
 
 

@@ -90,7 +90,8 @@ class Connector(ABC, Generic[C]):
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs whose connector this is."""
     implied: ClassVar[tuple[str, ...]] = ()
-    """Fields of the VLM's config.json, or of its vision_config, that follow from what the config says."""
+    """Fields of the VLM's config.json, or of its vision_config, that need no key of a config, because they
+    follow from others or say nothing of images."""
     disk_names: ClassVar[Mapping[str, str]] = {}
     """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
     in_float32: ClassVar[tuple[str, ...]] = ()

@@ -22,6 +22,11 @@ class GraniteDoclingConnector(SquaresOfTokens[GraniteDoclingConnectorConfig]):
 
     type = "granite_docling"
     read_by: ClassVar = ("granite_docling",)
+    implied = (  # of the fine path, which only a caller of the image processor chooses
+        "density_router_hidden_size",
+        "density_router_threshold",
+        "density_router_loss_weight",
+    )
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

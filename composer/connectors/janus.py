@@ -19,7 +19,6 @@ class JanusConnector(TileConnector[JanusConnectorConfig]):
 
     type = "janus"
     read_by: ClassVar = ("janus",)
-    implied = ("num_image_tokens",)
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

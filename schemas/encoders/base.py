@@ -121,6 +121,9 @@ class EncoderConfig(ConfigModel):
         }
     )
     """Fields that do not change what the tower computes in inference; families add theirs."""
+    foreign_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields of transformers' config that a block lacks because they say nothing of the tower: transformers
+    works them out of others, or they are about what stands behind it."""
 
     model_type: str
     """The encoder's model_type in transformers; decides which other keys this block takes."""
