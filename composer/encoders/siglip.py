@@ -9,7 +9,7 @@ from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linear, mlp, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -59,8 +59,7 @@ def pooling_shapes(width: int, mlp_width: int) -> Shapes:
         "attention.in_proj_bias": (3 * width,),
         **linear("attention.out_proj", width, width),
         **layer_norm("layernorm", width),
-        **linear("mlp.fc1", width, mlp_width),
-        **linear("mlp.fc2", mlp_width, width),
+        **mlp("mlp", width, mlp_width),
     }
 
 

@@ -160,6 +160,11 @@ class EncoderConfig(ConfigModel):
         return self.hidden_size
 
     @property
+    def merged_width(self) -> int:
+        """Width of a token behind the merger; inside the encoder where there is none."""
+        return self.width
+
+    @property
     def num_prefix_tokens(self) -> int:
         """Tokens in front of the patches: the class token, then registers."""
         return 0

@@ -78,6 +78,10 @@ class Inkling2VisionEncoderConfig(EncoderConfig):
         return self.intermediate_size or int(self.hidden_size * self.mlp_ratio)
 
     @property
+    def merged_width(self) -> int:
+        return self.text_hidden_size
+
+    @property
     def has_post_norm(self) -> bool:
         return False
 

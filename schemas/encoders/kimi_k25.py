@@ -63,7 +63,6 @@ class KimiK25VisionEncoderConfig(EncoderConfig):
 
     @property
     def merged_width(self) -> int:
-        """Width of a merged token: its patches side by side."""
         return self.hidden_size * self.merge_kernel_size**2
 
     def _check(self) -> list[InitErrorDetails]:

@@ -78,8 +78,12 @@ class MuseGlimmerVisionEncoderConfig(EncoderConfig):
         return self.patch_temporal
 
     @property
+    def spatial_merge_size(self) -> int:
+        """Patches along one side of the square that is merged to a token."""
+        return self.merge_size
+
+    @property
     def merged_width(self) -> int:
-        """Width of a merged token: its patches' features."""
         return self.hidden_size * self.merge_size**2
 
     @property
