@@ -128,6 +128,8 @@ def lost_ranks_named(group: ProcessGroup, what: str) -> Iterator[None]:
     """Turn what a broken collective raises into one of our errors."""
     try:
         yield
+    except torch.OutOfMemoryError:  # of this rank
+        raise
     except RuntimeError as error:
         raise DistributedError(
             f"rank {dist.get_rank(group)} of {dist.get_world_size(group)} could not {what}: another rank is "
