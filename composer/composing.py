@@ -67,6 +67,16 @@ def compose(
     """
     given = [overrides] if isinstance(overrides, str) else overrides
     config, parallel, where = _settled(source, given, dtype, device, process_group)
+    with torch.device("cpu"):  # what is made without naming a device; it is moved where it belongs
+        return _composed(config, parallel, where, process_group)
+
+
+def _composed(
+    config: TowerConfig,
+    parallel: ParallelConfig | Literal["none"],
+    where: torch.device,
+    process_group: ProcessGroup | DeviceMesh | None,
+) -> ComposedVisionEncoder:
     group = None if parallel == "none" else join_group(process_group)
     if parallel == "none" or group is None:
         plan, attention, preprocessor = planned(config, _processor(config), where)
