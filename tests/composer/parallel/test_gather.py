@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from support.rank_towers import poisoned_memory
+from support.ranks import alone_in_a_group
 
 from vision_composer.errors import InputError
 from vision_composer.parallel import gather
@@ -18,9 +18,8 @@ from vision_composer.parallel.gather import RowGather, _Transfer
 @pytest.fixture
 def alone() -> Iterator[Any]:
     """A group of this process alone."""
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
-    yield dist.group.WORLD
-    dist.destroy_process_group()
+    with alone_in_a_group() as group:
+        yield group
 
 
 @pytest.mark.parametrize("rows", [2, 4])
