@@ -16,7 +16,7 @@ from .fusion.module import FusedTowers
 from .fusion.naming import naming
 from .images.preprocess import ImagePreprocessor
 from .images.settings import ProcessorSettings
-from .parallel import Startup, join_group, tell_ranks
+from .parallel import Startup, device_of_rank, join_group, tell_ranks
 from .planning import FusedPlan, plan_any, processor_settings
 from .presets import load_config
 from .running.compilation import compile_as_asked
@@ -50,7 +50,9 @@ def compose(
             config is derived from its config.json, and is ``encoder.config``.
         overrides: Strings that change the config: ``key=value`` sets a value, as in
             ``select_layers=[-2,-9]``, and ``~key`` deletes a key.
-        device: Where to put the tower. Default: torch's default device.
+        device: Where to put the tower. Default: torch's default device. With data parallelism, where the
+            launcher numbers the processes of a machine (LOCAL_RANK, as torchrun does), the default, and a
+            ``cuda`` without a number, are the accelerator of that number, which becomes the current one.
         dtype: The dtype of the parameters, in place of the config's ``weights.dtype``.
         process_group: The processes that share the images: a group, or a device mesh of one dimension. A
             config with ``parallel: none`` then runs as with ``parallel: {mode: data}``. Default: all
@@ -71,13 +73,23 @@ def compose(
     """
     given = [overrides] if isinstance(overrides, str) else overrides
     config, parallel, where = _settled(source, given, dtype, device, process_group)
+    with torch.device("cpu"):  # what is made without naming a device; it is moved where it belongs
+        return _composed(config, parallel, where, process_group)
+
+
+def _composed(
+    config: AnyConfig,
+    parallel: ParallelConfig | Literal["none"],
+    where: torch.device,
+    process_group: ProcessGroup | DeviceMesh | None,
+) -> VisionEncoder:
     group = None if parallel == "none" else join_group(process_group)
     spread = None
     if parallel == "none" or group is None:
         plan, attention, preprocessor = planned(config, _processors(config), where)
         vision = vision_of(plan, attention, where)
     else:
-        ranks = Startup(group, config, parallel)
+        ranks = Startup(group, config, parallel, where)
         processors = ranks.processors(lambda: _processors(config))
         plan, attention, preprocessor = ranks.together(lambda: planned(config, processors, where))
         vision = ranks.tower(lambda: vision_of(plan, attention, where, reads=ranks.reads_weights))
@@ -122,7 +134,7 @@ def _settled(
         if dtype is not None:
             config = load_config(config, overrides=[_dtype_override(dtype)])
         plan_any(config)
-        return config, run.parallel, usable_device(device)
+        return config, run.parallel, usable_device(device_of_rank(device) if spreads else device)
     except Exception as error:
         if spreads:
             tell_ranks(process_group, error)

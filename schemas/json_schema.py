@@ -8,7 +8,7 @@ wrong. A number written as a reference (``${a.b}``) is a string to an editor, wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
@@ -99,7 +99,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
             "then": {
                 "required": required[1],
                 "properties": {
-                    **dict.fromkeys(properties.keys() - fused["properties"].keys() - {"extends"}, False),
+                    **_refused(properties, beside={*fused["properties"], "extends"}),
                     "output": fused["properties"]["output"],
                     "towers": {
                         "minProperties": 2,
@@ -111,7 +111,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
             "else": {
                 "required": required[0],
                 "properties": {
-                    **dict.fromkeys(fused["properties"].keys() - properties.keys(), False),
+                    **_refused(fused["properties"], beside=properties),
                     "encoder": {"required": ["model_type"]},
                 },
             },
@@ -137,6 +137,11 @@ _EXTENDS = {
         {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16},
     ],
 }
+
+
+def _refused(keys: Iterable[str], *, beside: Collection[str]) -> _Json:
+    """Refuse the keys of the other kind of config."""
+    return {key: False for key in keys if key not in beside}
 
 
 def _fused_only(fused: _Json, single: _Json) -> _Json:

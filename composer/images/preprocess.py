@@ -194,7 +194,8 @@ class ImagePreprocessor(Preprocessor):
         import torch
 
         try:
-            arrays = self._arrays(image)
+            with torch.device("cpu"):  # processors make tensors without naming a device
+                arrays = self._arrays(image)
         except Exception as error:  # a processor fails on shapes in many ways
             raise ImageError(label, f"cannot be preprocessed: {error}") from error
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
