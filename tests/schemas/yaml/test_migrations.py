@@ -120,7 +120,7 @@ def test_a_preset_without_its_version_gets_back_what_it_was():
         ("schema: true\n", "a.yaml:1:9: schema: expected a version, such as 1 [VC104]"),
         ("schema: 0\n", "a.yaml:1:9: schema: expected a version, such as 1 [VC104]"),
         ("name: x\n", "a.yaml:1:1: this is no config: it has none of the keys schema, encoder, towers "
-         "extends [VC102]"),
+         "and extends [VC102]"),
         ("extends: a\ndefaults: [b]\non: push\n", "a.yaml:2:1: defaults: unknown key [VC101]"),
         ("encoder: {\n", "a.yaml:2:1: did not find expected node content while parsing a flow node; "
          "a value or the closing bracket is missing [VC002]"),
