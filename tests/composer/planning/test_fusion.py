@@ -168,6 +168,8 @@ def test_widths_and_grids_that_are_made_equal_fit() -> None:
     towers = {"clip": wide, "siglip": SIGLIP}
     with pytest.raises(ConfigError, match=r"towers\.siglip"):
         plan(config(towers, fuse="sum", align={"grid": [2, 2]}))
+    with pytest.raises(ConfigError, match=r"towers\.clip"):
+        plan(config({"siglip": SIGLIP, "clip": wide}, fuse="sum", align={"grid": [2, 2]}))
     planned = plan(config(towers, fuse="sum", align={"grid": [2, 2]}, project={"clip": {"width": 32}}))
     assert (planned.output_width, planned.num_tokens(9, 9)) == (32, 4)
 
