@@ -84,8 +84,9 @@ class StandIn(TorchFunctionMode):
         casts = {key: value for key, value in options.items() if not _is_device(value)}
         result = function(tensor, *rest, **casts) if rest or casts else tensor
         if self.holds(tensor) != there:
-            is_pinned = tensor.untyped_storage()._cdata in self._pinned and options.get("non_blocking")
-            if not (there and is_pinned):
+            # What comes from the device without blocking, torch copies to pinned memory of its own.
+            is_pinned = not there or tensor.untyped_storage()._cdata in self._pinned
+            if not (is_pinned and options.get("non_blocking")):
                 self.waits[_place()] += 1
             result = result.clone()
         if there:
