@@ -109,7 +109,7 @@ def _vision_half(recorded: Recorded, processor: Mapping[str, Any]) -> dict[str, 
     selection = _selection(recorded, reading)
     if reading.layer is not None and selection.get("feature_select_strategy") == "default":
         _check_first_token(encoder)
-    behind = _connector(recorded, model_type) | _tiling({**fields, **processor}, model_type)
+    behind = _connector(recorded, processor, model_type) | _tiling({**fields, **processor}, model_type)
     if "connector" in behind:
         recorded.ask(*_CONNECTORS[model_type].implied)
     if "tiling" in behind:
@@ -261,12 +261,18 @@ def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
     return {"select_layers": layers, "feature_select_strategy": strategy, "post_norm": "none"}
 
 
-def _connector(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
+def _connector(fields: Mapping[str, Any], processor: Mapping[str, Any], model_type: str) -> dict[str, Any]:
     connector = _CONNECTORS.get(model_type)
     if connector is None:
         return {}
-    said = {key: value for key, value in connector.fields_of(fields).items() if value is not None}
-    return {"connector": {"type": connector.type, **said}}
+    beside = {name: processor[name] for name in connector.of_processor if name in processor}
+    said = {**connector.fields_of(fields), **beside}
+    return {
+        "connector": {
+            "type": connector.type,
+            **{key: value for key, value in said.items() if value is not None},
+        }
+    }
 
 
 def _tiling(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:

@@ -57,6 +57,7 @@ ELSEWHERE = {
     "composer/jobs/worker.py": "composer/jobs/test_pool.py",
     "composer/registry.py": "composer/test_plugins.py",
     "composer/testing/subject.py": "composer/testing/test_properties.py",
+    "composer/testing/molmo2.py": "composer/images/test_molmo2.py",
     "composer/testing/vlm.py": "composer/test_vlms.py",
     "composer/tower/base.py": "composer/tower/test_module.py",
     "composer/typed.py": "composer/test_plugins.py",
