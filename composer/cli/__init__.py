@@ -17,6 +17,7 @@ from . import (
     init,
     job,
     migrate,
+    new_family,
     plan,
     plugins,
     presets,
@@ -50,6 +51,7 @@ app.command()(show.diff)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
 app.command()(plugins.plugins)
+app.command()(new_family.new_family)
 
 
 def main() -> None:
