@@ -30,6 +30,7 @@ ELSEWHERE = {
     "composer/cli/files.py": "composer/cli/test_output.py",
     "composer/cli/plugins.py": "composer/test_plugins.py",
     "composer/encoder.py": "composer/test_composing.py",
+    "composer/foreign_json/fields.py": "composer/foreign_json/test_open_clip.py",
     "composer/images/levels.py": "composer/images/test_pixels.py",
     "composer/images/patch_order.py": "composer/images/test_pixels.py",
     "composer/images/read_ahead.py": "composer/test_encode.py",
