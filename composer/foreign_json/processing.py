@@ -26,7 +26,7 @@ def image_processor(
     return {
         "type": "CLIPImageProcessor",
         "size": {"height": scale, "width": scale} if squash else {"shortest_edge": scale},
-        "crop": False if squash and scale == side else side,
+        "crop": side,
         "resample": said.text("interpolation", "bicubic"),
         "mean": mean,
         "std": std,

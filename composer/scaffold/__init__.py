@@ -66,5 +66,6 @@ def _check_name(name: str) -> None:
         raise InputError(
             f"{name!r} is no name of a package: take small letters, digits and underscores, such as my_vit"
         )
-    if name in sys.stdlib_module_names or find_spec(name) is not None:
+    found = find_spec(name)
+    if name in sys.stdlib_module_names or (found is not None and found.origin is not None):
         raise InputError(f"a module called {name} is installed already; take another name")

@@ -81,6 +81,14 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("test_plug_deit.py", "mine")]
 
 
+def test_a_second_time_in_the_same_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)  # as `python -m vision_composer` does: the folder is no package
+    assert new_family("plug_msn", "--from", "vit_msn").exit_code == 0
+    result = new_family("plug_msn", "--from", "vit_msn")
+    assert "plug_msn/pyproject.toml is there already, and nothing is overwritten" in str(result.exception)
+
+
 @pytest.mark.parametrize(
     ("name", "model_type", "message"),
     [
