@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from vision_composer.encoders import FAMILIES, register_encoder
 from vision_composer.errors import ConformanceError
@@ -121,3 +122,20 @@ def test_a_stem_that_no_modules_make_is_left_to_do_and_the_check_says_so(tmp_pat
     (number, sentence) = todos(text)[-1]
     assert sentence in message
     assert "TODO" in text.splitlines()[number - 1]
+
+
+def test_where_that_one_place_is_filled_in_the_check_passes(tmp_path: Path) -> None:
+    _, (block, family) = written("phi4_multimodal_vision", "phi4_multimodal_vision", tmp_path)
+
+    class Filled(family):  # type: ignore[misc]  # a class that was just written
+        def stem(self, model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+            grid = [side // model.config.patch_size for side in pixel_values.shape[2:]]
+            mask = torch.ones(len(pixel_values), *grid, dtype=torch.bool, device=pixel_values.device)
+            states = model.embeddings(pixel_values=pixel_values, patch_attention_mask=mask)
+            return states, {"attention_mask": None}
+
+    register_encoder(block, Filled)
+    try:
+        check_encoder("phi4_multimodal_vision")
+    finally:
+        ENCODER_PLUGINS.unregister("phi4_multimodal_vision")
