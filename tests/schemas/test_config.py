@@ -49,6 +49,18 @@ def test_layers_exist_or_are_refused(layer: int) -> None:
         ({}, {}, "VC102", ("encoder", "model_type")),
         (CLIP, {"weights": {"revision": "main"}}, "VC104", ("weights", "revision")),
         (CLIP, {"weights": {"source": "./x", "revision": "main"}}, "VC104", ("weights", "revision")),
+        (
+            CLIP,
+            {"weights": {"source": "a/b", "adapter_revision": "main"}},
+            "VC104",
+            ("weights", "adapter_revision"),
+        ),
+        (
+            CLIP,
+            {"weights": {"source": "a/b", "adapter": "./lora", "adapter_revision": "main"}},
+            "VC104",
+            ("weights", "adapter_revision"),
+        ),
         (CLIP, {"select_layers": []}, "VC104", ("select_layers",)),
         (CLIP, {"select_layers": -2}, "VC103", ("select_layers",)),
         (CLIP, {"layers": [-2]}, "VC101", ("layers",)),
