@@ -42,17 +42,6 @@ ELSEWHERE = {
     "composer/weights/foreign/recipe.py": "composer/weights/foreign/test_timm.py",
     "composer/weights/header.py": "composer/weights/test_safetensors_file.py",
     "composer/weights/tensors.py": "composer/weights/test_checkpoint.py",
-    "schemas/base.py": "schemas/test_config.py",
-    "schemas/image_processor.py": "composer/images/test_settings.py",
-    "schemas/paths.py": "schemas/test_config.py",
-    "schemas/processor_class.py": "schemas/test_processor_classes.py",
-    "schemas/running.py": "schemas/test_config.py",
-    "schemas/typed.py": "schemas/test_config.py",
-    "schemas/weights.py": "schemas/test_config.py",
-    "schemas/yaml/problems.py": "schemas/yaml/test_loading.py",
-    "schemas/yaml/references.py": "schemas/yaml/test_interpolation.py",
-    "schemas/yaml/rewrite.py": "schemas/yaml/test_migrations.py",
-    "schemas/yaml/syntax.py": "schemas/yaml/test_loading.py",
 }
 """Modules without a test file of their own name -> the tests of what they serve."""
 
