@@ -73,7 +73,7 @@ def tower_from_transformers(
     recorded = Recorded(fields)
     made = _vision_half(recorded, processor or {})
     for line in left_out(recorded, encoder_from_transformers(made["encoder"])):
-        _warn(f"config.json says {line}, and no key of a config does")
+        _warn(f"config.json says {line}, which a config cannot say; if the model uses it, features differ")
     return made
 
 
@@ -263,7 +263,10 @@ def _selection(fields: Mapping[str, Any], reading: Reading) -> dict[str, Any]:
 
 def _connector(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
     connector = _CONNECTORS.get(model_type)
-    return {} if connector is None else {"connector": {"type": connector.type, **connector.fields_of(fields)}}
+    if connector is None:
+        return {}
+    said = {key: value for key, value in connector.fields_of(fields).items() if value is not None}
+    return {"connector": {"type": connector.type, **said}}
 
 
 def _tiling(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:

@@ -12,10 +12,17 @@ from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_integers, check_pixels, refuse_unknown
-from .layout import RopeLayout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
+from .layout import (
+    RopeLayout,
+    cosines_and_sines,
+    frame_segments,
+    patch_positions,
+    rope_base,
+    rope_frequencies,
+)
 from .packed import PackedBatch, PackedFamily
 from .reading import Reading
-from .shapes import Part, Shapes, linear
+from .shapes import Part, Shapes, linear, linear_patches
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +65,10 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
         )
 
     def stem_shapes(self, encoder: Gemma4VisionEncoderConfig) -> Shapes:
-        values, width = 3 * encoder.patch_size**2, encoder.hidden_size
+        table = (2, encoder.position_embedding_size, encoder.hidden_size)
         return {
-            **linear("patch_embedder.input_proj", values, width, bias=False),
-            "patch_embedder.position_embedding_table": (2, encoder.position_embedding_size, width),
+            **linear_patches("patch_embedder.input_proj", encoder, bias=False),
+            "patch_embedder.position_embedding_table": table,
         }
 
     def block_shapes(self, encoder: Gemma4VisionEncoderConfig) -> Shapes:
@@ -153,7 +160,7 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
 
         grids = batch.grids
         config = model.config
-        frequencies = rope_frequencies(config.head_dim // 2, config.rope_parameters["rope_theta"])
+        frequencies = rope_frequencies(config.head_dim // 2, rope_base(config))
         ids = patch_positions(grids).flip(1)  # columns first
         axes = [cosines_and_sines(axis[:, None].float() * frequencies) for axis in ids.unbind(1)]
         cosines, sines = (
@@ -186,11 +193,8 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
             "position_ids": layout.places,
         }
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
-        return hidden_states.squeeze(0)
-
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
-        squares = hidden_states.squeeze(0)[layout.squares]
+        squares = self.tokens(model, hidden_states, layout)[layout.squares]
         pooled = squares.float().mean(dim=1).to(hidden_states.dtype)
         scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # float16 may overflow
         if model.config.standardize:

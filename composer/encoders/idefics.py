@@ -151,9 +151,6 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
     def block_inputs(self, block: int, layout: IdeficsLayout) -> BlockInputs:
         return {"attention_mask": layout.frames}
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: IdeficsLayout) -> Tensor:
-        return hidden_states.squeeze(0)
-
 
 def _rectangles(valid: Tensor, empty: Tensor) -> list[list[int]]:
     """Return each image's rows and columns of valid patches, whether they form a rectangle, and ``empty``."""

@@ -117,6 +117,9 @@ class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
     def block_inputs(self, block: int, layout: LayoutT) -> BlockInputs:
         """Return the keyword arguments of one block, counted from 0."""
 
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: LayoutT) -> Tensor:
+        return hidden_states.flatten(0, -2)  # some blocks take the sequence as a batch of one
+
 
 class PackedImagesFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
     """A packed family that takes whole images, padded at the bottom and the right."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
 from .aliases import FromTransformers
 from .layout import TableLayout, frame_segments, table_taps
+from .patch_embedding import weighted_rows
 from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
@@ -81,6 +82,5 @@ class Qwen35(QwenVL[P, TableLayout], Generic[P]):
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         patches = super().stem(model, pixels, layout)
-        rows, weights = layout.position_taps
-        positions: Tensor = (model.pos_embed(rows) * weights[..., None]).sum(1)
+        positions = weighted_rows(model.pos_embed, *layout.position_taps)
         return patches + positions.to(patches.dtype)

@@ -16,7 +16,7 @@ from .layout import Layout, frame_segments
 from .packed import PackedBatch, PackedFamily
 from .patch_embedding import position_table
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Shapes, linear_patches
 from .siglip import pooling_flops, pooling_shapes
 
 if TYPE_CHECKING:
@@ -48,9 +48,8 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
     image_processor = "Siglip2ImageProcessor"
 
     def stem_shapes(self, encoder: Siglip2VisionEncoderConfig) -> Shapes:
-        values = encoder.num_channels * encoder.patch_size**2
         return {
-            **linear("embeddings.patch_embedding", values, encoder.hidden_size),
+            **linear_patches("embeddings.patch_embedding", encoder),
             "embeddings.position_embedding.weight": (encoder.num_patches, encoder.hidden_size),
         }
 
@@ -137,9 +136,6 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
 
     def block_inputs(self, block: int, layout: SigLIP2Layout) -> BlockInputs:
         return {"attention_mask": layout.frames}
-
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: SigLIP2Layout) -> Tensor:
-        return hidden_states.squeeze(0)
 
     def pooled(self, model: FromTransformers, hidden_states: Tensor, layout: SigLIP2Layout) -> Tensor:
         import torch
