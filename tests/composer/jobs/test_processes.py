@@ -41,6 +41,7 @@ def test_workers_that_are_killed_are_replaced(processes: MakeProcesses, tmp_path
     assert [isinstance(result, ImageError) for result in results] == [False] * 60
 
 
+@pytest.mark.slow  # 360 MiB through shared memory
 def test_large_inputs_make_the_shared_memory_grow(processes: MakeProcesses, tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for i, path in enumerate(paths):
