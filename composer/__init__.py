@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .bridges.registration import register_transformers
     from .bridges.vlm import build_vlm
     from .builder import VisionEncoderBuilder
+    from .checking import validate
     from .composing import compose
     from .config_json import config_from
     from .encoder import ComposedVisionEncoder
@@ -52,6 +53,7 @@ _HOME = {
     "bridges.registration": ("register_transformers",),
     "bridges.vlm": ("build_vlm",),
     "builder": ("VisionEncoderBuilder",),
+    "checking": ("validate",),
     "composing": ("compose",),
     "config_json": ("config_from",),
     "encoder": ("ComposedVisionEncoder",),
@@ -114,6 +116,7 @@ __all__ = [
     "run_dp_sharded_mrope_vision_model",
     "run_dp_sharded_vision_model",
     "should_torch_compile_mm_vit",
+    "validate",
 ]
 
 

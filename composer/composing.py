@@ -12,7 +12,7 @@ from .building import planned, vision_half
 from .encoder import ComposedVisionEncoder
 from .errors import InputError
 from .images.settings import ProcessorSettings
-from .parallel import Startup, join_group, tell_ranks
+from .parallel import Startup, device_of_rank, join_group, tell_ranks
 from .planning import plan_config, processor_settings
 from .presets import load_config
 from .running.compilation import compile_as_asked
@@ -45,7 +45,9 @@ def compose(
             config is derived from its config.json, and is ``encoder.config``.
         overrides: Strings that change the config: ``key=value`` sets a value, as in
             ``select_layers=[-2,-9]``, and ``~key`` deletes a key.
-        device: Where to put the tower. Default: torch's default device.
+        device: Where to put the tower. Default: torch's default device. With data parallelism, where the
+            launcher numbers the processes of a machine (LOCAL_RANK, as torchrun does), the default, and a
+            ``cuda`` without a number, are the accelerator of that number, which becomes the current one.
         dtype: The dtype of the parameters, in place of the config's ``weights.dtype``.
         process_group: The processes that share the images: a group, or a device mesh of one dimension. A
             config with ``parallel: none`` then runs as with ``parallel: {mode: data}``. Default: all
@@ -65,12 +67,22 @@ def compose(
     """
     given = [overrides] if isinstance(overrides, str) else overrides
     config, parallel, where = _settled(source, given, dtype, device, process_group)
+    with torch.device("cpu"):  # what is made without naming a device; it is moved where it belongs
+        return _composed(config, parallel, where, process_group)
+
+
+def _composed(
+    config: TowerConfig,
+    parallel: ParallelConfig | Literal["none"],
+    where: torch.device,
+    process_group: ProcessGroup | DeviceMesh | None,
+) -> ComposedVisionEncoder:
     group = None if parallel == "none" else join_group(process_group)
     if parallel == "none" or group is None:
         plan, attention, preprocessor = planned(config, _processor(config), where)
         half, spread = vision_half(plan, attention, where), None
     else:
-        ranks = Startup(group, config, parallel)
+        ranks = Startup(group, config, parallel, where)
         processor = ranks.processor(lambda: _processor(config))
         plan, attention, preprocessor = ranks.together(lambda: planned(config, processor, where))
         half = ranks.tower(lambda: vision_half(plan, attention, where, reads=ranks.reads_weights))
@@ -97,7 +109,7 @@ def _settled(
         if dtype is not None:
             config = load_config(config, overrides=[_dtype_override(dtype)])
         plan_config(config)
-        return config, run.parallel, usable_device(device)
+        return config, run.parallel, usable_device(device_of_rank(device) if spreads else device)
     except Exception as error:
         if spreads:
             tell_ranks(process_group, error)

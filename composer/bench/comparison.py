@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,7 +87,7 @@ def compare(
         num_patches=sum(tower.info.num_patches(*size) for size in sizes),
         flops=None if None in flops else sum(filter(None, flops)),
         peak_flops_per_second=peak,
-        versions={name: version(name) for name in ("torch", *dict.fromkeys(("transformers", *peers)))},
+        versions={name: _version(name) for name in dict.fromkeys(("torch", "transformers", *peers))},
         rows=rows,
     )
 
@@ -100,6 +100,11 @@ def noise(tower: ComposedVisionEncoder, sizes: Sequence[Size]) -> dict[str, torc
         )
     generator = np.random.default_rng(0)
     return tower.preprocess([generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for w, h in sizes])
+
+
+def _version(module: str) -> str:
+    """Return the version of an installed module, whatever the distribution that it came with is called."""
+    return str(import_module(module).__version__)
 
 
 def _plain(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:

@@ -13,6 +13,7 @@ from . import (
     backends,
     bench,
     demo,
+    diff,
     encode,
     init,
     job,
@@ -46,7 +47,7 @@ app.command()(migrate.migrate)
 app.command()(init.init)
 app.command()(show.show)
 app.command()(show.explain)
-app.command()(show.diff)
+app.command()(diff.diff)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
 app.command()(plugins.plugins)

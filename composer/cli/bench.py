@@ -59,8 +59,8 @@ def bench(
         encoder = compose(tower, overrides=["parallel=none"], device=device)
         costs = calibration.calibrate(encoder, sizes or calibration.SIZES, rounds=rounds)
         costs.save(calibrate)
-        for (frames, rows, columns), seconds in costs.measurements:
-            echo(f"{frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
+        for (frames, rows, columns), seconds, number in costs.measurements:
+            echo(f"{number} of {frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
         return
 
     if preprocess:

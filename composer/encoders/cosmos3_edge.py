@@ -60,7 +60,7 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
         # Smoothed where the table is larger than the image, so that no four rows give a position.
         positions: Tensor = embeddings.resize_positional_embeddings(
             position_table(embeddings.position_embedding).view(side, side, -1),
-            torch.tensor(layout.grids),
+            torch.tensor(layout.grids, device="cpu"),
             model.config.spatial_merge_size,
         )
         return patches + positions

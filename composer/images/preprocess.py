@@ -161,7 +161,8 @@ class ImagePreprocessor(ABC):
 
         opened = open_image(image, name=label)
         try:
-            arrays = self._arrays(opened)
+            with torch.device("cpu"):  # processors make tensors without naming a device
+                arrays = self._arrays(opened)
         except Exception as error:  # a processor fails on shapes in many ways
             raise ImageError(label, f"cannot be preprocessed: {error}") from error
         return {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
@@ -21,7 +23,7 @@ from ..schemas import ParallelConfig, TowerConfig
 from ..tower.base import VisionModule
 from .cost import CostModel
 from .data import DataParallel
-from .group import Report, broadcast_text, lost_ranks_named, resolve_group, together
+from .group import Report, broadcast_text, check_backend, lost_ranks_named, resolve_group, together
 
 T = TypeVar("T")
 M = TypeVar("M", bound=VisionModule[Any])
@@ -32,11 +34,20 @@ _WHAT = "compose the encoder"
 def join_group(group: ProcessGroup | DeviceMesh | None) -> ProcessGroup | None:
     """Return the group to run in; None for a process of its own.
 
-    Initialises torch.distributed under torchrun, if nobody has.
+    Initialises torch.distributed under torchrun, if nobody has and there are several processes.
     """
-    if group is None and not dist.is_initialized() and dist.is_torchelastic_launched():
-        dist.init_process_group()
+    launched = not dist.is_initialized() and dist.is_torchelastic_launched()
+    if group is None and launched and int(os.environ["WORLD_SIZE"]) > 1:
+        dist.init_process_group(_backends())
     return resolve_group(group)
+
+
+def _backends() -> str:
+    """Return gloo for messages between hosts and, where there is an accelerator, its own for features."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return "gloo"
+    return f"cpu:gloo,{accelerator.type}:{dist.get_default_backend_for_device(accelerator)}"
 
 
 def tell_ranks(group: ProcessGroup | DeviceMesh | None, failure: Exception) -> None:
@@ -61,12 +72,16 @@ class Startup:
         group: The ranks.
         config: The config, the same on all of them.
         parallel: How images are spread, whatever the config says of it.
+        device: Where this rank's tower will be.
 
     Raises:
         DistributedError: If another rank failed, is gone, or has another config.
+        InputError: If the group has no backend for tensors on that device.
     """
 
-    def __init__(self, group: ProcessGroup, config: TowerConfig, parallel: ParallelConfig) -> None:
+    def __init__(
+        self, group: ProcessGroup, config: TowerConfig, parallel: ParallelConfig, device: torch.device
+    ) -> None:
         self._group, self._parallel, self._encoder = group, parallel, config.encoder
         self.sends_weights = parallel.weights == "broadcast" or config.weights.source is None
         self.reads_weights = dist.get_rank(group) == 0 or not self.sends_weights
@@ -77,8 +92,13 @@ class Startup:
             "config": self._fingerprint,
         }
         host = sha256(socket.gethostname().encode()).hexdigest()[:16]
+
+        def introduce() -> tuple[None, Report]:
+            check_backend(group, device.type)
+            return None, Report(self._facts, host=host)
+
         # Before ranks of different configs go different ways.
-        _, reports = together(group, lambda: (None, Report(self._facts, host=host)), what=_WHAT)
+        _, reports = together(group, introduce, what=_WHAT)
         self._hosts = [report.host for report in reports]
 
     def together(self, work: Callable[[], T]) -> T:
