@@ -16,7 +16,6 @@ from support.images import noise_image
 
 from vision_composer import ComposedVisionEncoder, compose
 from vision_composer.errors import ImageError, InputError
-from vision_composer.images.read_ahead import read_ahead
 
 ALL = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED}
 IMAGES = [noise_image(40 + i, 50) for i in range(7)]
@@ -55,16 +54,6 @@ def test_reading_ahead_changes_nothing(model_type: str) -> None:
         batches = [encoder(**encoder.preprocess(IMAGES[start : start + 3])) for start in (0, 3, 6)]
     want = [row for batch in batches for row in batch]
     assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
-
-
-def test_no_more_is_read_than_asked_for_and_a_little() -> None:
-    read: list[int] = []
-    images: list[Any] = list(range(100))
-    ahead = read_ahead(images, lambda i, _: read.append(i), ahead=5)
-    next(ahead)
-    ahead.close()
-    assert len(read) <= 6
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
 def test_errors_stand_in_the_place_of_images(tmp_path: Path) -> None:
