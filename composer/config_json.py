@@ -272,13 +272,8 @@ def _connector(fields: Mapping[str, Any], processor: Mapping[str, Any], model_ty
     if connector is None:
         return {}
     beside = {name: processor[name] for name in connector.of_processor if name in processor}
-    said = {**connector.fields_of(fields), **beside}
-    return {
-        "connector": {
-            "type": connector.type,
-            **{key: value for key, value in said.items() if value is not None},
-        }
-    }
+    said = {"type": connector.type, **connector.fields_of(fields), **beside}
+    return {"connector": {key: value for key, value in said.items() if value is not None}}
 
 
 def _tiling(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:

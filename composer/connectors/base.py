@@ -275,7 +275,8 @@ def transformers_class(module: str, name: str) -> Any:
         return getattr(import_module(f"transformers.models.{module}"), name)
     except (ImportError, AttributeError) as error:
         raise BackendError(
-            f"transformers {__version__} has no {module}.{name}, which this connector runs"
+            f"transformers {__version__} has no {module}.{name}, which this connector needs; "
+            "install a newer one"
         ) from error
 
 
