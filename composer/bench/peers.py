@@ -99,7 +99,8 @@ def _apart(features: Tensor, encoder: ComposedVisionEncoder, batch: Batch) -> tu
 def run_transformers(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
     """transformers' own class, uncompiled, with torch's scaled_dot_product_attention."""
     module = TransformersTower(tower)
-    return lambda: lambda: module(**inputs)
+    there = {name: value.to(tower.device) for name, value in inputs.items()}
+    return lambda: lambda: module(**there)
 
 
 def run_onnxruntime(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
