@@ -20,7 +20,7 @@ _ELSEWHERE = re.compile(
     | is_\w*decoder | is_composition | problem_type | id2label | label2id | chunk_size_feed_forward
     | vocab_size | apply_layernorm | reshape_hidden_states | stage_names | _?out_(features|indices)
     | add_cross_attention | cross_attention_hidden_size | pruned_heads | torchscript | use_bfloat16
-    | gradient_checkpointing | label_smoothing | attn_implementation
+    | \w+_pdrop | gradient_checkpointing | label_smoothing | attn_implementation
     | _attn_implementation\w* | tf_\w+ | finetuning_task
     | (max|min)_length | do_sample | early_stopping | num_beams | num_beam_groups | diversity_penalty
     | temperature | top_k | top_p | typical_p | repetition_penalty | length_penalty | no_repeat_ngram_size
@@ -39,7 +39,7 @@ _LANGUAGE = re.compile(
     | rope_theta | rope_scaling | rope_parameters | partial_rotary_factor | projection_dim | \w*logit_\w+
     | image_text_hidden_size | use_decoder_only_language_model | position_id_per_seconds | seconds_per_chunk
     | pad_vocab_size_multiple_of | bos_token | eos_token | pad_token | num_experts\w* | moe_\w+
-    | norm_topk_prob | canvas_length | label_smoothing
+    | original_max_position_embeddings | norm_topk_prob | canvas_length | label_smoothing
     | decoder_sparse_step | mlp_only_layers | shared_expert\w* | router_\w+ | ignore_index
     """,
     re.VERBOSE,

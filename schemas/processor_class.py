@@ -23,6 +23,7 @@ Inputs = Literal[
     "pixtral",
     "molmo2",
     "naflex",
+    "phi4_multimodal",
     "gemma4",
     "idefics2",
     "idefics3",

@@ -90,6 +90,7 @@ _QWEN = {
     "temporal_patch_size": 2,
     "merge_size": 2,
 }
+_PATCHES = {"do_convert_rgb": True, "patch_size": 14}
 _FRAME = _QWEN | {"temporal_patch_size": 1}
 _IDEFICS = {"do_convert_rgb": True, "do_resize": True, "do_pad": True}
 _IDEFICS3 = {
@@ -336,14 +337,18 @@ def _classes() -> list[ProcessorClass]:
             return_row_col_info=False,
         ),
         _class(
-            *("Molmo2", "molmo2", "mean std", _HALF),
-            do_convert_rgb=True,
-            do_resize=True,
+            *("Phi4Multimodal", "phi4_multimodal", "mean std", _HALF, _PATCHES),
+            size=square(448),
+            resample=BICUBIC,
+            dynamic_hd=36,
+            fit=_fit_box,
+        ),
+        _class(
+            *("Molmo2", "molmo2", "mean std", _HALF, _PATCHES, _BOXED),
             size=square(378),
             resample=BILINEAR,
             max_crops=8,
             overlap_margins=[4, 4],
-            patch_size=14,
             pooling_size=[2, 2],
             fit=_fit_box,
         ),

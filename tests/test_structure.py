@@ -31,6 +31,7 @@ ELSEWHERE = {
     "composer/cli/plugins.py": "composer/test_plugins.py",
     "composer/encoder.py": "composer/test_composing.py",
     "composer/foreign_json/fields.py": "composer/foreign_json/test_open_clip.py",
+    "composer/images/phi4_multimodal.py": "composer/images/tiling/test_phi4_multimodal.py",
     "composer/jobs/inputs/row.py": "composer/jobs/inputs/test_files.py",
     "composer/jobs/ray_cluster.py": "composer/jobs/test_ray_engine.py",
     "composer/jobs/unit.py": "composer/jobs/test_job.py",

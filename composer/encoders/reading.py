@@ -43,6 +43,8 @@ def seeing_part(fields: JsonObject) -> JsonObject:
     name = fields.get("model_type")
     if name == "molmo2":
         return _molmo2(fields)
+    if name == "phi4_multimodal":
+        return _phi4_multimodal(fields)
     thinker = fields.get("thinker_config")
     part = thinker or fields.get(_SEEING.get(str(name), ""))
     if not isinstance(part, Mapping):
@@ -70,3 +72,12 @@ def _molmo2(fields: JsonObject) -> JsonObject:
     layers = [block + 1 if block >= 0 else block for block in blocks]
     rest = {key: value for key, value in fields.items() if key != "vit_config"}
     return {**rest, "vision_config": vision, "vision_feature_layer": layers}
+
+
+def _phi4_multimodal(fields: JsonObject) -> JsonObject:
+    """Return Phi-4-multimodal's config.json with the layer that it reads where other models have it."""
+    vision = fields.get("vision_config")
+    if not isinstance(vision, Mapping) or "feature_layer" not in vision:
+        return fields
+    rest = {key: value for key, value in vision.items() if key != "feature_layer"}
+    return {**fields, "vision_config": rest, "vision_feature_layer": vision["feature_layer"]}

@@ -62,6 +62,7 @@ _OWN = {
     "DINOv3ViTImageProcessorPil": ".dinov3_vit",
     "Llama4ImageProcessorPil": ".llama4",
     "Molmo2ImageProcessorPil": ".molmo2",
+    "Phi4MultimodalImageProcessorPil": ".phi4_multimodal",
 }
 """Class -> the module here that has it, where transformers has none on Pillow, or none for whole images."""
 

@@ -14,7 +14,7 @@ from vision_composer.images.tiling.base import TilePlan
 def test_every_tiling_is_tried() -> None:
     own = {name for name, tiling in TILINGS.items() if not tiling.processor}
     assert set(CASES) | own == set(TILINGS)
-    assert own == {"cohere2_vision", "lfm2_vl", "llama4", "molmo2"}
+    assert own == {"cohere2_vision", "lfm2_vl", "llama4", "molmo2", "perception_lm", "phi4_multimodal"}
 
 
 def test_boxes_stand_row_after_row() -> None:
