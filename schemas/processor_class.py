@@ -21,6 +21,7 @@ Inputs = Literal[
     "muse_patches",
     "video_llama_3_patches",
     "pixtral",
+    "molmo2",
     "naflex",
     "gemma4",
     "idefics2",

@@ -336,6 +336,18 @@ def _classes() -> list[ProcessorClass]:
             return_row_col_info=False,
         ),
         _class(
+            *("Molmo2", "molmo2", "mean std", _HALF),
+            do_convert_rgb=True,
+            do_resize=True,
+            size=square(378),
+            resample=BILINEAR,
+            max_crops=8,
+            overlap_margins=[4, 4],
+            patch_size=14,
+            pooling_size=[2, 2],
+            fit=_fit_box,
+        ),
+        _class(
             *("Gemma4", "gemma4", "max_pixels resample"),
             do_convert_rgb=True,
             do_resize=True,

@@ -39,7 +39,7 @@ class Idefics2Connector(Connector[Idefics2ConnectorConfig]):
             "rms_norm_eps",
         )
         fields |= {name: own.get(name) for name in same}
-        return {key: value for key, value in fields.items() if value is not None}
+        return fields
 
     def shapes(self) -> Shapes:
         config, width = self.config, self.config.hidden_size
@@ -101,10 +101,10 @@ class Idefics2Connector(Connector[Idefics2ConnectorConfig]):
         import torch
 
         connector, rows = module.get_submodule("connector"), []
-        for tokens in features:  # images have numbers of tokens of their own, and no padding
+        for tokens in features:  # tiles have numbers of tokens of their own, and no padding
             everything = torch.ones(1, len(tokens), dtype=torch.bool, device=tokens.device)
             rows.append(connector(tokens[None], attention_mask=everything)[0])
-        return tuple(rows)
+        return torch.split(torch.cat(rows), [self.num_rows(image) for image in images])
 
 
 def _gated(inputs: int, inner: int, outputs: int) -> Shapes:

@@ -158,6 +158,13 @@ def _idefics2(values: Values) -> ResizeRule:
     return FixedSize(size["width"], size["height"])
 
 
+def _molmo2(values: Values) -> FixedSize:
+    height, width = values["size"]["height"], values["size"]["width"]
+    if height != width:
+        raise ValueError(f"size is {height}x{width}; this image processor takes squares only")
+    return FixedSize(width, height, values["patch_size"])
+
+
 def _idefics3(values: Values) -> FixedSize:
     side = values["max_image_size"]["longest_edge"]
     return FixedSize(side, side)
@@ -206,6 +213,7 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Siglip2": _naflex,
     "Lfm2Vl": _lfm2,
     "Gemma4": _gemma4,
+    "Molmo2": _molmo2,
     "Idefics2": _idefics2,
     "Idefics3": _idefics3,
     "SmolVLM": _idefics3,

@@ -33,7 +33,6 @@ WHY_NOT = {
     "minicpmv4_6": _TWO_LENGTHS,
     "minicpmv4_7": _TWO_LENGTHS,
     "mistral4": "it reads text only",
-    "molmo2": "its image processor tells for each row which patches of overlapping crops it is made of",
     "nemotron_h_omni": "not built: it packs images of several sizes for RADIO, which takes one size here",
     "perception_lm": _TIMM,
     "pi0": "not built: it is PaliGemma beside a model of a robot's actions",
@@ -50,6 +49,7 @@ EQUAL_IN = {
     "blip": "equal: what cross-attention reads",
     "granite_docling": "equal on the coarse path of its connector",
     "mllama": "equal: what cross-attention reads, of tiles that are not padding",
+    "molmo2": "equal: what is added to the embeddings of its places in the text",
     "ovis2": "equal, without its indicators between tiles",
 }
 """model_type of a VLM whose equality wants a word more -> that."""
