@@ -27,6 +27,7 @@ MODULES = {
     "Kimi_K25ImageProcessor": "kimi_k25",
     "Lfm2VlImageProcessor": "lfm2_vl",
     "MiniMaxM3VLImageProcessor": "minimax_m3_vl",
+    "Molmo2ImageProcessor": "molmo2",
     "MuseGlimmerImageProcessor": "muse_glimmer",
     "Inkling2ImageProcessor": "inkling2",
     "Molmo2ImageProcessor": "molmo2",
