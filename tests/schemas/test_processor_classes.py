@@ -30,7 +30,6 @@ MODULES = {
     "Molmo2ImageProcessor": "molmo2",
     "MuseGlimmerImageProcessor": "muse_glimmer",
     "Inkling2ImageProcessor": "inkling2",
-    "Molmo2ImageProcessor": "molmo2",
     "Phi4MultimodalImageProcessor": "phi4_multimodal",
 }
 """Classes that transformers has on torchvision only, which cannot be imported without it."""
