@@ -31,7 +31,7 @@ CODES: dict[str, str] = {
     "VC211": "output, connector and tiling do not fit together, or do not fit the encoder.",
     "VC212": "image_processor names a class or a key that cannot make the tower's pixels.",
     "VC301": "Warning: no weights.source, so the weights are random.",
-    "VC302": "Warning: the weights come from a hub without a commit that pins them.",
+    "VC302": "Warning: the weights, or their adapter, come from a hub without a commit that pins them.",
     "VC303": "Warning: post_norm has no effect.",
     "VC304": "Warning: select_layers names a hidden state twice.",
     "VC305": "Warning: prefix_tokens asks for the generic adapter, and the encoder has a family.",

@@ -34,22 +34,31 @@ def _encoder(config: TowerConfig) -> list[tuple[str, str, Loc]]:
 
 def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:
     found = _source("tower", config.weights, ("weights",))
+    adapter, revision = config.weights.adapter, config.weights.adapter_revision
+    if adapter is not None:
+        key = "adapter" if revision is None else "adapter_revision"
+        found += _unpinned("adapter", adapter, revision, ("weights", key))
     if config.connector is not None and config.connector.weights is not None:
         found += _source("connector", config.connector.weights, ("connector", "weights"))
     return found
 
 
 def _source(what: str, weights: SourceConfig, path: Loc) -> list[tuple[str, str, Loc]]:
-    source, revision = weights.source, weights.revision
-    if source is None:
+    if weights.source is None:
         message = f"no source: the {what} starts from random weights; name a hub id, a folder or a file"
         return [("VC301", message, path)]
+    key = "revision" if weights.revision else "source"
+    return _unpinned("weights", weights.source, weights.revision, (*path, key))
+
+
+def _unpinned(what: str, source: str, revision: str | None, path: Loc) -> list[tuple[str, str, Loc]]:
     on_hub = not (is_weights_path(source) or os.path.exists(source))
-    if on_hub and not is_commit(revision or ""):
-        now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
-        message = f"{now}: the weights can change under this config; pin them by the 40 digits of a commit"
-        return [("VC302", message, (*path, "revision" if revision else "source"))]
-    return []
+    if not on_hub or is_commit(revision or ""):
+        return []
+    now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
+    them = "them" if what == "weights" else "it"
+    message = f"{now}: the {what} can change under this config; pin {them} by the 40 digits of a commit"
+    return [("VC302", message, path)]
 
 
 def _layers(config: TowerConfig) -> list[tuple[str, str, Loc]]:
