@@ -80,9 +80,9 @@ class StandIn(TorchFunctionMode):
 
     def _moved(self, function: Callable[..., Any], args: Any, options: Any, *, there: bool) -> Any:
         tensor, *rest = args
-        rest = [value for value in rest if not _is_device(value)]
-        casts = {key: value for key, value in options.items() if not _is_device(value)}
-        result = function(tensor, *rest, **casts) if rest or casts else tensor
+        dtypes = [value for value in (*rest, *options.values()) if isinstance(value, torch.dtype)]
+        dtypes += [value.dtype for value in rest if isinstance(value, Tensor)]
+        result = function(tensor, dtypes[0]) if dtypes else tensor
         if self.holds(tensor) != there:
             # What comes from the device without blocking, torch copies to pinned memory of its own.
             is_pinned = not there or tensor.untyped_storage()._cdata in self._pinned
