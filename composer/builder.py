@@ -113,10 +113,12 @@ class VisionEncoderBuilder:
         prefix: str | None = None,
         format: str | None = None,
         adapter: str | Path | None = None,
+        adapter_revision: str | None = None,
     ) -> Self:
         """Set where the weights come from: hub id, folder or file; None for random weights.
 
-        ``adapter`` is the folder or hub id of a LoRA adapter that is merged into them.
+        ``adapter`` is the folder or hub id of a LoRA adapter that is merged into them, and
+        ``adapter_revision`` the branch, tag or commit of such a hub id.
         """
         given = {
             "revision": revision,
@@ -124,6 +126,7 @@ class VisionEncoderBuilder:
             "prefix": prefix,
             "format": format,
             "adapter": None if adapter is None else str(adapter),
+            "adapter_revision": adapter_revision,
         }
         block = {"source": None if source is None else str(source)}
         return self._with(

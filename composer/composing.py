@@ -45,9 +45,9 @@ def compose(
 
     Args:
         source: The name of a preset, the path of a YAML file or of a saved tower's folder, a mapping (also
-            OmegaConf's DictConfig), or a TowerConfig. Or a checkpoint of transformers, of an encoder or of a
-            vision-language model: its folder, or its hub id, such as ``openai/clip-vit-base-patch32``. Its
-            config is derived from its config.json, and is ``encoder.config``.
+            OmegaConf's DictConfig), or a TowerConfig. Or a checkpoint of an encoder or of a vision-language
+            model, of transformers, timm or open_clip: its folder, or its hub id, such as
+            ``openai/clip-vit-base-patch32``. Its config is derived from its own, and is ``encoder.config``.
         overrides: Strings that change the config: ``key=value`` sets a value, as in
             ``select_layers=[-2,-9]``, and ``~key`` deletes a key.
         device: Where to put the tower. Default: torch's default device. With data parallelism, where the

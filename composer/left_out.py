@@ -13,14 +13,14 @@ _LONGEST = 80
 _ELSEWHERE = re.compile(
     r"""
       _?\w*token_(id|index|ids)      # places of images in the text
-    | im_\w+_id | \w+_seq_length
+    | im_\w+_id | \w+_seq_length | image_patch_id
     | _name_or_path | transformers_version | architectures | auto_map | model_type | dtype | torch_dtype
     | (text|audio|vq|talker|code2wav|token2wav|decoder|generation|qformer|perceiver)_config
     | initializer_\w+ | \w*dropout\w* | layerdrop | use_cache | tie_\w+ | output_\w+ | return_dict\w*
     | is_\w*decoder | is_composition | problem_type | id2label | label2id | chunk_size_feed_forward
     | vocab_size | apply_layernorm | reshape_hidden_states | stage_names | _?out_(features|indices)
     | add_cross_attention | cross_attention_hidden_size | pruned_heads | torchscript | use_bfloat16
-    | gradient_checkpointing | label_smoothing | attn_implementation
+    | \w+_pdrop | gradient_checkpointing | label_smoothing | attn_implementation
     | _attn_implementation\w* | tf_\w+ | finetuning_task
     | (max|min)_length | do_sample | early_stopping | num_beams | num_beam_groups | diversity_penalty
     | temperature | top_k | top_p | typical_p | repetition_penalty | length_penalty | no_repeat_ngram_size
@@ -39,7 +39,7 @@ _LANGUAGE = re.compile(
     | rope_theta | rope_scaling | rope_parameters | partial_rotary_factor | projection_dim | \w*logit_\w+
     | image_text_hidden_size | use_decoder_only_language_model | position_id_per_seconds | seconds_per_chunk
     | pad_vocab_size_multiple_of | bos_token | eos_token | pad_token | num_experts\w* | moe_\w+
-    | norm_topk_prob | canvas_length | label_smoothing
+    | original_max_position_embeddings | norm_topk_prob | canvas_length | label_smoothing
     | decoder_sparse_step | mlp_only_layers | shared_expert\w* | router_\w+ | ignore_index
     """,
     re.VERBOSE,

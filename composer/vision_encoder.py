@@ -135,7 +135,7 @@ class VisionEncoder(nn.Module, ABC):
         return self.vision.read(inputs).grids
 
     def preprocess(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
-        """Turn images into the encoder's inputs, on its device.
+        """Turn images into the encoder's inputs: pixels on its device, grids and masks on the CPU.
 
         Images are decoded and resized on the CPU; what the family's image processor computes after that is
         computed on the device, to the same bits. ``encoder.preprocessor`` has the two halves, ``read`` and

@@ -32,7 +32,7 @@ CODES: dict[str, str] = {
     "VC212": "image_processor names a class or a key that cannot make the tower's pixels.",
     "VC213": "Several towers do not fit together, or a key belongs to one of them, or to all.",
     "VC301": "Warning: no weights.source, so the weights are random.",
-    "VC302": "Warning: the weights come from a hub without a commit that pins them.",
+    "VC302": "Warning: the weights, or their adapter, come from a hub without a commit that pins them.",
     "VC303": "Warning: post_norm has no effect.",
     "VC304": "Warning: select_layers names a hidden state twice.",
     "VC305": "Warning: prefix_tokens asks for the generic adapter, and the encoder has a family.",

@@ -90,6 +90,7 @@ _QWEN = {
     "temporal_patch_size": 2,
     "merge_size": 2,
 }
+_PATCHES = {"do_convert_rgb": True, "patch_size": 14}
 _FRAME = _QWEN | {"temporal_patch_size": 1}
 _IDEFICS = {"do_convert_rgb": True, "do_resize": True, "do_pad": True}
 _IDEFICS3 = {
@@ -334,6 +335,22 @@ def _classes() -> list[ProcessorClass]:
             tile_size=512,
             max_pixels_tolerance=2.0,
             return_row_col_info=False,
+        ),
+        _class(
+            *("Phi4Multimodal", "phi4_multimodal", "mean std", _HALF, _PATCHES),
+            size=square(448),
+            resample=BICUBIC,
+            dynamic_hd=36,
+            fit=_fit_box,
+        ),
+        _class(
+            *("Molmo2", "molmo2", "mean std", _HALF, _PATCHES, _BOXED),
+            size=square(378),
+            resample=BILINEAR,
+            max_crops=8,
+            overlap_margins=[4, 4],
+            pooling_size=[2, 2],
+            fit=_fit_box,
         ),
         _class(
             *("Gemma4", "gemma4", "max_pixels resample"),

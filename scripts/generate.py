@@ -94,6 +94,7 @@ once, and the number of rows with the one that was planned. For the others the t
 Images go through the model's own image processor. transformers has those of Cohere 2 Vision, Inkling 2, Kimi,
 LFM2-VL, Llama 4, MiniMax and Muse for torchvision only. Pillow stands in for them here. For these models the rows of
 the same pixels are compared, and their tiles with cases worked out by hand or with the arithmetic in transformers.
+Molmo2's own runs without torchvision, and its pixels are compared, too.
 
 `vision-composer verify` makes the comparison on your own weights and images.
 

@@ -18,6 +18,7 @@ from . import (
     init,
     job,
     migrate,
+    new_family,
     plan,
     plugins,
     presets,
@@ -51,6 +52,7 @@ app.command()(diff.diff)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
 app.command()(plugins.plugins)
+app.command()(new_family.new_family)
 
 
 def main() -> None:

@@ -30,7 +30,7 @@ def init(
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="transformers' config.json of an encoder or a VLM: the file, its folder, or a hub id.",
+            help="The config.json of an encoder or a VLM, or open_clip's: the file, its folder, or a hub id.",
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,

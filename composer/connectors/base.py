@@ -94,6 +94,8 @@ class Connector(ABC, Generic[C]):
     """Path of what turns tokens into rows, in the module of :meth:`build` as in transformers' model."""
     text_model_type: ClassVar[str] = "llama"
     """model_type of the VLM's language model where the config.json does not say it."""
+    of_processor: ClassVar[tuple[str, ...]] = ()
+    """Fields of the block that the VLM's image processor has in its JSON, under the same names."""
     implied: ClassVar[tuple[str, ...]] = ()
     """Fields of the VLM's config.json, or of its vision_config, that need no key of a config, because they
     follow from others or say nothing of images."""
@@ -138,7 +140,7 @@ class Connector(ABC, Generic[C]):
 
         By default that is every matrix applied to every token of the tower.
         """
-        tokens = image.tiles.num_tiles * self.tower.num_tokens(image.grid)
+        tokens = sum(map(self.tower.num_tokens, image.grid_of_each))
         return 2 * tokens * matrix_values(self.shapes())
 
     # --- building and running -------------------------------------------------------------------------
@@ -273,7 +275,8 @@ def transformers_class(module: str, name: str) -> Any:
         return getattr(import_module(f"transformers.models.{module}"), name)
     except (ImportError, AttributeError) as error:
         raise BackendError(
-            f"transformers {__version__} has no {module}.{name}, which this connector runs"
+            f"transformers {__version__} has no {module}.{name}, which this connector needs; "
+            "install a newer one"
         ) from error
 
 

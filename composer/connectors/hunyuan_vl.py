@@ -52,7 +52,9 @@ class SquaresOfPatches(SquareConnector[M], Generic[M]):
     def num_rows(self, image: ImageOfTiles) -> int:
         frames, rows, columns = image.grid
         if frames > 1:
-            raise InputError(f"the connector {self.type!r} takes images, not clips of {frames} frames")
+            raise InputError(
+                f"the connector {self.type!r} takes images; give it the {frames} frames one by one"
+            )
         return self.num_squares_rows(rows // self.side, columns // self.side)
 
     @abstractmethod

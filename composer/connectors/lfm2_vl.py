@@ -45,7 +45,10 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
         frames, rows, columns = grid
         factor = self.config.downsample_factor
         if rows % factor or columns % factor:
-            raise InputError(f"{rows}x{columns} patches are no whole squares of {factor}x{factor}")
+            raise InputError(
+                f"{rows}x{columns} patches are no whole squares of {factor}x{factor}; resize the image as "
+                "its processor does"
+            )
         return frames * rows * columns // factor**2
 
     def build(self) -> nn.Module:

@@ -56,7 +56,9 @@ class Mistral3Connector(GridConnector[Mistral3ConnectorConfig]):
         frames, rows, columns = image.grid
         size = self.config.spatial_merge_size
         if rows < size or columns < size:
-            raise InputError(f"{rows}x{columns} patches are less than one square of {size}x{size}")
+            raise InputError(
+                f"{rows}x{columns} patches are less than one square of {size}x{size}; enlarge the image"
+            )
         return frames * (rows // size) * (columns // size)
 
     def build(self) -> nn.Module:

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
-from .inputs import check_integers, check_pixels, refuse_unknown
+from .inputs import check_integers, check_pixels, refuse_unknown, without_padding
 from .layout import (
     RopeLayout,
     cosines_and_sines,
@@ -143,9 +144,9 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
                 raise InputError(
                     f"num_soft_tokens_per_image is {counts}, but {name} stands for {expected} tokens"
                 )
-        filled = (ids[..., 0] >= 0).to(pixels.device)
+        patches = without_padding(pixels, [rows * columns for _, rows, columns in grids])
         # As in transformers, shifted before the cast to the parameters' dtype: bfloat16 is finer near zero.
-        return PackedBatch(2 * (pixels[filled] - 0.5), grids)
+        return PackedBatch(2 * (patches - 0.5), grids)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
@@ -164,15 +165,15 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
         ids = patch_positions(grids).flip(1)  # columns first
         axes = [cosines_and_sines(axis[:, None].float() * frequencies) for axis in ids.unbind(1)]
         cosines, sines = (
-            torch.cat(tables, dim=1).to(device, dtype)[None] for tables in zip(*axes, strict=True)
+            to_device(torch.cat(tables, dim=1).to(dtype), device)[None] for tables in zip(*axes, strict=True)
         )
         squares = squares_of_patches(grids, config.pooling_kernel_size)
         return Gemma4Layout(
             grids,
             frames=frame_segments(grids, device),
             rope=(cosines, sines),
-            places=ids.to(device)[None],
-            squares=squares.to(device),
+            places=to_device(ids, device)[None],
+            squares=to_device(squares, device),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Gemma4Layout) -> Tensor:

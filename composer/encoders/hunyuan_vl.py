@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from ..attention.sending import to_device
 from ..schemas.encoders.hunyuan_vl import HunYuanVisionEncoderConfig, HunYuanVLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .layout import Layout, frame_segments, table_taps
@@ -72,7 +73,7 @@ class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
         side = isqrt(len(model.embeddings.position_embedding.weight) - 1)
         rows, weights = table_taps(grids, 1, side, mode=model.config.interpolate_mode, stretch=self.stretch)
         # Row 0 is for a class token, which there is not.
-        taps = (rows + 1).to(device), weights.to(device)
+        taps = to_device(rows + 1, device), to_device(weights, device)
         return HunYuanVLLayout(grids, frames=frame_segments(grids, device), position_taps=taps)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: HunYuanVLLayout) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..schemas.encoders.inkling2 import Inkling2VisionEncoderConfig
 from ..schemas.processor_class import square
@@ -165,14 +166,14 @@ class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
         head = config.hidden_size // config.num_attention_heads
         frequencies = rope_frequencies(head // 2, rope_base(config))
         columns_rows = places.flip(-1)[..., None] * frequencies
-        angles = columns_rows.flatten(1).repeat_interleave(2, dim=-1).to(device)
+        angles = to_device(columns_rows.flatten(1).repeat_interleave(2, dim=-1), device)
         rows, weights = table_taps(grids, merge, config.posemb_grid_size, mode="bilinear")
         return ClassTokenLayout(
             grids,
             frames=Segments([length + 1 for length in lengths], device),
             rope=(angles.cos(), angles.sin()),
-            position_taps=(rows.to(device), weights.to(device)),
-            patch_index=index.to(device),
+            position_taps=(to_device(rows, device), to_device(weights, device)),
+            patch_index=to_device(index, device),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: ClassTokenLayout) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..images.resize import ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .aliases import FromTransformers
@@ -105,9 +106,9 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
             grids,
             frames=clip_segments(grids, device),
             rope=self.rope(model, grids, device),
-            position_taps=(rows.to(device), weights.to(device, dtype)),
-            frame_index=_frame_index(grids).to(device),
-            pooling=(places.to(device), shares.to(device)),
+            position_taps=(to_device(rows, device), to_device(weights.to(dtype), device)),
+            frame_index=to_device(_frame_index(grids), device),
+            pooling=(to_device(places, device), to_device(shares, device)),
         )
 
     def rope(
@@ -119,7 +120,7 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
         columns_rows = patch_positions(grids).float().flip(-1)
         angles = (frequencies[:, None] * columns_rows[:, None]).flatten(1)
         cosines, sines = cosines_and_sines(angles)
-        return cosines.to(device), sines.to(device)
+        return to_device(cosines, device), to_device(sines, device)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: KimiLayout) -> Tensor:
         from torch.nn.functional import embedding_bag

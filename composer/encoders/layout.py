@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
+from ..attention.sending import to_device
 from .aliases import FromTransformers
 from .facts import Grid
 
@@ -110,7 +111,7 @@ class WindowLayout(RopeLayout):
 
         device = rope[0].device
         index, lengths = window_order(grids, merge_size, window)
-        index = index.to(device)
+        index = to_device(index, device)
         cosines, sines = (by_square(table, index) for table in rope)
         return cls(
             grids,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
@@ -71,7 +72,7 @@ class MiniMaxM3VL(RopeRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
         places = torch.cat([frames[:, None], patch_positions(grids, config.spatial_merge_size)], dim=1)
         angles = (places.float()[..., None] * rope_frequencies(third, rope_base(config))).flatten(1)
         cosines, sines = cosines_and_sines(angles)
-        return cosines.to(device), sines.to(device)
+        return to_device(cosines, device), to_device(sines, device)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         norm = model.pre_layrnorm

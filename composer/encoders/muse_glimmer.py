@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..schemas.encoders.muse_glimmer import MuseGlimmerVisionEncoderConfig
 from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -101,7 +102,7 @@ class MuseGlimmer(RopeRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
         frequencies = rope_frequencies(head // 2, rope_base(config))
         columns_rows = patch_positions(grids).float().flip(-1) + 1
         cosines, sines = cosines_and_sines((columns_rows[..., None] * frequencies).flatten(1))
-        return cosines.to(device), sines.to(device)
+        return to_device(cosines, device), to_device(sines, device)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: WindowLayout) -> Tensor:
         import torch

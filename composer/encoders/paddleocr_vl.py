@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..schemas.encoders.paddleocr_vl import PaddleOCRVLVisionEncoderConfig
 from .aliases import FromTransformers
 from .clip import clip_block
@@ -64,7 +65,7 @@ class PaddleOCRVL(RopeRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
             grids,
             frames=frame_segments(grids, device),
             rope=self.rope(model, grids, device),
-            position_taps=(rows.to(device), weights.to(device)),
+            position_taps=(to_device(rows, device), to_device(weights, device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..schemas import EncoderConfig
@@ -151,7 +152,7 @@ class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
         head = model.get_parameter(f"{self.patch_projection}.weight").shape[0] // config.num_attention_heads
         merge_size = config.spatial_merge_size if self.by_squares else 1
         cosines, sines = axial_rope(grids, head, rope_base(config), merge_size)
-        return cosines.to(device), sines.to(device)
+        return to_device(cosines, device), to_device(sines, device)
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
 from ..schemas.processor_class import square
@@ -115,7 +116,7 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
         return RopeLayout(
             grids,
             frames=frame_segments(grids, device),
-            rope=(cosines.to(device, dtype), sines.to(device, dtype)),
+            rope=(to_device(cosines.to(dtype), device), to_device(sines.to(dtype), device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from ..attention.sending import to_device
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
 from .aliases import FromTransformers
 from .layout import TableLayout, frame_segments, table_taps
@@ -77,7 +78,7 @@ class Qwen35(QwenVL[P, TableLayout], Generic[P]):
             grids,
             frames=frame_segments(grids, device),
             rope=self.rope(model, grids, device),
-            position_taps=(rows.to(device), weights.to(device)),
+            position_taps=(to_device(rows, device), to_device(weights, device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:

@@ -28,6 +28,9 @@ class Reading:
     prefix: str | None = None
 
 
+_MOLMO2_LAYERS = (24, 18)
+"""Default of the blocks that Molmo2 reads, counted from 0."""
+
 _SEEING = {"t5gemma2": "encoder"}
 """model_type -> the field of its config.json that holds what another model's config.json does."""
 
@@ -38,6 +41,10 @@ def seeing_part(fields: JsonObject) -> JsonObject:
     That is the thinker of an omni model, and one of two models in a pair.
     """
     name = fields.get("model_type")
+    if name == "molmo2":
+        return _molmo2(fields)
+    if name == "phi4_multimodal":
+        return _phi4_multimodal(fields)
     thinker = fields.get("thinker_config")
     part = thinker or fields.get(_SEEING.get(str(name), ""))
     if not isinstance(part, Mapping):
@@ -46,3 +53,31 @@ def seeing_part(fields: JsonObject) -> JsonObject:
     if thinker is not None:
         return {"model_type": f"{name}_thinker", **dtypes, **part}
     return {**dtypes, **part, "model_type": name}
+
+
+def _molmo2(fields: JsonObject) -> JsonObject:
+    """Return Molmo2's config.json with its layers as those of other models: hidden states, beside the tower.
+
+    As transformers does, blocks of a ``vit_config``, the older name, end at the deepest that is read.
+    """
+    adapter, vision = fields.get("adapter_config"), fields.get("vision_config", fields.get("vit_config"))
+    own = adapter if isinstance(adapter, Mapping) else {}
+    blocks = own.get("vit_layers", own.get("vision_feature_layer")) or _MOLMO2_LAYERS
+    if not isinstance(vision, Mapping) or not all(isinstance(block, int) for block in blocks):
+        return fields
+    depth = vision.get("num_hidden_layers")
+    if "vision_config" not in fields and isinstance(depth, int) and depth > 0:
+        blocks = [block % depth for block in blocks]
+        vision = {**vision, "num_hidden_layers": max(blocks) + 1}
+    layers = [block + 1 if block >= 0 else block for block in blocks]
+    rest = {key: value for key, value in fields.items() if key != "vit_config"}
+    return {**rest, "vision_config": vision, "vision_feature_layer": layers}
+
+
+def _phi4_multimodal(fields: JsonObject) -> JsonObject:
+    """Return Phi-4-multimodal's config.json with the layer that it reads where other models have it."""
+    vision = fields.get("vision_config")
+    if not isinstance(vision, Mapping) or "feature_layer" not in vision:
+        return fields
+    rest = {key: value for key, value in vision.items() if key != "feature_layer"}
+    return {**fields, "vision_config": rest, "vision_feature_layer": vision["feature_layer"]}

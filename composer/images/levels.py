@@ -75,7 +75,8 @@ class Levels:
         rows = self.order is None and pixels.ndim < 4
         found = self._looked_up(pixels, last=rows if self.order is None else self.order.channels_last)
         if rows and "pixel_attention_mask" in inputs:
-            found.masked_fill_((inputs["pixel_attention_mask"] == 0).unsqueeze(-1), 0.0)
+            padding = (inputs["pixel_attention_mask"] == 0).unsqueeze(-1)
+            found.masked_fill_(padding.to(found.device), 0.0)
         return {**inputs, "pixel_values": found}
 
     def _looked_up(self, pixels: Tensor, *, last: bool) -> Tensor:

@@ -106,7 +106,7 @@ class Preprocessor(ABC):
             device: Where pixels are computed.
 
         Returns:
-            The inputs of the batch on ``device``; ``pixel_values`` are float32.
+            The inputs of the batch: ``pixel_values`` on ``device``, float32; grids and masks on the CPU.
 
         Raises:
             InputError: If the images make no batch.
@@ -164,7 +164,8 @@ class ImagePreprocessor(Preprocessor):
     def _computed(self, batch: Mapping[str, Tensor], device: str | torch.device) -> dict[str, Tensor]:
         import torch
 
-        moved = {name: tensor.to(device) for name, tensor in batch.items()}
+        # Grids and masks stay where the tower reads them: for those on a device, the host would wait.
+        moved = {**batch, "pixel_values": batch["pixel_values"].to(device)}
         if self.halves is not None and moved["pixel_values"].dtype == torch.uint8:
             return self.halves.levels(moved)
         return {**moved, "pixel_values": moved["pixel_values"].float()}

@@ -39,7 +39,7 @@ class TiledPreprocessor(ImagePreprocessor):
     def __init__(self, whole: ImagePreprocessor, tiling: AnyTiling, settings: ProcessorSettings) -> None:
         cutting = cutting_processor(tiling, settings)
         halves = None
-        if whole.halves is not None:
+        if whole.halves is not None and not tiling.sizes_differ:
             halves = Halves(without_arithmetic(cutting), whole.halves.levels)
         super().__init__(cutting, whole.resize, num_channels=whole.num_channels, halves=halves)
         self.whole, self.tiling = whole, tiling

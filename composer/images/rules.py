@@ -78,10 +78,8 @@ def _llava(values: Values) -> Steps:
 
 
 def _deepseek(values: Values) -> Steps:
-    height, width = values["size"]["height"], values["size"]["width"]
-    if height != width:
-        raise ValueError(f"size is {height}x{width}; this image processor takes squares only")
-    longest = height if values["do_resize"] else None
+    side = _side(values)
+    longest = side if values["do_resize"] else None
     return Steps(longest=longest, shortest=values["min_size"], pads=bool(values["do_pad"]))
 
 
@@ -158,6 +156,19 @@ def _idefics2(values: Values) -> ResizeRule:
     return FixedSize(size["width"], size["height"])
 
 
+def _tile(values: Values) -> FixedSize:
+    side = _side(values)
+    return FixedSize(side, side, values["patch_size"])
+
+
+def _side(values: Values) -> int:
+    height, width = values["size"]["height"], values["size"]["width"]
+    if height != width:
+        raise ValueError(f"size is {height}x{width}; this image processor takes squares only")
+    side: int = width
+    return side
+
+
 def _idefics3(values: Values) -> FixedSize:
     side = values["max_image_size"]["longest_edge"]
     return FixedSize(side, side)
@@ -206,6 +217,8 @@ _BY_NAME: Mapping[str, Callable[[Values], ResizeRule]] = {
     "Siglip2": _naflex,
     "Lfm2Vl": _lfm2,
     "Gemma4": _gemma4,
+    "Molmo2": _tile,
+    "Phi4Multimodal": _tile,
     "Idefics2": _idefics2,
     "Idefics3": _idefics3,
     "SmolVLM": _idefics3,

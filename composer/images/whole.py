@@ -61,6 +61,8 @@ _OWN = {
     "MuseGlimmerImageProcessorPil": ".muse_glimmer",
     "DINOv3ViTImageProcessorPil": ".dinov3_vit",
     "Llama4ImageProcessorPil": ".llama4",
+    "Molmo2ImageProcessorPil": ".molmo2",
+    "Phi4MultimodalImageProcessorPil": ".phi4_multimodal",
 }
 """Class -> the module here that has it, where transformers has none on Pillow, or none for whole images."""
 

@@ -39,7 +39,6 @@ class Ready:
         inputs: What was read of it.
         patches: About how many patches it has.
         num_bytes: Memory that it holds: its inputs, and room for its features.
-        shape: The sizes of its pixels.
     """
 
     number: int
@@ -48,7 +47,12 @@ class Ready:
     inputs: Mapping[str, Tensor]
     patches: int
     num_bytes: int
-    shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of its pixels; of several towers' pixels, one after another."""
+        pixels = (value for name, value in self.inputs.items() if name.endswith("pixel_values"))
+        return tuple(side for tensor in pixels for side in tensor.shape)
 
 
 def windows(images: Iterable[Ready], limits: Limits) -> Iterator[list[Ready]]:

@@ -109,7 +109,8 @@ class Forward:
             now = torch.cuda.current_stream()
             now.wait_event(batch.arrived)
             for tensor in batch.inputs.values():
-                tensor.record_stream(now)
+                if tensor.is_cuda:  # grids and masks are not
+                    tensor.record_stream(now)
         output = self._encoder(**batch.inputs)
         rows = list(output)
         num_tokens = [len(row) for row in rows]

@@ -180,8 +180,7 @@ class Pipeline:
         values = sum(tensor.numel() for tensor in pixels)
         patches = max(1, values // self._encoder.plan.values_per_patch)
         held = sum(tensor.nbytes for tensor in inputs.values()) + patches * self._feature_bytes
-        shape = tuple(side for tensor in pixels for side in tensor.shape)
-        return Ready(number, row, answer.size, inputs, patches, held, shape)
+        return Ready(number, row, answer.size, inputs, patches, held)
 
     def _write(self) -> None:
         """Write results, in a thread of its own."""

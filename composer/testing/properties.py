@@ -58,6 +58,9 @@ def _moved(pixels: Tensor, patch: int, grid: Grid, side: int) -> Tensor:
     if len(pixels) == prod(grid):  # one row per patch
         moved[patch] += 1
         return moved
+    if pixels.dim() == 3:  # the patches of every image
+        moved[0, patch] += 1
+        return moved
     _, rows, columns = grid
     tile, place = divmod(patch, rows * columns)
     row, column = (side * index for index in divmod(place, columns))

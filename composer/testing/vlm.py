@@ -25,6 +25,8 @@ _SIZES = ((64, 64), (37, 211), (150, 40), (97, 103))
 """Width and height in pixels of the images that are compared by default."""
 ROWS_BOUND = 1e-4
 """The largest difference of rows relative to the largest value: float32 arithmetic in another order."""
+_ADDING = frozenset({"molmo2"})
+"""model_type of the VLMs that add an image's rows to the embeddings of their places in the text."""
 PIXELS_BOUND = 1e-5
 """The largest difference of normalised pixels: float32 arithmetic in another order."""
 
@@ -144,13 +146,19 @@ def random_images(sizes: Sequence[tuple[int, int]] = _SIZES) -> list[Image.Image
 def load_vlm(source: str, revision: str | None = None) -> tuple[Any, Any]:
     """Load a VLM and its image processor, both transformers' own.
 
-    The processor is None if transformers has it for a library that is not installed.
+    The processor is None if transformers has it for a library that is not installed, but for Molmo2, whose
+    own runs without it.
     """
     from transformers import AutoImageProcessor, AutoModelForImageTextToText
+    from transformers.utils.import_utils import is_torchvision_available
 
-    where = {"revision": revision} if revision else {}
+    where: dict[str, Any] = {"revision": revision} if revision else {}
     model: Any = AutoModelForImageTextToText.from_pretrained(source, dtype=torch.float32, **where)
     try:
+        if model.config.model_type == "molmo2" and not is_torchvision_available():
+            from .molmo2 import Molmo2WithoutTorchvision
+
+            return model.eval(), Molmo2WithoutTorchvision.from_pretrained(source, **where)
         processor = AutoImageProcessor.from_pretrained(source, backend="pil", **where)  # type: ignore[no-untyped-call]  # untyped there
     except (ImportError, ValueError) as error:
         if "torchvision" not in str(error):
@@ -191,6 +199,8 @@ def embeddings(model: Any, inputs: Mapping[str, Tensor], num_rows: int) -> Tenso
     tokens = [token for kind in kinds for token in _tokens(model.config, kind)]
     word = next(i for i in range(3, 9) if i not in tokens)
     ids = torch.tensor([[*tokens * num_rows, word]])
+    if model.config.model_type in _ADDING:
+        model.get_input_embeddings().weight.data[tokens] = 0.0
     try:
         with _stopping_at_the_scatter(), _stopping_at_cross_attention(model), torch.no_grad():
             model(input_ids=ids, attention_mask=torch.ones_like(ids), **inputs)
@@ -240,7 +250,7 @@ def _stopping_at_the_scatter() -> Iterator[None]:
     own = Tensor.masked_scatter
 
     def masked_scatter(self: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-        raise _Scattered(source)
+        raise _Scattered(source.view(-1, self.shape[-1]) if source.dim() == 1 else source)
 
     Tensor.masked_scatter = masked_scatter  # type: ignore[method-assign,assignment]  # for a while
     try:

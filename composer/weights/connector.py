@@ -10,6 +10,7 @@ import torch
 
 from ..connectors import AnyConnector
 from ..errors import BackendError, WeightsError
+from ..schemas import WeightsConfig
 from ..text import shortened
 from .adapter import Adapter
 from .pickled import forget
@@ -103,14 +104,14 @@ def _refuse_adapted(weights: SourceConfig, sources: Iterable[str]) -> None:
     Raises:
         WeightsError: If it is one.
     """
-    adapter = getattr(weights, "adapter", None)
-    if adapter is None:
+    if not isinstance(weights, WeightsConfig) or weights.adapter is None:
         return
-    touched = Adapter(adapter).touches(name.removeprefix("model.") for name in sources)
+    adapter = Adapter(weights.adapter, weights.adapter_revision)
+    touched = adapter.touches(name.removeprefix("model.") for name in sources)
     if touched:
         raise WeightsError(
-            f"{adapter}: changes the connector, too (tensor {shortened(touched)}), into which it is not "
-            "merged here: merge it with peft (merge_and_unload) and save the model again"
+            f"{weights.adapter}: changes the connector, too (tensor {shortened(touched)}), into which it is "
+            "not merged here: merge it with peft (merge_and_unload) and save the model again"
         )
 
 

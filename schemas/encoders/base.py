@@ -289,6 +289,14 @@ def check_table(rows: int, key: str) -> list[InitErrorDetails]:
     return [problem("VC208", message, key, value=rows)]
 
 
+def check_square(height: int, width: int) -> list[InitErrorDetails]:
+    """The rule of a position table of ``pos_emb_height`` rows and ``pos_emb_width`` columns."""
+    if height == width:
+        return []
+    message = f"{width} is not pos_emb_height {height}: transformers reads a square table"
+    return [problem("VC208", message, "pos_emb_width", value=width)]
+
+
 def check_layer_types(encoder: EncoderConfig, layer_types: Sequence[str] | None) -> list[InitErrorDetails]:
     """The rule of ``layer_types``, where it is not null: it says what every block is."""
     if layer_types is None or len(layer_types) == encoder.num_hidden_layers:

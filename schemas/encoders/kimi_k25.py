@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, Few, RopedEncoderConfig, SquareSize
+from .base import Activation, Count, Few, RopedEncoderConfig, SquareSize, check_square
 
 
 class KimiK25VisionEncoderConfig(RopedEncoderConfig):
@@ -41,14 +41,8 @@ class KimiK25VisionEncoderConfig(RopedEncoderConfig):
         return self.hidden_size * self.merge_kernel_size**2
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
+        problems = [*super()._check(), *check_square(self.pos_emb_height, self.pos_emb_width)]
         if self.hidden_size % 2:
             message = f"{self.hidden_size} is odd: sines and cosines of the frames take a half each"
             problems.append(problem("VC208", message, "hidden_size", value=self.hidden_size))
-        if self.pos_emb_width != self.pos_emb_height:
-            message = (
-                f"{self.pos_emb_width} is not pos_emb_height {self.pos_emb_height}: transformers reads a "
-                "square table"
-            )
-            problems.append(problem("VC208", message, "pos_emb_width", value=self.pos_emb_width))
         return problems

@@ -7,7 +7,6 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
 from .base import (
     MAX_BLOCKS,
     Activation,
@@ -19,6 +18,7 @@ from .base import (
     Rows,
     SquareSize,
     check_layer_types,
+    check_square,
 )
 
 Attention = Literal["full_attention", "window_attention"]
@@ -81,11 +81,5 @@ class MuseGlimmerVisionEncoderConfig(RopedEncoderConfig):
         )
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if self.pos_emb_width != self.pos_emb_height:
-            message = (
-                f"{self.pos_emb_width} is not pos_emb_height {self.pos_emb_height}: transformers reads a "
-                "square table"
-            )
-            problems.append(problem("VC208", message, "pos_emb_width", value=self.pos_emb_width))
-        return [*problems, *check_layer_types(self, self.layer_types)]
+        table = check_square(self.pos_emb_height, self.pos_emb_width)
+        return [*super()._check(), *table, *check_layer_types(self, self.layer_types)]

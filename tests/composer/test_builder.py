@@ -38,7 +38,12 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .encoder(ENCODER["model_type"], **fields)
         .image_processor(size=448, resample="bilinear")
         .weights(
-            "someone/clip", revision="main", dtype="bfloat16", prefix="vision_model", adapter="someone/lora"
+            "someone/clip",
+            revision="main",
+            dtype="bfloat16",
+            prefix="vision_model",
+            adapter="someone/lora",
+            adapter_revision="v2",
         )
         .select_layers(-2, -4)
         .feature_select_strategy("default")
@@ -71,6 +76,7 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
                 "dtype": "bfloat16",
                 "prefix": "vision_model",
                 "adapter": "someone/lora",
+                "adapter_revision": "v2",
             },
             "select_layers": [-2, -4],
             "feature_select_strategy": "default",

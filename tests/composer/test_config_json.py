@@ -2,8 +2,9 @@ import json
 import os
 
 import pytest
+from support.vlms import save_vlm
 
-from vision_composer import load_config, plan
+from vision_composer import compose, load_config, plan
 from vision_composer.config_json import tower_from_transformers, tower_of_config_json
 from vision_composer.errors import ConfigError, InputError
 
@@ -60,8 +61,8 @@ def test_how_a_model_reads_its_tower(fields, expected):
         ({"model_type": "llava", "vision_config": SIGLIP}, "'full' keeps all"),
         ({"model_type": "llava", "vision_config": CLIP, "vision_feature_select_strategy": 3}, "got 3"),
         ({}, "no family"),
-        ({"architecture": "vit_base_patch16_224", "num_features": 768}, "a config of timm, which does not"),
-        ({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}, "a config of open_clip, which does not"),
+        ({"architecture": "resnet50", "num_features": 768}, "timm's 'resnet50' is none of the vision"),
+        ({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}, "model_cfg.vision_cfg: missing"),
         ({"model_type": ["llava"], "vision_config": CLIP}, r"expected the name of a model, got \['llava'\]"),
         (
             {"model_type": "llava", "vision_config": {"model_type": ["x"]}},
@@ -182,3 +183,33 @@ def test_a_tower_inside_an_encoder_and_a_decoder():
 def test_granite_doclings_fine_path_is_refused():
     with pytest.raises(ConfigError, match="fine_route: the fine path"):
         tower_from_transformers({"model_type": "granite_docling", "vision_config": {}}, {"fine_route": True})
+
+
+def test_molmo2s_older_names_mean_the_same_tower(tmp_path, recwarn):
+    """Of six blocks that an older file names, the two behind the deepest that is read have no weights."""
+    file = save_vlm("molmo2", tmp_path) / "config.json"
+    made, fields = tower_of_config_json(str(tmp_path)), json.loads(file.read_text())
+    renamed = {"image_size": "image_default_input_size", "patch_size": "image_patch_size"}
+    renamed |= {"num_position_embeddings": "image_num_pos"}
+    vision = {renamed.get(key, key): value for key, value in fields.pop("vision_config").items()}
+    fields["vit_config"] = vision | {
+        "num_hidden_layers": 6,
+        "model_type": "molmo2",
+    }
+    adapter = fields["adapter_config"]
+    assert adapter.pop("vision_feature_layer") == [3, 1]
+    fields["adapter_config"] = adapter | {"vit_layers": [-3, -5]}
+    file.write_text(json.dumps(fields))
+    older = tower_of_config_json(str(tmp_path))
+    assert older == made
+    assert older["select_layers"] == [4, 2]
+    assert older["connector"]["pooling_size"] == [2, 2]
+    compose(older, overrides=["output=embeds"])
+    assert not recwarn.list
+
+
+def test_molmo2_reads_its_default_layers():
+    fields = {"model_type": "molmo2", "vision_config": {}, "adapter_config": {"text_hidden_size": 48}}
+    config = load_config(tower_from_transformers(fields))
+    assert (config.select_layers, config.connector.hidden_size) == ((25, 19), 48)
+    assert plan(config, overrides=["output=embeds"]).output_width == 48

@@ -45,7 +45,8 @@ def reference(encoder: dict[str, Any], folder: Any, dtype: torch.dtype) -> Any:
     family = FAMILIES[encoder["model_type"]]
     model_class = family.transformers_class(None)
     attention = next(iter(family.attention_backends), "sdpa")
-    return model_class.from_pretrained(folder, dtype=dtype, attn_implementation=attention).eval()
+    model = model_class.from_pretrained(folder, dtype=dtype, attn_implementation=attention)
+    return tiny.seeing_all(model).eval()
 
 
 @each_dtype

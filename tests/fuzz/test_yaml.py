@@ -45,7 +45,7 @@ SNIPPETS = [
 BLOCKS = {
     "": [field.alias or name for name, field in TowerConfig.model_fields.items()] + ["extends"],
     "encoder": sorted({name for block in ENCODER_CONFIGS.values() for name in block.model_fields}),
-    "weights": ["source", "revision", "format", "prefix", "adapter", "dtype"],
+    "weights": ["source", "revision", "format", "prefix", "adapter", "adapter_revision", "dtype"],
     "compile": ["mode", "dynamic", "backend", "scope"],
     "parallel": ["mode", "inputs", "balance", "cost_table", "gather", "weights"],
     "training": ["freeze", "gradient_checkpointing"],

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from vision_composer import plan
 from vision_composer.config_json import tower_from_transformers
 from vision_composer.presets import load_config
 from vision_composer.schemas import EncoderConfig
@@ -138,3 +139,57 @@ def _of(encoder: EncoderConfig) -> dict[str, Any]:
     if "rope_parameters" in values:
         values["rope_parameters"] = {"rope_theta": 10000, **(values["rope_parameters"] or {})}
     return values
+
+
+_LFM2 = {
+    "model_type": "lfm2_vl",
+    "downsample_factor": 2,
+    "projector_hidden_act": "gelu",
+    "projector_bias": True,
+}
+_LFM2_TILES = {
+    "do_image_splitting": True,
+    "max_pixels_tolerance": 2.0,
+    "max_tiles": 10,
+    "min_tiles": 2,
+    "tile_size": 512,
+    "use_thumbnail": False,
+}
+_LFM2_5 = _LFM2 | {"projector_hidden_size": 2048, "projector_use_layernorm": False}
+CONNECTORS: dict[str, dict[str, Any]] = {
+    "lfm2-vl/450m": _LFM2
+    | _LFM2_TILES
+    | {"projector_hidden_size": 2560, "text_config": {"model_type": "lfm2", "hidden_size": 1024}},
+    "lfm2.5-vl/450m": _LFM2_5 | {"text_config": {"model_type": "lfm2", "hidden_size": 1024}},
+    "lfm2.5-vl/1.6b": _LFM2_5 | {"text_config": {"model_type": "lfm2", "hidden_size": 2048}},
+    "molmo2/4b": {
+        "model_type": "molmo2",
+        "adapter_config": {
+            "hidden_size": 1152,
+            "intermediate_size": 9728,
+            "num_attention_heads": 16,
+            "num_key_value_heads": 16,
+            "head_dim": 72,
+            "hidden_act": "silu",
+            "text_hidden_size": 2560,
+            "vit_layers": [-3, -9],
+        },
+        "vit_config": {"num_hidden_layers": 27, "image_default_input_size": [378, 378], "image_num_pos": 729},
+    },
+}
+"""Preset -> what config.json says of the model, as far as it concerns the connector and tiles."""
+
+
+@pytest.mark.parametrize("preset", CONNECTORS)
+def test_config_json_means_the_connector_of_the_preset(preset: str) -> None:
+    fields = CONNECTORS[preset]
+    tower = {} if "vit_config" in fields else {"vision_config": {}}
+    theirs = load_config(tower_from_transformers({**tower, **fields}))
+    ours = load_config(preset)
+    assert ours.connector == theirs.connector
+    assert "tiling" not in ours.to_dict() or ours.tiling == theirs.tiling
+    assert plan(preset, overrides=["output=embeds"]).output_width == ours.connector.hidden_size
+
+
+def test_molmo2_has_as_many_parameters_as_published() -> None:
+    assert plan("molmo2-4b", overrides=["output=embeds"]).num_parameters == 439_117_264

@@ -18,13 +18,13 @@ def function_of(model: str, name: str) -> Callable[..., Any]:
     return found
 
 
-def methods_of(model: str, *names: str) -> Any:
-    """An object with methods of a model's image processor, which need only numbers and each other."""
+def methods_of(model: str, *names: str, **scope: Any) -> Any:
+    """An object with methods of a model's image processor, which need numbers, each other and ``scope``."""
     module = _module(model)
     classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
     methods = [node for one in classes for node in _functions(one) if node.name in names]
-    scope = _run([*_functions(module), *methods])
-    return type("Methods", (), {name: scope[name] for name in names})()
+    made = _run([*_functions(module), *methods], **scope)
+    return type("Methods", (), {name: made[name] for name in names})()
 
 
 def _module(model: str) -> ast.Module:
@@ -36,8 +36,8 @@ def _functions(inside: ast.Module | ast.ClassDef) -> list[ast.FunctionDef]:
     return [node for node in inside.body if isinstance(node, ast.FunctionDef)]
 
 
-def _run(functions: list[ast.FunctionDef]) -> dict[str, Any]:
-    scope: dict[str, Any] = {"itertools": itertools, "math": math, "lru_cache": functools.lru_cache}
+def _run(functions: list[ast.FunctionDef], **names: Any) -> dict[str, Any]:
+    scope: dict[str, Any] = {"itertools": itertools, "math": math, "lru_cache": functools.lru_cache, **names}
     code = ast.Module(list(functions), [])
     exec(compile(code, "transformers", "exec", flags=annotations.compiler_flag), scope)
     return scope

@@ -30,9 +30,19 @@ def reference(encoder: dict[str, Any], *, seed: int = 0) -> Any:
     family = FAMILIES[encoder["model_type"]]
     fields = {key: value for key, value in encoder.items() if key != "model_type"}
     module = import_module(family.module)
+    if family.model_type == "molmo2_vision":  # its class takes no other form
+        fields["image_size"] = [fields["image_size"]] * 2
     config = getattr(module, family.config_class)(**fields)
     torch.manual_seed(seed)
-    return scramble(getattr(module, family.model_class)(config), seed=seed)
+    return scramble(seeing_all(getattr(module, family.model_class)(config)), seed=seed)
+
+
+def seeing_all(model: Any) -> Any:
+    """The model, whose patches attend to all: Phi-4's hide later ones where there is no mask."""
+    for part in model.modules():
+        if getattr(part, "is_causal", False):
+            part.is_causal = False
+    return model
 
 
 def scramble(model: Any, *, seed: int = 0) -> Any:
@@ -67,7 +77,12 @@ def pixels(
     """Random pixel_values; ``size`` is (height, width), default the encoder's own."""
     height, width = size or (encoder["image_size"],) * 2
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(images, encoder.get("num_channels", 3), height, width, generator=generator)
+    pixels = torch.randn(images, encoder.get("num_channels", 3), height, width, generator=generator)
+    if encoder["model_type"] == "molmo2_vision":
+        side = encoder["patch_size"]
+        patches = pixels.unfold(2, side, side).unfold(3, side, side)
+        return patches.permute(0, 2, 3, 4, 5, 1).flatten(1, 2).flatten(2)
+    return pixels
 
 
 def hidden_states(model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:

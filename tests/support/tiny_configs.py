@@ -88,6 +88,16 @@ ENCODERS: dict[str, dict[str, Any]] = {
         },
         "metaclip_2_vision_model": _MLP,
         "mlcd_vision_model": _MLP,
+        "molmo2_vision": {**_MLP, "head_dim": 8, "num_key_value_heads": 4},
+        "molmo2_vision/shared keys": {
+            **_MLP,
+            "head_dim": 6,
+            "num_key_value_heads": 2,
+            "attention_bias": False,
+            "image_size": 30,
+            "num_position_embeddings": 9,
+        },
+        "phi4_multimodal_vision": {**_MLP, "crop_size": 32},
         "ovis2_vision": _MLP,
         "ovis2_vision/biased": {
             **_MLP,

@@ -33,6 +33,8 @@ class TilePlan:
         columns: Columns of tiles.
         whole: Where the image as a whole, as a tile of its own, stands among the tiles.
         canvas: Width and height in pixels of what is cut.
+        margins: By how many pixels a tile reaches into the one before it and into the one behind it, if
+            tiles overlap.
     """
 
     width: int = 0
@@ -41,6 +43,7 @@ class TilePlan:
     columns: int = 0
     whole: Literal["first", "last", "none"] = "first"
     canvas: tuple[int, int] = (0, 0)
+    margins: tuple[int, int] = (0, 0)
 
     @property
     def num_tiles(self) -> int:
@@ -49,12 +52,20 @@ class TilePlan:
 
     @property
     def boxes(self) -> tuple[Box, ...]:
-        """Where on the canvas each tile lies, row after row; the image as a whole is not among them."""
-        across, down = self.canvas[0] // max(self.columns, 1), self.canvas[1] // max(self.rows, 1)
+        """Where on the canvas each tile lies, row after row; the image as a whole is not among them.
+
+        What is left over goes to the last row and the last column.
+        """
+        if not self.rows:
+            return ()
+        (width, height), overlap = self.canvas, sum(self.margins)
+        across, down = (width - overlap) // self.columns, (height - overlap) // self.rows
+        rights = [*(column * across + overlap for column in range(1, self.columns)), width]
+        bottoms = [*(row * down + overlap for row in range(1, self.rows)), height]
         return tuple(
-            (column * across, row * down, (column + 1) * across, (row + 1) * down)
-            for row in range(self.rows)
-            for column in range(self.columns)
+            (column * across, row * down, right, bottom)
+            for row, bottom in enumerate(bottoms)
+            for column, right in enumerate(rights)
         )
 
 
@@ -75,6 +86,9 @@ class Tiling(ABC, Generic[T]):
     """The argument that tells the image processor to cut; empty if it needs none."""
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs that cut images so."""
+    sizes_differ: ClassVar[bool] = False
+    """Whether tiles of one image have sizes of their own, to the largest of which the image processor pads
+    the others behind its arithmetic."""
 
     def __init__(self, config: T, side: int, resize: ResizeRule | None = None) -> None:
         self.config, self.side, self.resize = config, side, resize
@@ -129,6 +143,16 @@ class Tiling(ABC, Generic[T]):
         output = processor(image, return_tensors="np", **self.options())
         pixels = np.asarray(output["pixel_values"])
         return {"pixel_values": pixels.reshape(-1, *pixels.shape[-3:])}
+
+
+class MaskedTiling(Tiling[T], Generic[T]):
+    """A tiling of a processor that pads the tiles of an image to one size, with a mask of what is valid."""
+
+    def cut(self, processor: PilBackend, image: Image.Image) -> Arrays:
+        import numpy as np
+
+        output = processor(image, return_tensors="np", do_pad=True, **self.options())
+        return {name: np.asarray(output[name])[0] for name in ("pixel_values", "pixel_attention_mask")}
 
 
 AnyTiling: TypeAlias = Tiling[Any]

@@ -4,22 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from ...schemas.tiling.idefics3 import Idefics3TilingConfig
-from .base import TilePlan, Tiling
-
-if TYPE_CHECKING:
-    from PIL import Image
-    from transformers.image_processing_backends import PilBackend
-
-    from ..processors import Arrays
+from .base import MaskedTiling, TilePlan
 
 _LONGEST = 4096
 """What no side exceeds, whatever ``longest_edge`` says."""
 
 
-class Idefics3Tiling(Tiling[Idefics3TilingConfig]):
+class Idefics3Tiling(MaskedTiling[Idefics3TilingConfig]):
     """The image at the largest size, stretched to whole tiles and cut; then the image whole."""
 
     type = "idefics3"
@@ -75,9 +69,3 @@ class Idefics3Tiling(Tiling[Idefics3TilingConfig]):
             "size": {"longest_edge": self.config.longest_edge},
             "max_image_size": {"longest_edge": self.side},
         }
-
-    def cut(self, processor: PilBackend, image: Image.Image) -> Arrays:
-        import numpy as np
-
-        output = processor(image, return_tensors="np", do_pad=True, **self.options())
-        return {name: np.asarray(output[name])[0] for name in ("pixel_values", "pixel_attention_mask")}

@@ -48,22 +48,11 @@ class Lfm2VlTiling(Tiling[Lfm2VlTilingConfig]):
         most = self.rule.max_pixels * self.config.max_pixels_tolerance
         if self.rule.rounded_area(width, height) <= most:
             return TilePlan(width, height)
-        columns, rows = closest_of(self._canvases(), width, height, self.config.tile_size)
+        grids = canvases_of_a_set(self.config.min_tiles, self.config.max_tiles)
+        columns, rows = closest_of(grids, width, height, self.config.tile_size)
         canvas = (columns * self.config.tile_size, rows * self.config.tile_size)
         whole = self.config.use_thumbnail and columns * rows > 1
         return TilePlan(width, height, rows, columns, whole="last" if whole else "none", canvas=canvas)
-
-    def _canvases(self) -> list[tuple[int, int]]:
-        """Return columns and rows. They are sorted out of a set, as in transformers, because order counts."""
-        least, most = self.config.min_tiles, self.config.max_tiles
-        canvases = {
-            (columns, rows)
-            for tiles in range(least, most + 1)
-            for columns in range(1, tiles + 1)
-            for rows in range(1, tiles + 1)
-            if least <= columns * rows <= most
-        }
-        return sorted(canvases, key=lambda canvas: canvas[0] * canvas[1])
 
     def sizes(self, plan: TilePlan) -> list[tuple[int, int]]:
         side = self.config.tile_size
@@ -92,3 +81,15 @@ class Lfm2VlTiling(Tiling[Lfm2VlTilingConfig]):
             joined[name] = np.concatenate(padded)
         shapes = [np.asarray(part["spatial_shapes"]) for part in made]
         return joined | {"spatial_shapes": np.concatenate(shapes)}
+
+
+def canvases_of_a_set(least: int, most: int) -> list[tuple[int, int]]:
+    """Return columns and rows. They are sorted out of a set, as in transformers, because order counts."""
+    canvases = {
+        (columns, rows)
+        for tiles in range(least, most + 1)
+        for columns in range(1, tiles + 1)
+        for rows in range(1, tiles + 1)
+        if least <= columns * rows <= most
+    }
+    return sorted(canvases, key=lambda canvas: canvas[0] * canvas[1])

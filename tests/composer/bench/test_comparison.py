@@ -59,6 +59,7 @@ def test_a_head_and_a_norm() -> None:
         assert result.rows[1].difference < 1e-5
 
 
+@pytest.mark.slow
 def test_the_compiled_tower_is_a_row_of_its_own() -> None:
     source = config("clip_vision_model", compile={"backend": "aot_eager"})
     names = [row.name for row in compare(source, against=["transformers"], rounds=1).rows]

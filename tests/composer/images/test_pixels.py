@@ -18,11 +18,12 @@ from vision_composer.images.tiling import TILINGS, tiling_of
 from vision_composer.schemas import PROCESSOR_CLASSES
 from vision_composer.schemas.tiling import tiling_config
 
-WHOLE = {"MllamaImageProcessor", "Inkling2ImageProcessor"}
-"""Classes that put pixels into floats even without arithmetic: they pad with what is no 8-bit pixel."""
+WHOLE = {"MllamaImageProcessor", "Inkling2ImageProcessor", "Phi4MultimodalImageProcessor"}
+"""Classes that put pixels into floats even without arithmetic: they pad with what is no 8-bit pixel, or
+resize behind it."""
 RESIZING = {
     *("Kimi_K25ImageProcessor", "Lfm2VlImageProcessor", "Idefics3ImageProcessor", "SmolVLMImageProcessor"),
-    *("AriaImageProcessor", "Glm5NextImageProcessor", *WHOLE),
+    *("AriaImageProcessor", "Glm5NextImageProcessor", "Molmo2ImageProcessor", *WHOLE),
 }
 """Classes that resize twice, pad as they resize, or resize whatever they are told."""
 SIZES = [(640, 480), (211, 90), (41, 1000)]
@@ -142,6 +143,7 @@ TILED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"size": 16},
     ),
     "ovis2": ("Ovis2ImageProcessor", {"min_patches": 1, "max_patches": 7}, {"size": 16}),
+    "idefics2": ("Idefics2ImageProcessor", {}, {"size": {"shortest_edge": 12, "longest_edge": 40}}),
     "idefics3": (
         "Idefics3ImageProcessor",
         {"longest_edge": 64},
@@ -153,6 +155,17 @@ TILED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {"encoder_patch_size": 4, "tile_size": 24, "min_image_tokens": 12, "max_image_tokens": 40},
     ),
     "llama4": ("Llama4ImageProcessor", {}, {"size": 16}),
+    "molmo2": (
+        "Molmo2ImageProcessor",
+        {"max_crops": 5, "overlap_margins": [1, 1]},
+        {"size": {"height": 16, "width": 16}, "patch_size": 4},
+    ),
+    "perception_lm": ("CLIPImageProcessor", {"max_num_tiles": 7}, {"size": 16, "crop_size": 16}),
+    "phi4_multimodal": (
+        "Phi4MultimodalImageProcessor",
+        {"dynamic_hd": 7},
+        {"size": {"height": 16, "width": 16}, "patch_size": 4},
+    ),
     "llava_next": (
         "LlavaNextImageProcessor",
         {"image_grid_pinpoints": [[16, 32], [48, 48]]},
@@ -165,6 +178,8 @@ TILED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     ),
 }
 """Tiling -> an image processor, fields of the tiling's block, and the processor's arguments."""
+IN_ONE_PIECE = {"granite_docling", "idefics2", "phi4_multimodal"}
+"""Tilings whose image processors pad tiles with floats, or resize behind their arithmetic."""
 
 
 @pytest.mark.parametrize("name", sorted(TILINGS))
@@ -177,9 +192,7 @@ def test_tiles_in_two_halves_are_the_processors_to_the_bit(name: str) -> None:
     tiled = TiledPreprocessor(whole, tiling, made)
     for size in [(16, 16), (90, 40), (31, 77)]:
         (read,) = tiled.read([noise_image(*size)])
-        assert (read["pixel_values"].dtype == torch.uint8) == (
-            name != "granite_docling"
-        )  # it pads with floats
+        assert (read["pixel_values"].dtype == torch.uint8) == (name not in IN_ONE_PIECE)
         wanted = tiled._process(tiled.processor, noise_image(*size))["pixel_values"]
         assert np.array_equal(tiled.finish([read])["pixel_values"].numpy(), wanted)
 

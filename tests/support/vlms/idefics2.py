@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import transformers
@@ -9,7 +10,7 @@ import transformers
 from .parts import SIGLIP, TEXT
 
 
-def idefics2() -> tuple[Any, Any]:
+def idefics2(*, splits: bool = False) -> tuple[Any, Any]:
     vision = {key: value for key, value in SIGLIP.items() if key != "model_type"}
     perceiver = {"hidden_size": 40, "resampler_depth": 2, "resampler_n_latents": 5, "resampler_n_heads": 4}
     config = transformers.Idefics2Config(
@@ -19,7 +20,7 @@ def idefics2() -> tuple[Any, Any]:
         image_token_id=63,
     )
     processor = transformers.Idefics2ImageProcessorPil(
-        size={"shortest_edge": 24, "longest_edge": 56}, do_image_splitting=False
+        size={"shortest_edge": 24, "longest_edge": 56}, do_image_splitting=splits
     )
     return transformers.Idefics2ForConditionalGeneration(config), processor
 
@@ -45,4 +46,9 @@ def gemma4() -> tuple[Any, Any]:
     return transformers.Gemma4ForConditionalGeneration(config), processor
 
 
-VLMS = {"idefics2": idefics2, "deepseek_vl": deepseek_vl, "gemma4": gemma4}
+VLMS = {
+    "idefics2": idefics2,
+    "idefics2/split": partial(idefics2, splits=True),
+    "deepseek_vl": deepseek_vl,
+    "gemma4": gemma4,
+}
