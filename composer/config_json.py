@@ -19,7 +19,7 @@ from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
 from .images.tiling import TILINGS
 from .left_out import Recorded, left_out
 from .presets import load_config
-from .schemas import TowerConfig
+from .schemas import TowerConfig, one_tower
 from .schemas.paths import TOWER_FILE, near_miss
 from .schemas.tiling import TILING_CONFIGS
 from .schemas.weights import is_commit
@@ -145,7 +145,7 @@ def config_from(source: str | Path, *, revision: str | None = None) -> TowerConf
         InputError: If there is no such file, or it is not a JSON object of sensible size.
         WeightsError: If the processor config beside it is broken.
     """
-    return load_config(tower_of_config_json(os.fspath(source), revision))
+    return one_tower(load_config(tower_of_config_json(os.fspath(source), revision)))
 
 
 def tower_of_config_json(

@@ -10,7 +10,7 @@ from .config_json import CONFIG_JSON, tower_of_config_json
 from .errors import InputError
 from .foreign_json import OPEN_CLIP_CONFIG
 from .presets import is_preset, load_config, preset_names
-from .schemas import ConfigSource, TowerConfig
+from .schemas import AnyConfig, ConfigSource
 from .schemas.paths import TOWER_FILE, is_hub_id, looks_like_path
 from .text import did_you_mean
 
@@ -18,7 +18,7 @@ _CONFIGS = (CONFIG_JSON, OPEN_CLIP_CONFIG)
 _GENERIC = "encoder.prefix_tokens="
 
 
-def config_of(source: ConfigSource, *, overrides: Iterable[str] = ()) -> TowerConfig:
+def config_of(source: ConfigSource, *, overrides: Iterable[str] = ()) -> AnyConfig:
     """Return the config that a source means.
 
     A source that is neither a config nor a preset is a checkpoint, whose config is derived from its own: that

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from ..errors import ConfigError, PluginError, Problem
-from ..schemas import ConfigSource, TowerConfig
+from ..schemas import AnyConfig, ConfigSource
 from ..schemas import load_config as load_from
 from ..schemas.project import project_settings
 from ..text import did_you_mean
@@ -102,7 +102,7 @@ def load_config(
     *,
     overrides: Iterable[str] = (),
     root: str | os.PathLike[str] | None = None,
-) -> TowerConfig:
+) -> AnyConfig:
     """A validated config from a preset, a YAML file, a saved tower's folder, a mapping, or a config.
 
     Args:

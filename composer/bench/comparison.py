@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..composing import compose
+from ..composing import compose_tower
 from ..errors import BackendError, InputError
 from ..presets import load_config
 from ..running.compilation import compile_tower
 from ..running.warmup import TOLERANCE, largest_difference
-from ..schemas import CompileConfig, TowerConfig
+from ..schemas import AnyConfig, CompileConfig
 from .measure import Inputs, compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
 from .peers import PEERS, known_peers
 from .result import OURS, BenchResult, Row
@@ -30,7 +30,7 @@ Size = tuple[int, int]
 
 
 def compare(
-    source: str | Path | Mapping[str, Any] | TowerConfig,
+    source: str | Path | Mapping[str, Any] | AnyConfig,
     *,
     against: Iterable[str] = (),
     images: Sequence[Size] = (),
@@ -63,7 +63,7 @@ def compare(
             f"{', '.join(peers)} runs a tower alone, but the config has output: {asked.output}; set output: "
             "features to compare"
         )
-    tower = compose(asked, overrides=["compile=false", "parallel=none"], device=device)
+    tower = compose_tower(asked, overrides=["compile=false", "parallel=none"], device=device)
     sizes = tuple(images or [(tower.info.image_size,) * 2]) * batch
     inputs = noise(tower, sizes)
     with tower.evaluating():

@@ -54,9 +54,9 @@ def bench(
     tower = load_config(config, overrides=set_ or (), root=root)
     if calibrate is not None:
         from ..bench import calibration
-        from ..composing import compose
+        from ..composing import compose_tower
 
-        encoder = compose(tower, overrides=["parallel=none"], device=device)
+        encoder = compose_tower(tower, overrides=["parallel=none"], device=device)
         costs = calibration.calibrate(encoder, sizes or calibration.SIZES, rounds=rounds)
         costs.save(calibrate)
         for (frames, rows, columns), seconds, number in costs.measurements:

@@ -18,7 +18,7 @@ from .revisions import lay_out, repository_of
 from .show import leaves
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..planning import VisionPlan
 
 _ABSENT = "(absent)"
 
@@ -132,14 +132,14 @@ def _print(sides: _Sides, names: Iterable[Path], root: Path | None, here: Path) 
                 echo("\n".join(f"  {line}" for line in change.splitlines()))
 
 
-def _plan(config: str | Path, root: Path | None) -> Plan:
+def _plan(config: str | Path, root: Path | None) -> VisionPlan:
     from ..planning import plan
     from ..presets import load_config
 
     return plan(load_config(config, root=root))
 
 
-def _changes(old: Plan, new: Plan, *, moved: tuple[str, str] = ("", "")) -> list[str]:
+def _changes(old: VisionPlan, new: VisionPlan, *, moved: tuple[str, str] = ("", "")) -> list[str]:
     before = {path: value.replace(*moved) for path, value in _values(old).items()}
     found = _differences(before, _values(new))
     if facts := _differences(_facts(old), _facts(new)):
@@ -147,14 +147,14 @@ def _changes(old: Plan, new: Plan, *, moved: tuple[str, str] = ("", "")) -> list
     return found
 
 
-def _values(plan: Plan) -> dict[str, str]:
+def _values(plan: VisionPlan) -> dict[str, str]:
     from ..schemas.yaml.dump import inline
 
     return {path: inline(value) for path, value in leaves(plan.config.resolved(), lists=False)}
 
 
-def _facts(plan: Plan) -> dict[str, str]:
-    side = plan.info.image_size
+def _facts(plan: VisionPlan) -> dict[str, str]:
+    side = plan.image_size
     numbers = {
         "width": plan.output_width,
         "tokens": plan.num_tokens(side, side),

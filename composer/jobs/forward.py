@@ -19,7 +19,7 @@ from .plan import StoreDtype
 from .pooling import Pooler
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
+    from ..vision_encoder import VisionEncoder
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class Forward:
         pooler: What they go through before.
     """
 
-    def __init__(
-        self, encoder: ComposedVisionEncoder, store_dtype: StoreDtype, pooler: Pooler | None
-    ) -> None:
+    def __init__(self, encoder: VisionEncoder, store_dtype: StoreDtype, pooler: Pooler | None) -> None:
         self._encoder = encoder
         self._store_dtype = store_dtype
         self._dtype: torch.dtype = getattr(torch, store_dtype)

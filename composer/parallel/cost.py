@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..encoders.facts import Grid
 from ..errors import InputError
 from ..files import read_json
 from ..images.steps import Steps
@@ -161,6 +162,30 @@ class CostModel:
         if encoder != _identity(plan):
             raise InputError(f"{path}: was measured with {encoder}, and this encoder is {_identity(plan)}")
         return cls(plan, *costs, measurements)
+
+
+def sum_of_costs(models: Sequence[CostModel]) -> Callable[[Grid], int]:
+    """Return the cost of an image that several towers run: the sum of theirs.
+
+    The grid that it is called with is that of the towers that take images of several sizes; of several such
+    towers with different patches it is about so. The others have one grid for all images.
+
+    Args:
+        models: What an image costs in every tower.
+    """
+    if len(models) == 1:
+        return models[0]
+    infos = [model.plan.info for model in models]
+    varies = [info.ragged or info.any_size for info in infos]
+    own = [
+        None if any_size else info.grid(info.image_size, info.image_size)
+        for info, any_size in zip(infos, varies, strict=True)
+    ]
+
+    def cost(grid: Grid) -> int:
+        return sum(model(fixed or grid) for model, fixed in zip(models, own, strict=True))
+
+    return cost
 
 
 def _identity(plan: Plan) -> dict[str, Any]:

@@ -16,12 +16,12 @@ from torch.distributed import ProcessGroup
 from torch.distributed.device_mesh import DeviceMesh
 
 from .._version import __version__
-from ..images.preprocess import ImagePreprocessor
+from ..images.preprocess import Preprocessor
 from ..images.settings import ProcessorSettings
-from ..planning import Plan
-from ..schemas import ParallelConfig, TowerConfig
+from ..planning import AnyPlan, only_tower
+from ..schemas import AnyConfig, ParallelConfig
 from ..tower.base import VisionModule
-from .cost import CostModel
+from .cost import CostModel, sum_of_costs
 from .data import DataParallel
 from .group import Report, broadcast_text, check_backend, lost_ranks_named, resolve_group, together
 
@@ -80,10 +80,12 @@ class Startup:
     """
 
     def __init__(
-        self, group: ProcessGroup, config: TowerConfig, parallel: ParallelConfig, device: torch.device
+        self, group: ProcessGroup, config: AnyConfig, parallel: ParallelConfig, device: torch.device
     ) -> None:
-        self._group, self._parallel, self._encoder = group, parallel, config.encoder
-        self.sends_weights = parallel.weights == "broadcast" or config.weights.source is None
+        self._group, self._parallel = group, parallel
+        self.sends_weights = parallel.weights == "broadcast" or any(
+            tower.weights.source is None for tower in config.towers_by_name.values()
+        )
         self.reads_weights = dist.get_rank(group) == 0 or not self.sends_weights
         """Whether this rank reads the checkpoint."""
         self._fingerprint = _fingerprint(config, parallel, self.sends_weights)
@@ -109,7 +111,7 @@ class Startup:
         """
         return together(self._group, lambda: (work(), Report(self._facts)), what=_WHAT)[0]
 
-    def processor(self, load: Callable[[], ProcessorSettings]) -> ProcessorSettings:
+    def processors(self, load: Callable[[], list[ProcessorSettings]]) -> list[ProcessorSettings]:
         """Return what ``load`` finds; where rank 0 sends the weights, what it finds there.
 
         Raises:
@@ -118,9 +120,9 @@ class Startup:
         if not self.sends_weights:
             return self._in_turn(load)
         mine = self.together(lambda: load() if self.reads_weights else None)
-        text = "" if mine is None else mine.to_text()
+        text = "" if mine is None else json.dumps([settings.to_text() for settings in mine])
         text = broadcast_text(text, self._group, what="send the image processor's values")
-        return ProcessorSettings.of_text(text) if mine is None else mine
+        return [ProcessorSettings.of_text(each) for each in json.loads(text)] if mine is None else mine
 
     def tower(self, build: Callable[[], M]) -> M:
         """Return what ``build`` makes, with the same weights on all ranks.
@@ -136,7 +138,7 @@ class Startup:
                 dist.broadcast(tensor, group=self._group, group_src=0)
         return tower
 
-    def spread(self, tower: VisionModule[Any], preprocessor: ImagePreprocessor, plan: Plan) -> DataParallel:
+    def spread(self, tower: VisionModule[Any], preprocessor: Preprocessor, plan: AnyPlan) -> DataParallel:
         """Return the tower as it runs on all ranks.
 
         Raises:
@@ -145,11 +147,12 @@ class Startup:
         """
 
         def attach() -> tuple[DataParallel, Report]:
-            cost = CostModel(plan)
+            models = [CostModel(each) for each in plan.towers.values()]
             if self._parallel.cost_table is not None:
-                cost = CostModel.load(self._parallel.cost_table, plan)
+                models = [CostModel.load(self._parallel.cost_table, only_tower(plan))]
+            cost = sum_of_costs(models)
             spread = DataParallel(tower, preprocessor, self._group, self._parallel, cost, self._fingerprint)
-            return spread, Report({"table of costs": _costs(cost)})
+            return spread, Report({"table of costs": "; ".join(map(_costs, models))})
 
         return together(self._group, attach, what=_WHAT)[0]
 
@@ -169,16 +172,18 @@ def _nothing() -> None:
     """Do nothing, on a rank whose turn it is not."""
 
 
-def _fingerprint(config: TowerConfig, parallel: ParallelConfig, sent: bool) -> str:
+def _fingerprint(config: AnyConfig, parallel: ParallelConfig, sent: bool) -> str:
     """Return a digest of all that makes a difference to the features, or to how ranks work together."""
     # Where a table of costs lies makes none; its costs are compared when it has been read.
     shared = parallel.model_dump(exclude={"cost_table"})
     keys = config.resolved() | {"version": __version__, "parallel": shared}
-    for described in ("name", "summary", "source", "license", *(["weights"] if sent else [])):
-        keys.pop(described)
-    if sent and keys["connector"]:
-        keys["connector"].pop("weights")
-    keys["dtype"] = config.weights.dtype
+    blocks = [keys, *keys.get("towers", {}).values()]
+    if sent:
+        blocks += [block for block in (keys["connector"], *keys.get("project", {}).values()) if block]
+    for block in blocks:
+        for described in ("name", "summary", "source", "license", *(["weights"] if sent else [])):
+            block.pop(described, None)
+    keys["dtype"] = config.dtype
     return sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()[:8]
 
 

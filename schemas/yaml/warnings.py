@@ -7,12 +7,13 @@ import os
 from ...errors import Problem
 from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
+from ..fusion import AnyConfig
 from ..paths import is_weights_path
-from ..weights import SourceConfig, is_commit
+from ..weights import SourceConfig, WeightsConfig, is_commit
 from .nodes import Loc, Node, find
 
 
-def warnings_of(config: TowerConfig, tree: Node) -> list[Problem]:
+def warnings_of(config: AnyConfig, tree: Node) -> list[Problem]:
     """What is probably not meant in a valid config.
 
     Args:
@@ -20,7 +21,21 @@ def warnings_of(config: TowerConfig, tree: Node) -> list[Problem]:
         tree: Where its values stand. A warning about a value that another file wrote stands at the start of
             the outermost file: that is the one that can do something about it.
     """
-    found = [*_encoder(config), *_weights(config), *_layers(config)]
+    found = [
+        (code, message, (*(("towers", name) if name else ()), *path))
+        for name, tower in config.towers_by_name.items()
+        for code, message, path in (
+            *_encoder(tower),
+            *_source(f"tower {name}".rstrip(), tower.weights, ("weights",)),
+            *_adapter(tower.weights),
+            *_layers(tower),
+        )
+    ]
+    found += [
+        (code, message, (*where, "weights", *path))
+        for what, where, weights in config.weights_beside
+        for code, message, path in _source(what, weights, ())
+    ]
     return [_located(tree, code, message, path) for code, message, path in found]
 
 
@@ -32,15 +47,11 @@ def _encoder(config: TowerConfig) -> list[tuple[str, str, Loc]]:
     return [("VC305", message, ("encoder", "prefix_tokens"))]
 
 
-def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:
-    found = _source("tower", config.weights, ("weights",))
-    adapter, revision = config.weights.adapter, config.weights.adapter_revision
-    if adapter is not None:
-        key = "adapter" if revision is None else "adapter_revision"
-        found += _unpinned("adapter", adapter, revision, ("weights", key))
-    if config.connector is not None and config.connector.weights is not None:
-        found += _source("connector", config.connector.weights, ("connector", "weights"))
-    return found
+def _adapter(weights: WeightsConfig) -> list[tuple[str, str, Loc]]:
+    if weights.adapter is None:
+        return []
+    key = "adapter" if weights.adapter_revision is None else "adapter_revision"
+    return _unpinned("adapter", weights.adapter, weights.adapter_revision, ("weights", key))
 
 
 def _source(what: str, weights: SourceConfig, path: Loc) -> list[tuple[str, str, Loc]]:

@@ -61,7 +61,7 @@ def test_what_a_config_says_of_training_holds() -> None:
 
 def test_a_plan_its_backend_and_its_preprocessor_come_together() -> None:
     plan = plan_of(attn_backend="eager")
-    same, attention, preprocessor = planned(plan.config, plan.processor, CPU)
+    same, attention, preprocessor = planned(plan.config, [plan.processor], CPU)
     assert same == plan
-    assert attention.implementation == "eager"
+    assert attention[""].implementation == "eager"
     assert preprocessor.processor.size["shortest_edge"] == 32

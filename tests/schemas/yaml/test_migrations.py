@@ -9,8 +9,8 @@ from support.offenders import offenders
 
 from vision_composer.errors import ConfigError
 from vision_composer.presets import preset_names, preset_path
-from vision_composer.schemas import load_yaml
-from vision_composer.schemas.config import SCHEMA_VERSION, TowerConfig
+from vision_composer.schemas import TowerConfig, load_yaml
+from vision_composer.schemas.root import SCHEMA_VERSION
 from vision_composer.schemas.yaml import migrations
 from vision_composer.schemas.yaml.migrations import is_current, migrated, rename
 
@@ -89,8 +89,8 @@ def test_a_preset_without_its_version_gets_back_what_it_was():
         ("schema: one\n", "a.yaml:1:9: schema: expected a version, such as 1 [VC104]"),
         ("schema: true\n", "a.yaml:1:9: schema: expected a version, such as 1 [VC104]"),
         ("schema: 0\n", "a.yaml:1:9: schema: expected a version, such as 1 [VC104]"),
-        ("name: x\n", "a.yaml:1:1: this is no config: it has none of the keys schema, encoder and "
-         "extends [VC102]"),
+        ("name: x\n", "a.yaml:1:1: this is no config: it has none of the keys schema, encoder, towers "
+         "and extends [VC102]"),
         ("extends: a\ndefaults: [b]\non: push\n", "a.yaml:2:1: defaults: unknown key [VC101]"),
         ("encoder: {\n", "a.yaml:2:1: did not find expected node content while parsing a flow node; "
          "a value or the closing bracket is missing [VC002]"),
