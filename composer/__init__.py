@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .bridges.registration import register_transformers
     from .bridges.vlm import build_vlm
     from .builder import VisionEncoderBuilder
+    from .checking import validate
     from .composing import compose
     from .config_json import config_from
     from .encoder import ComposedVisionEncoder
@@ -27,17 +28,18 @@ if TYPE_CHECKING:
         register_encoder,
     )
     from .errors import VisionComposerError
+    from .fused_encoder import FusedVisionEncoder
     from .jobs import encode_dataset, read_features, register_pooler
     from .parallel import (
         get_load_balance_assignment,
         run_dp_sharded_mrope_vision_model,
         run_dp_sharded_vision_model,
     )
-    from .planning import Plan, plan
+    from .planning import FusedPlan, Plan, plan
     from .presets import load_config
     from .registry import load_plugin
     from .running.compilation import should_torch_compile_mm_vit
-    from .schemas import TowerConfig
+    from .schemas import FusedConfig, TowerConfig
     from .tower.mrope import get_llm_pos_ids_for_vision, mrope_position_ids
     from .tower.selection import (
         VisionFeatureSelectStrategy,
@@ -46,28 +48,31 @@ if TYPE_CHECKING:
         register_feature_selector,
         resolve_visual_encoder_outputs,
     )
+    from .vision_encoder import VisionEncoder
 
 _HOME = {
     "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
     "bridges.registration": ("register_transformers",),
     "bridges.vlm": ("build_vlm",),
     "builder": ("VisionEncoderBuilder",),
+    "checking": ("validate",),
     "composing": ("compose",),
     "config_json": ("config_from",),
     "encoder": ("ComposedVisionEncoder",),
     "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
+    "fused_encoder": ("FusedVisionEncoder",),
     "jobs": ("encode_dataset", "read_features", "register_pooler"),
     "parallel": (
         "get_load_balance_assignment",
         "run_dp_sharded_mrope_vision_model",
         "run_dp_sharded_vision_model",
     ),
-    "planning": ("Plan", "plan"),
+    "planning": ("FusedPlan", "Plan", "plan"),
     "presets": ("load_config",),
     "registry": ("load_plugin",),
     "running.compilation": ("should_torch_compile_mm_vit",),
-    "schemas": ("TowerConfig",),
+    "schemas": ("FusedConfig", "TowerConfig"),
     "tower.mrope": ("get_llm_pos_ids_for_vision", "mrope_position_ids"),
     "tower.selection": (
         "VisionFeatureSelectStrategy",
@@ -76,15 +81,20 @@ _HOME = {
         "register_feature_selector",
         "resolve_visual_encoder_outputs",
     ),
+    "vision_encoder": ("VisionEncoder",),
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "AttentionBackend",
     "ComposedVisionEncoder",
+    "FusedConfig",
+    "FusedPlan",
+    "FusedVisionEncoder",
     "Plan",
     "TowerConfig",
     "VisionComposerError",
+    "VisionEncoder",
     "VisionEncoderBuilder",
     "VisionEncoderInfo",
     "VisionFeatureSelectStrategy",
@@ -114,6 +124,7 @@ __all__ = [
     "run_dp_sharded_mrope_vision_model",
     "run_dp_sharded_vision_model",
     "should_torch_compile_mm_vit",
+    "validate",
 ]
 
 

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, Self
 
 from .errors import InputError
 from .presets import load_config
-from .schemas import TowerConfig
+from .schemas import AnyConfig
 
 if TYPE_CHECKING:
     import torch
     from torch.distributed import ProcessGroup
     from torch.distributed.device_mesh import DeviceMesh
 
-    from .encoder import ComposedVisionEncoder
+    from .vision_encoder import VisionEncoder
 
 
 @dataclass(frozen=True)
 class VisionEncoderBuilder:
-    """Makes a :class:`TowerConfig` step by step. Immutable: every step returns a new builder.
+    """Makes a config step by step. Immutable: every step returns a new builder.
 
     Every key of a config has a step of its name; ``schema`` is set from the start.
 
@@ -62,6 +62,42 @@ class VisionEncoderBuilder:
         """
         return self._with("encoder", {"model_type": model_type, **fields})
 
+    def towers(self, **towers: str | Path | Mapping[str, Any]) -> Self:
+        """Set several encoders in place of one, by name: a preset's name, a path, or a config's keys."""
+        return self._with(
+            "towers",
+            {name: str(tower) if isinstance(tower, Path) else tower for name, tower in towers.items()},
+        )
+
+    def input(self, kind: str, **options: Any) -> Self:
+        """Set what several towers are called with: ``per_tower``, ``stacked``, or ``shared`` with options.
+
+        Args:
+            kind: Which of them.
+            **options: Of ``shared``: ``resample``, ``align_corners``.
+        """
+        return self._with("input", {"type": kind, **options} if options else kind)
+
+    def align(self, *grid: int, **options: Any) -> Self:
+        """Set the rows and columns that every tower's patch tokens are resampled to.
+
+        Args:
+            *grid: Rows and columns; none to leave the tokens as they are.
+            **options: ``resample``, ``align_corners``.
+        """
+        return self._with("align", {"grid": list(grid) or None, **options})
+
+    def project(self, **widths: int | Mapping[str, Any]) -> Self:
+        """Set linear layers on the tokens of towers, by name: a width, or the keys of the block."""
+        return self._with(
+            "project",
+            {name: {"width": each} if isinstance(each, int) else each for name, each in widths.items()},
+        )
+
+    def fuse(self, how: str) -> Self:
+        """Set how the towers' tokens are joined: ``channel``, ``sequence`` or ``sum``."""
+        return self._with("fuse", how)
+
     def image_processor(self, **options: Any) -> Self:
         """Set how images become pixels: ``type``, ``size``, ``min_pixels``, ``max_pixels``, ``patch_size``,
         ``resample``, ``mean``, ``std``, ``crop``, ``pad``.
@@ -77,10 +113,12 @@ class VisionEncoderBuilder:
         prefix: str | None = None,
         format: str | None = None,
         adapter: str | Path | None = None,
+        adapter_revision: str | None = None,
     ) -> Self:
         """Set where the weights come from: hub id, folder or file; None for random weights.
 
-        ``adapter`` is the folder or hub id of a LoRA adapter that is merged into them.
+        ``adapter`` is the folder or hub id of a LoRA adapter that is merged into them, and
+        ``adapter_revision`` the branch, tag or commit of such a hub id.
         """
         given = {
             "revision": revision,
@@ -88,6 +126,7 @@ class VisionEncoderBuilder:
             "prefix": prefix,
             "format": format,
             "adapter": None if adapter is None else str(adapter),
+            "adapter_revision": adapter_revision,
         }
         block = {"source": None if source is None else str(source)}
         return self._with(
@@ -195,7 +234,7 @@ class VisionEncoderBuilder:
         """Set the licence of the weights: an SPDX identifier, or the licence's own name."""
         return self._with("license", license)
 
-    def to_config(self) -> TowerConfig:
+    def to_config(self) -> AnyConfig:
         """The config.
 
         Raises:
@@ -209,7 +248,7 @@ class VisionEncoderBuilder:
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         process_group: ProcessGroup | DeviceMesh | None = None,
-    ) -> ComposedVisionEncoder:
+    ) -> VisionEncoder:
         """Compose the config; see :func:`vision_composer.compose`."""
         from .composing import compose
 

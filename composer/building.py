@@ -1,36 +1,117 @@
-"""Build what runs a plan: attention, preprocessor, and the tower with the connector behind it."""
+"""Build what runs a plan: attention, preprocessor, and the towers with the connector behind them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
 import torch
+from torch import nn
 
 from .attention import AttentionChoice, register_attention
+from .connectors.base import parts
 from .encoders import family_of
-from .images.preprocess import ImagePreprocessor
+from .fusion.inputs import FusedInput, PerTower, Shared, Stacked
+from .fusion.module import FusedTowers
+from .fusion.naming import naming
+from .fusion.preprocess import FusedPreprocessor
+from .images.preprocess import ImagePreprocessor, Preprocessor, dense_preprocessor
 from .images.preprocess_tiles import TiledPreprocessor
 from .images.settings import ProcessorSettings
-from .planning import Plan, plan_config
+from .planning import AnyPlan, FusedPlan, Plan, plan_any
 from .running.attention import plan_attention
 from .running.training import prepare_training
-from .schemas import TowerConfig, WeightsConfig
+from .schemas import AnyConfig, WeightsConfig
 from .schemas.weights import SourceConfig
 from .tower.half import VisionHalf
 from .tower.module import VisionTower
-from .weights import load_connector, load_model
+from .weights import fill, load_connector, load_model
+
+Vision: TypeAlias = VisionTower | VisionHalf | FusedTowers
+"""What runs batches: a tower, the vision half around it, or several towers."""
 
 
 def planned(
-    config: TowerConfig, processor: ProcessorSettings, where: torch.device
-) -> tuple[Plan, AttentionChoice, ImagePreprocessor]:
-    """Plan a tower, choose its attention backend for a device, and make its preprocessor.
+    config: AnyConfig, processors: Sequence[ProcessorSettings], where: torch.device
+) -> tuple[AnyPlan, dict[str, AttentionChoice], Preprocessor]:
+    """Plan an encoder, choose every tower's attention backend for a device, and make its preprocessor.
 
     Raises:
         ConfigError: If the config cannot work.
-        BackendError: If the attention backend that the config names cannot work there.
-        WeightsError: If the image processor's values do not work.
+        BackendError: If an attention backend that the config names cannot work there.
+        WeightsError: If an image processor's values do not work.
     """
-    plan = plan_config(config, processor)
-    return plan, plan_attention(plan, where), preprocessor_of(plan)
+    plan = plan_any(config, processors)
+    attention = {}
+    for name, tower in plan.towers.items():
+        with naming(name):
+            attention[name] = plan_attention(tower, where)
+    if isinstance(plan, FusedPlan):
+        return plan, attention, fused_preprocessor(plan)
+    return plan, attention, preprocessor_of(plan)
+
+
+def vision_of(
+    plan: AnyPlan, attention: Mapping[str, AttentionChoice], where: torch.device, *, reads: bool = True
+) -> Vision:
+    """Build what this process runs; arguments and errors as those of :func:`vision_half`."""
+    if isinstance(plan, FusedPlan):
+        return fused_towers(plan, attention, where, reads=reads)
+    return vision_half(plan, attention[""], where, reads=reads)
+
+
+def fused_preprocessor(plan: FusedPlan) -> Preprocessor:
+    """Make what turns images into the inputs of several towers.
+
+    Raises:
+        WeightsError: If an image processor's values do not work; names the tower.
+    """
+    if plan.processor is not None and plan.shared_rule is not None:
+        channels = next(iter(plan.towers.values())).info.num_channels
+        return dense_preprocessor(plan.processor, plan.shared_rule, channels, None)
+    made = {}
+    for name, tower in plan.towers.items():
+        with naming(name):
+            made[name] = preprocessor_of(tower)
+    return FusedPreprocessor(made, _inputs(plan))
+
+
+def fused_towers(
+    plan: FusedPlan, attention: Mapping[str, AttentionChoice], where: torch.device, *, reads: bool = True
+) -> FusedTowers:
+    """Build several towers, what joins their tokens, and the connector behind them.
+
+    Arguments and errors are those of :func:`vision_half`; errors name the tower.
+    """
+    towers = {}
+    for name, tower in plan.towers.items():
+        with naming(name):
+            towers[name] = _tower(tower, attention[name], where, reads=reads)
+    dtype: torch.dtype = getattr(torch, plan.dtype)
+    project = nn.ModuleDict()
+    for part in plan.fusion.towers:
+        if part.projected is not None:
+            block = plan.config.project[part.name]
+            layer = nn.Linear(part.own_width, part.projected, bias=block.bias, dtype=dtype)
+            project[part.name] = layer
+            named = parts(project=nn.ModuleDict({part.name: layer}))
+            key = f"project.{part.name}.weights"
+            with torch.no_grad():
+                fill(named, block.weights if reads else SourceConfig(), what=f"project.{part.name}", key=key)
+    module = None
+    if plan.connector is not None:
+        weights = plan.connector.config.weights or plan.config.weights
+        module = load_connector(plan.connector, weights if reads else SourceConfig(), dtype=dtype)
+    fused = FusedTowers(towers, plan.fusion, _inputs(plan), project, plan.connector, module)
+    return fused.to(where).eval()
+
+
+def _inputs(plan: FusedPlan) -> FusedInput:
+    infos = {name: tower.info for name, tower in plan.towers.items()}
+    shared = plan.config.shared
+    if shared is not None:
+        return Shared(infos, shared.resample, shared.align_corners)
+    return Stacked(infos) if plan.config.input == "stacked" else PerTower(infos)
 
 
 def preprocessor_of(plan: Plan) -> ImagePreprocessor:

@@ -8,16 +8,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
-from .building import planned, vision_half
+from .building import planned, vision_of
 from .encoder import ComposedVisionEncoder
 from .errors import InputError
+from .fused_encoder import FusedVisionEncoder
+from .fusion.module import FusedTowers
+from .fusion.naming import naming
+from .images.preprocess import ImagePreprocessor
 from .images.settings import ProcessorSettings
-from .parallel import Startup, join_group, tell_ranks
-from .planning import plan_config, processor_settings
+from .parallel import Startup, device_of_rank, join_group, tell_ranks
+from .planning import FusedPlan, plan_any, processor_settings
 from .presets import load_config
 from .running.compilation import compile_as_asked
-from .schemas import ParallelConfig, TowerConfig
+from .schemas import AnyConfig, ParallelConfig, one_tower
 from .sources import config_of
+from .vision_encoder import VisionEncoder
 from .weights import local_folder
 
 if TYPE_CHECKING:
@@ -26,13 +31,13 @@ if TYPE_CHECKING:
 
 
 def compose(
-    source: str | Path | Mapping[str, Any] | TowerConfig,
+    source: str | Path | Mapping[str, Any] | AnyConfig,
     *,
     overrides: Iterable[str] = (),
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     process_group: ProcessGroup | DeviceMesh | None = None,
-) -> ComposedVisionEncoder:
+) -> VisionEncoder:
     """Build the vision encoder that a config describes, with its weights.
 
     The config is checked first. Only the tensors that the selected layers need are then read from the
@@ -40,19 +45,22 @@ def compose(
 
     Args:
         source: The name of a preset, the path of a YAML file or of a saved tower's folder, a mapping (also
-            OmegaConf's DictConfig), or a TowerConfig. Or a checkpoint of transformers, of an encoder or of a
-            vision-language model: its folder, or its hub id, such as ``openai/clip-vit-base-patch32``. Its
-            config is derived from its config.json, and is ``encoder.config``.
+            OmegaConf's DictConfig), or a TowerConfig. Or a checkpoint of an encoder or of a vision-language
+            model, of transformers, timm or open_clip: its folder, or its hub id, such as
+            ``openai/clip-vit-base-patch32``. Its config is derived from its own, and is ``encoder.config``.
         overrides: Strings that change the config: ``key=value`` sets a value, as in
             ``select_layers=[-2,-9]``, and ``~key`` deletes a key.
-        device: Where to put the tower. Default: torch's default device.
+        device: Where to put the tower. Default: torch's default device. With data parallelism, where the
+            launcher numbers the processes of a machine (LOCAL_RANK, as torchrun does), the default, and a
+            ``cuda`` without a number, are the accelerator of that number, which becomes the current one.
         dtype: The dtype of the parameters, in place of the config's ``weights.dtype``.
         process_group: The processes that share the images: a group, or a device mesh of one dimension. A
             config with ``parallel: none`` then runs as with ``parallel: {mode: data}``. Default: all
             processes, if the config asks for data parallelism. Every process must call ``compose``.
 
     Returns:
-        The encoder, in evaluation mode.
+        The encoder, in evaluation mode: a :class:`ComposedVisionEncoder`, or of a config of several towers
+        a :class:`FusedVisionEncoder`.
 
     Raises:
         ConfigError: If the config cannot be read or its values do not work together; the message says where.
@@ -65,27 +73,56 @@ def compose(
     """
     given = [overrides] if isinstance(overrides, str) else overrides
     config, parallel, where = _settled(source, given, dtype, device, process_group)
+    with torch.device("cpu"):  # what is made without naming a device; it is moved where it belongs
+        return _composed(config, parallel, where, process_group)
+
+
+def _composed(
+    config: AnyConfig,
+    parallel: ParallelConfig | Literal["none"],
+    where: torch.device,
+    process_group: ProcessGroup | DeviceMesh | None,
+) -> VisionEncoder:
     group = None if parallel == "none" else join_group(process_group)
+    spread = None
     if parallel == "none" or group is None:
-        plan, attention, preprocessor = planned(config, _processor(config), where)
-        half, spread = vision_half(plan, attention, where), None
+        plan, attention, preprocessor = planned(config, _processors(config), where)
+        vision = vision_of(plan, attention, where)
     else:
-        ranks = Startup(group, config, parallel)
-        processor = ranks.processor(lambda: _processor(config))
-        plan, attention, preprocessor = ranks.together(lambda: planned(config, processor, where))
-        half = ranks.tower(lambda: vision_half(plan, attention, where, reads=ranks.reads_weights))
-        spread = ranks.spread(half, preprocessor, plan)
-    compile_as_asked(half, config)
-    return ComposedVisionEncoder(plan, half, preprocessor, attention, parallel=spread).eval()
+        ranks = Startup(group, config, parallel, where)
+        processors = ranks.processors(lambda: _processors(config))
+        plan, attention, preprocessor = ranks.together(lambda: planned(config, processors, where))
+        vision = ranks.tower(lambda: vision_of(plan, attention, where, reads=ranks.reads_weights))
+        spread = ranks.spread(vision, preprocessor, plan)
+    compile_as_asked(vision, config)
+    if isinstance(plan, FusedPlan):
+        assert isinstance(vision, FusedTowers)
+        return FusedVisionEncoder(plan, vision, preprocessor, attention, parallel=spread).eval()
+    assert not isinstance(vision, FusedTowers)
+    assert isinstance(preprocessor, ImagePreprocessor)
+    return ComposedVisionEncoder(plan, vision, preprocessor, attention[""], parallel=spread).eval()
+
+
+def compose_tower(
+    source: str | Path | Mapping[str, Any] | AnyConfig, *, overrides: Iterable[str] = (), **options: Any
+) -> ComposedVisionEncoder:
+    """Compose an encoder of one tower, for what looks into it; see :func:`compose`.
+
+    Raises:
+        ConfigError: If the config has several towers, or as :func:`compose`.
+    """
+    composed = compose(one_tower(config_of(source, overrides=overrides)), **options)
+    assert isinstance(composed, ComposedVisionEncoder)
+    return composed
 
 
 def _settled(
-    source: str | Path | Mapping[str, Any] | TowerConfig,
+    source: str | Path | Mapping[str, Any] | AnyConfig,
     overrides: Iterable[str],
     dtype: torch.dtype | None,
     device: torch.device | str | None,
     process_group: ProcessGroup | DeviceMesh | None,
-) -> tuple[TowerConfig, ParallelConfig | Literal["none"], torch.device]:
+) -> tuple[AnyConfig, ParallelConfig | Literal["none"], torch.device]:
     """Check all arguments before anything is read or downloaded, and tell other ranks of a failure."""
     spreads = process_group is not None
     try:
@@ -96,19 +133,23 @@ def _settled(
         spreads = run.parallel != "none"
         if dtype is not None:
             config = load_config(config, overrides=[_dtype_override(dtype)])
-        plan_config(config)
-        return config, run.parallel, usable_device(device)
+        plan_any(config)
+        return config, run.parallel, usable_device(device_of_rank(device) if spreads else device)
     except Exception as error:
         if spreads:
             tell_ranks(process_group, error)
         raise
 
 
-def _processor(config: TowerConfig) -> ProcessorSettings:
-    """Resolve the image processor, with the checkpoint's own config, which is fetched if it is on a hub."""
-    weights = config.weights
-    folder = None if weights.source is None else local_folder(weights.source, weights.revision)
-    return processor_settings(config, folder)
+def _processors(config: AnyConfig) -> list[ProcessorSettings]:
+    """Resolve the image processors, with the checkpoints' own configs, which are fetched if on a hub."""
+    found = []
+    for name, tower in config.towers_by_name.items():
+        weights = tower.weights
+        with naming(name):
+            folder = None if weights.source is None else local_folder(weights.source, weights.revision)
+            found.append(processor_settings(tower, folder))
+    return found
 
 
 def usable_device(device: torch.device | str | None) -> torch.device:

@@ -14,16 +14,19 @@ from .encoders import FAMILIES, Reading, encoder_from_transformers, family_of
 from .encoders.reading import seeing_part
 from .errors import ConfigError, InputError, LeftOutWarning, Problem, WeightsError
 from .files import read_json
+from .foreign_json import OPEN_CLIP_CONFIG, foreign_config
 from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
 from .images.tiling import TILINGS
 from .left_out import Recorded, left_out
 from .presets import load_config
-from .schemas import TowerConfig
+from .schemas import TowerConfig, one_tower
 from .schemas.paths import TOWER_FILE, near_miss
 from .schemas.tiling import TILING_CONFIGS
 from .schemas.weights import is_commit
 from .text import did_you_mean
 
+CONFIG_JSON = "config.json"
+"""What transformers and timm call their config."""
 _NAME = 80
 """The most characters that the name of a model has, and that a message shows of anything else."""
 _DTYPES = ("float32", "float16", "bfloat16")
@@ -57,8 +60,11 @@ def tower_from_transformers(
 ) -> dict[str, Any]:
     """Return the keys of a config that mean the vision half of a transformers config, as its model reads it.
 
+    A config of timm or of open_clip means its tower, with the images prepared as there.
+
     Args:
-        fields: What ``config.json`` of a vision encoder or a vision-language model holds.
+        fields: What ``config.json`` of a vision encoder or a vision-language model holds, or what timm's or
+            ``open_clip_config.json`` does.
         processor: What its image processor's JSON holds, as far as there is one.
         generic: Take the encoder's fields as they are, for the generic adapter, which lacks
             ``encoder.prefix_tokens`` then; nothing is said of how a VLM reads it.
@@ -67,13 +73,16 @@ def tower_from_transformers(
         ConfigError: If no family is known for the encoder, no rule for the model, or no config for a choice.
     """
     fields = seeing_part(fields)
-    _refuse_other_libraries(fields)
+    if (foreign := foreign_config(dict(fields))) is not None:
+        for line in foreign.left_out:
+            _warn(f"the config says {line}, and no key of a config does")
+        return foreign.keys
     if generic:
         return _generic(fields)
     recorded = Recorded(fields)
     made = _vision_half(recorded, processor or {})
     for line in left_out(recorded, encoder_from_transformers(made["encoder"])):
-        _warn(f"config.json says {line}, and no key of a config does")
+        _warn(f"config.json says {line}, which a config cannot say; if the model uses it, features differ")
     return made
 
 
@@ -126,8 +135,9 @@ def config_from(source: str | Path, *, revision: str | None = None) -> TowerConf
     What the checkpoint's files say and no key of a config does is named in a :class:`LeftOutWarning`.
 
     Args:
-        source: A checkpoint of transformers: its folder, its config.json, or its hub id, whose commit is
-            pinned. Or the folder of an encoder that was saved, whose config is then read.
+        source: A checkpoint of transformers, timm or open_clip: its folder, its config.json or
+            open_clip_config.json, or its hub id, whose commit is pinned. Or the folder of an encoder that
+            was saved, whose config is then read.
         revision: Branch, tag or commit of a hub id.
 
     Raises:
@@ -135,7 +145,7 @@ def config_from(source: str | Path, *, revision: str | None = None) -> TowerConf
         InputError: If there is no such file, or it is not a JSON object of sensible size.
         WeightsError: If the processor config beside it is broken.
     """
-    return load_config(tower_of_config_json(os.fspath(source), revision))
+    return one_tower(load_config(tower_of_config_json(os.fspath(source), revision)))
 
 
 def tower_of_config_json(
@@ -157,7 +167,7 @@ def tower_of_config_json(
     if (path / TOWER_FILE).exists():  # a saved encoder: its config.json tells of the blocks that were built
         return load_config(path).to_dict()
     if is_local:
-        file = path / "config.json" if path.is_dir() else path
+        file = _config_in(path) if path.is_dir() else path
         if any(any(file.parent.glob(f"*{suffix}")) for suffix in (".safetensors", ".bin")):
             weights = {"source": str(file.parent.absolute())}
     else:
@@ -172,8 +182,15 @@ def tower_of_config_json(
         raise InputError(f"{file}: cannot be read as JSON: {error}") from error
     tower = tower_from_transformers(fields, SavedProcessor.read(file.parent).values, generic=generic)
     weights = weights | tower.pop("weights", {})
-    block = {} if generic else image_processor_block(tower["encoder"], file.parent)
-    return {**tower, **block, "source": f"config.json of {source}", "weights": weights}
+    if not generic and "image_processor" not in tower:
+        tower |= image_processor_block(tower["encoder"], file.parent)
+    return {**tower, "source": f"{file.name} of {source}", "weights": weights}
+
+
+def _config_in(folder: Path) -> Path:
+    """Return the config of a checkpoint's folder: open_clip's only where there is no other."""
+    own, other = folder / CONFIG_JSON, folder / OPEN_CLIP_CONFIG
+    return other if other.exists() and not own.exists() else own
 
 
 def image_processor_block(encoder: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -194,17 +211,6 @@ def image_processor_block(encoder: Mapping[str, Any], folder: Path) -> dict[str,
         return {}
     named = {"type": settings.type} if settings.type != family.image_processor else {}
     return {"image_processor": block} if (block := named | to_config(settings)) else {}
-
-
-def _refuse_other_libraries(fields: Mapping[str, Any]) -> None:
-    """Refuse what is no config of transformers, by the library that wrote it."""
-    for key, library in (("architecture", "timm"), ("model_cfg", "open_clip")):
-        if key in fields and "model_type" not in fields:
-            message = (
-                f"this is a config of {library}, which does not say what transformers' does; weights of "
-                f"{library} can be read, with an encoder block of your own: see docs/checkpoints.md"
-            )
-            raise _error(key, message)
 
 
 def _model_type(fields: Mapping[str, Any], path: str) -> str:
@@ -266,7 +272,8 @@ def _connector(fields: Mapping[str, Any], processor: Mapping[str, Any], model_ty
     if connector is None:
         return {}
     beside = {name: processor[name] for name in connector.of_processor if name in processor}
-    return {"connector": {"type": connector.type, **connector.fields_of(fields), **beside}}
+    said = {"type": connector.type, **connector.fields_of(fields), **beside}
+    return {"connector": {key: value for key, value in said.items() if value is not None}}
 
 
 def _tiling(fields: Mapping[str, Any], model_type: str) -> dict[str, Any]:
@@ -288,19 +295,23 @@ def _check_first_token(encoder: Mapping[str, Any]) -> None:
 
 def _from_hub(repo: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
+    failures = (EntryNotFoundError, HfHubHTTPError, OSError)
     try:
-        file = Path(hf_hub_download(repo, "config.json", revision=revision))
+        file = Path(hf_hub_download(repo, CONFIG_JSON, revision=revision))
     except HFValidationError as error:
         raise InputError(f"{repo}: neither a file, a folder, nor a hub id") from error
-    except (HfHubHTTPError, OSError) as error:
+    except failures as error:
+        if isinstance(error, EntryNotFoundError):  # offline, it also stands for a file that was not fetched
+            with suppress(*failures):
+                return Path(hf_hub_download(repo, OPEN_CLIP_CONFIG, revision=revision))
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{repo}: no such file or folder{near_miss(repo)}, and no config.json from the hub: {reason}"
         ) from error
     for name in PROCESSOR_FILES:  # beside it, where there are any
-        with suppress(HfHubHTTPError, OSError):
+        with suppress(*failures):
             hf_hub_download(repo, name, revision=revision)
     return file
 

@@ -32,6 +32,7 @@ class Problem:
         path: Dotted path of the key (``encoder.hidden_size``); empty for the whole document.
         span: Where it stands; None when the config did not come from text.
         line: The source line at ``span``, for the caret; None when there is none to show.
+        promoted: Whether a team's settings make an error of what is a warning by itself.
     """
 
     code: str
@@ -39,11 +40,12 @@ class Problem:
     path: str = ""
     span: Span | None = None
     line: str | None = None
+    promoted: bool = False
 
     @property
     def warning(self) -> bool:
-        """Whether the config is valid all the same."""
-        return self.code.startswith("VC3")
+        """Whether the config is valid all the same, and nobody says that it shall fail."""
+        return self.code.startswith("VC3") and not self.promoted
 
     def __str__(self) -> str:
         where = (f"{self.span}: " if self.span else "") + ("warning: " if self.warning else "")
@@ -70,6 +72,10 @@ class ConfigError(VisionComposerError, ValueError):
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
         super().__init__("\n".join(problem.render() for problem in self.problems))
+
+
+class SettingsError(VisionComposerError, ValueError):
+    """A team's settings, or options of the same names, that cannot be used; names file, line and key."""
 
 
 class WeightsError(VisionComposerError):

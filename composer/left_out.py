@@ -18,6 +18,7 @@ _ELSEWHERE = re.compile(
     | (text|audio|vq|talker|code2wav|token2wav|decoder|generation|qformer|perceiver)_config
     | initializer_\w+ | \w*dropout\w* | layerdrop | use_cache | tie_\w+ | output_\w+ | return_dict\w*
     | is_\w*decoder | is_composition | problem_type | id2label | label2id | chunk_size_feed_forward
+    | vocab_size | apply_layernorm | reshape_hidden_states | stage_names | _?out_(features|indices)
     | add_cross_attention | cross_attention_hidden_size | pruned_heads | torchscript | use_bfloat16
     | \w+_pdrop | gradient_checkpointing | label_smoothing | attn_implementation
     | _attn_implementation\w* | tf_\w+ | finetuning_task
@@ -32,10 +33,10 @@ _ELSEWHERE = re.compile(
 """Keys that say nothing of what a tower computes in inference."""
 _LANGUAGE = re.compile(
     r"""
-      vocab_size | hidden_size | intermediate_size | num_hidden_layers | num_attention_heads | hidden_act
+      hidden_size | intermediate_size | num_hidden_layers | num_attention_heads | hidden_act
     | num_key_value_heads | head_dim | max_position_embeddings | max_window_layers | sliding_window
     | use_sliding_window | layer_types | rms_norm_eps | layer_norm_eps | attention_bias | mlp_bias
-    | rope_theta | rope_scaling | rope_parameters | partial_rotary_factor | projection_dim | logit_\w+
+    | rope_theta | rope_scaling | rope_parameters | partial_rotary_factor | projection_dim | \w*logit_\w+
     | image_text_hidden_size | use_decoder_only_language_model | position_id_per_seconds | seconds_per_chunk
     | pad_vocab_size_multiple_of | bos_token | eos_token | pad_token | num_experts\w* | moe_\w+
     | original_max_position_embeddings | norm_topk_prob | canvas_length | label_smoothing
@@ -114,7 +115,7 @@ def _of_tower(fields: Mapping[str, Any], encoder: EncoderConfig, asked: set[str]
         key: value
         for key, value in own_names(fields, block).items()
         if key not in block.model_fields
-        and key not in asked
+        and key not in asked | block.foreign_fields
         and not encoder.is_inert(key)
         and not (key == "head_dim" and value == encoder.head_size)
         and _means_something(key, value)

@@ -6,26 +6,28 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from .config_json import tower_of_config_json
+from .config_json import CONFIG_JSON, tower_of_config_json
 from .errors import InputError
+from .foreign_json import OPEN_CLIP_CONFIG
 from .presets import is_preset, load_config, preset_names
-from .schemas import ConfigSource, TowerConfig
+from .schemas import AnyConfig, ConfigSource
 from .schemas.paths import TOWER_FILE, is_hub_id, looks_like_path
 from .text import did_you_mean
 
-_CONFIG_JSON = "config.json"
+_CONFIGS = (CONFIG_JSON, OPEN_CLIP_CONFIG)
 _GENERIC = "encoder.prefix_tokens="
 
 
-def config_of(source: ConfigSource, *, overrides: Iterable[str] = ()) -> TowerConfig:
+def config_of(source: ConfigSource, *, overrides: Iterable[str] = ()) -> AnyConfig:
     """Return the config that a source means.
 
-    A source that is neither a config nor a preset is a checkpoint, whose config is derived from its own
-    config.json. An override of ``encoder.prefix_tokens`` asks for the generic adapter there.
+    A source that is neither a config nor a preset is a checkpoint, whose config is derived from its own: that
+    of transformers, timm or open_clip. An override of ``encoder.prefix_tokens`` asks for the generic adapter
+    there.
 
     Args:
-        source: What :func:`vision_composer.load_config` takes; or a folder with transformers' config.json,
-            that file, or a hub id with a slash.
+        source: What :func:`vision_composer.load_config` takes; or a folder with a checkpoint's config.json or
+            open_clip_config.json, that file, or a hub id with a slash.
         overrides: ``key=value`` and ``~key``, applied in order on top.
 
     Raises:
@@ -57,9 +59,11 @@ def _checkpoint(source: ConfigSource) -> str | None:
     text = os.fspath(source)
     path = os.path.expanduser(text)
     if os.path.isdir(path):
-        holds = {name: os.path.exists(os.path.join(path, name)) for name in (TOWER_FILE, _CONFIG_JSON)}
-        return text if holds[_CONFIG_JSON] and not holds[TOWER_FILE] else None
+        is_tower, *is_checkpoint = (
+            os.path.exists(os.path.join(path, name)) for name in (TOWER_FILE, *_CONFIGS)
+        )
+        return text if any(is_checkpoint) and not is_tower else None
     if os.path.exists(path):
-        return text if os.path.basename(path) == _CONFIG_JSON else None
+        return text if os.path.basename(path) in _CONFIGS else None
     could_be = isinstance(source, str) and "/" in text and not looks_like_path(text) and is_hub_id(text)
     return text if could_be and not is_preset(text) else None

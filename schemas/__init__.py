@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from .codes import CODES
-from .config import (
-    ATTENTION_BACKEND_PLUGINS,
-    ATTN_BACKENDS,
-    FEATURE_SELECT_STRATEGIES,
-    FEATURE_SELECTOR_PLUGINS,
-    PostNorm,
-    TowerConfig,
-)
+from .config import FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, PostNorm, TowerConfig
 from .encoders import (
     ENCODER_CONFIGS,
     ENCODER_PLUGINS,
@@ -20,10 +13,12 @@ from .encoders import (
     RopeType,
     encoder_config,
 )
+from .fusion import AnyConfig, FusedConfig, one_tower
 from .image_processor import ImageProcessorConfig
 from .json_schema import json_schema
 from .processor_class import ProcessorClass
 from .processor_classes import PROCESSOR_CLASSES
+from .root import ATTENTION_BACKEND_PLUGINS, ATTN_BACKENDS
 from .running import CompileConfig, ParallelConfig, TrainingConfig
 from .weights import WeightsConfig
 from .yaml.loading import ConfigSource, load_config, load_tree, validate_tree
@@ -38,10 +33,12 @@ __all__ = [
     "FEATURE_SELECTOR_PLUGINS",
     "FEATURE_SELECT_STRATEGIES",
     "PROCESSOR_CLASSES",
+    "AnyConfig",
     "CompileConfig",
     "ConfigSource",
     "DenseEncoderConfig",
     "EncoderConfig",
+    "FusedConfig",
     "GenericEncoderConfig",
     "ImageProcessorConfig",
     "ParallelConfig",
@@ -56,5 +53,6 @@ __all__ = [
     "load_config",
     "load_tree",
     "load_yaml",
+    "one_tower",
     "validate_tree",
 ]

@@ -1,103 +1,42 @@
-"""The root of a config: one vision encoder as a vision-language model uses it."""
+"""The config of one vision encoder as a vision-language model uses it."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_validator, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import InitErrorDetails
 
-from ..errors import ConfigError
 from ..registry import Registry
 from ..text import did_you_mean
-from .base import ConfigModel, Origin, escape_references, invalid, problem, whole_number
+from .base import ConfigModel, invalid, problem
 from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
 from .image_processor import ImageProcessorConfig
+from .root import RootConfig, check_function
 from .running import CompileConfig, ParallelConfig, TrainingConfig
 from .tiling import AnyTilingConfig
-from .weights import WeightsConfig
+from .weights import DType, SourceConfig, WeightsConfig
 
 PostNorm = Literal["auto", "none", "last", "each"]
 Output = Literal["features", "tiles", "embeds"]
 
-SCHEMA_VERSION = 1
-"""The version of the format that this package reads and writes."""
-
 FEATURE_SELECT_STRATEGIES: tuple[str, ...] = ("class", "default", "full")
 """Names that feature_select_strategy takes; plugins add to them."""
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 _LLAVA_STRATEGIES = {"patch": "default", "cls_patch": "full"}
 
-ATTN_BACKENDS: tuple[str, ...] = (
-    "eager",
-    "sdpa",
-    "varlen",
-    "flex_attention",
-    "flash_attention_2",
-    "flash_attention_3",
-    "flash_attention_4",
-)
-"""Names that attn_backend takes besides ``auto``; plugins add to them."""
-
-
-def _check_function(name: str, function: object) -> Callable[..., Any]:
-    if not callable(function):
-        raise TypeError(f"expected a function, not {function!r}")
-    return function
-
-
-def _check_attention(name: str, function: object) -> Callable[..., Any]:
-    # transformers takes a name with a slash for a kernel to download, and one with "flash" for flash-attn.
-    if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or "flash" in name:
-        raise TypeError('a backend\'s name is letters, digits and _ . -, without "flash" in it')
-    return _check_function(name, function)
-
-
 FEATURE_SELECTOR_PLUGINS = Registry[Callable[..., Any]](
-    "feature selector", "feature_selectors", FEATURE_SELECT_STRATEGIES, _check_function
+    "feature selector", "feature_selectors", FEATURE_SELECT_STRATEGIES, check_function
 )
 """Name -> selector, of those that plugins add."""
 
-ATTENTION_BACKEND_PLUGINS = Registry[Callable[..., Any]](
-    "attention backend", "attention_backends", ("auto", *ATTN_BACKENDS), _check_attention
-)
-"""Name -> attention function, of those that plugins add."""
 
-
-def newer_schema(version: int) -> str:
-    """What to say of a config whose version this package does not know."""
-    return f"version {version} is newer than this vision-composer, which reads {SCHEMA_VERSION}; upgrade it"
-
-
-def _known_version(value: object) -> object:
-    value = whole_number(value)
-    if isinstance(value, int) and value > SCHEMA_VERSION:
-        raise PydanticCustomError("VC104", newer_schema(value))
-    return value
-
-
-class TowerConfig(ConfigModel):
+class TowerConfig(RootConfig):
     """A vision encoder as a VLM uses it: which encoder, which weights, which features of it, run how."""
 
-    schema_version: Annotated[Literal[1], BeforeValidator(_known_version), Field(alias="schema")]
-    """Version of this format."""
-    name: Annotated[
-        Annotated[str, Field(pattern=_NAME)] | None,
-        Field(examples=["clip-336-penultimate"]),
-    ] = None
-    """Name of the config."""
-    summary: Annotated[str | None, Field(examples=["CLIP at 336 px, layer -2, patch tokens."])] = None
-    """One line on what it is."""
-    source: Annotated[str | None, Field(examples=["config.json of openai/clip-vit-large-patch14-336"])] = None
-    """Where the values were taken from."""
-    license: Annotated[str | None, Field(examples=["MIT", "Llama 2 Community License"])] = None
-    """Licence of the weights: an SPDX identifier, or the licence's own name."""
     encoder: Annotated[AnyEncoderConfig, Field(examples=[{"model_type": "clip_vision_model"}])]
     """The encoder's architecture: model_type, then that family's own fields under transformers' names."""
     image_processor: Annotated[
@@ -145,16 +84,6 @@ class TowerConfig(ConfigModel):
     training: Annotated[TrainingConfig, Field(examples=[{"freeze": "all"}])] = TrainingConfig()
     """What is trained, and how."""
 
-    _origin: Origin = PrivateAttr(default=Origin())
-
-    @field_validator("name", mode="before")
-    @classmethod
-    def _plain_name(cls, value: object) -> object:
-        if isinstance(value, str) and not re.fullmatch(_NAME, value):
-            message = f"must be letters, digits and . _ - alone, the first a letter or a digit, got {value!r}"
-            raise invalid("name", problem("VC104", message, value=value))
-        return value
-
     @field_validator("select_layers", mode="before")
     @classmethod
     def _list_of_layers(cls, value: object) -> object:
@@ -170,25 +99,15 @@ class TowerConfig(ConfigModel):
         )
         raise invalid("select_layers", problem("VC103", f"expected a list of layers{hint}", value=value))
 
-    @field_validator("compile", mode="before")
-    @classmethod
-    def _compile_block(cls, value: object) -> object:
-        # Validated here, so that an error's location is a YAML path without the union's branch names.
-        return CompileConfig.model_validate(value) if isinstance(value, Mapping) else value
-
-    @field_validator("parallel", mode="before")
-    @classmethod
-    def _parallel_block(cls, value: object) -> object:
-        if value == "none" or isinstance(value, ParallelConfig):
-            return value
-        if not isinstance(value, Mapping):
-            message = "expected none, or a mapping such as {mode: data}"
-            raise invalid("parallel", problem("VC103", message, value=value))
-        return ParallelConfig.model_validate(value)
-
     @model_validator(mode="after")
     def _rules(self) -> Self:
-        problems = [
+        if problems := self.faults():
+            raise invalid(type(self).__name__, *problems)
+        return self
+
+    def faults(self) -> list[InitErrorDetails]:
+        """What does not work together."""
+        return [
             *self._layer_rules(),
             *self._strategy_rules(),
             *self._norm_rules(),
@@ -196,11 +115,8 @@ class TowerConfig(ConfigModel):
             *self._deepstack_rules(),
             *self._output_rules(),
             *self._run_rules(),
-            *self._training_rules(),
+            *self.training_faults(),
         ]
-        if problems:
-            raise invalid(type(self).__name__, *problems)
-        return self
 
     def _layer_rules(self) -> list[InitErrorDetails]:
         depth = self.encoder.num_hidden_layers
@@ -307,21 +223,16 @@ class TowerConfig(ConfigModel):
         return [problem("VC211", message, "output", value=self.output)]
 
     def _run_rules(self) -> list[InitErrorDetails]:
-        problems = []
+        problems = super()._run_rules()
         if self.rope_type is not None and self.rope_type != self.encoder.rope_type:
             message = (
                 f"{self.encoder.model_type} has rope_type {self.encoder.rope_type}, not {self.rope_type}"
             )
             problems.append(problem("VC203", message, "rope_type", value=self.rope_type))
-        backend, built_in = self.attn_backend, ("auto", *ATTN_BACKENDS)
-        if backend not in built_in and backend not in ATTENTION_BACKEND_PLUGINS:
-            known = [*built_in, *ATTENTION_BACKEND_PLUGINS.names()]
-            hint = did_you_mean(backend, known)
-            message = f"unknown backend {backend!r}{hint}; `vision-composer backends` lists them"
-            problems.append(problem("VC207", message, "attn_backend", value=self.attn_backend))
         return problems
 
-    def _training_rules(self) -> list[InitErrorDetails]:
+    def training_faults(self) -> list[InitErrorDetails]:
+        """What ``training`` asks for that the encoder does not have."""
         problems = []
         depth, generic = self.encoder.num_hidden_layers, self.encoder.generic
         if self.training.frozen_blocks > depth:
@@ -330,23 +241,20 @@ class TowerConfig(ConfigModel):
         if generic and not set(self.training.freeze) <= {"all"}:
             message = "the generic adapter does not know the parts of the encoder; freeze all, or nothing"
             problems.append(problem("VC104", message, "training", "freeze", value=list(self.training.freeze)))
-        if (
-            self.parallel != "none"
-            and isinstance(self.compile, CompileConfig)
-            and self.compile.scope == "tower"
-        ):
-            message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
-            problems.append(problem("VC104", message, "compile", "scope", value="tower"))
         return problems
 
-    @contextmanager
-    def locating(self) -> Iterator[None]:
-        """Give problems that are found later, beside other files, the positions of the values in the text."""
-        try:
-            yield
-        except ConfigError as error:
-            located = [self._origin.locate(each) for each in error.problems]
-            raise ConfigError(located) from error.__cause__
+    @property
+    def towers_by_name(self) -> dict[str, TowerConfig]:
+        """The tower under an empty name, as a config of several has each under its own."""
+        return {"": self}
+
+    @property
+    def dtype(self) -> DType:
+        return self.weights.dtype
+
+    @property
+    def weights_beside(self) -> list[tuple[str, tuple[str, ...], SourceConfig]]:
+        return self._connector_weights()
 
     @property
     def merges(self) -> bool:
@@ -359,25 +267,10 @@ class TowerConfig(ConfigModel):
         depth = self.encoder.num_hidden_layers
         return tuple(k if k >= 0 else depth + 1 + k for k in self.select_layers or (depth,))
 
-    def to_dict(self) -> dict[str, Any]:
-        r"""The keys that were set, as a YAML file would have them; what ``load_config`` takes back.
-
-        In a string, ``${`` is written ``\${``: it would begin a reference.
-        """
-        return self._written(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
-
-    def resolved(self) -> dict[str, Any]:
-        """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out."""
-        dumped = self.model_dump(mode="json", by_alias=True)
+    def _whole_blocks(self) -> dict[str, Any]:
         blocks = {"encoder": self.encoder, "connector": self.connector, "tiling": self.tiling}
-        whole = {
+        return {
             key: block.model_dump(mode="json")
             for key, block in blocks.items()
             if isinstance(block, ConfigModel)
         }
-        return self._written({**dumped, **whole})
-
-    @staticmethod
-    def _written(values: dict[str, Any]) -> dict[str, Any]:
-        written: dict[str, Any] = escape_references(values)
-        return written

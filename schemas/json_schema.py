@@ -8,7 +8,7 @@ wrong. A number written as a reference (``${a.b}``) is a string to an editor, wh
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
@@ -16,13 +16,7 @@ from pydantic_core.core_schema import ModelSchema
 
 from ..registry import Registry
 from .base import ConfigModel
-from .config import (
-    ATTENTION_BACKEND_PLUGINS,
-    ATTN_BACKENDS,
-    FEATURE_SELECT_STRATEGIES,
-    FEATURE_SELECTOR_PLUGINS,
-    TowerConfig,
-)
+from .config import FEATURE_SELECT_STRATEGIES, FEATURE_SELECTOR_PLUGINS, TowerConfig
 from .connectors import CONNECTOR_CONFIGS
 from .connectors.steps import STEP_CONFIGS, StepsConnectorConfig
 from .descriptions import field_descriptions
@@ -32,7 +26,9 @@ from .encoders import (
     EncoderConfig,
     GenericEncoderConfig,
 )
+from .fusion import MAX_TOWERS, TOWER_NAME, FusedConfig
 from .processor_classes import PROCESSOR_CLASSES
+from .root import ATTENTION_BACKEND_PLUGINS, ATTN_BACKENDS
 from .tiling import TILING_CONFIGS
 from .typed import TypedBlock
 
@@ -69,10 +65,11 @@ def json_schema(*, plugins: bool = False) -> _Json:
     blocks: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
     encoders = list(dict.fromkeys(blocks))
     typed = [*CONNECTOR_CONFIGS.values(), *STEP_CONFIGS.values(), *TILING_CONFIGS.values()]
-    references, definitions = _definitions([TowerConfig, *encoders, *typed])
+    references, definitions = _definitions([TowerConfig, FusedConfig, *encoders, *typed])
     for definition in definitions.values():
         _exemplify_fields(definition)
     root = definitions.pop(_name(references[TowerConfig]))
+    fused = definitions.pop(_name(references[FusedConfig]))
     properties = root["properties"]
     families = {name: references[block] for name, block in (ENCODER_CONFIGS | added).items()}
     properties["encoder"] |= _encoder(families, references[GenericEncoderConfig])
@@ -88,14 +85,37 @@ def json_schema(*, plugins: bool = False) -> _Json:
     definitions["ImageProcessorConfig"]["properties"]["type"]["anyOf"][0]["enum"] = [*PROCESSOR_CLASSES]
     freeze = definitions["TrainingConfig"]["properties"]["freeze"]
     freeze["anyOf"] = [freeze["items"], {"type": freeze.pop("type"), "items": freeze.pop("items")}]
-    required = root.pop("required")
+    required = [root.pop("required"), fused["required"]]
+    properties = {"schema": properties.pop("schema"), "extends": _EXTENDS, **properties}
+    definitions["TowerConfig"] = {**root, "properties": properties}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": SCHEMA_ID,
         **root,
-        "properties": {"schema": properties.pop("schema"), "extends": _EXTENDS, **properties},
+        "properties": properties | _fused_only(fused["properties"], properties),
         "if": {"required": ["extends"]},
-        "else": {"required": required, "properties": {"encoder": {"required": ["model_type"]}}},
+        "else": {
+            "if": {"required": ["towers"]},
+            "then": {
+                "required": required[1],
+                "properties": {
+                    **_refused(properties, beside={*fused["properties"], "extends"}),
+                    "output": fused["properties"]["output"],
+                    "towers": {
+                        "minProperties": 2,
+                        "maxProperties": MAX_TOWERS,
+                        "additionalProperties": {"if": {"type": "object"}, "then": _COMPLETE_TOWER},
+                    },
+                },
+            },
+            "else": {
+                "required": required[0],
+                "properties": {
+                    **_refused(fused["properties"], beside=properties),
+                    "encoder": {"required": ["model_type"]},
+                },
+            },
+        },
         "$defs": definitions,
     }
 
@@ -105,6 +125,10 @@ def json_schema_text(*, plugins: bool = False) -> str:
     return json.dumps(json_schema(plugins=plugins), indent=2, ensure_ascii=False) + "\n"
 
 
+_COMPLETE_TOWER: _Json = {
+    "if": {"required": ["extends"]},
+    "else": {"required": ["encoder"], "properties": {"encoder": {"required": ["model_type"]}}},
+}
 _EXTENDS = {
     "description": "Presets, or paths relative to this file, to lie under it: mappings merge.",
     "examples": ["clip/vit-large-patch14-336", ["llava-1.5-7b", "./float16.yaml"]],
@@ -113,6 +137,19 @@ _EXTENDS = {
         {"type": "array", "items": {"type": "string", "minLength": 1}, "maxItems": 16},
     ],
 }
+
+
+def _refused(keys: Iterable[str], *, beside: Collection[str]) -> _Json:
+    """Refuse the keys of the other kind of config."""
+    return {key: False for key in keys if key not in beside}
+
+
+def _fused_only(fused: _Json, single: _Json) -> _Json:
+    """The keys that only a config of several towers has."""
+    own = {key: value for key, value in fused.items() if key not in single}
+    tower = {"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/TowerConfig"}]}
+    own["towers"] |= {"additionalProperties": tower, "propertyNames": {"pattern": TOWER_NAME}}
+    return own
 
 
 def _plugin_families() -> dict[str, type[EncoderConfig]]:

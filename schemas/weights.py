@@ -58,11 +58,21 @@ class WeightsConfig(SourceConfig):
     ] = None
     """Folder or hub id of a LoRA adapter, which is merged into the weights; paths in a YAML file are relative
     to it. null: none."""
+    adapter_revision: Annotated[str | None, Field(examples=["ce19dc912ca5cd21c8a653c79e251e808ccabcd1"])] = (
+        None
+    )
+    """Branch, tag or commit of the adapter's hub id; a commit pins it. A path has none."""
     dtype: DType = "float32"
     """Parameter and output dtype of the tower, whatever the checkpoint stores."""
 
     @model_validator(mode="after")
     def _adapter(self) -> Self:
+        if self.adapter_revision is not None and (self.adapter is None or is_weights_path(self.adapter)):
+            message = "adapter_revision without an adapter: name the hub id it belongs to"
+            if self.adapter is not None:
+                message = "adapter is a path, and only a hub id has revisions; leave this out"
+            value = self.adapter_revision
+            raise invalid("weights", problem("VC104", message, "adapter_revision", value=value))
         if self.adapter is None:
             return self
         fault = source_fault(self.adapter)

@@ -39,7 +39,9 @@ def families_table() -> str:
     """The table as Markdown: a family a row, how it takes images, what it has, and its presets."""
     presets = defaultdict(list)
     for name in preset_names():
-        presets[ENCODER_CONFIGS[plan(name).info.model_type]].append(name)
+        for tower, planned in plan(name).towers.items():
+            if not tower:  # presets of several towers are of no one family
+                presets[ENCODER_CONFIGS[planned.info.model_type]].append(name)
     columns = ("`model_type`", "image sizes", "prefix tokens", "merger", "pooling head", "presets")
     rows = [_row(columns), _row(["---"] * len(columns))]
     blocks = sorted(set(ENCODER_CONFIGS.values()), key=lambda block: block.model_types())

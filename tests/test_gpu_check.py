@@ -108,7 +108,7 @@ def test_without_an_installation_the_checkout_is_taken(monkeypatch: pytest.Monke
     code = "import vision_composer; print(vision_composer.plan.__code__.co_filename)"
     command = [sys.executable, "-c", code]
     run = subprocess.run(command, env=processes.environment(), capture_output=True, text=True, check=True)
-    assert Path(run.stdout.strip()) == processes.linked_checkout() / "vision_composer/planning.py"
+    assert Path(run.stdout.strip()) == processes.linked_checkout() / "vision_composer/planning/__init__.py"
 
 
 def test_the_process_that_watches_needs_neither_torch_nor_the_package() -> None:

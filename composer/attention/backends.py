@@ -30,8 +30,10 @@ class AttentionBackend(Enum):
 
 # In order of preference, fastest first; the first that can work is chosen. All compute the same. Kernels that
 # are written for the GPU at hand come first. varlen runs all images of a batch in one launch; sdpa needs one
-# launch for each size. The kernels of the package flash-attn are built into torch, and the package calls them
-# through more Python: so it comes after sdpa, which always works, among those that run only when asked for.
+# launch for each size. The function of flash-attn-4 is no operator of torch, which torch.compile could trace;
+# where torch is switched to its kernels, varlen runs them. The kernels of the package flash-attn are built
+# into torch, and the package calls them through more Python: so it comes after sdpa, which always works,
+# among those that run only when asked for.
 REQUIREMENTS: dict[AttentionBackend, Requirements] = {
     AttentionBackend.FLASH_ATTENTION_3: Requirements(
         merit="its kernels are written for this GPU",
@@ -43,16 +45,6 @@ REQUIREMENTS: dict[AttentionBackend, Requirements] = {
         package=FlashPackage("flash-attn-3", "flash_attn_interface", torch_name="FA3"),
         declared="_supports_flash_attn",
     ),
-    AttentionBackend.FLASH_ATTENTION_4: Requirements(
-        merit="its kernels are written for this GPU",
-        cuda_only=True,
-        half_only=True,
-        capabilities=(9, 10),
-        head_sizes=(1, 128),
-        head_multiple=8,
-        package=FlashPackage("flash-attn-4", "flash_attn.cute", torch_name="FA4"),
-        declared="_supports_flash_attn",
-    ),
     AttentionBackend.VARLEN: Requirements(
         merit="all images in one launch of torch's flash kernels",
         cuda_only=True,
@@ -61,6 +53,17 @@ REQUIREMENTS: dict[AttentionBackend, Requirements] = {
         capabilities=(8, None),
         head_sizes=(1, 256),
         head_multiple=8,
+    ),
+    AttentionBackend.FLASH_ATTENTION_4: Requirements(
+        merit="its kernels are written for this GPU",
+        cuda_only=True,
+        half_only=True,
+        capabilities=(9, 10),
+        head_sizes=(1, 128),
+        head_multiple=8,
+        traceable=False,
+        package=FlashPackage("flash-attn-4", "flash_attn.cute", torch_name="FA4"),
+        declared="_supports_flash_attn",
     ),
     AttentionBackend.SDPA: Requirements(merit="torch's fused kernels", declared="_supports_sdpa"),
     AttentionBackend.FLASH_ATTENTION_2: Requirements(
@@ -132,6 +135,7 @@ def select_attn_backend(
     override: AttentionBackend | str | None = None,
     packed: bool = False,
     training: bool = False,
+    compiled: bool = False,
     model_class: type | None = None,
 ) -> AttentionChoice:
     """Choose the attention backend of a tower.
@@ -145,6 +149,7 @@ def select_attn_backend(
             works.
         packed: Whether images of different sizes share one sequence.
         training: Whether gradients are needed.
+        compiled: Whether torch.compile must trace blocks whole.
         model_class: transformers' class of a dense tower, which must support the backend too.
 
     Raises:
@@ -154,7 +159,14 @@ def select_attn_backend(
     """
     capability, note = _capability(device)
     situation = Situation(
-        device.type, capability, dtype, head_size, packed, training, None if packed else model_class
+        device.type,
+        capability,
+        dtype,
+        head_size,
+        packed=packed,
+        training=training,
+        compiled=compiled,
+        model_class=None if packed else model_class,
     )
     obstacles = {backend: needs.obstacle(situation) for backend, needs in REQUIREMENTS.items()}
     working = tuple(backend for backend, obstacle in obstacles.items() if obstacle is None)

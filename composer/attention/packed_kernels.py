@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import cache, partial
 from importlib import import_module
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
-from torch.nn.attention.flex_attention import flex_attention
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
 
 from ..errors import BackendError
@@ -101,15 +103,38 @@ def _flex(
     q, k, v = (tensor.transpose(0, 1).unsqueeze(0) for tensor in (query, key, value))
     # Compiled, it never holds all products of queries and keys. On the CPU there is only a reference.
     plain = query.device.type == "cpu" or torch.compiler.is_compiling()
-    attend = cast(Callable[..., Tensor], flex_attention) if plain else _compiled_flex()
-    output = attend(q, k, v, block_mask=segments.block_mask, scale=scale)
+    output = (_flex_call if plain else _fused_flex)(q, k, v, segments.block_mask, scale)
     return output[0].transpose(0, 1)
 
 
+def _fused_flex(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scale: float) -> Tensor:
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    try:
+        return _compiled_flex(*query.shape[1::2], query.dtype)(query, key, value, mask, scale)
+    except FailOnRecompileLimitHit:
+        message = (
+            "flex_attention runs uncompiled and holds all products of queries and keys: torch's limit on "
+            "recompilations is reached; raise torch._dynamo.config.recompile_limit, or use another backend"
+        )
+        warnings.warn(message, stacklevel=2)
+        return _flex_call(query, key, value, mask, scale)
+
+
 @cache
-def _compiled_flex() -> Callable[..., Tensor]:
-    compiled: Callable[..., Tensor] = torch.compile(flex_attention, dynamic=True)
+def _compiled_flex(heads: int, head_size: int, dtype: torch.dtype) -> Callable[..., Tensor]:
+    """Return flex_attention for queries of one kind, compiled, with a code object of its own.
+
+    dynamo counts recompilations by code object, and beyond its limit runs the function uncompiled. On one
+    object, encoders of several head sizes, and whoever else uses flex_attention, would use up one limit.
+    """
+    own = FunctionType(_flex_call.__code__.replace(), _flex_call.__globals__, _flex_call.__name__)
+    compiled: Callable[..., Tensor] = torch.compile(own, dynamic=True, fullgraph=True)
     return compiled
+
+
+def _flex_call(query: Tensor, key: Tensor, value: Tensor, mask: BlockMask, scale: float) -> Tensor:
+    return flex_attention(query, key, value, block_mask=mask, scale=scale)
 
 
 def _refuse_dropout(name: str, dropout: float) -> None:

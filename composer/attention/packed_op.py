@@ -1,7 +1,8 @@
 """Attention over a packed sequence as one operator of torch, so that torch.compile traces blocks whole.
 
 The lengths of the segments reach the operator as a small tensor on the CPU, which is read when it runs. So
-the compiled graph does not depend on them, and the device does not wait.
+the compiled graph does not depend on them, and the device does not wait. A CUDA graph would replay the
+launches of the lengths that it was recorded with: the operators are tagged, so that torch records none.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def attend_in_groups(
     return output
 
 
-@custom_op("vision_composer::packed_attention", mutates_args=())
+@custom_op("vision_composer::packed_attention", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
 def packed_attention_op(
     query: Tensor,
     key: Tensor,
@@ -77,7 +78,7 @@ def packed_attention_op(
         return _attend(query, key, value, groups, order, inverse, scale, dropout, eager or dropout > 0)
 
 
-@custom_op("vision_composer::packed_attention_backward", mutates_args=())
+@custom_op("vision_composer::packed_attention_backward", mutates_args=(), tags=(torch.Tag.cudagraph_unsafe,))
 def packed_attention_backward_op(
     grad: Tensor,
     query: Tensor,

@@ -22,6 +22,7 @@ class Situation:
         head_size: Width of one attention head.
         packed: Whether images of different sizes share one sequence.
         training: Whether gradients are needed.
+        compiled: Whether torch.compile must trace blocks whole.
         model_class: transformers' class of a dense tower; None if it is not known.
     """
 
@@ -31,6 +32,7 @@ class Situation:
     head_size: int
     packed: bool = False
     training: bool = False
+    compiled: bool = False
     model_class: type | None = None
 
 
@@ -79,6 +81,7 @@ class Requirements:
         capabilities: Smallest and largest major compute capability of CUDA devices; None: no largest.
         head_sizes: Smallest and largest head size; None: no largest.
         head_multiple: The head size must be a multiple of this.
+        traceable: Whether torch.compile can trace its package's function.
         package: The package with its kernels.
         declared: The attribute by which a class of transformers declares support.
     """
@@ -91,6 +94,7 @@ class Requirements:
     capabilities: tuple[int, int | None] = (0, None)
     head_sizes: tuple[int, int | None] = (1, None)
     head_multiple: int = 1
+    traceable: bool = True
     package: FlashPackage | None = None
     declared: str = ""
 
@@ -128,8 +132,11 @@ class Requirements:
 
     def _code(self, situation: Situation) -> str | None:
         package, model_class = self.package, situation.model_class
-        if package is not None and not package.installed and not (situation.packed and package.active):
+        by_torch = package is not None and situation.packed and package.active
+        if package is not None and not package.installed and not by_torch:
             return f"needs the {package.distribution} package, which is not installed"
+        if situation.compiled and not self.traceable and not by_torch:
+            return "is no operator of torch, so torch.compile cannot trace it"
         if self.declared and model_class is not None and not getattr(model_class, self.declared, False):
             return f"is not supported by transformers' {model_class.__name__}"
         return None

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .sending import to_device
+
 if TYPE_CHECKING:
     from torch.nn.attention.flex_attention import BlockMask
 
@@ -49,9 +51,9 @@ class Segments:
             order = torch.cat([piece for pieces in by_length.values() for piece in pieces])
         in_order = bool((order.diff() == 1).all())
         self.groups = torch.tensor([(int(in_order), starts[-1]), *sizes])
-        self.order = order.to(device)
-        self.inverse = order.argsort().to(device)
-        self.cu_seqlens = torch.tensor(starts, dtype=torch.int32, device=device)
+        self.order = to_device(order, device)
+        self.inverse = to_device(order.argsort(), device)
+        self.cu_seqlens = to_device(torch.tensor(starts, dtype=torch.int32), device)
         self.max_length = max(lengths)
 
     @cached_property

@@ -5,19 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ..composing import compose
+from ..composing import compose_tower
 from ..errors import BackendError, InputError
 from ..presets import load_config
 from ..running.compilation import compile_tower
 from ..running.warmup import TOLERANCE, largest_difference
-from ..schemas import CompileConfig, TowerConfig
+from ..schemas import AnyConfig, CompileConfig
 from .measure import Inputs, compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
 from .peers import PEERS, known_peers
 from .result import OURS, BenchResult, Row
@@ -30,7 +30,7 @@ Size = tuple[int, int]
 
 
 def compare(
-    source: str | Path | Mapping[str, Any] | TowerConfig,
+    source: str | Path | Mapping[str, Any] | AnyConfig,
     *,
     against: Iterable[str] = (),
     images: Sequence[Size] = (),
@@ -63,7 +63,7 @@ def compare(
             f"{', '.join(peers)} runs a tower alone, but the config has output: {asked.output}; set output: "
             "features to compare"
         )
-    tower = compose(asked, overrides=["compile=false", "parallel=none"], device=device)
+    tower = compose_tower(asked, overrides=["compile=false", "parallel=none"], device=device)
     sizes = tuple(images or [(tower.info.image_size,) * 2]) * batch
     inputs = noise(tower, sizes)
     with tower.evaluating():
@@ -87,7 +87,7 @@ def compare(
         num_patches=sum(tower.info.num_patches(*size) for size in sizes),
         flops=None if None in flops else sum(filter(None, flops)),
         peak_flops_per_second=peak,
-        versions={name: version(name) for name in ("torch", *dict.fromkeys(("transformers", *peers)))},
+        versions={name: _version(name) for name in dict.fromkeys(("torch", "transformers", *peers))},
         rows=rows,
     )
 
@@ -100,6 +100,11 @@ def noise(tower: ComposedVisionEncoder, sizes: Sequence[Size]) -> dict[str, torc
         )
     generator = np.random.default_rng(0)
     return tower.preprocess([generator.integers(0, 256, (h, w, 3), dtype=np.uint8) for w, h in sizes])
+
+
+def _version(module: str) -> str:
+    """Return the version of an installed module, whatever the distribution that it came with is called."""
+    return str(import_module(module).__version__)
 
 
 def _plain(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:

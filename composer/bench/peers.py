@@ -61,7 +61,8 @@ class TransformersTower(nn.Module):
         (encoder,) = self.encoder
         # Only who picks layers asks for them.
         states = {} if encoder.config.select_layers is None else {"output_hidden_states": True}
-        output = self.model(**encoder.family.reference_inputs(inputs), **states)
+        there = {name: value.to(encoder.device) for name, value in inputs.items()}  # grids, too
+        output = self.model(**encoder.family.reference_inputs(there), **states)
         return self._chosen(output, encoder.tower.read(inputs))
 
     def _chosen(self, output: Any, batch: Batch) -> Tensor | tuple[Tensor, ...]:
@@ -99,7 +100,8 @@ def _apart(features: Tensor, encoder: ComposedVisionEncoder, batch: Batch) -> tu
 def run_transformers(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
     """transformers' own class, uncompiled, with torch's scaled_dot_product_attention."""
     module = TransformersTower(tower)
-    return lambda: lambda: module(**inputs)
+    there = {name: value.to(tower.device) for name, value in inputs.items()}
+    return lambda: lambda: module(**there)
 
 
 def run_onnxruntime(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:

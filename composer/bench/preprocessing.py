@@ -15,8 +15,8 @@ from PIL import Image
 
 from ..encoders import family_of
 from ..errors import BackendError
-from ..planning import plan
-from ..schemas import TowerConfig
+from ..planning import only_tower, plan
+from ..schemas import AnyConfig
 from .measure import device_name, interleaved
 
 SIZES = ((1280, 960),)
@@ -55,7 +55,7 @@ class PreprocessResult:
 
 
 def compare_preprocessing(
-    source: str | Path | Mapping[str, Any] | TowerConfig,
+    source: str | Path | Mapping[str, Any] | AnyConfig,
     *,
     images: Sequence[tuple[int, int]] = (),
     rounds: int = 5,
@@ -72,7 +72,7 @@ def compare_preprocessing(
         ImageError: If the encoder refuses an image of such a size.
         BackendError: If the pixels are not the same.
     """
-    made = plan(source)
+    made = only_tower(plan(source))
     preprocessor = family_of(made.encoder).preprocessor(made.encoder, made.processor)
     sizes, threads = tuple(images or SIZES), torch.get_num_threads()
 

@@ -13,10 +13,12 @@ from . import (
     backends,
     bench,
     demo,
+    diff,
     encode,
     init,
     job,
     migrate,
+    new_family,
     plan,
     plugins,
     presets,
@@ -46,10 +48,11 @@ app.command()(migrate.migrate)
 app.command()(init.init)
 app.command()(show.show)
 app.command()(show.explain)
-app.command()(show.diff)
+app.command()(diff.diff)
 app.add_typer(presets.app, name="presets")
 app.command()(schema.schema)
 app.command()(plugins.plugins)
+app.command()(new_family.new_family)
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ def backends(
     import torch
 
     from ..attention import select_attn_backend
-    from ..planning import plan
+    from ..planning import only_tower, plan
     from ..presets import load_config
     from ..running.attention import plan_attention
 
@@ -64,7 +64,7 @@ def backends(
         if head_size is not None or packed:
             raise typer.BadParameter("--head-size and --packed are the config's own", param_hint="CONFIG")
         overrides = [] if dtype is None else [f"weights.dtype={dtype}"]
-        planned = plan(load_config(config, overrides=overrides, root=root))
+        planned = only_tower(plan(load_config(config, overrides=overrides, root=root)))
         packed = planned.info.packed
         choice = plan_attention(planned, where, training=training)
     rows = [*_rows(choice), *_plugin_rows(choice, packed=packed)]

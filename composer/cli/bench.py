@@ -54,13 +54,13 @@ def bench(
     tower = load_config(config, overrides=set_ or (), root=root)
     if calibrate is not None:
         from ..bench import calibration
-        from ..composing import compose
+        from ..composing import compose_tower
 
-        encoder = compose(tower, overrides=["parallel=none"], device=device)
+        encoder = compose_tower(tower, overrides=["parallel=none"], device=device)
         costs = calibration.calibrate(encoder, sizes or calibration.SIZES, rounds=rounds)
         costs.save(calibrate)
-        for (frames, rows, columns), seconds in costs.measurements:
-            echo(f"{frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
+        for (frames, rows, columns), seconds, number in costs.measurements:
+            echo(f"{number} of {frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
         return
 
     if preprocess:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..jobs import EncodeSummary
     from ..jobs.encoded import Encoded, Failed
     from ..jobs.progress import Progress
-    from ..schemas import TowerConfig
+    from ..schemas import AnyConfig
 
 _SHOWN = 20
 """Failures that are printed as they happen; a list has them all."""
@@ -136,7 +136,7 @@ def encode(
 
 
 def _job(
-    tower: TowerConfig,
+    tower: AnyConfig,
     inputs: Sequence[str],
     output: Path,
     shown: _Shown,
@@ -150,7 +150,7 @@ def _job(
 
 
 def _one_file(
-    tower: TowerConfig,
+    tower: AnyConfig,
     inputs: Sequence[str],
     output: Path,
     shown: _Shown,

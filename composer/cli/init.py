@@ -30,7 +30,7 @@ def init(
         typer.Option(
             "--from",
             metavar="SOURCE",
-            help="transformers' config.json of an encoder or a VLM: the file, its folder, or a hub id.",
+            help="The config.json of an encoder or a VLM, or open_clip's: the file, its folder, or a hub id.",
         ),
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a hub id.")] = None,
@@ -43,12 +43,14 @@ def init(
     from ..config_json import config_from
     from ..errors import LeftOutWarning
     from ..presets import load_config
+    from ..schemas import one_tower
     from ..text import printable
 
     if (model_type is None) == (source is None):
         raise typer.BadParameter("name a family, or --from a config.json", param_hint="MODEL_TYPE")
     if source is None:
-        echo(commented(load_config({"schema": 1, "encoder": {"model_type": model_type}})).encode(), nl=False)
+        config = one_tower(load_config({"schema": 1, "encoder": {"model_type": model_type}}))
+        echo(commented(config).encode(), nl=False)
         return
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LeftOutWarning)

@@ -37,13 +37,15 @@ def plan(
 
     sizes = [parse_size(size, "--image-size") for size in image_size or ()]
     planned = make_plan(load_config(config, overrides=set_ or (), root=root))
-    side = planned.info.image_size
+    side = planned.image_size
     facts = planned.to_dict(sizes or [(side, side)])
     if device is not None:
         from ..running.attention import plan_attention
 
         where = parse_device(device)
-        facts["attention"] = {"device": str(where), **describe(plan_attention(planned, where))}
+        for name, tower in planned.towers.items():
+            choice = {"device": str(where), **describe(plan_attention(tower, where))}
+            (facts["towers"][name] if name else facts)["attention"] = choice
     if as_json:
         echo(json.dumps(facts, indent=2))
     else:
@@ -87,23 +89,16 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     from ..schemas import TrainingConfig
     from ..schemas.yaml.dump import inline
 
-    depth, blocks = facts["num_hidden_layers"], facts["num_blocks"]
-    norms = facts["norm_layers"]
-    rows = [
-        ("encoder", facts["model_type"] + (" (generic adapter)" if facts["adapter"] == "generic" else "")),
-        ("blocks", f"{blocks} built of {depth}"),
-        ("hidden states", ", ".join(map(str, facts["select_layers"]))),
-        ("post-norm", f"on {', '.join(map(str, norms))}" if norms else "none"),
-        ("tokens kept", "the pooling head's" if facts["head"] else facts["feature_select_strategy"]),
-        ("output", f"{facts['output_layout']} of width {facts['output_width']}, {facts['dtype']}"),
-        *_vision_half(facts),
-        *_attention(facts),
-        ("weights", facts["weights"] or "none: random initialisation"),
-        *_image_processor(facts["image_processor"]),
-    ]
+    unset = TrainingConfig().model_dump(mode="json")
+    output = ("output", f"{facts['output_layout']} of width {facts['output_width']}, {facts['dtype']}")
+    if "towers" in facts:
+        rows = [*_towers(facts), output, *_vision_half(facts)]
+    else:
+        tower, rest = _tower(facts)
+        rows = [*tower, output, *_vision_half(facts), *rest]
     if facts["parallel"] != "none":
         rows.append(("parallel", inline(facts["parallel"])))
-    if facts["training"] != TrainingConfig().model_dump(mode="json"):
+    if facts.get("training", unset) != unset:
         rows.append(("training", inline(facts["training"])))
     if facts["num_parameters"] is not None:
         size = f"{_short(facts['num_parameters'])} in {facts['num_checkpoint_tensors']} tensors"
@@ -114,11 +109,48 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
+def _tower(facts: dict[str, Any]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """What is read off a tower, and what it is run with."""
+    depth, blocks = facts["num_hidden_layers"], facts["num_blocks"]
+    norms = facts["norm_layers"]
+    read = [
+        ("encoder", facts["model_type"] + (" (generic adapter)" if facts["adapter"] == "generic" else "")),
+        ("blocks", f"{blocks} built of {depth}"),
+        ("hidden states", ", ".join(map(str, facts["select_layers"]))),
+        ("post-norm", f"on {', '.join(map(str, norms))}" if norms else "none"),
+        ("tokens kept", "the pooling head's" if facts["head"] else facts["feature_select_strategy"]),
+    ]
+    rest = [
+        *_attention(facts),
+        ("weights", facts["weights"] or "none: random initialisation"),
+        *_image_processor(facts["image_processor"]),
+    ]
+    return read, rest
+
+
+def _towers(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Every tower, and how their tokens are joined."""
+    from ..schemas.yaml.dump import inline
+
+    rows = []
+    for name, tower in facts["towers"].items():
+        read, rest = _tower(tower)
+        width = f"{tower['output_width']} features per token"
+        rows += [("tower", f"{name}: {width}"), *((f"  {label}", text) for label, text in (*read, *rest))]
+    rows.append(("input", inline(facts["input"])))
+    if facts["image_processor"] is not None:
+        rows += _image_processor(facts["image_processor"])
+    rows.append(("align", inline(facts["align"])))
+    if facts["project"]:
+        rows.append(("project", inline(facts["project"])))
+    return [*rows, ("fuse", facts["fuse"])]
+
+
 def _vision_half(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """How images are cut, and what stands behind the tower; nothing for the features of images whole."""
     if facts["output"] == "features":
         return []
-    rows = [("tiling", facts["tiling"])]
+    rows = [("tiling", facts["tiling"])] if "tiling" in facts else []
     if facts["output"] != "embeds":
         return rows
     if facts["connector"] is None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from .._version import __version__
 from ..errors import Problem
+from ..schemas.project import OWN_FILE, ProjectSettings
 
 
 def level(problem: Problem) -> str:
@@ -34,6 +35,18 @@ def _fields(problem: Problem) -> dict[str, str | int | None]:
         "line": span.line if span else None,
         "column": span.column if span else None,
     }
+
+
+def settings_as_toml(settings: ProjectSettings) -> str:
+    """Return a team's settings as it would write them, below the name of their file."""
+    where = settings.file or f"no {OWN_FILE} and no [tool.vision-composer] at or above this folder"
+    values = {
+        "select": settings.select,
+        "ignore": settings.ignore,
+        "error": settings.error,
+        "preset_paths": tuple(map(str, settings.preset_paths)),
+    }
+    return "\n".join([f"# {where}", *(f"{key} = {json.dumps(list(value))}" for key, value in values.items())])
 
 
 def annotation(problem: Problem) -> str:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from enum import StrEnum
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from .files import Paths, count, files_of, read_stdin
+from ..text import printable
+from .files import OptionalPaths, count, files_of, read_stdin
 from .options import Plugins, Root
 from .output import echo
-
-if TYPE_CHECKING:
-    from ..errors import Problem
 
 
 class Format(StrEnum):
@@ -27,7 +23,7 @@ class Format(StrEnum):
 
 
 def validate(
-    paths: Paths,
+    paths: OptionalPaths = None,
     format_: Annotated[
         Format,
         typer.Option(
@@ -36,18 +32,45 @@ def validate(
         ),
     ] = Format.TEXT,
     strict: Annotated[bool, typer.Option("--strict", help="Let warnings fail, too.")] = False,
+    select: Annotated[
+        list[str] | None,
+        typer.Option("--select", metavar="CODE", help="Report these codes alone; VC3 stands for all VC3.."),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None, typer.Option("--ignore", metavar="CODE", help="Do not report a code; repeatable.")
+    ] = None,
+    error: Annotated[
+        list[str] | None,
+        typer.Option("--error", metavar="CODE", help="Let a warning fail as an error does; repeatable."),
+    ] = None,
+    show_settings: Annotated[
+        bool, typer.Option("--show-settings", help="Print the settings that hold here, and check nothing.")
+    ] = False,
     root: Root = None,
     plugin: Plugins = None,
 ) -> None:
     """Check configs, and print every problem in them.
 
+    Which codes count can stand in [tool.vision-composer] of pyproject.toml, or in vision-composer.toml.
+
     Exit status: 0 for no problem, 1 for problems (with --strict, for warnings too), 2 for no config to check.
     """
+    from ..checking import problems_of_files
+    from ..errors import SettingsError
+    from ..schemas.project import project_settings
     from . import reports
 
-    files = files_of(paths)
-    # A set in order: files that extend the same broken file share its problems.
-    found = list(dict.fromkeys(problem for file in files for problem in _check(file, root)))
+    try:
+        settings = project_settings().laid_under(select=select or (), ignore=ignore or (), error=error or ())
+    except SettingsError as wrong:
+        raise typer.BadParameter(printable(str(wrong))) from None
+    if show_settings:
+        echo(reports.settings_as_toml(settings))
+        return
+    files = files_of(paths or ())
+    if not files:
+        raise typer.BadParameter("say which files or folders to check", param_hint="PATHS")
+    found = problems_of_files([read_stdin() if file is None else file for file in files], settings, root=root)
     if format_ is Format.JSON:
         echo(reports.as_json(found))
     elif format_ is Format.SARIF:
@@ -59,18 +82,3 @@ def validate(
     counts = [count(len(files), "file"), count(len(found) - warnings, "problem")]
     echo(", ".join(counts + ([count(warnings, "warning")] if warnings else [])), err=True)
     raise typer.Exit(1 if len(found) > (0 if strict else warnings) else 0)
-
-
-def _check(file: Path | None, root: Path | None) -> Sequence[Problem]:
-    """Return the problems of a config, or else its warnings; None is standard input."""
-    from ..errors import ConfigError
-    from ..presets import preset_path
-    from ..schemas import load_tree, load_yaml, validate_tree
-    from ..schemas.yaml.warnings import warnings_of
-
-    try:
-        source = load_yaml(read_stdin(), "<stdin>", Path.cwd()) if file is None else file
-        tree = load_tree(source, find_preset=preset_path, root=root)
-        return warnings_of(validate_tree(tree), tree)
-    except ConfigError as error:
-        return error.problems

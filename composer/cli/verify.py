@@ -58,11 +58,12 @@ def verify(
 def _config(source: str, overrides: list[str], root: Path | None) -> TowerConfig:
     """Return the config of a preset or file, or else of the checkpoint that ``source`` names."""
     from ..presets import load_config
+    from ..schemas import one_tower
     from ..sources import config_of
 
     if root is None:
-        return config_of(source, overrides=overrides)
-    return load_config(source, overrides=overrides, root=root)
+        return one_tower(config_of(source, overrides=overrides))
+    return one_tower(load_config(source, overrides=overrides, root=root))
 
 
 def _plain(value: object) -> object:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, layer_norm, linear, linears, matrix_values
 from ..errors import ConfigError, InputError, Problem
 from ..schemas.connectors.aria import AriaConnectorConfig
-from .base import Connector, ImageOfTiles, parts, text_width, transformers_class
-from .llava import PROJECTOR
+from .base import Connector, ImageOfTiles, parts, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -21,20 +19,18 @@ class AriaConnector(Connector[AriaConnectorConfig]):
 
     type = "aria"
     read_by: ClassVar = ("aria",)
+    text_model_type = "aria_text"
     implied = ("max_value_projector_patch_to_query_dict",)
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields: dict[str, Any] = {"hidden_size": text_width(vlm, "aria_text")}
         numbers = vlm.get("projector_patch_to_query_dict")
-        if numbers is None:
-            return fields
         try:
-            pairs = [[int(patches), int(queries)] for patches, queries in numbers.items()]
+            pairs = numbers and [[int(patches), int(queries)] for patches, queries in numbers.items()]
         except (AttributeError, TypeError, ValueError) as error:
             message = "expected an object of numbers"
             raise ConfigError(Problem("VC103", message, "projector_patch_to_query_dict")) from error
-        return fields | {"patch_to_query": pairs}
+        return super().fields_of(vlm) | {"patch_to_query": pairs}
 
     @property
     def _numbers(self) -> dict[int, int]:
@@ -52,7 +48,7 @@ class AriaConnector(Connector[AriaConnectorConfig]):
         mlp = linear("linear_in", width, text, bias=False) | linear("linear_out", text, text, bias=False)
         shapes: Shapes = {"query": (max(self._numbers.values()), width)}
         shapes |= below("cross_attn", attention) | layer_norm("layer_norm", width)
-        return below(PROJECTOR, shapes | below("feed_forward", mlp))
+        return below(self.projector, shapes | below("feed_forward", mlp))
 
     def num_rows(self, image: ImageOfTiles) -> int:
         # The longer side of an image fills the square that it is padded to.
@@ -72,12 +68,8 @@ class AriaConnector(Connector[AriaConnectorConfig]):
 
     def build(self) -> nn.Module:
         projector = transformers_class("aria.modeling_aria", "AriaProjector")
-        config = SimpleNamespace(
-            vision_config=SimpleNamespace(
-                hidden_size=self.tower.width,
-                num_attention_heads=self.tower.encoder.num_attention_heads,
-            ),
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+        config = self.vlm_config(
+            vision={"num_attention_heads": self.tower.encoder.num_attention_heads},
             projector_patch_to_query_dict=self._numbers,
             max_value_projector_patch_to_query_dict=max(self._numbers.values()),
         )
@@ -87,7 +79,7 @@ class AriaConnector(Connector[AriaConnectorConfig]):
         self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
     ) -> tuple[Tensor, ...]:
         # Without the padding, which transformers' forward masks.
-        projector: Any = module.get_submodule(PROJECTOR)
+        projector: Any = module.get_submodule(self.projector)
         rows = []
         for tokens, image in zip(features, images, strict=True):
             queries = projector.query[: self.num_rows(image)]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..schemas.connectors.aya_vision import AyaVisionConnectorConfig
-from .base import parts, text_width, transformers_class
-from .internvl import PROJECTOR, SquaresOfTokens
+from .base import parts, transformers_class
+from .internvl import SquaresOfTokens
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,14 +22,12 @@ class AyaVisionConnector(SquaresOfTokens[AyaVisionConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        width = text_width(vlm)
-        fields = {
-            "hidden_size": width,
-            "intermediate_size": vlm.get("alignment_intermediate_size", width),
+        fields = super().fields_of(vlm)
+        return fields | {
+            "intermediate_size": vlm.get("alignment_intermediate_size", fields["hidden_size"]),
             "downsample_factor": vlm.get("downsample_factor"),
             "layer_norm_eps": vlm.get("adapter_layer_norm_eps"),
         }
-        return {key: value for key, value in fields.items() if value is not None}
 
     @property
     def factor(self) -> int:
@@ -39,13 +36,11 @@ class AyaVisionConnector(SquaresOfTokens[AyaVisionConnectorConfig]):
     def shapes(self) -> Shapes:
         inner, width = self.config.intermediate_size, self.config.hidden_size
         layers = layer_norm("layernorm", self.square_width) | linear("linear_1", self.square_width, inner)
-        return below(PROJECTOR, layers | linear("linear_2", inner // 2, width))
+        return below(self.projector, layers | linear("linear_2", inner // 2, width))
 
     def build(self) -> nn.Module:
         projector = transformers_class("aya_vision.modeling_aya_vision", "AyaVisionMultiModalProjector")
-        config = SimpleNamespace(
-            vision_config=SimpleNamespace(hidden_size=self.tower.width),
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+        config = self.vlm_config(
             downsample_factor=self.factor,
             alignment_intermediate_size=self.config.intermediate_size,
             adapter_layer_norm_eps=self.config.layer_norm_eps,
@@ -53,5 +48,4 @@ class AyaVisionConnector(SquaresOfTokens[AyaVisionConnectorConfig]):
         return parts(multi_modal_projector=projector(config))
 
     def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(PROJECTOR)(features)
-        return rows.flatten(1, 2)
+        return super().project(module, features).flatten(1, 2)

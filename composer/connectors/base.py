@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from math import prod
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from ..encoders import Grid, VisionEncoderInfo
@@ -89,10 +90,15 @@ class Connector(ABC, Generic[C]):
     type: ClassVar[str]
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs whose connector this is."""
+    projector: ClassVar[str] = "multi_modal_projector"
+    """Path of what turns tokens into rows, in the module of :meth:`build` as in transformers' model."""
+    text_model_type: ClassVar[str] = "llama"
+    """model_type of the VLM's language model where the config.json does not say it."""
     of_processor: ClassVar[tuple[str, ...]] = ()
     """Fields of the block that the VLM's image processor has in its JSON, under the same names."""
     implied: ClassVar[tuple[str, ...]] = ()
-    """Fields of the VLM's config.json, or of its vision_config, that follow from what the config says."""
+    """Fields of the VLM's config.json, or of its vision_config, that need no key of a config, because they
+    follow from others or say nothing of images."""
     disk_names: ClassVar[Mapping[str, str]] = {}
     """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
     in_float32: ClassVar[tuple[str, ...]] = ()
@@ -104,9 +110,12 @@ class Connector(ABC, Generic[C]):
     # --- facts ----------------------------------------------------------------------------------------
 
     @classmethod
-    @abstractmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the block's fields that a VLM's config.json means, without ``type``."""
+        """Return the block's fields that a VLM's config.json means, without ``type``.
+
+        None is what it does not say. By default there is no field but ``hidden_size``.
+        """
+        return {"hidden_size": text_width(vlm, cls.text_model_type)}
 
     @property
     def width(self) -> int:
@@ -140,6 +149,19 @@ class Connector(ABC, Generic[C]):
     def build(self) -> nn.Module:
         """Build the module, with random weights; its state dict has the names of :meth:`shapes`."""
 
+    def vlm_config(self, vision: Mapping[str, Any] | None = None, **own: Any) -> SimpleNamespace:
+        """Return what transformers' module reads of its VLM's config.
+
+        Args:
+            vision: Fields of its ``vision_config`` beside the tower's width, or in its place.
+            **own: Fields of its own, beside the width of the language model.
+        """
+        return SimpleNamespace(
+            vision_config=SimpleNamespace(**{"hidden_size": self.tower.width, **(vision or {})}),
+            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+            **own,
+        )
+
     @abstractmethod
     def run(
         self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
@@ -160,9 +182,10 @@ class Connector(ABC, Generic[C]):
 class TileConnector(Connector[C], Generic[C]):
     """A connector that runs every tile alone, and then puts the tiles of each image together."""
 
-    @abstractmethod
     def project(self, module: nn.Module, features: Tensor) -> Tensor:
         """Run tiles (tiles, tokens, width) to (tiles, rows, hidden_size)."""
+        rows: Tensor = module.get_submodule(self.projector)(features)
+        return rows
 
     def join(self, module: nn.Module, tiles: Tensor, image: ImageOfTiles) -> Tensor:
         """Put the tiles (tiles, rows, hidden_size) of one image together. By default, one after the other."""
@@ -210,15 +233,34 @@ class GridConnector(Connector[C], Generic[C]):
 
 
 class TokenConnector(GridConnector[C], Generic[C]):
-    """A connector that makes rows of tokens, one of each, or of as many as follow each other."""
-
-    @property
-    def tokens_per_row(self) -> int:
-        """Consecutive tokens that become one row."""
-        return 1
+    """A connector that makes one row of every token."""
 
     def num_rows(self, image: ImageOfTiles) -> int:
-        return self.tower.num_tokens(image.grid) // self.tokens_per_row
+        return self.tower.num_tokens(image.grid)
+
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
+        rows: Tensor = module.get_submodule(self.projector)(tokens)
+        return rows
+
+
+class SquareConnector(TokenConnector[C], Generic[C]):
+    """A connector that makes one row of every square of patches."""
+
+    @property
+    def side(self) -> int:
+        """Patches along a side of a square."""
+        return self.tower.info.grid_multiple
+
+    @property
+    def square_width(self) -> int:
+        """Features of all patches of a square."""
+        return self.tower.width * self.side**2
+
+    def num_rows(self, image: ImageOfTiles) -> int:
+        return self.tower.num_tokens(image.grid) // self.side**2
+
+    def flops(self, image: ImageOfTiles) -> int:
+        return 2 * self.num_rows(image) * matrix_values(self.shapes())
 
 
 def transformers_class(module: str, name: str) -> Any:
@@ -233,7 +275,8 @@ def transformers_class(module: str, name: str) -> Any:
         return getattr(import_module(f"transformers.models.{module}"), name)
     except (ImportError, AttributeError) as error:
         raise BackendError(
-            f"transformers {__version__} has no {module}.{name}, which this connector runs"
+            f"transformers {__version__} has no {module}.{name}, which this connector needs; "
+            "install a newer one"
         ) from error
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, layer_norm, linear, linears, matrix_values
 from ..schemas.connectors.blip_2 import Blip2ConnectorConfig
-from .base import ImageOfTiles, TileConnector, parts, text_width, transformers_class
+from .base import ImageOfTiles, TileConnector, parts, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -29,6 +29,7 @@ class Blip2Connector(TileConnector[Blip2ConnectorConfig]):
 
     type = "blip_2"
     read_by: ClassVar = ("blip-2",)
+    text_model_type = "opt"
     in_float32: ClassVar = ("query_tokens", "qformer")
 
     @classmethod
@@ -38,8 +39,7 @@ class Blip2Connector(TileConnector[Blip2ConnectorConfig]):
         fields = {f"qformer_{name}": qformer.get(name) for name in _QFORMER}
         fields["cross_attention_frequency"] = qformer.get("cross_attention_frequency")
         fields["num_query_tokens"] = vlm.get("num_query_tokens")
-        known = {key: value for key, value in fields.items() if value is not None}
-        return {"hidden_size": text_width(vlm, "opt"), **known}
+        return super().fields_of(vlm) | fields
 
     def shapes(self) -> Shapes:
         config, width = self.config, self.config.qformer_hidden_size

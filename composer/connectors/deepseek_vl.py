@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..schemas.connectors.deepseek_vl import DeepseekVLConnectorConfig
-from .base import TileConnector, parts, text_width, transformers_class
+from .base import TileConnector, parts, transformers_class
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class DeepseekVLConnector(TileConnector[DeepseekVLConnectorConfig]):
@@ -19,23 +17,13 @@ class DeepseekVLConnector(TileConnector[DeepseekVLConnectorConfig]):
 
     type = "deepseek_vl"
     read_by: ClassVar = ("deepseek_vl",)
-
-    @classmethod
-    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        return {"hidden_size": text_width(vlm)}
+    projector = "aligner"
 
     def shapes(self) -> Shapes:
         width = self.config.hidden_size
-        return below("aligner", linear("linear1", self.tower.width, width) | linear("linear2", width, width))
+        layers = linear("linear1", self.tower.width, width) | linear("linear2", width, width)
+        return below(self.projector, layers)
 
     def build(self) -> nn.Module:
         aligner = transformers_class("deepseek_vl.modeling_deepseek_vl", "DeepseekVLAligner")
-        config = SimpleNamespace(
-            vision_config=SimpleNamespace(hidden_size=self.tower.width),
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
-        )
-        return parts(aligner=aligner(config))
-
-    def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule("aligner")(features)
-        return rows
+        return parts(aligner=aligner(self.vlm_config()))

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..errors import InputError
 from ..schemas.connectors.ernie4_5_vl_moe import Ernie45VLConnectorConfig
-from .base import GridConnector, ImageOfTiles, parts, text_field, text_width, transformers_class
+from .base import ImageOfTiles, SquareConnector, parts, text_field, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-RESAMPLER = "resampler_model"
+_RESAMPLER = "resampler_model"
 
 
-class Ernie45VLConnector(GridConnector[Ernie45VLConnectorConfig]):
+class Ernie45VLConnector(SquareConnector[Ernie45VLConnectorConfig]):
     """An MLP on every square of patches, one on every pair of frames, a linear layer and a norm.
 
     An image is a pair with itself. The tower's patches stand by squares.
@@ -25,25 +25,20 @@ class Ernie45VLConnector(GridConnector[Ernie45VLConnectorConfig]):
 
     type = "ernie4_5_vl_moe"
     read_by: ClassVar = ("ernie4_5_vl_moe",)
+    projector = _RESAMPLER
+    text_model_type = "ernie4_5_vl_moe_text"
     disk_names: ClassVar = {
-        f"{RESAMPLER}.{mlp}_linear.{on_disk}.": f"{RESAMPLER}.{mlp}_linear.{name}."
+        f"{_RESAMPLER}.{mlp}_linear.{on_disk}.": f"{_RESAMPLER}.{mlp}_linear.{name}."
         for mlp in ("spatial", "temporal")
         for on_disk, name in (("0", "fc1"), ("2", "fc2"), ("3", "ln"))
     }
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {
-            "hidden_size": text_width(vlm, "ernie4_5_vl_moe_text"),
+        return super().fields_of(vlm) | {
             "layer_norm_eps": vlm["vision_config"].get("rms_norm_eps"),
             "rms_norm_eps": text_field(vlm, "rms_norm_eps"),
         }
-        return {key: value for key, value in fields.items() if value is not None}
-
-    @property
-    def square_width(self) -> int:
-        """Features of all patches of a square."""
-        return self.tower.width * self.tower.info.grid_multiple**2
 
     def shapes(self) -> Shapes:
         square, width = self.square_width, self.config.hidden_size
@@ -51,7 +46,7 @@ class Ernie45VLConnector(GridConnector[Ernie45VLConnectorConfig]):
         for name, inputs in (("spatial_linear", square), ("temporal_linear", 2 * square)):
             layers |= linear(f"{name}.fc1", inputs, square) | linear(f"{name}.fc2", square, square)
             layers |= layer_norm(f"{name}.ln", square)
-        return below(RESAMPLER, layers)
+        return below(self.projector, layers)
 
     def build(self) -> nn.Module:
         resampler = transformers_class(
@@ -59,7 +54,7 @@ class Ernie45VLConnector(GridConnector[Ernie45VLConnectorConfig]):
         )
         vision = SimpleNamespace(
             hidden_size=self.tower.width,
-            spatial_merge_size=self.tower.info.grid_multiple,
+            spatial_merge_size=self.side,
             temporal_merge_size=2,
             rms_norm_eps=self.config.layer_norm_eps,
         )
@@ -70,13 +65,13 @@ class Ernie45VLConnector(GridConnector[Ernie45VLConnectorConfig]):
         frames, rows, columns = image.grid
         if frames > 1 and frames % 2:
             raise InputError(f"a clip of {frames} frames cannot be merged in pairs; give an even number")
-        return max(frames // 2, 1) * rows * columns // self.tower.info.grid_multiple**2
+        return max(frames // 2, 1) * rows * columns // self.side**2
 
     def flops(self, image: ImageOfTiles) -> int:
         square, rows = self.square_width, self.num_rows(image)
-        squares = self.tower.num_tokens(image.grid) // self.tower.info.grid_multiple**2
+        squares = self.tower.num_tokens(image.grid) // self.side**2
         return 2 * square * (2 * squares * square + rows * (3 * square + self.config.hidden_size))
 
     def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(RESAMPLER)(tokens, grids)
+        rows: Tensor = module.get_submodule(self.projector)(tokens, grids)
         return rows

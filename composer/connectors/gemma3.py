@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders import Grid
 from ..encoders.shapes import Shapes, below
 from ..schemas.connectors.gemma3 import Gemma3ConnectorConfig
-from .base import TileConnector, parts, text_width, transformers_class
-from .internvl import PROJECTOR
+from .base import TileConnector, parts, transformers_class
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class Gemma3Connector(TileConnector[Gemma3ConnectorConfig]):
@@ -24,18 +22,13 @@ class Gemma3Connector(TileConnector[Gemma3ConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {"hidden_size": text_width(vlm), "mm_tokens_per_image": vlm.get("mm_tokens_per_image")}
-        return {key: value for key, value in fields.items() if value is not None}
+        return super().fields_of(vlm) | {"mm_tokens_per_image": vlm.get("mm_tokens_per_image")}
 
     def shapes(self) -> Shapes:
         width = self.tower.width
-        return below(
-            PROJECTOR,
-            {
-                "mm_input_projection_weight": (width, self.config.hidden_size),
-                "mm_soft_emb_norm.weight": (width,),
-            },
-        )
+        projection = (width, self.config.hidden_size)
+        layers = {"mm_input_projection_weight": projection, "mm_soft_emb_norm.weight": (width,)}
+        return below(self.projector, layers)
 
     def num_tile_rows(self, grid: Grid) -> int:
         _, rows, columns = grid
@@ -45,19 +38,12 @@ class Gemma3Connector(TileConnector[Gemma3ConnectorConfig]):
     def build(self) -> nn.Module:
         projector = transformers_class("gemma3.modeling_gemma3", "Gemma3MultiModalProjector")
         info = self.tower.info
-        vision = SimpleNamespace(
-            hidden_size=self.tower.width,
-            layer_norm_eps=getattr(self.tower.encoder, "layer_norm_eps", 1e-6),
-            image_size=info.image_size,
-            patch_size=info.patch_size,
-        )
-        config = SimpleNamespace(
-            vision_config=vision,
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+        config = self.vlm_config(
+            vision={
+                "layer_norm_eps": getattr(self.tower.encoder, "layer_norm_eps", 1e-6),
+                "image_size": info.image_size,
+                "patch_size": info.patch_size,
+            },
             mm_tokens_per_image=self.config.mm_tokens_per_image,
         )
         return parts(multi_modal_projector=projector(config))
-
-    def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(PROJECTOR)(features)
-        return rows

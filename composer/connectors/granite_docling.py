@@ -14,21 +14,26 @@ from .internvl import SquaresOfTokens
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-_CONNECTOR = "vision_model.connector"
-
 
 class GraniteDoclingConnector(SquaresOfTokens[GraniteDoclingConnectorConfig]):
     """The coarse path, without what it makes for DeepStack. Its fields are those of the tower's config."""
 
     type = "granite_docling"
     read_by: ClassVar = ("granite_docling",)
+    projector = "vision_model.connector"
+    implied = (  # of the fine path, which only a caller of the image processor chooses
+        "density_router_hidden_size",
+        "density_router_threshold",
+        "density_router_loss_weight",
+    )
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
         vision = vlm["vision_config"]
-        factor = vision.get("scale_factor")
-        fields = {"hidden_size": vision.get("out_hidden_size", 1024)}
-        return fields if factor is None else fields | {"scale_factor": factor}
+        return {
+            "hidden_size": vision.get("out_hidden_size", 1024),
+            "scale_factor": vision.get("scale_factor"),
+        }
 
     @property
     def factor(self) -> int:
@@ -38,7 +43,7 @@ class GraniteDoclingConnector(SquaresOfTokens[GraniteDoclingConnectorConfig]):
         width, out = self.tower.width, self.config.hidden_size
         layers = layer_norm("ln_in", width) | layer_norm("ln_mid", out) | layer_norm("ln_out", out)
         layers |= linear("coarse.projection", self.square_width, out, bias=False)
-        return below(_CONNECTOR, layers | linear("mlp_fc2", out, out, bias=False))
+        return below(self.projector, layers | linear("mlp_fc2", out, out, bias=False))
 
     def flops(self, image: ImageOfTiles) -> int:
         return (
@@ -60,5 +65,5 @@ class GraniteDoclingConnector(SquaresOfTokens[GraniteDoclingConnectorConfig]):
         return parts(vision_model=parts(connector=connector(config)))
 
     def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(_CONNECTOR)(features, [])[0]
+        rows: Tensor = module.get_submodule(self.projector)(features, [])[0]
         return rows.reshape(len(features), -1, self.config.hidden_size)

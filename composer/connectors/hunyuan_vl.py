@@ -9,30 +9,52 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..errors import InputError
-from ..schemas.connectors.hunyuan_vl import HunYuanVLConnectorConfig
-from ..schemas.connectors.hy_v4_vl import HYV4VLConnectorConfig
-from .base import GridConnector, ImageOfTiles, parts, text_width, transformers_class
+from ..schemas.connectors.hunyuan_vl import HunYuanFields, HunYuanVLConnectorConfig
+from .base import ImageOfTiles, SquareConnector, parts, text_width, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-M = TypeVar("M", bound=HunYuanVLConnectorConfig | HYV4VLConnectorConfig)
-MERGER = "patch_merger"
-_LEARNED = ("image_newline", "image_begin", "image_end", "image_sep")
+M = TypeVar("M", bound=HunYuanFields)
 
 
-class SquaresOfPatches(GridConnector[M], Generic[M]):
+class SquaresOfPatches(SquareConnector[M], Generic[M]):
     """The connectors of HunyuanOCR and Hy4, which run a merger on every image alone."""
 
-    @property
-    def side(self) -> int:
-        """Patches along a side of a square."""
-        return self.tower.info.grid_multiple
+    projector = "patch_merger"
+    merger: ClassVar[tuple[str, str]]
+    """Module and name of the merger's class."""
+    learned_tokens: ClassVar[tuple[str, ...]]
+    """The merger's tokens that stand between rows."""
+
+    @classmethod
+    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        vision = vlm["vision_config"]
+        return {"act": vision.get("hidden_act"), "rms_norm_eps": vision.get("rms_norm_eps")}
+
+    def build(self) -> nn.Module:
+        import torch
+
+        width = self.config.hidden_size
+        config = SimpleNamespace(
+            hidden_size=self.tower.width,
+            text_hidden_size=width,  # HunyuanOCR's name for it, and Hy4's
+            out_hidden_size=width,
+            spatial_merge_size=self.side,
+            hidden_act=self.config.act,
+            rms_norm_eps=self.config.rms_norm_eps,
+        )
+        merger = transformers_class(*self.merger)(config)
+        for name in self.learned_tokens:  # transformers leaves their memory as it is
+            torch.nn.init.normal_(merger.get_parameter(name), std=width**-0.5)
+        return parts(patch_merger=merger)
 
     def num_rows(self, image: ImageOfTiles) -> int:
         frames, rows, columns = image.grid
         if frames > 1:
-            raise InputError(f"the connector {self.type!r} takes images, not clips of {frames} frames")
+            raise InputError(
+                f"the connector {self.type!r} takes images; give it the {frames} frames one by one"
+            )
         return self.num_squares_rows(rows // self.side, columns // self.side)
 
     @abstractmethod
@@ -42,7 +64,7 @@ class SquaresOfPatches(GridConnector[M], Generic[M]):
     def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
         import torch
 
-        merger = module.get_submodule(MERGER)
+        merger = module.get_submodule(self.projector)
         pieces = torch.split(tokens, grids.prod(-1).tolist())
         sizes = grids[:, 1:].tolist()
         merged = [merger(piece[None], size=size)[0] for piece, size in zip(pieces, sizes, strict=True)]
@@ -54,22 +76,20 @@ class HunYuanVLConnector(SquaresOfPatches[HunYuanVLConnectorConfig]):
 
     type = "hunyuan_vl"
     read_by: ClassVar = ("hunyuan_vl",)
+    merger = ("hunyuan_vl.modeling_hunyuan_vl", "HunYuanVLVisionPatchMerger")
+    learned_tokens = ("image_newline", "image_begin", "image_end", "image_sep")
     disk_names: ClassVar = {
-        "perceive.proj.0.": f"{MERGER}.proj_conv.",
-        "perceive.proj.2.": f"{MERGER}.proj_out.",
-        "perceive.": f"{MERGER}.",
+        "perceive.proj.0.": "patch_merger.proj_conv.",
+        "perceive.proj.2.": "patch_merger.proj_out.",
+        "perceive.": "patch_merger.",
     }
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
         # On the hub, the fields of the language model stand beside the tower's config.
         nested = "text_config" in vlm
-        fields = {
-            "hidden_size": text_width(vlm, "hunyuan_vl_text") if nested else vlm.get("hidden_size", 4096),
-            "act": vlm["vision_config"].get("hidden_act"),
-            "rms_norm_eps": vlm["vision_config"].get("rms_norm_eps"),
-        }
-        return {key: value for key, value in fields.items() if value is not None}
+        width = text_width(vlm, "hunyuan_vl_text") if nested else vlm.get("hidden_size", 4096)
+        return super().fields_of(vlm) | {"hidden_size": width}
 
     def shapes(self) -> Shapes:
         width, out = self.tower.width, self.config.hidden_size
@@ -83,23 +103,7 @@ class HunYuanVLConnector(SquaresOfPatches[HunYuanVLConnectorConfig]):
             "before_rms.weight": (width,),
             "after_rms.weight": (out,),
         }
-        return below(MERGER, layers | linear("mlp", 4 * width, out))
-
-    def build(self) -> nn.Module:
-        import torch
-
-        merger = transformers_class("hunyuan_vl.modeling_hunyuan_vl", "HunYuanVLVisionPatchMerger")
-        config = SimpleNamespace(
-            hidden_size=self.tower.width,
-            text_hidden_size=self.config.hidden_size,
-            spatial_merge_size=self.side,
-            hidden_act=self.config.act,
-            rms_norm_eps=self.config.rms_norm_eps,
-        )
-        module = merger(config)
-        for name in _LEARNED:  # transformers leaves their memory as it is
-            torch.nn.init.normal_(module.get_parameter(name), std=self.config.hidden_size**-0.5)
-        return parts(patch_merger=module)
+        return below(self.projector, layers | linear("mlp", 4 * width, out))
 
     def num_squares_rows(self, rows: int, columns: int) -> int:
         return rows * (columns + 1) + 2

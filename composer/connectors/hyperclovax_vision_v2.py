@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..encoders.shapes import Shapes, linear
 from ..schemas.connectors.hyperclovax_vision_v2 import HyperClovaXConnectorConfig
-from .base import TokenConnector, parts, text_width
+from .base import TokenConnector, parts
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class HyperClovaXConnector(TokenConnector[HyperClovaXConnectorConfig]):
@@ -18,11 +17,9 @@ class HyperClovaXConnector(TokenConnector[HyperClovaXConnectorConfig]):
 
     type = "hyperclovax_vision_v2"
     read_by: ClassVar = ("hyperclovax_vision_v2",)
+    projector = "projector"
+    text_model_type = "hyperclovax"
     disk_names: ClassVar = {"vision_projector.": "projector."}
-
-    @classmethod
-    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        return {"hidden_size": text_width(vlm, "hyperclovax")}
 
     def shapes(self) -> Shapes:
         return linear("projector", self.tower.width, self.config.hidden_size)
@@ -31,7 +28,3 @@ class HyperClovaXConnector(TokenConnector[HyperClovaXConnectorConfig]):
         from torch import nn
 
         return parts(projector=nn.Linear(self.tower.width, self.config.hidden_size))
-
-    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule("projector")(tokens)
-        return rows

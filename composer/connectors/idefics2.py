@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..schemas.connectors.idefics2 import Idefics2ConnectorConfig
-from .base import Connector, ImageOfTiles, parts, text_field, text_width, transformers_class
+from .base import Connector, ImageOfTiles, parts, text_field, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,8 +24,7 @@ class Idefics2Connector(Connector[Idefics2ConnectorConfig]):
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
         perceiver = vlm.get("perceiver_config")
         own = perceiver if isinstance(perceiver, Mapping) else {}
-        fields = {
-            "hidden_size": text_width(vlm),
+        fields = super().fields_of(vlm) | {
             "intermediate_size": text_field(vlm, "intermediate_size"),
             "act": text_field(vlm, "hidden_act"),
             "resampler_act": own.get("hidden_act"),
@@ -38,8 +37,7 @@ class Idefics2Connector(Connector[Idefics2ConnectorConfig]):
             "num_key_value_heads",
             "rms_norm_eps",
         )
-        fields |= {name: own.get(name) for name in same}
-        return {key: value for key, value in fields.items() if value is not None}
+        return fields | {name: own.get(name) for name in same}
 
     def shapes(self) -> Shapes:
         config, width = self.config, self.config.hidden_size

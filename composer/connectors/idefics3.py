@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, linear
 from ..schemas.connectors.idefics3 import Idefics3ConnectorConfig
-from .base import parts, text_width, transformers_class
+from .base import parts, transformers_class
 from .internvl import SquaresOfTokens
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class Idefics3Connector(SquaresOfTokens[Idefics3ConnectorConfig]):
@@ -20,11 +19,11 @@ class Idefics3Connector(SquaresOfTokens[Idefics3ConnectorConfig]):
 
     type = "idefics3"
     read_by: ClassVar = ("idefics3", "smolvlm")
+    projector = "connector"
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {"hidden_size": text_width(vlm), "scale_factor": vlm.get("scale_factor")}
-        return {key: value for key, value in fields.items() if value is not None}
+        return super().fields_of(vlm) | {"scale_factor": vlm.get("scale_factor")}
 
     @property
     def factor(self) -> int:
@@ -37,13 +36,7 @@ class Idefics3Connector(SquaresOfTokens[Idefics3ConnectorConfig]):
 
     def build(self) -> nn.Module:
         connector = transformers_class("idefics3.modeling_idefics3", "Idefics3Connector")
-        config = SimpleNamespace(
-            vision_config=SimpleNamespace(hidden_size=self.tower.width),
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+        config = self.vlm_config(
             scale_factor=self.factor,
         )
         return parts(connector=connector(config))
-
-    def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule("connector")(features)
-        return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..encoders import Grid
@@ -12,13 +11,12 @@ from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..errors import InputError
 from ..schemas.connectors import ConnectorConfig
 from ..schemas.connectors.internvl import InternVLConnectorConfig
-from .base import TileConnector, parts, text_width, transformers_class
+from .base import TileConnector, parts, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 S = TypeVar("S", bound=ConnectorConfig)
-PROJECTOR = "multi_modal_projector"
 
 
 class SquaresOfTokens(TileConnector[S], Generic[S]):
@@ -55,17 +53,18 @@ class InternVLConnector(SquaresOfTokens[InternVLConnectorConfig]):
     type = "internvl"
     read_by: ClassVar = ("internvl", "qianfan_ocr")
     disk_names: ClassVar = {
-        "mlp1.0.": f"{PROJECTOR}.layer_norm.",
-        "mlp1.1.": f"{PROJECTOR}.linear_1.",
-        "mlp1.3.": f"{PROJECTOR}.linear_2.",
+        "mlp1.0.": "multi_modal_projector.layer_norm.",
+        "mlp1.1.": "multi_modal_projector.linear_1.",
+        "mlp1.3.": "multi_modal_projector.linear_2.",
     }
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields: dict[str, Any] = {"hidden_size": text_width(vlm)}
-        if "downsample_ratio" in vlm:
-            fields["downsample_factor"] = int(1 / vlm["downsample_ratio"])
-        return fields | ({"act": vlm["projector_hidden_act"]} if "projector_hidden_act" in vlm else {})
+        ratio = vlm.get("downsample_ratio")
+        return super().fields_of(vlm) | {
+            "downsample_factor": None if ratio is None else int(1 / ratio),
+            "act": vlm.get("projector_hidden_act"),
+        }
 
     @property
     def factor(self) -> int:
@@ -74,21 +73,18 @@ class InternVLConnector(SquaresOfTokens[InternVLConnectorConfig]):
     def shapes(self) -> Shapes:
         width = self.config.hidden_size
         layers = layer_norm("layer_norm", self.square_width) | linear("linear_1", self.square_width, width)
-        return below(PROJECTOR, layers | linear("linear_2", width, width))
+        return below(self.projector, layers | linear("linear_2", width, width))
 
     def build(self) -> nn.Module:
         projector = transformers_class("internvl.modeling_internvl", "InternVLMultiModalProjector")
-        config = SimpleNamespace(
-            vision_config=SimpleNamespace(hidden_size=self.tower.width),
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+        config = self.vlm_config(
             downsample_ratio=1 / self.factor,
             projector_hidden_act=self.config.act,
         )
         return parts(multi_modal_projector=projector(config))
 
     def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(PROJECTOR)(space_to_depth(features, self.factor))
-        return rows
+        return super().project(module, space_to_depth(features, self.factor))
 
 
 def space_to_depth(tiles: Tensor, factor: int) -> Tensor:

@@ -11,7 +11,7 @@ from ..schemas.connectors.janus import JanusConnectorConfig
 from .base import TileConnector, parts, transformers_class
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class JanusConnector(TileConnector[JanusConnectorConfig]):
@@ -19,21 +19,23 @@ class JanusConnector(TileConnector[JanusConnectorConfig]):
 
     type = "janus"
     read_by: ClassVar = ("janus",)
-    implied = ("num_image_tokens",)
+    projector = "aligner"
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
         vision = vlm["vision_config"]
-        fields = {"hidden_size": vision.get("projection_dim", 2048)}
-        names = (("depth", "depth"), ("act", "hidden_act"))
-        return fields | {ours: vision[theirs] for ours, theirs in names if theirs in vision}
+        return {
+            "hidden_size": vision.get("projection_dim", 2048),
+            "depth": vision.get("depth"),
+            "act": vision.get("hidden_act"),
+        }
 
     def shapes(self) -> Shapes:
         width = self.config.hidden_size
         shapes = linear("fc1", self.tower.width, width)
         for index in range(self.config.depth - 1):
             shapes |= linear(f"hidden_layers.{index}", width, width)
-        return below("aligner", shapes)
+        return below(self.projector, shapes)
 
     def build(self) -> nn.Module:
         aligner = transformers_class("janus.modeling_janus", "JanusVisionAlignerMLP")
@@ -44,7 +46,3 @@ class JanusConnector(TileConnector[JanusConnectorConfig]):
             hidden_act=self.config.act,
         )
         return parts(aligner=aligner(config))
-
-    def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule("aligner")(features)
-        return rows

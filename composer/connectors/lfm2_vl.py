@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..errors import InputError
 from ..schemas.connectors.lfm2_vl import Lfm2VlConnectorConfig
-from .base import Connector, ImageOfTiles, parts, text_width, transformers_class
-from .llava import PROJECTOR
+from .base import Connector, ImageOfTiles, parts, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,22 +23,20 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {
-            "hidden_size": text_width(vlm),
+        return super().fields_of(vlm) | {
             "downsample_factor": vlm.get("downsample_factor"),
             "intermediate_size": vlm.get("projector_hidden_size"),
             "use_layer_norm": vlm.get("projector_use_layernorm"),
             "act": vlm.get("projector_hidden_act"),
             "bias": vlm.get("projector_bias"),
         }
-        return {key: value for key, value in fields.items() if value is not None}
 
     def shapes(self) -> Shapes:
         config, inputs = self.config, self.tower.width * self.config.downsample_factor**2
         layers = layer_norm("layer_norm", inputs) if config.use_layer_norm else {}
         layers |= linear("linear_1", inputs, config.intermediate_size, bias=config.bias)
         layers |= linear("linear_2", config.intermediate_size, config.hidden_size, bias=config.bias)
-        return below(PROJECTOR, layers)
+        return below(self.projector, layers)
 
     def num_rows(self, image: ImageOfTiles) -> int:
         return sum(map(self._num_tile_rows, image.grid_of_each))
@@ -49,14 +45,15 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
         frames, rows, columns = grid
         factor = self.config.downsample_factor
         if rows % factor or columns % factor:
-            raise InputError(f"{rows}x{columns} patches are no whole squares of {factor}x{factor}")
+            raise InputError(
+                f"{rows}x{columns} patches are no whole squares of {factor}x{factor}; resize the image as "
+                "its processor does"
+            )
         return frames * rows * columns // factor**2
 
     def build(self) -> nn.Module:
         projector = transformers_class("lfm2_vl.modeling_lfm2_vl", "Lfm2VlMultiModalProjector")
-        config = SimpleNamespace(
-            vision_config=SimpleNamespace(hidden_size=self.tower.width),
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+        config = self.vlm_config(
             downsample_factor=self.config.downsample_factor,
             projector_use_layernorm=self.config.use_layer_norm,
             projector_hidden_size=self.config.intermediate_size,
@@ -70,7 +67,7 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
     ) -> tuple[Tensor, ...]:
         import torch
 
-        projector = module.get_submodule(PROJECTOR)
+        projector = module.get_submodule(self.projector)
         tiles = iter(features)
         rows = []
         for image in images:

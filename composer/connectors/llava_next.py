@@ -65,6 +65,7 @@ class LlavaNextConnector(AnyResConnector[LlavaNextConnectorConfig]):
 
     type = "llava_next"
     read_by: ClassVar = ("llava_next", "llava_next_video")
+    implied = ("spatial_pool_mode", "spatial_pool_stride", "spatial_pool_out_channels")  # of clips
 
 
 def unpadded(image: ImageOfTiles) -> tuple[int, int, int, int]:

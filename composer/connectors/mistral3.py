@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..errors import InputError
 from ..schemas.connectors.mistral3 import Mistral3ConnectorConfig
-from .base import Connector, ImageOfTiles, parts, text_field, text_width, transformers_class
+from .base import GridConnector, ImageOfTiles, parts, text_field, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
+class Mistral3Connector(GridConnector[Mistral3ConnectorConfig]):
     """A norm, squares of tokens merged by a linear layer, and two linear layers."""
 
     type = "mistral3"
@@ -31,14 +31,12 @@ class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {
-            "hidden_size": text_width(vlm),
+        return super().fields_of(vlm) | {
             "act": vlm.get("projector_hidden_act"),
             "bias": vlm.get("multimodal_projector_bias"),
             "spatial_merge_size": vlm.get("spatial_merge_size"),
             "rms_norm_eps": text_field(vlm, "rms_norm_eps"),
         }
-        return {key: value for key, value in fields.items() if value is not None}
 
     def shapes(self) -> Shapes:
         if self.tower.num_layers > 1:
@@ -51,16 +49,16 @@ class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
         layers |= linear(
             "patch_merger.merging_layer", width * self.config.spatial_merge_size**2, width, bias=False
         )
-        layers |= linear("linear_1", self.tower.width, out, bias=bias) | linear(
-            "linear_2", out, out, bias=bias
-        )
-        return below("multi_modal_projector", layers)
+        layers |= linear("linear_1", width, out, bias=bias) | linear("linear_2", out, out, bias=bias)
+        return below(self.projector, layers)
 
     def num_rows(self, image: ImageOfTiles) -> int:
         frames, rows, columns = image.grid
         size = self.config.spatial_merge_size
         if rows < size or columns < size:
-            raise InputError(f"{rows}x{columns} patches are less than one square of {size}x{size}")
+            raise InputError(
+                f"{rows}x{columns} patches are less than one square of {size}x{size}; enlarge the image"
+            )
         return frames * (rows // size) * (columns // size)
 
     def build(self) -> nn.Module:
@@ -79,12 +77,7 @@ class Mistral3Connector(Connector[Mistral3ConnectorConfig]):
         )
         return parts(multi_modal_projector=projector(config))
 
-    def run(
-        self, module: nn.Module, features: Tensor | tuple[Tensor, ...], images: Sequence[ImageOfTiles]
-    ) -> tuple[Tensor, ...]:
-        import torch
-
-        side = self.tower.info.patch_size
-        sizes = [(side * rows, side * columns) for _, rows, columns in (image.grid for image in images)]
-        rows = module.get_submodule("multi_modal_projector")(torch.cat(tuple(features)), sizes)
-        return torch.split(rows, [self.num_rows(image) for image in images])
+    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
+        sizes = (grids[:, 1:] * self.tower.info.patch_size).tolist()
+        rows: Tensor = module.get_submodule(self.projector)(tokens, sizes)
+        return rows

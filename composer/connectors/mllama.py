@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from ..encoders.shapes import Shapes, linear
 from ..schemas.connectors.mllama import MllamaConnectorConfig
-from .base import TokenConnector, parts, text_width
-from .llava import PROJECTOR
+from .base import TokenConnector, parts
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class MllamaConnector(TokenConnector[MllamaConnectorConfig]):
@@ -24,19 +22,12 @@ class MllamaConnector(TokenConnector[MllamaConnectorConfig]):
 
     type = "mllama"
     read_by: ClassVar = ("mllama",)
-
-    @classmethod
-    def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        return {"hidden_size": text_width(vlm, "mllama_text_model")}
+    text_model_type = "mllama_text_model"
 
     def shapes(self) -> Shapes:
-        return linear(PROJECTOR, self.tower.width, self.config.hidden_size)
+        return linear(self.projector, self.tower.width, self.config.hidden_size)
 
     def build(self) -> nn.Module:
         from torch import nn
 
         return parts(multi_modal_projector=nn.Linear(self.tower.width, self.config.hidden_size))
-
-    def project(self, module: nn.Module, tokens: Tensor, grids: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(PROJECTOR)(tokens)
-        return rows

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..encoders.shapes import Shapes, below, linear, matrix_values
 from ..schemas.connectors.molmo2 import Molmo2ConnectorConfig
 from .base import Connector, ImageOfTiles, parts, transformers_class
-from .llava import PROJECTOR
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,7 +33,7 @@ class Molmo2Connector(Connector[Molmo2ConnectorConfig]):
     read_by: ClassVar = ("molmo2",)
     of_processor: ClassVar = ("pooling_size",)
     disk_names: ClassVar = {
-        f"vision_backbone.{theirs}": f"{PROJECTOR}.{ours}" for theirs, ours in _ON_DISK.items()
+        f"vision_backbone.{theirs}": f"multi_modal_projector.{ours}" for theirs, ours in _ON_DISK.items()
     }
 
     @classmethod
@@ -43,13 +42,12 @@ class Molmo2Connector(Connector[Molmo2ConnectorConfig]):
         own = adapter if isinstance(adapter, Mapping) else {}
         same = ("num_attention_heads", "num_key_value_heads", "head_dim", "attention_bias")
         fields = {name: own.get(name) for name in (*same, "intermediate_size", "mlp_bias")}
-        fields |= {"hidden_size": own.get("text_hidden_size", 3584), "act": own.get("hidden_act")}
-        return {key: value for key, value in fields.items() if value is not None}
+        return fields | {"hidden_size": own.get("text_hidden_size", 3584), "act": own.get("hidden_act")}
 
     # --- facts ----------------------------------------------------------------------------------------
 
     def shapes(self) -> Shapes:
-        return below(PROJECTOR, self._once() | self._of_each_patch())
+        return below(self.projector, self._once() | self._of_each_patch())
 
     def _once(self) -> Shapes:
         """Return the tensors that are applied to every row."""
@@ -117,7 +115,7 @@ class Molmo2Connector(Connector[Molmo2ConnectorConfig]):
             of_image = self._windows(image)
             windows.append(torch.where(of_image >= 0, of_image + start, -1))
             start += image.tiles.num_tiles * tiles.shape[1]
-        projector = module.get_submodule(PROJECTOR)
+        projector = module.get_submodule(self.projector)
         rows = projector(tiles, torch.cat(windows).to(tiles.device)).last_hidden_state
         return torch.split(rows, list(map(len, windows)))
 

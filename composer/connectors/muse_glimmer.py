@@ -25,13 +25,12 @@ class MuseGlimmerConnector(TokenConnector[MuseGlimmerConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {
+        return {
             "hidden_size": text_width(vlm, f"{vlm['model_type']}_text"),
             "projector_hidden_size": vlm.get("projector_hidden_size"),
             "act": vlm.get("projector_hidden_act"),
             "rms_norm_eps": text_field(vlm, "rms_norm_eps"),
         }
-        return {key: value for key, value in fields.items() if value is not None}
 
     def shapes(self) -> Shapes:
         inner = self.config.projector_hidden_size

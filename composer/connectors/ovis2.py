@@ -29,7 +29,7 @@ class Ovis2Connector(SquaresOfTokens[Ovis2ConnectorConfig]):
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
         vision = vlm["vision_config"]
-        fields = {name: vision[name] for name in _OF_TOWER if name in vision}
+        fields = {name: vision.get(name) for name in _OF_TOWER}
         return {"hidden_size": vlm.get("hidden_size", 1536), **fields}
 
     @property

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..schemas.connectors.paligemma import PaliGemmaConnectorConfig
 from .base import TileConnector, parts, text_width, transformers_class
-from .internvl import PROJECTOR
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class PaliGemmaConnector(TileConnector[PaliGemmaConnectorConfig]):
@@ -28,13 +26,9 @@ class PaliGemmaConnector(TileConnector[PaliGemmaConnectorConfig]):
         return {"hidden_size": width or vlm.get("projection_dim") or text_width(vlm)}
 
     def shapes(self) -> Shapes:
-        return below(PROJECTOR, linear("linear", self.tower.width, self.config.hidden_size))
+        return below(self.projector, linear("linear", self.tower.width, self.config.hidden_size))
 
     def build(self) -> nn.Module:
         projector = transformers_class("paligemma.modeling_paligemma", "PaliGemmaMultiModalProjector")
-        vision = SimpleNamespace(hidden_size=self.tower.width, projection_dim=self.config.hidden_size)
-        return parts(multi_modal_projector=projector(SimpleNamespace(vision_config=vision)))
-
-    def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(PROJECTOR)(features)
-        return rows
+        config = self.vlm_config(vision={"projection_dim": self.config.hidden_size})
+        return parts(multi_modal_projector=projector(config))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..schemas.connectors.vipllava import VipLlavaConnectorConfig
-from .base import TileConnector, parts, text_width, transformers_class
-from .llava import PROJECTOR
+from .base import TileConnector, parts, transformers_class
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 class VipLlavaConnector(TileConnector[VipLlavaConnectorConfig]):
@@ -23,29 +21,22 @@ class VipLlavaConnector(TileConnector[VipLlavaConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
-        fields = {
-            "hidden_size": text_width(vlm),
+        return super().fields_of(vlm) | {
             "act": vlm.get("projector_hidden_act"),
             "layer_norm_eps": vlm.get("projector_layernorm_eps"),
         }
-        return {key: value for key, value in fields.items() if value is not None}
 
     def shapes(self) -> Shapes:
         inputs, width = self.tower.width, self.config.hidden_size
         layers = layer_norm("projector_layernorm", inputs) | linear("linear_1", inputs, width)
-        return below(PROJECTOR, layers | linear("linear_2", width, width))
+        return below(self.projector, layers | linear("linear_2", width, width))
 
     def build(self) -> nn.Module:
         projector = transformers_class("vipllava.modeling_vipllava", "VipLlavaMultiModalProjector")
-        config = SimpleNamespace(
-            vision_config=SimpleNamespace(hidden_size=self.tower.width // self.tower.num_layers),
-            text_config=SimpleNamespace(hidden_size=self.config.hidden_size),
+        config = self.vlm_config(
+            vision={"hidden_size": self.tower.width // self.tower.num_layers},
             vision_feature_layer=list(range(self.tower.num_layers)),
             projector_hidden_act=self.config.act,
             projector_layernorm_eps=self.config.layer_norm_eps,
         )
         return parts(multi_modal_projector=projector(config))
-
-    def project(self, module: nn.Module, features: Tensor) -> Tensor:
-        rows: Tensor = module.get_submodule(PROJECTOR)(features)
-        return rows

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ..composing import compose
+from ..composing import compose_tower
 from ..encoder import ComposedVisionEncoder
 from ..errors import InputError
 from ..jobs import encode_images, read_features
 from ..presets import load_config
+from ..schemas import one_tower
 from . import require
 from .digits import PARTS, as_images, load_pixels
 from .drawing import draw, project
@@ -53,8 +54,8 @@ def run_demo(output: Path, console: Console) -> DemoResult:
     """
     require("matplotlib", "matplotlib")
     pixels, labels = load_pixels()
-    depth = load_config(PRESET).encoder.num_hidden_layers
-    encoder = compose(PRESET, overrides=[f"select_layers={list(range(depth + 1))}"])
+    depth = one_tower(load_config(PRESET)).encoder.num_hidden_layers
+    encoder = compose_tower(PRESET, overrides=[f"select_layers={list(range(depth + 1))}"])
     _print_facts(console, encoder)
 
     files = _write_images(output / "digits", pixels, labels)

@@ -183,7 +183,8 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
             return getattr(import_module(self.module), name)
         except (ImportError, AttributeError) as error:
             raise BackendError(
-                f"{self.model_type} cannot be built: transformers {__version__} has no {self.module}.{name}"
+                f"{self.model_type} cannot be built: transformers {__version__} has no {self.module}.{name}; "
+                "install a newer one"
             ) from error
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:

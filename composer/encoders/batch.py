@@ -17,6 +17,15 @@ NumTokens: TypeAlias = "Callable[[Grid], int]"
 """Counts the output tokens of an image with this grid."""
 
 
+def take_rows(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """Return some rows of a tensor; the host does not wait for the device, as it would to send indices."""
+    import torch
+
+    if list(rows) == list(range(len(tensor))):
+        return tensor
+    return torch.cat([tensor[row : row + 1] for row in rows]) if rows else tensor[:0]
+
+
 class Images(ABC):
     """The checked images of one call, of which some can be taken.
 

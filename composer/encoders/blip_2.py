@@ -10,7 +10,7 @@ from ..schemas.encoders.blip_2 import Blip2VisionEncoderConfig, BlipFields
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linear, mlp, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,8 +38,7 @@ class BlipStages(DenseFamily[F], Generic[F]):
             **linear("self_attn.qkv", width, 3 * width, bias=encoder.qkv_bias),
             **linear("self_attn.projection", width, width),
             **layer_norm("layer_norm1", width),
-            **linear("mlp.fc1", width, mlp_width),
-            **linear("mlp.fc2", mlp_width, width),
+            **mlp("mlp", width, mlp_width),
             **layer_norm("layer_norm2", width),
         }
 

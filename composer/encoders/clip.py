@@ -10,7 +10,7 @@ from ..schemas.encoders.clip import CLIPVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, linears, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linears, mlp, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,7 +51,6 @@ def clip_block(width: int, mlp_width: int) -> Shapes:
     return {
         **linears("self_attn", ("q_proj", "k_proj", "v_proj", "out_proj"), width, width),
         **layer_norm("layer_norm1", width),
-        **linear("mlp.fc1", width, mlp_width),
-        **linear("mlp.fc2", mlp_width, width),
+        **mlp("mlp", width, mlp_width),
         **layer_norm("layer_norm2", width),
     }

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import ResizeRule
 from ..schemas.encoders.cosmos3_edge import Cosmos3EdgeVisionEncoderConfig
 from .aliases import FromTransformers
 from .clip import clip_block
-from .facts import VisionEncoderInfo
 from .layout import Layout, frame_segments
 from .patch_embedding import position_table
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Shapes, linear_patches
 
 if TYPE_CHECKING:
     import torch
@@ -34,33 +31,16 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
     vlm = "cosmos3_edge"
     vlm_module = "visual"
     vlm_root = "model.visual"
-    blocks = "encoder.layers"
     post_norm = "post_layernorm"
-    patch_projection = "embeddings.patch_embedding"
-    depth_field = "num_hidden_layers"
+    by_squares = True
     image_processor = "Cosmos3EdgeImageProcessor"
     tiny: ClassVar = {"num_patches": 16, "patch_size": 16}
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info(
-        self, encoder: Cosmos3EdgeVisionEncoderConfig, resize: ResizeRule | None = None
-    ) -> VisionEncoderInfo:
-        side = encoder.spatial_merge_size
-        return replace(super().info(encoder, resize), grid_multiple=side, patch_square=side)
-
-    def image_processor_settings(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.spatial_merge_size,
-            "temporal_patch_size": 1,
-        }
-
     def stem_shapes(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> Shapes:
-        width, values = encoder.hidden_size, encoder.num_channels * encoder.patch_size**2
-        table: Shapes = {"embeddings.position_embedding.weight": (encoder.num_patches, width)}
-        return linear(self.patch_projection, values, width) | table
+        table: Shapes = {"embeddings.position_embedding.weight": (encoder.num_patches, encoder.hidden_size)}
+        return linear_patches(self.patch_projection, encoder) | table
 
     def block_shapes(self, encoder: Cosmos3EdgeVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
@@ -80,7 +60,7 @@ class Cosmos3Edge(PatchRowsFamily[Cosmos3EdgeVisionEncoderConfig, Layout]):
         # Smoothed where the table is larger than the image, so that no four rows give a position.
         positions: Tensor = embeddings.resize_positional_embeddings(
             position_table(embeddings.position_embedding).view(side, side, -1),
-            torch.tensor(layout.grids),
+            torch.tensor(layout.grids, device="cpu"),
             model.config.spatial_merge_size,
         )
         return patches + positions

@@ -12,7 +12,7 @@ from ..images.resize import ResizeRule
 from ..images.settings import ProcessorSettings
 from .aliases import BlockInputs, FromTransformers
 from .base import EncoderFamily
-from .batch import NumTokens, StackedBatch
+from .batch import NumTokens, StackedBatch, take_rows
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
 from .processing import C
@@ -55,7 +55,7 @@ class DenseBatch(StackedBatch):
         return replace(self, pixels=self.pixels.to(dtype))
 
     def take(self, images: Sequence[int]) -> Self:
-        return replace(self, pixels=self.pixels[list(images)])
+        return replace(self, pixels=take_rows(self.pixels, images))
 
     def split(self, features: Tensor, num_tokens: NumTokens) -> Tensor:
         return features.contiguous()

@@ -14,6 +14,7 @@ class DINOv2WithRegisters(DINOv2):
     model_class = "Dinov2WithRegistersModel"
     config_class = "Dinov2WithRegistersConfig"
 
+    # Narrower than DINOv2's: this family is given no other blocks than its own.
     def stem_shapes(self, encoder: Dinov2WithRegistersEncoderConfig) -> Shapes:  # type: ignore[override]
         registers = {"embeddings.register_tokens": (1, encoder.num_register_tokens, encoder.hidden_size)}
         return super().stem_shapes(encoder) | registers

@@ -122,10 +122,15 @@ class VisionEncoderInfo:
             raise InputError(f"an image of {width}x{height} pixels is empty; both sides must be at least 1")
         if frames < 1:
             raise InputError(f"a clip of {frames} frames is empty; it must have at least 1")
-        if self.resize is None:
-            side = self.image_size
-            return self.grid_of_pixels(side, side, frames)
-        return self.grid_of_pixels(*self.resize(width, height), frames)
+        return self.grid_of_pixels(*self.resized(width, height), frames)
+
+    def resized(self, width: int, height: int) -> tuple[int, int]:
+        """Return the width and height in pixels that the image processor makes of an image.
+
+        Raises:
+            InputError: If it refuses the image.
+        """
+        return (self.image_size, self.image_size) if self.resize is None else self.resize(width, height)
 
     def grid_of_pixels(self, width: int, height: int, frames: int = 1) -> Grid:
         """Return frames (or tiles), rows and columns of the patches of pixels that are resized already.

@@ -6,16 +6,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
-from .inputs import check_integers, check_pixels, refuse_unknown
-from .layout import RopeLayout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
+from .inputs import check_integers, check_pixels, refuse_unknown, without_padding
+from .layout import (
+    RopeLayout,
+    cosines_and_sines,
+    frame_segments,
+    patch_positions,
+    rope_base,
+    rope_frequencies,
+)
 from .packed import PackedBatch, PackedFamily
 from .reading import Reading
-from .shapes import Part, Shapes, linear
+from .shapes import Part, Shapes, linear, linear_patches
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +66,10 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
         )
 
     def stem_shapes(self, encoder: Gemma4VisionEncoderConfig) -> Shapes:
-        values, width = 3 * encoder.patch_size**2, encoder.hidden_size
+        table = (2, encoder.position_embedding_size, encoder.hidden_size)
         return {
-            **linear("patch_embedder.input_proj", values, width, bias=False),
-            "patch_embedder.position_embedding_table": (2, encoder.position_embedding_size, width),
+            **linear_patches("patch_embedder.input_proj", encoder, bias=False),
+            "patch_embedder.position_embedding_table": table,
         }
 
     def block_shapes(self, encoder: Gemma4VisionEncoderConfig) -> Shapes:
@@ -136,9 +144,9 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
                 raise InputError(
                     f"num_soft_tokens_per_image is {counts}, but {name} stands for {expected} tokens"
                 )
-        filled = (ids[..., 0] >= 0).to(pixels.device)
+        patches = without_padding(pixels, [rows * columns for _, rows, columns in grids])
         # As in transformers, shifted before the cast to the parameters' dtype: bfloat16 is finer near zero.
-        return PackedBatch(2 * (pixels[filled] - 0.5), grids)
+        return PackedBatch(2 * (patches - 0.5), grids)
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
@@ -153,19 +161,19 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
 
         grids = batch.grids
         config = model.config
-        frequencies = rope_frequencies(config.head_dim // 2, config.rope_parameters["rope_theta"])
+        frequencies = rope_frequencies(config.head_dim // 2, rope_base(config))
         ids = patch_positions(grids).flip(1)  # columns first
         axes = [cosines_and_sines(axis[:, None].float() * frequencies) for axis in ids.unbind(1)]
         cosines, sines = (
-            torch.cat(tables, dim=1).to(device, dtype)[None] for tables in zip(*axes, strict=True)
+            to_device(torch.cat(tables, dim=1).to(dtype), device)[None] for tables in zip(*axes, strict=True)
         )
         squares = squares_of_patches(grids, config.pooling_kernel_size)
         return Gemma4Layout(
             grids,
             frames=frame_segments(grids, device),
             rope=(cosines, sines),
-            places=ids.to(device)[None],
-            squares=squares.to(device),
+            places=to_device(ids, device)[None],
+            squares=to_device(squares, device),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Gemma4Layout) -> Tensor:
@@ -186,11 +194,8 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
             "position_ids": layout.places,
         }
 
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
-        return hidden_states.squeeze(0)
-
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: Gemma4Layout) -> Tensor:
-        squares = hidden_states.squeeze(0)[layout.squares]
+        squares = self.tokens(model, hidden_states, layout)[layout.squares]
         pooled = squares.float().mean(dim=1).to(hidden_states.dtype)
         scaled: Tensor = pooled.float() * hidden_states.shape[-1] ** 0.5  # float16 may overflow
         if model.config.standardize:

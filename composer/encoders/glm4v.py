@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from ..attention.sending import to_device
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .aliases import FromTransformers
 from .layout import RopeLayoutT, TableLayout, frame_segments, table_taps
@@ -111,7 +112,7 @@ class GLM4V(GLMVision[Glm4vVisionEncoderConfig, TableLayout]):
             grids,
             frames=frame_segments(grids, device),
             rope=self.rope(model, grids, device),
-            position_taps=(rows.to(device), weights.to(device)),
+            position_taps=(to_device(rows, device), to_device(weights, device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:

@@ -5,16 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.glm_ocr import GlmOcrVisionEncoderConfig
-from .aliases import FromTransformers
 from .glm4v import GLMVision
-from .layout import RopeLayout, frame_segments
+from .layout import RopeLayout
 from .reading import Reading
 from .shapes import Shapes, gated_mlp, linear
 
 if TYPE_CHECKING:
-    import torch
-
-    from .packed import PackedBatch
+    pass
 
 
 R = TypeVar("R", bound=GlmOcrVisionEncoderConfig)
@@ -34,12 +31,6 @@ class GlmOcrVision(GLMVision[R, RopeLayout], Generic[R]):
             **linear("attn.proj", width, width, bias=bias),
             **gated_mlp("mlp", width, encoder.mlp_width, bias=bias),
         }
-
-    def layout(
-        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> RopeLayout:
-        grids = batch.grids
-        return RopeLayout(grids, frames=frame_segments(grids, device), rope=self.rope(model, grids, device))
 
 
 class GlmOcr(GlmOcrVision[GlmOcrVisionEncoderConfig]):

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.granite_docling import GraniteDoclingVisionEncoderConfig
-from .aliases import BlockInputs, FromTransformers
+from .aliases import FromTransformers
 from .clip import clip_block
-from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, num_positions
+from .shapes import Shapes
+from .siglip import SigLIPTower
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    pass
 
 _SMALLEST = {"scale_factor": 1, "out_hidden_size": 4, "deepstack_visual_indexes": [], "use_fine_route": False}
 """Fields of the connector that transformers builds into the tower, and that the tower is built without."""
 
 
-class GraniteDocling(DenseFamily[GraniteDoclingVisionEncoderConfig]):
+class GraniteDocling(SigLIPTower[GraniteDoclingVisionEncoderConfig]):
     """The family of granite_docling_vision."""
 
     model_type = "granite_docling_vision"
@@ -27,12 +27,6 @@ class GraniteDocling(DenseFamily[GraniteDoclingVisionEncoderConfig]):
     config_class = "GraniteDoclingVisionConfig"
     read_by: ClassVar = {"granite_docling": Reading()}
     image_processor = "GraniteDoclingImageProcessor"
-
-    def stem_shapes(self, encoder: GraniteDoclingVisionEncoderConfig) -> Shapes:
-        return {
-            **conv_patches("embeddings.patch_embedding", encoder),
-            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.hidden_size),
-        }
 
     def block_shapes(self, encoder: GraniteDoclingVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
@@ -47,6 +41,3 @@ class GraniteDocling(DenseFamily[GraniteDoclingVisionEncoderConfig]):
         for field, value in _SMALLEST.items():
             setattr(config, field, value)
         return config
-
-    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
-        return model.embeddings(pixel_values), {"attention_mask": None}

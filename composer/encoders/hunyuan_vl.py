@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..images.resize import ResizeRule
+from ..attention.sending import to_device
 from ..schemas.encoders.hunyuan_vl import HunYuanVisionEncoderConfig, HunYuanVLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
-from .facts import VisionEncoderInfo
 from .layout import Layout, frame_segments, table_taps
 from .patch_embedding import position_table
 from .patch_rows import PatchRowsFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, linears
+from .shapes import Shapes, conv_patches, layer_norm, linears, mlp
 
 if TYPE_CHECKING:
     import torch
@@ -42,24 +40,12 @@ class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
 
     vlm_root = "vit"
     blocks = "layers"
-    patch_projection = "embeddings.patch_embedding"
-    depth_field = "num_hidden_layers"
+    max_frames = 1
     tiny: ClassVar = {"patch_size": 32, "max_image_size": 160}
     stretch: ClassVar[float] = 0.0
     """What is added to an image's rows and columns for the scale to which the table is resampled."""
 
     # --- facts ----------------------------------------------------------------------------------------
-
-    def info(self, encoder: H, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size, max_frames=1)
-
-    def image_processor_settings(self, encoder: H) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.spatial_merge_size,
-            "temporal_patch_size": 1,
-        }
 
     def unused(self, num_blocks: int) -> tuple[str, ...]:
         return ("patch_merger",)  # the connector's
@@ -70,13 +56,12 @@ class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
         return conv_patches(self.patch_projection, encoder) | table
 
     def block_shapes(self, encoder: H) -> Shapes:
-        width, mlp = encoder.hidden_size, encoder.intermediate_size
+        width = encoder.hidden_size
         return {
             **layer_norm("layer_norm1", width),
             **layer_norm("layer_norm2", width),
             **linears("self_attn", ("q_proj", "k_proj", "v_proj", "o_proj"), width, width),
-            **linear("mlp.fc1", width, mlp),
-            **linear("mlp.fc2", mlp, width),
+            **mlp("mlp", width, encoder.intermediate_size),
         }
 
     # --- running --------------------------------------------------------------------------------------
@@ -88,7 +73,7 @@ class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
         side = isqrt(len(model.embeddings.position_embedding.weight) - 1)
         rows, weights = table_taps(grids, 1, side, mode=model.config.interpolate_mode, stretch=self.stretch)
         # Row 0 is for a class token, which there is not.
-        taps = (rows + 1).to(device), weights.to(device)
+        taps = to_device(rows + 1, device), to_device(weights, device)
         return HunYuanVLLayout(grids, frames=frame_segments(grids, device), position_taps=taps)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: HunYuanVLLayout) -> Tensor:
@@ -102,12 +87,6 @@ class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
 
     def block_inputs(self, block: int, layout: HunYuanVLLayout) -> BlockInputs:
         return super().block_inputs(block, layout) | {"attention_mask": None}
-
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: HunYuanVLLayout) -> Tensor:
-        return hidden_states.squeeze(0)
-
-    def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
 
 
 class HunYuanVL(HunYuanVision[HunYuanVLVisionEncoderConfig]):

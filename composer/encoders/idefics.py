@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..images.resize import AriaCanvas, EdgeBounds, FixedSize, ResizeRule
 from ..images.settings import ProcessorSettings
 from ..schemas.encoders.idefics import IdeficsVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
+from .batch import take_rows
 from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown
@@ -77,7 +79,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
         fills up its sample and is left out.
         """
         images, kept, grids = self._images(info, inputs)
-        return PackedBatch(images if len(kept) == len(images) else images[kept], grids)
+        return PackedBatch(take_rows(images, kept), grids)
 
     def _images(
         self, info: VisionEncoderInfo, inputs: Mapping[str, object]
@@ -140,7 +142,7 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
     ) -> IdeficsLayout:
         grids = batch.grids
         side = model.config.image_size // model.config.patch_size
-        rows = table_rows(grids, side).to(device)
+        rows = to_device(table_rows(grids, side), device)
         return IdeficsLayout(grids, frames=frame_segments(grids, device), table_rows=rows)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: IdeficsLayout) -> Tensor:
@@ -150,9 +152,6 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
 
     def block_inputs(self, block: int, layout: IdeficsLayout) -> BlockInputs:
         return {"attention_mask": layout.frames}
-
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: IdeficsLayout) -> Tensor:
-        return hidden_states.squeeze(0)
 
 
 def _rectangles(valid: Tensor, empty: Tensor) -> list[list[int]]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
-from ..images.resize import ResizeRule
 from ..schemas.encoders.inkling2 import Inkling2VisionEncoderConfig
 from ..schemas.processor_class import square
 from .aliases import FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, rows_of_integers
-from .layout import RopeLayout, patch_positions, rope_frequencies, table_taps
-from .patch_rows import PatchRowsFamily
+from .layout import RopeLayout, patch_positions, rope_base, rope_frequencies, table_taps
+from .patch_embedding import weighted_rows
+from .patch_rows import RopeRowsFamily
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear, linears, matrix_values
+from .shapes import Shapes, layer_norm, linear, linear_patches, linears, matrix_values, mlp
 
 if TYPE_CHECKING:
     import torch
@@ -44,7 +45,7 @@ class ClassTokenLayout(RopeLayout):
         object.__setattr__(self, "whole", torch.tensor([0, tokens], dtype=torch.int32))
 
 
-class Inkling2(PatchRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
+class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
     """The family of inkling2_vision. Patches are grouped by squares; class tokens are not given out."""
 
     model_type = "inkling2_vision"
@@ -57,32 +58,20 @@ class Inkling2(PatchRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
     blocks = "layers"
     post_norm = ""
     head = "merger"
-    patch_projection = "embeddings.patch_embedding"
-    depth_field = "num_hidden_layers"
+    by_squares = True
+    max_frames = 1
     image_processor = "Inkling2ImageProcessor"
     tiny: ClassVar = {"posemb_grid_size": 5, "projection_hidden_dim": 40, "text_hidden_size": 24}
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info(
-        self, encoder: Inkling2VisionEncoderConfig, resize: ResizeRule | None = None
-    ) -> VisionEncoderInfo:
-        return replace(
-            super().info(encoder, resize),
-            merge_size=encoder.spatial_merge_size,
-            grid_multiple=encoder.spatial_merge_size,
-            patch_square=encoder.spatial_merge_size,
-            out_hidden_size=encoder.text_hidden_size,
-            max_frames=1,
-        )
-
     def image_processor_settings(self, encoder: Inkling2VisionEncoderConfig) -> dict[str, object]:
         return {"size": square(encoder.patch_size * encoder.spatial_merge_size)}
 
     def stem_shapes(self, encoder: Inkling2VisionEncoderConfig) -> Shapes:
-        width, values = encoder.hidden_size, encoder.num_channels * encoder.patch_size**2
+        width = encoder.hidden_size
         return {
-            **linear("embeddings.patch_embedding", values, width, bias=False),
+            **linear_patches(self.patch_projection, encoder, bias=False),
             "embeddings.position_embedding.weight": (encoder.posemb_grid_size**2, width),
             "embeddings.class_embedding": (width,),
             "embeddings.cls_position_embedding": (width,),
@@ -90,11 +79,10 @@ class Inkling2(PatchRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
         }
 
     def block_shapes(self, encoder: Inkling2VisionEncoderConfig) -> Shapes:
-        width, inner = encoder.hidden_size, encoder.mlp_width
+        width = encoder.hidden_size
         return {
             **linears("self_attn", ("q_proj", "k_proj", "v_proj", "out_proj"), width, width),
-            **linear("mlp.fc1", width, inner),
-            **linear("mlp.fc2", inner, width),
+            **mlp("mlp", width, encoder.mlp_width),
             **layer_norm("layernorm_before", width),
             **layer_norm("layernorm_after", width),
             "lambda_1": (width,),
@@ -176,22 +164,21 @@ class Inkling2(PatchRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
         places = torch.zeros(sum(lengths) + len(lengths), 2, dtype=torch.float32)
         places[index] = patch_positions(grids, merge).float() + 1
         head = config.hidden_size // config.num_attention_heads
-        frequencies = rope_frequencies(head // 2, config.rope_parameters["rope_theta"])
+        frequencies = rope_frequencies(head // 2, rope_base(config))
         columns_rows = places.flip(-1)[..., None] * frequencies
-        angles = columns_rows.flatten(1).repeat_interleave(2, dim=-1).to(device)
+        angles = to_device(columns_rows.flatten(1).repeat_interleave(2, dim=-1), device)
         rows, weights = table_taps(grids, merge, config.posemb_grid_size, mode="bilinear")
         return ClassTokenLayout(
             grids,
             frames=Segments([length + 1 for length in lengths], device),
             rope=(angles.cos(), angles.sin()),
-            position_taps=(rows.to(device), weights.to(device)),
-            patch_index=index.to(device),
+            position_taps=(to_device(rows, device), to_device(weights, device)),
+            patch_index=to_device(index, device),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: ClassTokenLayout) -> Tensor:
         embeddings = model.embeddings
-        rows, weights = layout.position_taps
-        positions = (embeddings.position_embedding(rows) * weights[..., None]).sum(1)
+        positions = weighted_rows(embeddings.position_embedding, *layout.position_taps)
         patches = embeddings.patch_embedding(pixels)
         patches = patches + positions.to(patches.dtype)
         class_token = (embeddings.class_embedding + embeddings.cls_position_embedding).to(patches.dtype)

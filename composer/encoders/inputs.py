@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -40,7 +40,7 @@ def check_pixels(name: str, value: object) -> Tensor:
 
 
 def check_integers(name: str, value: object) -> Tensor:
-    """Return ``value``, which must be a tensor of integers, as int64.
+    """Return ``value``, which must be a tensor of integers, as int64 on the CPU.
 
     Raises:
         InputError: If it is not.
@@ -50,11 +50,11 @@ def check_integers(name: str, value: object) -> Tensor:
     integers = check_tensor(name, value)
     if integers.dtype not in (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8):
         raise InputError(f"{name} is {integers.dtype}; it must be integers")
-    return integers.long()
+    return integers.long().cpu()
 
 
 def whole_numbers(name: str, value: object, shape: tuple[int, ...], most: int) -> Tensor:
-    """Return a tensor of integers from 0 to ``most`` as int64.
+    """Return a tensor of integers from 0 to ``most`` as int64 on the CPU.
 
     Raises:
         InputError: If it is not a tensor of integers, has another shape, or holds other values.
@@ -80,7 +80,7 @@ def rows_of_integers(name: str, value: object, columns: int, meaning: str) -> li
 
 
 def check_mask(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
-    """Return a mask as booleans.
+    """Return a mask as booleans on the CPU.
 
     Raises:
         InputError: If it is not a tensor of integers or booleans, or has another shape.
@@ -90,7 +90,20 @@ def check_mask(name: str, value: object, shape: tuple[int, ...]) -> Tensor:
         raise InputError(f"{name} is {mask.dtype}; it must be booleans or integers")
     if tuple(mask.shape) != shape:
         raise InputError(f"{name} must be {shape} to fit pixel_values, not {tuple(mask.shape)}")
-    return mask != 0
+    return (mask != 0).cpu()
+
+
+def without_padding(rows: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the first rows of every image, image after image; the host does not wait for the device.
+
+    Args:
+        rows: (images, rows, ...), padded at the end.
+        counts: How many of each are no padding.
+    """
+    import torch
+
+    parts = [image[:count] for image, count in zip(rows, counts, strict=True)]
+    return torch.cat(parts) if parts else rows.flatten(0, 1)
 
 
 def refuse_unknown(model_type: str, inputs: Mapping[str, object], known: tuple[str, ...]) -> None:

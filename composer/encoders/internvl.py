@@ -10,7 +10,7 @@ from .aliases import BlockInputs, FromTransformers
 from .base import IMAGENET_MEAN_STD
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, linears, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linear, linears, mlp, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -54,8 +54,7 @@ class InternVL(DenseFamily[InternVLVisionEncoderConfig]):
         return {
             **shapes,
             **linear("attention.projection_layer", width, width),
-            **linear("mlp.fc1", width, mlp_width),
-            **linear("mlp.fc2", mlp_width, width),
+            **mlp("mlp", width, mlp_width),
         }
 
     def image_processor_defaults(self, encoder: InternVLVisionEncoderConfig) -> dict[str, object]:

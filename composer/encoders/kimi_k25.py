@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..images.resize import ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .aliases import FromTransformers
@@ -16,12 +17,13 @@ from .layout import (
     clip_segments,
     cosines_and_sines,
     patch_positions,
+    rope_base,
     rope_frequencies,
     table_taps,
 )
-from .patch_rows import PatchRowsFamily
+from .patch_rows import RopeRowsFamily
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear, linears
+from .shapes import Shapes, conv_patches, layer_norm, linears, mlp
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +45,7 @@ class KimiLayout(TableLayout):
     pooling: tuple[Tensor, Tensor]
 
 
-class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
+class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     """The family of kimi_k25_vision.
 
     Patches are in raster order, frame after frame. A merged token is a square of merge_kernel_size² patches,
@@ -59,7 +61,8 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     blocks = "layers"
     post_norm = "final_layernorm"
     image_processor = "Kimi_K25ImageProcessor"
-    depth_field = "num_hidden_layers"
+    patch_projection = "patch_embed.proj"
+    attends_across_frames = True
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
     # --- facts ----------------------------------------------------------------------------------------
@@ -67,34 +70,12 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     def info(
         self, encoder: KimiK25VisionEncoderConfig, resize: ResizeRule | None = None
     ) -> VisionEncoderInfo:
-        return replace(
-            super().info(encoder, resize),
-            merge_size=encoder.merge_kernel_size,
-            grid_multiple=encoder.merge_kernel_size,
-            out_hidden_size=encoder.merged_width,
-            max_frames=encoder.pos_emb_time,
-            pools_frames=True,
-            attends_across_frames=True,
-        )
-
-    def image_processor_settings(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.merge_kernel_size,
-        }
+        return replace(super().info(encoder, resize), max_frames=encoder.pos_emb_time, pools_frames=True)
 
     def stem_shapes(self, encoder: KimiK25VisionEncoderConfig) -> Shapes:
-        width, side = encoder.hidden_size, encoder.patch_size
-        return {
-            "patch_embed.proj.weight": (width, 3, side, side),
-            "patch_embed.proj.bias": (width,),
-            "patch_embed.pos_emb.position_embeddings": (
-                encoder.pos_emb_height,
-                encoder.pos_emb_width,
-                width,
-            ),
-        }
+        table = (encoder.pos_emb_height, encoder.pos_emb_width, encoder.hidden_size)
+        positions: Shapes = {"patch_embed.pos_emb.position_embeddings": table}
+        return conv_patches(self.patch_projection, encoder) | positions
 
     def block_shapes(self, encoder: KimiK25VisionEncoderConfig) -> Shapes:
         width = encoder.hidden_size
@@ -102,8 +83,7 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
             **layer_norm("norm1", width),
             **layer_norm("norm2", width),
             **linears("attn", ("q_proj", "k_proj", "v_proj", "proj"), width, width),
-            **linear("mlp.fc1", width, encoder.intermediate_size),
-            **linear("mlp.fc2", encoder.intermediate_size, width),
+            **mlp("mlp", width, encoder.intermediate_size),
         }
 
     def transformers_fields(self, encoder: KimiK25VisionEncoderConfig) -> dict[str, object]:
@@ -126,21 +106,21 @@ class KimiK25(PatchRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
             grids,
             frames=clip_segments(grids, device),
             rope=self.rope(model, grids, device),
-            position_taps=(rows.to(device), weights.to(device, dtype)),
-            frame_index=_frame_index(grids).to(device),
-            pooling=(places.to(device), shares.to(device)),
+            position_taps=(to_device(rows, device), to_device(weights.to(dtype), device)),
+            frame_index=to_device(_frame_index(grids), device),
+            pooling=(to_device(places, device), to_device(shares, device)),
         )
 
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
         config = model.config
-        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads // 2, base)
+        head = config.hidden_size // config.num_attention_heads
+        frequencies = rope_frequencies(head // 2, rope_base(config))
         columns_rows = patch_positions(grids).float().flip(-1)
         angles = (frequencies[:, None] * columns_rows[:, None]).flatten(1)
         cosines, sines = cosines_and_sines(angles)
-        return cosines.to(device), sines.to(device)
+        return to_device(cosines, device), to_device(sines, device)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: KimiLayout) -> Tensor:
         from torch.nn.functional import embedding_bag

@@ -5,10 +5,12 @@ A family that needs more than these layouts hold has a subclass beside it. Loads
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, Self, TypeVar
 
+from ..attention.sending import to_device
+from .aliases import FromTransformers
 from .facts import Grid
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ class Layout:
     whole: Tensor = field(init=False)
     """[0, tokens], int32 on the CPU. transformers' blocks get it as one segment, so that they call attention
     once and read nothing back from the device."""
+
+    def segments(self, block: int) -> Segments:
+        """Return the segments by which a block, counted from 0, attends."""
+        return self.frames
 
     def make_block_masks(self) -> None:
         """Make flex_attention's masks now, because torch.compile cannot trace how they are made."""
@@ -64,6 +70,73 @@ class TableLayout(RopeLayout):
     """
 
     position_taps: tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class WindowLayout(RopeLayout):
+    """The layout of images whose patches are sorted into windows, by the squares that are merged.
+
+    Attributes:
+        windows: The segments for attention inside windows.
+        window_index: The input's square at each place in the blocks' sequence, int64.
+        window_inverse: The permutation back to input order.
+        wide_blocks: The blocks that attend to whole frames.
+    """
+
+    windows: Segments
+    window_index: Tensor
+    window_inverse: Tensor
+    wide_blocks: frozenset[int]
+
+    @classmethod
+    def of(
+        cls,
+        grids: tuple[Grid, ...],
+        rope: tuple[Tensor, Tensor],
+        wide_blocks: Iterable[int],
+        *,
+        merge_size: int,
+        window: int,
+    ) -> Self:
+        """Sort squares of ``merge_size`` into windows of ``window`` x ``window`` squares.
+
+        Args:
+            grids: Frames, rows and columns of every image.
+            rope: Cosines and sines of patches in input order, (tokens, head_size) each.
+            wide_blocks: The blocks that attend to whole frames.
+            merge_size: Side of a square, in patches.
+            window: Side of a window, in squares.
+        """
+        from ..attention.segments import Segments
+
+        device = rope[0].device
+        index, lengths = window_order(grids, merge_size, window)
+        index = to_device(index, device)
+        cosines, sines = (by_square(table, index) for table in rope)
+        return cls(
+            grids,
+            frames=frame_segments(grids, device),
+            rope=(cosines, sines),
+            windows=Segments(lengths, device),
+            window_index=index,
+            window_inverse=index.argsort(),
+            wide_blocks=frozenset(wide_blocks),
+        )
+
+    def make_block_masks(self) -> None:
+        super().make_block_masks()
+        _ = self.windows.block_mask
+
+    def segments(self, block: int) -> Segments:
+        return self.frames if block in self.wide_blocks else self.windows
+
+    def into_windows(self, patches: Tensor) -> Tensor:
+        """Return patches (tokens, width) in input order in the order of the blocks' sequence."""
+        return by_square(patches, self.window_index)
+
+    def in_input_order(self, states: Tensor) -> Tensor:
+        """Undo :meth:`into_windows`."""
+        return by_square(states, self.window_inverse)
 
 
 LayoutT = TypeVar("LayoutT", bound=Layout)
@@ -126,6 +199,21 @@ def window_order(grids: Sequence[Grid], merge_size: int, window: int) -> tuple[T
     return torch.cat(index), lengths
 
 
+def pairs_in_windows(grid: Grid, merge_size: int, window: int) -> int:
+    """Count the pairs of patches that attend to each other in the windows of one frame."""
+    pairs = merge_size**4
+    for patches in grid[1:]:
+        full, rest = divmod(patches // merge_size, window)
+        pairs *= full * window**2 + rest**2
+    return pairs
+
+
+def by_square(states: Tensor, index: Tensor) -> Tensor:
+    """Reorder tokens (tokens, width), or the squares of tokens of which ``index`` has one number each."""
+    square = len(states) // len(index)
+    return states.view(-1, square, states.shape[-1])[index].flatten(0, 1)
+
+
 def table_taps(
     grids: Sequence[Grid],
     merge_size: int,
@@ -174,6 +262,12 @@ def _cubic_weights(distances: Tensor) -> Tensor:
     near = ((a + 2) * distances - (a + 3)) * distances * distances + 1
     far = ((a * distances - 5 * a) * distances + 8 * a) * distances - 4 * a
     return torch.where(distances <= 1, near, far)
+
+
+def rope_base(config: FromTransformers) -> float:
+    """Return the base period of the rope of a tower's config in transformers."""
+    base: float = (config.rope_parameters or {}).get("rope_theta", 10000.0)
+    return base
 
 
 def rope_frequencies(size: int, base: float) -> Tensor:

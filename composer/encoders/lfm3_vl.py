@@ -7,19 +7,16 @@ from typing import TYPE_CHECKING, ClassVar
 from ..schemas.encoders.lfm3_vl import Lfm3VlVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
-from .layout import RopeLayout, axial_rope, frame_segments
-from .qwen_vl import QwenImages
+from .layout import RopeLayout
+from .patch_rows import RopeRowsFamily
 from .reading import Reading
-from .shapes import Part, Shapes, linear, matrix_values
+from .shapes import Part, Shapes, linear, linear_patches, matrix_values
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
-    from .packed import PackedBatch
 
-
-class Lfm3Vl(QwenImages[Lfm3VlVisionEncoderConfig, RopeLayout]):
+class Lfm3Vl(RopeRowsFamily[Lfm3VlVisionEncoderConfig, RopeLayout]):
     """The family of lfm3_vl_vision. Patches are in Qwen-VL's order; the connector merges them.
 
     Tensors have the names of published checkpoints, which transformers renames.
@@ -33,16 +30,15 @@ class Lfm3Vl(QwenImages[Lfm3VlVisionEncoderConfig, RopeLayout]):
     blocks = "layers"
     post_norm = ""
     patch_projection = "patch_embed"
-    depth_field = "num_hidden_layers"
+    by_squares = True
     image_processor = "Qwen2VLImageProcessor"
     tiny: ClassVar = {"num_key_value_heads": 2}
 
     # --- facts ----------------------------------------------------------------------------------------
 
     def stem_shapes(self, encoder: Lfm3VlVisionEncoderConfig) -> Shapes:
-        values = encoder.in_channels * encoder.temporal_patch_size * encoder.patch_size**2
         return {
-            **linear("patchifier", values, encoder.hidden_size, bias=False),
+            **linear_patches("patchifier", encoder, bias=False, frames=encoder.temporal_patch_size),
             "embedding_norm.weight": (encoder.hidden_size,),
         }
 
@@ -91,24 +87,10 @@ class Lfm3Vl(QwenImages[Lfm3VlVisionEncoderConfig, RopeLayout]):
     def transformers_config(
         self, encoder: Lfm3VlVisionEncoderConfig, num_blocks: int, *, head: bool
     ) -> FromTransformers:
-        config = super().transformers_config(
-            encoder.model_copy(update={"layer_types": None}), num_blocks, head=head
-        )
-        config.layer_types = list(encoder.kinds[:num_blocks])
-        return config
+        cut = encoder.model_copy(update={"layer_types": encoder.kinds[:num_blocks]})
+        return super().transformers_config(cut, num_blocks, head=head)
 
     # --- running --------------------------------------------------------------------------------------
-
-    def layout(
-        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> RopeLayout:
-        grids, config = batch.grids, model.config
-        head = config.hidden_size // config.num_attention_heads
-        base = config.rope_parameters["rope_theta"]
-        cosines, sines = axial_rope(grids, head, base, config.spatial_merge_size)
-        return RopeLayout(
-            grids, frames=frame_segments(grids, device), rope=(cosines.to(device), sines.to(device))
-        )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         embedded: Tensor = model.embedding_norm(model.patch_embed(pixels))

@@ -14,7 +14,7 @@ from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .facts import VisionEncoderInfo
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear, linears, num_positions
+from .shapes import Shapes, layer_norm, linear, linear_patches, linears, mlp, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,9 +45,7 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
         return {
             "class_embedding": (width,),
             "positional_embedding_vlm": (num_positions(encoder) + 1, width),
-            **linear(
-                "patch_embedding.linear", encoder.num_channels * encoder.patch_size**2, width, bias=False
-            ),
+            **linear_patches("patch_embedding.linear", encoder, bias=False),
             **layer_norm("layernorm_pre", width),
         }
 
@@ -84,8 +82,7 @@ def llama_block(width: int, mlp_width: int, *, bias: bool) -> Shapes:
     """Return the tensors of the block of Llama 4 and Llama 3.2, which has no ``bias`` in its attention."""
     return {
         **linears("self_attn", ("q_proj", "k_proj", "v_proj", "o_proj"), width, width, bias=bias),
-        **linear("mlp.fc1", width, mlp_width),
-        **linear("mlp.fc2", mlp_width, width),
+        **mlp("mlp", width, mlp_width),
         **layer_norm("input_layernorm", width),
         **layer_norm("post_attention_layernorm", width),
     }

@@ -4,18 +4,17 @@ frames, rows and columns.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import ResizeRule
+from ..attention.sending import to_device
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
-from .facts import Grid, VisionEncoderInfo
-from .layout import RopeLayout, clip_segments, cosines_and_sines, patch_positions, rope_frequencies
-from .qwen_vl import QwenImages
+from .facts import Grid
+from .layout import RopeLayout, clip_segments, cosines_and_sines, patch_positions, rope_base, rope_frequencies
+from .patch_rows import RopeRowsFamily
 from .reading import Reading
-from .shapes import Shapes, layer_norm
+from .shapes import Shapes, conv_patches, layer_norm
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from .packed import PackedBatch
 
 
-class MiniMaxM3VL(QwenImages[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
+class MiniMaxM3VL(RopeRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     """The family of minimax_m3_vl_vision. Patches are in Qwen-VL's order; the language model merges them.
 
     Before transformers 5.18 its class had a rope over rows and columns only, and gave other features.
@@ -40,15 +39,13 @@ class MiniMaxM3VL(QwenImages[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     blocks = "layers"
     image_processor = "MiniMaxM3VLImageProcessor"
     patch_projection = "embeddings.proj"
-    depth_field = "num_hidden_layers"
-
-    def info(
-        self, encoder: MiniMaxM3VLVisionEncoderConfig, resize: ResizeRule | None = None
-    ) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), attends_across_frames=True)
+    by_squares = True
+    attends_across_frames = True
 
     def stem_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
-        return super().stem_shapes(encoder) | layer_norm("pre_layrnorm", encoder.width)
+        frames = encoder.temporal_patch_size
+        patches = conv_patches(self.patch_projection, encoder, bias=False, frames=frames)
+        return patches | layer_norm("pre_layrnorm", encoder.width)
 
     def block_shapes(self, encoder: MiniMaxM3VLVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.width, encoder.intermediate_size)
@@ -70,13 +67,12 @@ class MiniMaxM3VL(QwenImages[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
         import torch
 
         config = model.config
-        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
         third = config.hidden_size // config.num_attention_heads // 3 // 2 * 2
         frames = torch.cat([torch.arange(t).repeat_interleave(h * w) for t, h, w in grids])
         places = torch.cat([frames[:, None], patch_positions(grids, config.spatial_merge_size)], dim=1)
-        angles = (places.float()[..., None] * rope_frequencies(third, base)).flatten(1)
+        angles = (places.float()[..., None] * rope_frequencies(third, rope_base(config))).flatten(1)
         cosines, sines = cosines_and_sines(angles)
-        return cosines.to(device), sines.to(device)
+        return to_device(cosines, device), to_device(sines, device)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         norm = model.pre_layrnorm
@@ -87,6 +83,3 @@ class MiniMaxM3VL(QwenImages[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     def block_inputs(self, block: int, layout: RopeLayout) -> BlockInputs:
         # Before 5.23, transformers' blocks require a mask that they do not use.
         return super().block_inputs(block, layout) | {"attention_mask": None}
-
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayout) -> Tensor:
-        return hidden_states.squeeze(0)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import ConfigError, InputError, Problem
 from ..images.resize import ResizeRule, TileCanvas
 from ..images.settings import ProcessorSettings
@@ -15,6 +16,7 @@ from ..schemas.encoders.mllama import MllamaVisionEncoderConfig
 from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers, Norm, RunBlock
 from .base import EncoderFamily
+from .batch import take_rows
 from .facts import VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown, whole_numbers
 from .llama4 import llama_block
@@ -180,7 +182,8 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         valid = check_mask("aspect_ratio_mask", inputs.get("aspect_ratio_mask"), (batch, images, tiles))
         real = real_images(ids, valid)
         ids, valid = ids.flatten()[real, None], valid.flatten(0, 1)[real]
-        return TileBatch(pixels.flatten(0, 1)[real.to(pixels.device)], ids, valid, info.patch_grid_length)
+        kept = take_rows(pixels.flatten(0, 1), real.nonzero().flatten().tolist())
+        return TileBatch(kept, ids, valid, info.patch_grid_length)
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> TileBatch:
         import torch
@@ -190,8 +193,8 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         tiles, side = info.resize.most, info.image_size
         return TileBatch(
             torch.zeros(1, tiles, info.num_channels, side, side, device=device),
-            torch.ones(1, 1, dtype=torch.int64, device=device),
-            torch.arange(tiles, device=device)[None] < 1,
+            torch.ones(1, 1, dtype=torch.int64, device="cpu"),
+            torch.arange(tiles, device="cpu")[None] < 1,
             info.patch_grid_length,
         )
 
@@ -207,11 +210,11 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
 
         images, count = batch.valid.shape
         length = -(-model.num_patches // _MULTIPLE) * _MULTIPLE
-        padding = (~batch.valid).to(dtype)[:, :, None].repeat(1, 1, length)
+        padding = to_device((~batch.valid).to(dtype), device)[:, :, None].repeat(1, 1, length)
         padding[:, :, model.num_patches :] = 1
         padding = padding.view(images, 1, count * length)
         mask = padding[..., None] * padding[:, :, None] * torch.finfo(dtype).min
-        return TileLayout(mask, batch.aspect_ratio_ids)
+        return TileLayout(mask, to_device(batch.aspect_ratio_ids, device))
 
     def embed(
         self, model: FromTransformers, batch: TileBatch, layout: TileLayout
@@ -219,7 +222,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         from torch.nn.functional import pad
 
         images, count = batch.valid.shape
-        ids, width = batch.aspect_ratio_ids, model.hidden_size
+        ids, width = layout.aspect_ratio_ids, model.hidden_size
         patches = model.patch_embedding(batch.pixels.flatten(0, 1)).flatten(2).transpose(1, 2)
         states = model.pre_tile_positional_embedding(patches.reshape(images, count, -1, width), ids)
         states = model.apply_class_embedding(states.flatten(0, 1)).view(images, count, -1, width)

@@ -16,7 +16,7 @@ from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
 from .reading import Reading
 from .reference import Sample
-from .shapes import Shapes, layer_norm, linear, num_positions
+from .shapes import Shapes, layer_norm, linear, linear_patches, mlp, num_positions
 
 if TYPE_CHECKING:
     import torch
@@ -52,10 +52,9 @@ class Molmo2(DenseFamily[Molmo2VisionEncoderConfig]):
     tiny: ClassVar = {"head_dim": 8, "num_key_value_heads": 2}
 
     def stem_shapes(self, encoder: Molmo2VisionEncoderConfig) -> Shapes:
-        values = encoder.num_channels * encoder.patch_size**2
         return {
             "positional_embedding": (num_positions(encoder), encoder.hidden_size),
-            **linear("patch_embedding", values, encoder.hidden_size),
+            **linear_patches("patch_embedding", encoder),
         }
 
     def block_shapes(self, encoder: Molmo2VisionEncoderConfig) -> Shapes:
@@ -70,8 +69,7 @@ class Molmo2(DenseFamily[Molmo2VisionEncoderConfig]):
             **linear("self_attn.v_proj", width, keys, bias=bias),
             **linear("self_attn.o_proj", queries, width, bias=bias),
             **layer_norm("layer_norm2", width),
-            **linear("mlp.fc1", width, encoder.intermediate_size),
-            **linear("mlp.fc2", encoder.intermediate_size, width),
+            **mlp("mlp", width, encoder.intermediate_size),
         }
 
     def image_processor_settings(self, encoder: Molmo2VisionEncoderConfig) -> dict[str, object]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import ResizeRule
+from ..attention.sending import to_device
 from ..schemas.encoders.muse_glimmer import MuseGlimmerVisionEncoderConfig
-from .aliases import BlockInputs, FromTransformers
+from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
-from .layout import cosines_and_sines, frame_segments, patch_positions, rope_frequencies, window_order
-from .patch_rows import PatchRowsFamily
-from .qwen2_5_vl import WindowLayout
+from .layout import (
+    WindowLayout,
+    cosines_and_sines,
+    pairs_in_windows,
+    patch_positions,
+    rope_base,
+    rope_frequencies,
+)
+from .patch_rows import RopeRowsFamily
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear, linears
+from .shapes import Shapes, layer_norm, linear_patches, linears, mlp
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +27,7 @@ if TYPE_CHECKING:
     from .packed import PackedBatch
 
 
-class MuseGlimmer(PatchRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
+class MuseGlimmer(RopeRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
     """The family of muse_glimmer_vision. Patches come in raster order; blocks take them window by window.
 
     A merged token is a square of merge_size² patches, each feature of all of them beside each other.
@@ -35,49 +40,29 @@ class MuseGlimmer(PatchRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout])
     other_names = ("muse_spark_vision",)
     read_by: ClassVar = {"muse_glimmer": Reading(), "muse_spark": Reading()}
     blocks = "layers"
+    patch_projection = "patch_embedder.patch_embedding"
     post_norm = "ln_post"
-    depth_field = "num_hidden_layers"
     image_processor = "MuseGlimmerImageProcessor"
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5, "patch_temporal": 1}
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info(
-        self, encoder: MuseGlimmerVisionEncoderConfig, resize: ResizeRule | None = None
-    ) -> VisionEncoderInfo:
-        return replace(
-            super().info(encoder, resize),
-            temporal_patch_size=encoder.patch_temporal,
-            merge_size=encoder.merge_size,
-            grid_multiple=encoder.merge_size,
-            out_hidden_size=encoder.merged_width,
-        )
-
-    def image_processor_settings(self, encoder: MuseGlimmerVisionEncoderConfig) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.merge_size,
-            "temporal_patch_size": encoder.patch_temporal,
-        }
-
     def stem_shapes(self, encoder: MuseGlimmerVisionEncoderConfig) -> Shapes:
-        width, patch = encoder.hidden_size, encoder.patch_temporal * 3 * encoder.patch_size**2
+        width = encoder.hidden_size
         table = (encoder.pos_emb_height * encoder.pos_emb_width, width)
         return {
-            **linear("patch_embedder.patch_embedding", patch, width, bias=False),
+            **linear_patches(self.patch_projection, encoder, bias=False, frames=encoder.patch_temporal),
             "patch_embedder.position_embedding_table.weight": table,
             **layer_norm("ln_pre", width),
         }
 
     def block_shapes(self, encoder: MuseGlimmerVisionEncoderConfig) -> Shapes:
-        width, inner = encoder.hidden_size, encoder.intermediate_size
+        width = encoder.hidden_size
         return {
             **layer_norm("norm1", width),
             **layer_norm("norm2", width),
             **linears("attn", ("q_proj", "k_proj", "v_proj", "proj"), width, width),
-            **linear("mlp.fc1", width, inner),
-            **linear("mlp.fc2", inner, width),
+            **mlp("mlp", width, encoder.intermediate_size),
         }
 
     def attention_pairs(
@@ -87,70 +72,47 @@ class MuseGlimmer(PatchRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout])
         info: VisionEncoderInfo,
         size: tuple[int, int],
     ) -> int:
-        whole = windows = 1
-        for patches in info.grid(*size)[1:]:
-            full, rest = divmod(patches, encoder.pos_emb_height)
-            whole *= patches**2
-            windows *= full * encoder.pos_emb_height**2 + rest**2
         wide = encoder.attention[:num_blocks].count("full_attention")
-        return wide * whole + (num_blocks - wide) * windows
+        windows = pairs_in_windows(info.grid(*size), 1, encoder.pos_emb_height)
+        return super().attention_pairs(encoder, wide, info, size) + (num_blocks - wide) * windows
 
     def transformers_config(
         self, encoder: MuseGlimmerVisionEncoderConfig, num_blocks: int, *, head: bool
     ) -> FromTransformers:
         # Written out, because what the last block attends to follows from the full depth.
-        config = super().transformers_config(
-            encoder.model_copy(update={"layer_types": None}), num_blocks, head=head
-        )
-        config.layer_types = list(encoder.attention[:num_blocks])
-        return config
+        cut = encoder.model_copy(update={"layer_types": encoder.attention[:num_blocks]})
+        return super().transformers_config(cut, num_blocks, head=head)
 
     # --- running --------------------------------------------------------------------------------------
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> WindowLayout:
-        from ..attention.segments import Segments
-
         grids, config = batch.grids, model.config
-        index, lengths = window_order(grids, 1, config.pos_emb_height)
-        index = index.to(device)
-        cosines, sines = (table[index].to(dtype) for table in self.rope(model, grids, device))
-        kinds = config.layer_types
-        return WindowLayout(
-            grids,
-            frames=frame_segments(grids, device),
-            rope=(cosines, sines),
-            windows=Segments(lengths, device),
-            window_index=index,
-            window_inverse=index.argsort(),
-            wide_blocks=frozenset(k for k, kind in enumerate(kinds) if kind == "full_attention"),
-        )
+        cosines, sines = self.rope(model, grids, device)
+        wide = [block for block, kind in enumerate(config.layer_types) if kind == "full_attention"]
+        rope = cosines.to(dtype), sines.to(dtype)
+        return WindowLayout.of(grids, rope, wide, merge_size=1, window=config.pos_emb_height)
 
     def rope(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
     ) -> tuple[Tensor, Tensor]:
-        """Compute cosines and sines of patches in input order, (tokens, head_size) float32 each."""
         config = model.config
-        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads // 2, base)
+        head = config.hidden_size // config.num_attention_heads
+        frequencies = rope_frequencies(head // 2, rope_base(config))
         columns_rows = patch_positions(grids).float().flip(-1) + 1
         cosines, sines = cosines_and_sines((columns_rows[..., None] * frequencies).flatten(1))
-        return cosines.to(device), sines.to(device)
+        return to_device(cosines, device), to_device(sines, device)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: WindowLayout) -> Tensor:
         import torch
 
         grids = torch.tensor(layout.grids, device=pixels.device)
         embedded: Tensor = model.ln_pre(model.patch_embedder(pixels, grids))
-        return embedded[layout.window_index]
-
-    def block_inputs(self, block: int, layout: WindowLayout) -> BlockInputs:
-        wide = block in layout.wide_blocks
-        return super().block_inputs(block, layout) | {"segments": layout.frames if wide else layout.windows}
+        return layout.into_windows(embedded)
 
     def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout) -> Tensor:
-        return hidden_states[layout.window_inverse]
+        return layout.in_input_order(hidden_states)
 
     def reference_tokens(
         self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout

@@ -12,7 +12,7 @@ from ..images.resize import ResizeRule
 from ..images.settings import ProcessorSettings
 from .aliases import BlockInputs, FromTransformers
 from .base import EncoderFamily
-from .batch import Batch, NumTokens
+from .batch import Batch, NumTokens, take_rows
 from .facts import Grid, VisionEncoderInfo
 from .layout import LayoutT
 from .patch_embedding import embed_patches
@@ -49,7 +49,7 @@ class PackedBatch(Batch):
         import torch
 
         if len(self.pixels) == len(self.grids):  # one row per image: also true if every image is one patch
-            pixels = self.pixels[list(images)]
+            pixels = take_rows(self.pixels, images)
         else:
             pieces = torch.split(self.pixels, [prod(grid) for grid in self.grids])
             pixels = torch.cat([pieces[i] for i in images]) if images else self.pixels[:0]
@@ -116,6 +116,9 @@ class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
     @abstractmethod
     def block_inputs(self, block: int, layout: LayoutT) -> BlockInputs:
         """Return the keyword arguments of one block, counted from 0."""
+
+    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: LayoutT) -> Tensor:
+        return hidden_states.flatten(0, -2)  # some blocks take the sequence as a batch of one
 
 
 class PackedImagesFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):

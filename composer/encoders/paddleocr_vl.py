@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..images.resize import ResizeRule
+from ..attention.sending import to_device
 from ..schemas.encoders.paddleocr_vl import PaddleOCRVLVisionEncoderConfig
 from .aliases import FromTransformers
 from .clip import clip_block
 from .facts import VisionEncoderInfo
-from .layout import TableLayout, axial_rope, frame_segments, table_taps
-from .patch_rows import PatchRowsFamily
+from .layout import TableLayout, frame_segments, table_taps
+from .patch_embedding import weighted_rows
+from .patch_rows import RopeRowsFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, num_positions
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .packed import PackedBatch
 
 
-class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
+class PaddleOCRVL(RopeRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
     """The family of paddleocr_vl_vision. Patches are in raster order; the connector merges them."""
 
     model_type = "paddleocr_vl_vision"
@@ -32,27 +32,11 @@ class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
     config_class = "PaddleOCRVisionConfig"
     other_names = ("paddleocr_vl",)
     read_by: ClassVar = {"paddleocr_vl": Reading()}
-    blocks = "encoder.layers"
     post_norm = "post_layernorm"
-    patch_projection = "embeddings.patch_embedding"
-    depth_field = "num_hidden_layers"
     image_processor = "PaddleOCRVLImageProcessor"
     tiny: ClassVar = {"patch_size": 32, "image_size": 160}
 
     # --- facts ----------------------------------------------------------------------------------------
-
-    def info(
-        self, encoder: PaddleOCRVLVisionEncoderConfig, resize: ResizeRule | None = None
-    ) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), grid_multiple=encoder.spatial_merge_size)
-
-    def image_processor_settings(self, encoder: PaddleOCRVLVisionEncoderConfig) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.spatial_merge_size,
-            "temporal_patch_size": 1,
-        }
 
     def stem_shapes(self, encoder: PaddleOCRVLVisionEncoderConfig) -> Shapes:
         table: Shapes = {
@@ -74,20 +58,17 @@ class PaddleOCRVL(PatchRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> TableLayout:
-        grids, config = batch.grids, model.config
-        side = config.image_size // config.patch_size
+        grids = batch.grids
+        side = model.config.image_size // model.config.patch_size
         rows, weights = table_taps(grids, 1, side, mode="bilinear")
-        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        cosines, sines = axial_rope(grids, config.hidden_size // config.num_attention_heads, base)
         return TableLayout(
             grids,
             frames=frame_segments(grids, device),
-            rope=(cosines.to(device), sines.to(device)),
-            position_taps=(rows.to(device), weights.to(device)),
+            rope=self.rope(model, grids, device),
+            position_taps=(to_device(rows, device), to_device(weights, device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         patches = super().stem(model, pixels, layout)
-        rows, weights = layout.position_taps
-        positions: Tensor = (model.embeddings.position_embedding(rows) * weights[..., None]).sum(1)
+        positions = weighted_rows(model.embeddings.position_embedding, *layout.position_taps)
         return patches + positions.to(patches.dtype)

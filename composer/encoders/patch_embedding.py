@@ -40,6 +40,12 @@ def position_table(embedding: nn.Module) -> Tensor:
     return rows
 
 
+def weighted_rows(embedding: nn.Module, rows: Tensor, weights: Tensor) -> Tensor:
+    """Return sums of a table's rows by their weights, (tokens, width); both are (tokens, rows of each)."""
+    positions: Tensor = (embedding(rows) * weights[..., None]).sum(1)
+    return positions
+
+
 def _is_plain(module: nn.Module, *classes: type[nn.Module]) -> bool:
     """Return whether a module computes what its class does from its weights, and nobody watches it.
 

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic
 
+from ..attention.sending import to_device
 from ..errors import InputError
+from ..images.resize import ResizeRule
+from ..schemas import EncoderConfig
 from .aliases import BlockInputs, FromTransformers
-from .facts import VisionEncoderInfo
+from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
-from .layout import LayoutT, RopeLayout
+from .layout import LayoutT, RopeLayout, RopeLayoutT, axial_rope, clip_segments, frame_segments, rope_base
 from .packed import PackedBatch, PackedFamily
 from .patch_embedding import embed_patches
 from .processing import C
 from .reference import Sample
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from .reference import Preprocess
@@ -25,13 +30,47 @@ _INPUTS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_
 
 
 class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
-    """A packed family that takes images and clips as rows of patches."""
+    """A packed family that takes images and clips as rows of patches.
 
-    blocks = "blocks"
-    patch_projection: ClassVar[str] = "patch_embed.proj"
-    """Path of the convolution that embeds a patch."""
-    depth_field: ClassVar[str] = "depth"
+    Its config block says in ``spatial_merge_size`` how many patches stand along a side of the squares that
+    are merged, in the tower or behind it, and in ``temporal_patch_size`` how many frames are in a patch;
+    without such a field it is one.
+    """
+
+    patch_projection: ClassVar[str] = "embeddings.patch_embedding"
+    """Path of the layer that embeds a patch."""
+    depth_field: ClassVar[str] = "num_hidden_layers"
     """The config field with the number of blocks."""
+    by_squares: ClassVar[bool] = False
+    """Whether patches come by the squares that are merged: the squares row by row, and the patches row by row
+    inside each; else a frame's patches come row by row."""
+    max_frames: ClassVar[int] = 0
+    """Most frames of a clip that the tower takes; 0 for any number."""
+    attends_across_frames: ClassVar[bool] = False
+    """Whether the frames of a clip attend to each other."""
+
+    # --- facts ----------------------------------------------------------------------------------------
+
+    def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
+        side = _merge_size(encoder)
+        return replace(
+            super().info(encoder, resize),
+            grid_multiple=side,
+            patch_square=side if self.by_squares else 1,
+            temporal_patch_size=_frames(encoder),
+            max_frames=self.max_frames,
+            attends_across_frames=self.attends_across_frames,
+            merge_size=side if encoder.merger else 1,
+            out_hidden_size=encoder.merged_width if encoder.merger else 0,
+        )
+
+    def image_processor_settings(self, encoder: C) -> dict[str, object]:
+        return {
+            "do_resize": True,
+            "patch_size": encoder.patch_size,
+            "merge_size": _merge_size(encoder),
+            "temporal_patch_size": _frames(encoder),
+        }
 
     # --- building -------------------------------------------------------------------------------------
 
@@ -41,7 +80,7 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
 
     def transformers_fields(self, encoder: C) -> dict[str, object]:
         """Return the encoder block as arguments of transformers' config."""
-        fields: dict[str, object] = encoder.model_dump(exclude={"model_type"}, exclude_none=True)
+        fields: dict[str, object] = encoder.model_dump(mode="json", exclude={"model_type"}, exclude_none=True)
         return fields
 
     # --- running --------------------------------------------------------------------------------------
@@ -82,8 +121,7 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
         return embed_patches(model.get_submodule(self.patch_projection), pixels)
 
     def block_inputs(self, block: int, layout: LayoutT) -> BlockInputs:
-        rope = {"position_embeddings": layout.rope} if isinstance(layout, RopeLayout) else {}
-        return {"cu_seqlens": layout.whole, "segments": layout.frames, **rope}
+        return {"cu_seqlens": layout.whole, "segments": layout.segments(block)}
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {"pixel_values": inputs["pixel_values"], "grid_thw": inputs["image_grid_thw"]}
@@ -101,3 +139,37 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
         }
         width, height, _ = images[1].size
         return [*images, Sample(clip, (width, height, 2 * info.temporal_patch_size))]
+
+
+class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
+    """A family that takes rows of patches and has a rope, by default over rows and columns."""
+
+    def rope(
+        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
+    ) -> tuple[Tensor, Tensor]:
+        """Compute cosines and sines of patches in input order, (tokens, head_size) float32 each."""
+        config = model.config
+        head = model.get_parameter(f"{self.patch_projection}.weight").shape[0] // config.num_attention_heads
+        merge_size = config.spatial_merge_size if self.by_squares else 1
+        cosines, sines = axial_rope(grids, head, rope_base(config), merge_size)
+        return to_device(cosines, device), to_device(sines, device)
+
+    def layout(
+        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
+    ) -> RopeLayoutT:
+        grids = batch.grids
+        frames = (clip_segments if self.attends_across_frames else frame_segments)(grids, device)
+        rope = self.rope(model, grids, device)
+        # A family with another layout makes its own.
+        return RopeLayout(grids, frames=frames, rope=rope)  # type: ignore[return-value]
+
+    def block_inputs(self, block: int, layout: RopeLayoutT) -> BlockInputs:
+        return super().block_inputs(block, layout) | {"position_embeddings": layout.rope}
+
+
+def _merge_size(encoder: EncoderConfig) -> int:
+    return getattr(encoder, "spatial_merge_size", 1)
+
+
+def _frames(encoder: EncoderConfig) -> int:
+    return getattr(encoder, "temporal_patch_size", 1)

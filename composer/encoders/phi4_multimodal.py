@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
+from ..attention.sending import to_device
 from ..images.settings import ProcessorSettings
 from ..schemas.encoders.phi4_multimodal import Phi4MultimodalVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
@@ -39,7 +40,7 @@ class MaskedBatch(DenseBatch):
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
         moved = super().to(device, dtype)
-        return moved if self.mask is None else replace(moved, mask=self.mask.to(device))
+        return moved if self.mask is None else replace(moved, mask=to_device(self.mask, device))
 
     def take(self, images: Sequence[int]) -> Self:
         taken = super().take(images)

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
 from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
-from .layout import RopeLayout, cosines_and_sines, frame_segments, patch_positions, rope_frequencies
+from .layout import (
+    RopeLayout,
+    cosines_and_sines,
+    frame_segments,
+    patch_positions,
+    rope_base,
+    rope_frequencies,
+)
 from .packed import PackedBatch, PackedImagesFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches, gated_mlp, linears
@@ -100,15 +108,15 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
 
         grids = batch.grids
         config = model.config
-        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads, base)
+        head = config.hidden_size // config.num_attention_heads
+        frequencies = rope_frequencies(head, rope_base(config))
         rows, columns = patch_positions(grids).float().unsqueeze(-1).unbind(1)
         angles = torch.cat((rows * frequencies[0::2], columns * frequencies[1::2]), dim=-1)
         cosines, sines = cosines_and_sines(angles)
         return RopeLayout(
             grids,
             frames=frame_segments(grids, device),
-            rope=(cosines.to(device, dtype), sines.to(device, dtype)),
+            rope=(to_device(cosines.to(dtype), device), to_device(sines.to(dtype), device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
@@ -118,6 +126,3 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
 
     def block_inputs(self, block: int, layout: RopeLayout) -> BlockInputs:
         return {"attention_mask": None, "position_embeddings": layout.rope, "segments": layout.frames}
-
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayout) -> Tensor:
-        return hidden_states.squeeze(0)

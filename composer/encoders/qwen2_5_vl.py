@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig, WindowedVisionEncoderConfig
-from .aliases import BlockInputs, FromTransformers
+from .aliases import FromTransformers
 from .facts import VisionEncoderInfo
-from .layout import RopeLayout, frame_segments, window_order
+from .layout import WindowLayout, by_square, pairs_in_windows
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL
 from .reading import Reading
@@ -18,31 +17,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from ..attention.segments import Segments
     from .packed import PackedBatch
 
 W = TypeVar("W", bound=WindowedVisionEncoderConfig)
-
-
-@dataclass(frozen=True, eq=False)
-class WindowLayout(RopeLayout):
-    """The layout of images whose merged tokens are sorted into windows.
-
-    Attributes:
-        windows: The segments for attention inside windows.
-        window_index: The input's merged token at each place in the blocks' sequence, int64.
-        window_inverse: The permutation back to input order.
-        wide_blocks: The blocks that attend to whole frames.
-    """
-
-    windows: Segments
-    window_index: Tensor
-    window_inverse: Tensor
-    wide_blocks: frozenset[int]
-
-    def make_block_masks(self) -> None:
-        super().make_block_masks()
-        _ = self.windows.block_mask
 
 
 class WindowedVision(QwenVL[W, WindowLayout], Generic[W]):
@@ -69,47 +46,24 @@ class WindowedVision(QwenVL[W, WindowLayout], Generic[W]):
         info: VisionEncoderInfo,
         size: tuple[int, int],
     ) -> int:
-        width, height = size if info.resize is None else info.resize(*size)
-        whole, windows = 1, encoder.spatial_merge_size**4
-        for side in (width, height):
-            patches = side // encoder.patch_size
-            full, rest = divmod(patches // encoder.spatial_merge_size, encoder.merged_window_size)
-            whole *= patches**2
-            windows *= full * encoder.merged_window_size**2 + rest**2
         wide = len({block for block in encoder.fullatt_block_indexes if block < num_blocks})
-        return wide * whole + (num_blocks - wide) * windows
+        grid = info.grid(*size)
+        windows = pairs_in_windows(grid, encoder.spatial_merge_size, encoder.merged_window_size)
+        return super().attention_pairs(encoder, wide, info, size) + (num_blocks - wide) * windows
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> WindowLayout:
-        from ..attention.segments import Segments
-
-        grids = batch.grids
-        config = model.config
-        merge = config.spatial_merge_size
+        grids, config = batch.grids, model.config
+        rope, merge = self.rope(model, grids, device), config.spatial_merge_size
         window = config.window_size // merge // config.patch_size
-        index, lengths = window_order(grids, merge, window)
-        index = index.to(device)
-        cosines, sines = (_reorder(table, index, merge**2) for table in self.rope(model, grids, device))
-        return WindowLayout(
-            grids,
-            frames=frame_segments(grids, device),
-            rope=(cosines, sines),
-            windows=Segments(lengths, device),
-            window_index=index,
-            window_inverse=index.argsort(),
-            wide_blocks=frozenset(config.fullatt_block_indexes),
-        )
+        return WindowLayout.of(grids, rope, config.fullatt_block_indexes, merge_size=merge, window=window)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: WindowLayout) -> Tensor:
-        return _by_square(super().stem(model, pixels, layout), layout.window_index)
-
-    def block_inputs(self, block: int, layout: WindowLayout) -> BlockInputs:
-        wide = block in layout.wide_blocks
-        return super().block_inputs(block, layout) | {"segments": layout.frames if wide else layout.windows}
+        return layout.into_windows(super().stem(model, pixels, layout))
 
     def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout) -> Tensor:
-        return _by_square(hidden_states, layout.window_inverse)
+        return layout.in_input_order(hidden_states)
 
     def reference_tokens(
         self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout
@@ -124,11 +78,10 @@ class WindowedVision(QwenVL[W, WindowLayout], Generic[W]):
             model.config.window_size,
             model.config.patch_size,
         )
-        return _by_square(hidden_states, index.argsort())
+        return by_square(hidden_states, index.argsort())
 
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: WindowLayout) -> Tensor:
-        merged: Tensor = model.merger(hidden_states)[layout.window_inverse]
-        return merged
+        return layout.in_input_order(super().merged(model, hidden_states, layout))
 
 
 class Qwen25VL(WindowedVision[Qwen2_5_VLVisionEncoderConfig]):
@@ -140,13 +93,3 @@ class Qwen25VL(WindowedVision[Qwen2_5_VLVisionEncoderConfig]):
     config_class = "Qwen2_5_VLVisionConfig"
     other_names = ("qwen2_5_vl",)
     read_by: ClassVar = dict.fromkeys(("qwen2_5_vl", "hyperclovax_vision_v2"), Reading())
-
-
-def _by_square(states: Tensor, index: Tensor) -> Tensor:
-    """Reorder tokens, or the squares of tokens that are merged, of which ``index`` has one number each."""
-    return _reorder(states, index, len(states) // len(index))
-
-
-def _reorder(rows: Tensor, index: Tensor, square: int) -> Tensor:
-    """Reorder rows, ``square`` of them at a time."""
-    return rows.view(-1, square, rows.shape[-1])[index].flatten(0, 1)

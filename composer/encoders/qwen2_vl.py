@@ -6,16 +6,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..schemas.encoders.qwen2_vl import Qwen2VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
-from .aliases import FromTransformers
-from .layout import RopeLayout, frame_segments
+from .layout import RopeLayout
 from .qwen_vl import QwenVL
 from .reading import Reading
-from .shapes import Shapes, layer_norm, linear
+from .shapes import Shapes, layer_norm, linear, mlp
 
 if TYPE_CHECKING:
-    import torch
-
-    from .packed import PackedBatch
+    pass
 
 
 class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig, RopeLayout]):
@@ -35,19 +32,11 @@ class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig, RopeLayout]):
             **layer_norm("norm1", width),
             **layer_norm("norm2", width),
             **self.attention_shapes(encoder),
-            **linear("mlp.fc1", width, encoder.mlp_width),
-            **linear("mlp.fc2", encoder.mlp_width, width),
+            **mlp("mlp", width, encoder.mlp_width),
         }
 
     def head_shapes(self, encoder: Qwen2VLVisionEncoderConfig) -> Shapes:
         return {**layer_norm("ln_q", encoder.width), **merger_mlp(encoder)}
-
-    def layout(
-        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> RopeLayout:
-        grids = batch.grids
-        rope = self.rope(model, grids, device)
-        return RopeLayout(grids, frames=frame_segments(grids, device), rope=rope)
 
 
 def merger_mlp(encoder: QwenVisionEncoderConfig) -> Shapes:

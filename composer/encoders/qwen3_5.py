@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from ..attention.sending import to_device
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
 from .aliases import FromTransformers
 from .layout import TableLayout, frame_segments, table_taps
+from .patch_embedding import weighted_rows
 from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear
@@ -76,11 +78,10 @@ class Qwen35(QwenVL[P, TableLayout], Generic[P]):
             grids,
             frames=frame_segments(grids, device),
             rope=self.rope(model, grids, device),
-            position_taps=(rows.to(device), weights.to(device)),
+            position_taps=(to_device(rows, device), to_device(weights, device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         patches = super().stem(model, pixels, layout)
-        rows, weights = layout.position_taps
-        positions: Tensor = (model.pos_embed(rows) * weights[..., None]).sum(1)
+        positions = weighted_rows(model.pos_embed, *layout.position_taps)
         return patches + positions.to(patches.dtype)

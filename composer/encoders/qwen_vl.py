@@ -1,67 +1,34 @@
-"""The base classes of the vision towers of the Qwen-VL line, and of those built like them."""
+"""The base class of the vision towers of the Qwen-VL line, and of those built like them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..images.resize import ResizeRule
-from ..schemas.encoders.lfm3_vl import Lfm3VlVisionEncoderConfig
-from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
 from .aliases import FromTransformers
-from .facts import Grid, VisionEncoderInfo
-from .layout import RopeLayoutT, axial_rope
-from .patch_rows import PatchRowsFamily
-from .shapes import Shapes, linear
+from .layout import RopeLayoutT
+from .patch_rows import RopeRowsFamily
+from .shapes import Shapes, conv_patches, linear
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from .packed import PackedBatch
 
-M = TypeVar("M", bound=QwenVisionEncoderConfig | MiniMaxM3VLVisionEncoderConfig | Lfm3VlVisionEncoderConfig)
 Q = TypeVar("Q", bound=QwenVisionEncoderConfig)
 
 
-class QwenImages(PatchRowsFamily[M, RopeLayoutT], Generic[M, RopeLayoutT]):
-    """Towers that take images and clips as Qwen2-VL's image processor makes them.
-
-    Patches come frame after frame, grouped by squares of spatial_merge_size² patches, with the squares in
-    raster order and the patches in raster order inside each.
-    """
-
-    patch_bias: ClassVar[bool] = False
-    """Whether the patch embedding has a bias."""
-
-    def info(self, encoder: M, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        return replace(
-            super().info(encoder, resize),
-            grid_multiple=encoder.spatial_merge_size,
-            patch_square=encoder.spatial_merge_size,
-            temporal_patch_size=encoder.temporal_patch_size,
-        )
-
-    def image_processor_settings(self, encoder: M) -> dict[str, object]:
-        return {
-            "do_resize": True,
-            "patch_size": encoder.patch_size,
-            "merge_size": encoder.spatial_merge_size,
-            "temporal_patch_size": encoder.temporal_patch_size,
-        }
-
-    def stem_shapes(self, encoder: M) -> Shapes:
-        patch = (encoder.temporal_patch_size, encoder.patch_size, encoder.patch_size)
-        shapes: Shapes = {f"{self.patch_projection}.weight": (encoder.width, encoder.num_channels, *patch)}
-        return shapes | ({f"{self.patch_projection}.bias": (encoder.width,)} if self.patch_bias else {})
-
-
-class QwenVL(QwenImages[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
+class QwenVL(RopeRowsFamily[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
     """The towers of Qwen-VL, and those built like them. A merged token is one square of patches."""
 
+    blocks = "blocks"
     head = "merger"
+    patch_projection = "patch_embed.proj"
+    patch_bias: ClassVar[bool] = False
+    """Whether the patch embedding has a bias."""
+    depth_field = "depth"
+    by_squares = True
     image_processor = "Qwen2VLImageProcessor"
     min_pixels: ClassVar[int] = 56 * 56
     max_pixels: ClassVar[int] = 28 * 28 * 16384
@@ -69,15 +36,12 @@ class QwenVL(QwenImages[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
 
     # --- facts ----------------------------------------------------------------------------------------
 
-    def info(self, encoder: Q, resize: ResizeRule | None = None) -> VisionEncoderInfo:
-        return replace(
-            super().info(encoder, resize),
-            merge_size=encoder.spatial_merge_size,
-            out_hidden_size=encoder.merged_width,
-        )
-
     def image_processor_defaults(self, encoder: Q) -> dict[str, object]:
         return {"size": {"shortest_edge": self.min_pixels, "longest_edge": self.max_pixels}}
+
+    def stem_shapes(self, encoder: Q) -> Shapes:
+        frames = encoder.temporal_patch_size
+        return conv_patches(self.patch_projection, encoder, bias=self.patch_bias, frames=frames)
 
     def attention_shapes(self, encoder: Q) -> Shapes:
         """Return the tensors of a block's attention."""
@@ -100,17 +64,6 @@ class QwenVL(QwenImages[Q, RopeLayoutT], Generic[Q, RopeLayoutT]):
         import torch
 
         return torch.cat([output.pooler_output, *(getattr(output, "deepstack_features", None) or ())], dim=-1)
-
-    def rope(
-        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """Compute cosines and sines of patches in input order, (tokens, head_size) float32 each."""
-        config = model.config
-        width = model.get_parameter(f"{self.patch_projection}.weight").shape[0]
-        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        head = width // config.num_attention_heads
-        cosines, sines = axial_rope(grids, head, base, config.spatial_merge_size)
-        return cosines.to(device), sines.to(device)
 
     def merged(self, model: FromTransformers, hidden_states: Tensor, layout: RopeLayoutT) -> Tensor:
         merged: Tensor = model.merger(hidden_states)

@@ -11,7 +11,7 @@ from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, gated_mlp, layer_norm, linear
+from .shapes import Shapes, gated_mlp, layer_norm, linear, linear_patches, mlp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,25 +42,23 @@ class Radio(DenseFamily[RadioEncoderConfig]):
     def stem_shapes(self, encoder: RadioEncoderConfig) -> Shapes:
         width, channels = encoder.hidden_size, encoder.num_channels
         side = encoder.max_img_size // encoder.patch_size
-        patch = channels * encoder.patch_size**2
         return {
             **{f"{_CONDITIONER}.{name}": (channels, 1, 1) for name in sorted(self.buffers)},
             f"{_MODEL}.patch_generator.cls_token.token": (encoder.num_prefix_tokens, width),
             f"{_MODEL}.patch_generator.pos_embed": (1, side**2, width),
-            **linear(f"{_MODEL}.patch_generator.embedder", patch, width, bias=False),
+            **linear_patches(f"{_MODEL}.patch_generator.embedder", encoder, bias=False),
         }
 
     def block_shapes(self, encoder: RadioEncoderConfig) -> Shapes:
-        width, mlp_width = encoder.hidden_size, encoder.mlp_width
-        plain = linear("mlp.fc1", width, mlp_width) | linear("mlp.fc2", mlp_width, width)
-        mlp = gated_mlp("mlp", width, mlp_width) if encoder.use_swiglu_ffn else plain
+        width = encoder.hidden_size
+        layers = gated_mlp if encoder.use_swiglu_ffn else mlp
         return {
             **layer_norm("norm1", width),
             **linear("attn.qkv", width, 3 * width, bias=encoder.qkv_bias),
             **linear("attn.proj", width, width),
             "layer_scale1.lambda1": (width,),
             **layer_norm("norm2", width),
-            **mlp,
+            **layers("mlp", width, encoder.mlp_width),
             "layer_scale2.lambda1": (width,),
         }
 

@@ -71,6 +71,11 @@ def linears(module: str, names: Iterable[str], inputs: int, outputs: int, *, bia
     return below(module, shapes)
 
 
+def mlp(module: str, width: int, mlp_width: int) -> Shapes:
+    """Return the tensors of an MLP of two linear layers."""
+    return below(module, linear("fc1", width, mlp_width) | linear("fc2", mlp_width, width))
+
+
 def gated_mlp(module: str, width: int, mlp_width: int, *, bias: bool = True) -> Shapes:
     """Return the tensors of an MLP whose hidden features are multiplied by a gate."""
     shapes = {
@@ -86,10 +91,21 @@ def layer_norm(name: str, width: int) -> Shapes:
     return below(name, {"weight": (width,), "bias": (width,)})
 
 
-def conv_patches(name: str, encoder: EncoderConfig, *, bias: bool = True) -> Shapes:
-    """Return the tensors of the Conv2d that embeds the patches of an image."""
-    weight = (encoder.hidden_size, encoder.num_channels, encoder.patch_size, encoder.patch_size)
-    return {f"{name}.weight": weight} | ({f"{name}.bias": (encoder.hidden_size,)} if bias else {})
+def conv_patches(
+    name: str, encoder: EncoderConfig, *, bias: bool = True, frames: int | None = None
+) -> Shapes:
+    """Return the tensors of the Conv2d that embeds the patches of an image, or with ``frames`` the Conv3d."""
+    patch: tuple[int, ...] = (encoder.patch_size, encoder.patch_size)
+    if frames is not None:
+        patch = (frames, *patch)
+    weight = (encoder.width, encoder.num_channels, *patch)
+    return {f"{name}.weight": weight} | ({f"{name}.bias": (encoder.width,)} if bias else {})
+
+
+def linear_patches(name: str, encoder: EncoderConfig, *, bias: bool = True, frames: int = 1) -> Shapes:
+    """Return the tensors of the Linear that embeds the patches of an image, or of ``frames``."""
+    values = frames * encoder.num_channels * encoder.patch_size**2
+    return linear(name, values, encoder.width, bias=bias)
 
 
 def matrix_values(shapes: Shapes) -> int:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from ..schemas import DenseEncoderConfig
 from ..schemas.encoders.siglip import SiglipVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .dense import DenseFamily
 from .reading import Reading
-from .shapes import Shapes, conv_patches, layer_norm, linear, num_positions
+from .shapes import Shapes, conv_patches, layer_norm, linear, mlp, num_positions
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
+S = TypeVar("S", bound=DenseEncoderConfig)
+
+
+class SigLIPTower(DenseFamily[S], Generic[S]):
+    """Towers with SigLIP's stem: patches and learned positions."""
+
+    def stem_shapes(self, encoder: S) -> Shapes:
+        return {
+            **conv_patches("embeddings.patch_embedding", encoder),
+            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.hidden_size),
+        }
+
+    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
+        return model.embeddings(pixel_values), {"attention_mask": None}
+
+
+class SigLIP(SigLIPTower[SiglipVisionEncoderConfig]):
     """The family of siglip_vision_model."""
 
     model_type = "siglip_vision_model"
@@ -32,12 +49,6 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
     head_field = "vision_use_head"
     image_processor = "SiglipImageProcessor"
 
-    def stem_shapes(self, encoder: SiglipVisionEncoderConfig) -> Shapes:
-        return {
-            **conv_patches("embeddings.patch_embedding", encoder),
-            "embeddings.position_embedding.weight": (num_positions(encoder), encoder.hidden_size),
-        }
-
     def block_shapes(self, encoder: SiglipVisionEncoderConfig) -> Shapes:
         return clip_block(encoder.hidden_size, encoder.intermediate_size)
 
@@ -46,9 +57,6 @@ class SigLIP(DenseFamily[SiglipVisionEncoderConfig]):
 
     def head_flops(self, encoder: SiglipVisionEncoderConfig, num_tokens: int) -> int:
         return pooling_flops(encoder.hidden_size, encoder.intermediate_size, num_tokens)
-
-    def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
-        return model.embeddings(pixel_values), {"attention_mask": None}
 
 
 def pooling_shapes(width: int, mlp_width: int) -> Shapes:
@@ -59,8 +67,7 @@ def pooling_shapes(width: int, mlp_width: int) -> Shapes:
         "attention.in_proj_bias": (3 * width,),
         **linear("attention.out_proj", width, width),
         **layer_norm("layernorm", width),
-        **linear("mlp.fc1", width, mlp_width),
-        **linear("mlp.fc2", mlp_width, width),
+        **mlp("mlp", width, mlp_width),
     }
 
 

@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from ..attention.sending import to_device
 from ..errors import InputError
 from ..schemas.encoders.siglip2 import Siglip2VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .facts import Grid, VisionEncoderInfo
-from .inputs import check_mask, check_pixels, refuse_unknown, rows_of_integers
+from .inputs import check_mask, check_pixels, refuse_unknown, rows_of_integers, without_padding
 from .layout import Layout, frame_segments
 from .packed import PackedBatch, PackedFamily
 from .patch_embedding import position_table
 from .reading import Reading
-from .shapes import Shapes, linear
+from .shapes import Shapes, linear_patches
 from .siglip import pooling_flops, pooling_shapes
 
 if TYPE_CHECKING:
@@ -48,9 +49,8 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
     image_processor = "Siglip2ImageProcessor"
 
     def stem_shapes(self, encoder: Siglip2VisionEncoderConfig) -> Shapes:
-        values = encoder.num_channels * encoder.patch_size**2
         return {
-            **linear("embeddings.patch_embedding", values, encoder.hidden_size),
+            **linear_patches("embeddings.patch_embedding", encoder),
             "embeddings.position_embedding.weight": (encoder.num_patches, encoder.hidden_size),
         }
 
@@ -101,8 +101,8 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
                     f"spatial_shapes[{i}] is {rows}x{columns} patches, but pixel_values has {shape[1]}"
                 )
         mask = check_mask("pixel_attention_mask", inputs.get("pixel_attention_mask"), shape[:2])
-        lengths = torch.tensor([rows * columns for rows, columns in sizes], device=mask.device)
-        filled = torch.arange(shape[1], device=mask.device) < lengths[:, None]
+        lengths = [rows * columns for rows, columns in sizes]
+        filled = torch.arange(shape[1], device="cpu") < torch.tensor(lengths, device="cpu")[:, None]
         wrong = (mask != filled).any(dim=1).nonzero().flatten().tolist()
         if wrong:
             rows, columns = sizes[wrong[0]]
@@ -111,7 +111,7 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
                 f"spatial_shapes[{wrong[0]}], and no others"
             )
         grids = tuple((1, rows, columns) for rows, columns in sizes)
-        return PackedBatch(pixels[filled.to(pixels.device)], grids)
+        return PackedBatch(without_padding(pixels, lengths), grids)
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
@@ -122,7 +122,7 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
         return SigLIP2Layout(
             grids,
             frames=frame_segments(grids, device),
-            position_taps=(rows.to(device), weights.to(device), starts.to(device)),
+            position_taps=(to_device(rows, device), to_device(weights, device), to_device(starts, device)),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: SigLIP2Layout) -> Tensor:
@@ -137,9 +137,6 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
 
     def block_inputs(self, block: int, layout: SigLIP2Layout) -> BlockInputs:
         return {"attention_mask": layout.frames}
-
-    def tokens(self, model: FromTransformers, hidden_states: Tensor, layout: SigLIP2Layout) -> Tensor:
-        return hidden_states.squeeze(0)
 
     def pooled(self, model: FromTransformers, hidden_states: Tensor, layout: SigLIP2Layout) -> Tensor:
         import torch

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Self
 
-from .batch import NumTokens, StackedBatch
+from .batch import NumTokens, StackedBatch, take_rows
 from .facts import Grid
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ class TileBatch(StackedBatch):
 
     Attributes:
         pixels: (images, tiles, channels, height, width).
-        aspect_ratio_ids: (images, 1) int64: the arrangement of each image's tiles.
-        valid: (images, tiles) bool: False marks padding tiles.
+        aspect_ratio_ids: (images, 1) int64 on the CPU: the arrangement of each image's tiles.
+        valid: (images, tiles) bool on the CPU: False marks padding tiles.
         side: Patches along one side of a tile.
     """
 
@@ -35,25 +36,23 @@ class TileBatch(StackedBatch):
         return tuple((count, self.side, self.side) for count in self.valid.sum(1).tolist())
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Self:
-        return replace(
-            self,
-            pixels=self.pixels.to(device, dtype),
-            aspect_ratio_ids=self.aspect_ratio_ids.to(device),
-            valid=self.valid.to(device),
-        )
+        return replace(self, pixels=self.pixels.to(device, dtype))
 
     def take(self, images: Sequence[int]) -> Self:
-        chosen = list(images)
         return replace(
             self,
-            pixels=self.pixels[chosen],
-            aspect_ratio_ids=self.aspect_ratio_ids[chosen],
-            valid=self.valid[chosen],
+            pixels=take_rows(self.pixels, images),
+            aspect_ratio_ids=take_rows(self.aspect_ratio_ids, images),
+            valid=take_rows(self.valid, images),
         )
 
     def split(self, features: Tensor, num_tokens: NumTokens) -> tuple[Tensor, ...]:
+        import torch
+
         by_tile = features.reshape(*self.valid.shape, *features.shape[1:])
-        return tuple(image[valid].flatten(0, 1) for image, valid in zip(by_tile, self.valid, strict=True))
+        # By numbers of the host: of a mask on the device it would wait for the number of tiles.
+        valid: list[list[bool]] = self.valid.tolist()
+        return tuple(torch.cat(list(compress(*image))) for image in zip(by_tile, valid, strict=True))
 
     def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> tuple[Tensor, ...]:
         return ()
@@ -65,7 +64,7 @@ class TileLayout:
 
     Attributes:
         mask: (images, 1, tokens, tokens), added to the attention scores.
-        aspect_ratio_ids: As in :class:`TileBatch`.
+        aspect_ratio_ids: As in :class:`TileBatch`, on the device.
     """
 
     mask: Tensor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from ..errors import InputError, WeightsError
@@ -14,19 +13,18 @@ from .aliases import FromTransformers
 from .clip import clip_block
 from .facts import VisionEncoderInfo
 from .inputs import check_integers
-from .layout import RopeLayout, axial_rope, frame_segments
-from .patch_rows import PatchRowsFamily
+from .layout import RopeLayout
+from .patch_rows import RopeRowsFamily
 from .reading import Reading
 from .shapes import Shapes, conv_patches
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from .packed import PackedBatch
 
 
-class VideoLlama3(PatchRowsFamily[VideoLlama3VisionEncoderConfig, RopeLayout]):
+class VideoLlama3(RopeRowsFamily[VideoLlama3VisionEncoderConfig, RopeLayout]):
     """The family of video_llama_3_vision. Patches are in raster order; those of images are not merged."""
 
     model_type = "video_llama_3_vision"
@@ -34,18 +32,11 @@ class VideoLlama3(PatchRowsFamily[VideoLlama3VisionEncoderConfig, RopeLayout]):
     model_class = "VideoLlama3VisionModel"
     config_class = "VideoLlama3VisionConfig"
     read_by: ClassVar = {"video_llama_3": Reading()}
-    blocks = "encoder.layers"
     post_norm = "post_layernorm"
-    patch_projection = "embeddings.patch_embedding"
-    depth_field = "num_hidden_layers"
+    max_frames = 1
     image_processor = "VideoLlama3ImageProcessor"
 
     # --- facts ----------------------------------------------------------------------------------------
-
-    def info(
-        self, encoder: VideoLlama3VisionEncoderConfig, resize: ResizeRule | None = None
-    ) -> VisionEncoderInfo:
-        return replace(super().info(encoder, resize), max_frames=1)
 
     def image_processor_settings(self, encoder: VideoLlama3VisionEncoderConfig) -> dict[str, object]:
         return {"do_resize": True, "patch_size": encoder.patch_size, "temporal_patch_size": 1}
@@ -73,16 +64,6 @@ class VideoLlama3(PatchRowsFamily[VideoLlama3VisionEncoderConfig, RopeLayout]):
         if sizes is not None and bool((check_integers("image_merge_sizes", sizes) != 1).any()):
             raise InputError("image_merge_sizes must be 1: images are not merged here")
         return super().read(model, info, rest)
-
-    def layout(
-        self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
-    ) -> RopeLayout:
-        grids, config = batch.grids, model.config
-        base = (config.rope_parameters or {}).get("rope_theta", 10000.0)
-        cosines, sines = axial_rope(grids, config.hidden_size // config.num_attention_heads, base)
-        return RopeLayout(
-            grids, frames=frame_segments(grids, device), rope=(cosines.to(device), sines.to(device))
-        )
 
     def reference_inputs(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         import torch

@@ -5,16 +5,16 @@ Transparent images come here without their transparency: transformers puts them 
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
 from transformers.image_processing_backends import PilBackend
 from transformers.processing_utils import ImagesKwargs
 
+from .levels import arithmetic
+from .patch_order import Pixels
 from .rules import rule_of
-
-Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
 
 class Inkling2ImageProcessorPil(PilBackend):
@@ -37,10 +37,7 @@ class Inkling2ImageProcessorPil(PilBackend):
             missing = ((0, 0), (0, height - image.shape[1]), (0, width - image.shape[2]))
             # Darker than black, so that padding can be told.
             pixels = np.pad(image.astype(np.float32), missing, constant_values=-1.0)
-            if values["do_rescale"]:
-                pixels = self.rescale(pixels, values["rescale_factor"])
-            if values["do_normalize"]:
-                pixels = self.normalize(pixels, values["image_mean"], values["image_std"])
+            pixels = arithmetic(self, pixels, values)
             rows, columns = height // size["height"], width // size["width"]
             cut = pixels.reshape(len(pixels), rows, size["height"], columns, size["width"])
             cut = cut.transpose(1, 3, 2, 4, 0)

@@ -5,7 +5,7 @@ Sizes, padding, normalisation and layout are those of transformers' ``Kimi_K25Im
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
@@ -14,9 +14,9 @@ from transformers.image_utils import PILImageResampling, SizeDict
 from transformers.processing_utils import ImagesKwargs
 from transformers.utils.constants import IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
 
+from .levels import arithmetic
+from .patch_order import Pixels
 from .resize import PaddedPatchBudget
-
-Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
 
 class KimiImageProcessorKwargs(ImagesKwargs, total=False):
@@ -57,11 +57,7 @@ class Kimi_K25ImageProcessorPil(PilBackend):  # noqa: N801  # transformers' name
         )
         patches, grids = [], []
         for image in images:
-            pixels = self._padded(image, rule, values["resample"])
-            if values["do_rescale"]:
-                pixels = self.rescale(pixels, values["rescale_factor"])
-            if values["do_normalize"]:
-                pixels = self.normalize(pixels, values["image_mean"], values["image_std"])
+            pixels = arithmetic(self, self._padded(image, rule, values["resample"]), values)
             rows, columns = (side // rule.patch_size for side in pixels.shape[1:])
             cut = pixels.reshape(len(pixels), rows, rule.patch_size, columns, rule.patch_size)
             patch = (len(pixels), rule.patch_size, rule.patch_size)

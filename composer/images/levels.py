@@ -16,10 +16,19 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers.image_processing_backends import PilBackend
 
-    from .patch_order import PatchOrder
+    from .patch_order import PatchOrder, Pixels
 
 _AT_ONCE = 1 << 17
 """Pixels looked up at a time on a CPU, so that what lies between input and output stays in its cache."""
+
+
+def arithmetic(processor: PilBackend, pixels: Pixels, values: Mapping[str, Any]) -> Pixels:
+    """Rescale and normalise pixels (channels, height, width), as far as a processor's values say so."""
+    if values["do_rescale"]:
+        pixels = processor.rescale(pixels, values["rescale_factor"])
+    if values["do_normalize"]:
+        pixels = processor.normalize(pixels, values["image_mean"], values["image_std"])
+    return pixels
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Levels:
             height, width), and for rows of patches in which the channels of a pixel stand together.
     """
 
-    table: np.ndarray[Any, Any]
+    table: Pixels
     order: PatchOrder | None = None
 
     @classmethod
@@ -52,11 +61,8 @@ class Levels:
             **values: ``image_mean`` and ``image_std``, if they are not the processor's own.
         """
         own: dict[str, Any] = {**vars(processor), **values}
-        levels: np.ndarray[Any, Any] = np.tile(np.arange(256, dtype=np.uint8), (num_channels, 1, 1))
-        if own["do_rescale"]:
-            levels = processor.rescale(levels, own["rescale_factor"])
-        if own["do_normalize"]:
-            levels = processor.normalize(levels, own["image_mean"], own["image_std"])
+        levels: Pixels = np.tile(np.arange(256, dtype=np.uint8), (num_channels, 1, 1))
+        levels = arithmetic(processor, levels, own)
         return cls(np.ascontiguousarray(levels.reshape(num_channels, 256), dtype=np.float32), order)
 
     def __call__(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -69,7 +75,8 @@ class Levels:
         rows = self.order is None and pixels.ndim < 4
         found = self._looked_up(pixels, last=rows if self.order is None else self.order.channels_last)
         if rows and "pixel_attention_mask" in inputs:
-            found.masked_fill_((inputs["pixel_attention_mask"] == 0).unsqueeze(-1), 0.0)
+            padding = (inputs["pixel_attention_mask"] == 0).unsqueeze(-1)
+            found.masked_fill_(padding.to(found.device), 0.0)
         return {**inputs, "pixel_values": found}
 
     def _looked_up(self, pixels: Tensor, *, last: bool) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
@@ -10,9 +10,9 @@ from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs
 
+from .levels import arithmetic
+from .patch_order import Pixels
 from .rules import rule_of
-
-Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
 
 class Lfm2VlImageProcessorKwargs(ImagesKwargs, total=False):
@@ -47,10 +47,7 @@ class Lfm2VlImageProcessorPil(PilBackend):
                 width, height = rule(width, height)
                 size = SizeDict(height=height, width=width)
                 pixels = self.resize(image, size=size, resample=values["resample"])
-            if values["do_rescale"]:
-                pixels = self.rescale(pixels, values["rescale_factor"])
-            if values["do_normalize"]:
-                pixels = self.normalize(pixels, values["image_mean"], values["image_std"])
+            pixels = arithmetic(self, pixels, values)
             rows, columns = height // side, width // side
             cut = pixels.reshape(len(pixels), rows, side, columns, side)
             rows_of_images.append(cut.transpose(1, 3, 2, 4, 0).reshape(rows * columns, -1))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
-import numpy as np
 import torch
 from transformers.image_processing_backends import PilBackend
 
-Pixels: TypeAlias = "np.ndarray[Any, Any]"
+from .patch_order import Pixels
 
 
 class Llama4ImageProcessorPil(PilBackend):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from transformers.feature_extraction_utils import BatchFeature
@@ -10,9 +10,9 @@ from transformers.image_processing_backends import PilBackend
 from transformers.image_utils import SizeDict
 from transformers.processing_utils import ImagesKwargs
 
+from .levels import arithmetic
+from .patch_order import Pixels
 from .rules import rule_of
-
-Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
 
 class MuseGlimmerImageProcessorKwargs(ImagesKwargs, total=False):
@@ -48,10 +48,7 @@ class MuseGlimmerImageProcessorPil(PilBackend):
                 width, height = rule(image.shape[2], image.shape[1])
                 size = SizeDict(height=height, width=width)
                 pixels = self.resize(image, size=size, resample=values["resample"])
-            if values["do_rescale"]:
-                pixels = self.rescale(pixels, values["rescale_factor"])
-            if values["do_normalize"]:
-                pixels = self.normalize(pixels, values["image_mean"], values["image_std"])
+            pixels = arithmetic(self, pixels, values)
             rows, columns = (length // side for length in pixels.shape[1:])
             cut = pixels.reshape(len(pixels), rows, side, columns, side).transpose(1, 3, 0, 2, 4)
             cut = cut.reshape(rows * columns, -1)

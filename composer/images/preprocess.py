@@ -30,32 +30,13 @@ if TYPE_CHECKING:
     from .settings import ProcessorSettings
 
 
-class ImagePreprocessor(ABC):
-    """Images to the inputs of a tower, under the names that the family's image processor gives them.
+class Preprocessor(ABC):
+    """Images to the inputs of an encoder.
 
     Calling it is :meth:`read` and then :meth:`finish` on the CPU. The two are apart for whoever reads images
     in other threads or processes: what is read is a quarter of what is finished, or an eighth where patches
     are repeated for the frames of a clip.
-
-    Args:
-        processor: Resizes and normalises.
-        resize: The sizes it will choose.
-        num_channels: Colour channels of the tower.
-        halves: The processor in two halves; None for one that cannot be split, which does all in ``read``.
     """
-
-    def __init__(
-        self,
-        processor: PilBackend,
-        resize: ResizeRule,
-        *,
-        num_channels: int = 3,
-        halves: Halves | None = None,
-    ) -> None:
-        self.processor = processor
-        self.resize = resize
-        self.num_channels = num_channels
-        self.halves = halves
 
     def __call__(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
         """Preprocess images.
@@ -91,13 +72,30 @@ class ImagePreprocessor(ABC):
             InputError: If there are no images or it is no list of them, or the tower's channels are not
                 colours.
         """
-        self._check_channels()
+        self.check_channels()
         if isinstance(images, (str, os.PathLike, np.ndarray, Image.Image)):
             raise InputError("expected a list of images; for one image write [image]")
         if len(images) == 0:
             raise InputError("no images to preprocess")
-        return [self._read(image, image_name(image, f"image {i}")) for i, image in enumerate(images, first)]
+        names = [image_name(image, f"image {i}") for i, image in enumerate(images, first)]
+        return [
+            self.read_opened(open_image(image, name=name), name)
+            for image, name in zip(images, names, strict=True)
+        ]
 
+    @abstractmethod
+    def read_opened(self, image: Image.Image, label: str) -> dict[str, Tensor]:
+        """Do what needs the CPU for one RGB image.
+
+        Args:
+            image: The image.
+            label: What errors call it.
+
+        Raises:
+            ImageError: If it cannot be resized.
+        """
+
+    @abstractmethod
     def finish(
         self, images: Sequence[Mapping[str, Tensor]], device: str | torch.device = "cpu"
     ) -> dict[str, Tensor]:
@@ -108,11 +106,55 @@ class ImagePreprocessor(ABC):
             device: Where pixels are computed.
 
         Returns:
-            The inputs of the batch on ``device``; ``pixel_values`` are float32.
+            The inputs of the batch: ``pixel_values`` on ``device``, float32; grids and masks on the CPU.
 
         Raises:
             InputError: If the images make no batch.
         """
+
+    @abstractmethod
+    def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+        """Return whether two batches can be joined."""
+
+    @abstractmethod
+    def check_channels(self) -> None:
+        """Refuse images for a tower whose channels are not colours.
+
+        Raises:
+            InputError: If it is one.
+        """
+
+    def pixels(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Return the pixels among what was read of an image."""
+        return [inputs["pixel_values"]]
+
+
+class ImagePreprocessor(Preprocessor):
+    """Images to the inputs of a tower, under the names that the family's image processor gives them.
+
+    Args:
+        processor: Resizes and normalises.
+        resize: The sizes it will choose.
+        num_channels: Colour channels of the tower.
+        halves: The processor in two halves; None for one that cannot be split, which does all in ``read``.
+    """
+
+    def __init__(
+        self,
+        processor: PilBackend,
+        resize: ResizeRule,
+        *,
+        num_channels: int = 3,
+        halves: Halves | None = None,
+    ) -> None:
+        self.processor = processor
+        self.resize = resize
+        self.num_channels = num_channels
+        self.halves = halves
+
+    def finish(
+        self, images: Sequence[Mapping[str, Tensor]], device: str | torch.device = "cpu"
+    ) -> dict[str, Tensor]:
         # Padding between images of different sizes is zero behind the arithmetic, not before.
         kinds = {(image["pixel_values"].shape[1:], image["pixel_values"].dtype) for image in images}
         if len(kinds) == 1:
@@ -122,7 +164,8 @@ class ImagePreprocessor(ABC):
     def _computed(self, batch: Mapping[str, Tensor], device: str | torch.device) -> dict[str, Tensor]:
         import torch
 
-        moved = {name: tensor.to(device) for name, tensor in batch.items()}
+        # Grids and masks stay where the tower reads them: for those on a device, the host would wait.
+        moved = {**batch, "pixel_values": batch["pixel_values"].to(device)}
         if self.halves is not None and moved["pixel_values"].dtype == torch.uint8:
             return self.halves.levels(moved)
         return {**moved, "pixel_values": moved["pixel_values"].float()}
@@ -134,14 +177,6 @@ class ImagePreprocessor(ABC):
         Raises:
             InputError: If they make no batch.
         """
-
-    @abstractmethod
-    def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-        """Return whether two batches can be joined."""
-
-    @abstractmethod
-    def _check_channels(self) -> None:
-        """Refuse images for a tower whose channels are not colours."""
 
     @abstractmethod
     def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
@@ -156,12 +191,12 @@ class ImagePreprocessor(ABC):
             return self._process(self.processor, image)
         return self.halves.read(image, self._process)
 
-    def _read(self, image: ImageLike, label: str) -> dict[str, Tensor]:
+    def read_opened(self, image: Image.Image, label: str) -> dict[str, Tensor]:
         import torch
 
-        opened = open_image(image, name=label)
         try:
-            arrays = self._arrays(opened)
+            with torch.device("cpu"):  # processors make tensors without naming a device
+                arrays = self._arrays(image)
         except Exception as error:  # a processor fails on shapes in many ways
             raise ImageError(label, f"cannot be preprocessed: {error}") from error
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -212,7 +247,7 @@ class DensePreprocessor(ImagePreprocessor):
     def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
         return one["pixel_values"].shape[1:] == other["pixel_values"].shape[1:]
 
-    def _check_channels(self) -> None:
+    def check_channels(self) -> None:
         if self.num_channels not in (1, 3):
             raise InputError(
                 f"a tower of {self.num_channels} channels takes no images; call it with pixel_values"
@@ -232,7 +267,7 @@ class RaggedPreprocessor(ImagePreprocessor):
     def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
         return True
 
-    def _check_channels(self) -> None:
+    def check_channels(self) -> None:
         if self.num_channels != 3:
             raise InputError(
                 f"a packed tower of {self.num_channels} channels takes no images; call it with pixel_values"

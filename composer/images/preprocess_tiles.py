@@ -54,8 +54,8 @@ class TiledPreprocessor(ImagePreprocessor):
     def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
         return self.whole.share(one, other)
 
-    def _check_channels(self) -> None:
-        self.whole._check_channels()
+    def check_channels(self) -> None:
+        self.whole.check_channels()
 
     def _arrays(self, image: Image.Image) -> Arrays:
         plan = self.tiling.plan(*image.size)

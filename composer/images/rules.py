@@ -52,12 +52,16 @@ def resized_first(name: str, rule: ResizeRule) -> Callable[[int, int], tuple[int
     return rule if name in _ONCE else None
 
 
-def _squashed(values: Values) -> Steps:
-    """LLaVA-NeXT's and OneVision's view of the whole image, which is squashed and never only shortened."""
+def box_of(values: Values) -> dict[str, int]:
+    """Return the size in pixels to which an image is squashed; one edge means a square."""
     size = values["size"]
     edge = size.get("shortest_edge")
-    box = {"height": size.get("height", edge), "width": size.get("width", edge)}
-    return Steps.of({**values, "do_resize": True, "size": box, "do_pad": False})
+    return {"height": size.get("height", edge), "width": size.get("width", edge)}
+
+
+def _squashed(values: Values) -> Steps:
+    """LLaVA-NeXT's and OneVision's view of the whole image, which is squashed and never only shortened."""
+    return Steps.of({**values, "do_resize": True, "size": box_of(values), "do_pad": False})
 
 
 def _whole(values: Values) -> Steps:

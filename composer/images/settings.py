@@ -66,6 +66,10 @@ class ProcessorSettings:
         """Read the settings of another process."""
         return cls(*json.loads(text))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON-ready values, with the place that each came from."""
+        return {"type": self.type, "values": dict(self.values), "origin": dict(self.origin)}
+
     def to_json(self) -> dict[str, Any]:
         """Return what transformers reads back from ``preprocessor_config.json``."""
         return {**self.values, "image_processor_type": self.type}
@@ -127,6 +131,30 @@ def resolve_settings(block: ImageProcessorConfig, folder: Path | None, needs: Ne
     settings = ProcessorSettings(name, values, {"type": origin, **origins}, saved.file)
     _check(settings)
     return settings
+
+
+def overlaid(settings: ProcessorSettings, block: ImageProcessorConfig) -> ProcessorSettings:
+    """Lay a config's ``image_processor`` over settings that were resolved before.
+
+    Args:
+        settings: Of an encoder.
+        block: What wins over them. Of another class, values that it knows are kept.
+
+    Raises:
+        ConfigError: If the config sets what the processor does not know, or what does not work.
+    """
+    chosen = PROCESSOR_CLASSES[block.type or settings.type]
+    if chosen.inputs != settings.processor_class.inputs:
+        message = f"{chosen.name} does not make what {settings.type} makes"
+        raise ConfigError(Problem("VC212", message, "image_processor.type"))
+    values, origin = dict(chosen.defaults), dict.fromkeys(chosen.defaults, _CLASS)
+    known = {key: value for key, value in settings.values.items() if key in chosen.arguments}
+    own = _from_config(chosen, block, values | known)
+    origin |= {key: settings.origin[key] for key in known} | dict.fromkeys(own, _CONFIG)
+    origin["type"] = _CONFIG if block.type else settings.origin["type"]
+    merged = ProcessorSettings(chosen.name, values | known | dict(own), origin, settings.file)
+    _check(merged)
+    return merged
 
 
 def _from_config(chosen: ProcessorClass, block: ImageProcessorConfig, values: Values) -> Values:

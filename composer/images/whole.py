@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingDependencyError
 from ..schemas.processor_class import ARGUMENTS, Values
+from .rules import box_of
 from .settings import ProcessorSettings
 
 if TYPE_CHECKING:
@@ -48,10 +49,7 @@ def _without(*tiling: str) -> Callable[[Values], Values]:
 
 def _squashed(values: Values) -> Values:
     """LLaVA-NeXT's and OneVision's first view: resized to a box, which ``size`` then leaves as it is."""
-    size: Mapping[str, Any] = values["size"]
-    edge = size.get("shortest_edge")
-    box = {"height": size.get("height", edge), "width": size.get("width", edge)}
-    return {**values, "size": box, "do_resize": True, "do_pad": False}
+    return {**values, "size": box_of(values), "do_resize": True, "do_pad": False}
 
 
 _OWN = {

@@ -59,7 +59,7 @@ class Arena:
         return {name: self._put(tensor) for name, tensor in tensors.items()}
 
     def _put(self, tensor: Tensor) -> tuple[str, tuple[int, ...], int]:
-        content = tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+        content = tensor.reshape(-1).view(torch.uint8).numpy()
         start = -(-self._next // _ALIGNMENT) * _ALIGNMENT
         self._next = start + content.nbytes
         if self._next > self.size:

@@ -50,8 +50,9 @@ class Ready:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of its pixels."""
-        return tuple(self.inputs["pixel_values"].shape)
+        """The shape of its pixels; of several towers' pixels, one after another."""
+        pixels = (value for name, value in self.inputs.items() if name.endswith("pixel_values"))
+        return tuple(side for tensor in pixels for side in tensor.shape)
 
 
 def windows(images: Iterable[Ready], limits: Limits) -> Iterator[list[Ready]]:

@@ -19,7 +19,7 @@ from .plan import StoreDtype
 from .pooling import Pooler
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
+    from ..vision_encoder import VisionEncoder
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,7 @@ class Forward:
         pooler: What they go through before.
     """
 
-    def __init__(
-        self, encoder: ComposedVisionEncoder, store_dtype: StoreDtype, pooler: Pooler | None
-    ) -> None:
+    def __init__(self, encoder: VisionEncoder, store_dtype: StoreDtype, pooler: Pooler | None) -> None:
         self._encoder = encoder
         self._store_dtype = store_dtype
         self._dtype: torch.dtype = getattr(torch, store_dtype)
@@ -111,7 +109,8 @@ class Forward:
             now = torch.cuda.current_stream()
             now.wait_event(batch.arrived)
             for tensor in batch.inputs.values():
-                tensor.record_stream(now)
+                if tensor.is_cuda:  # grids and masks are not
+                    tensor.record_stream(now)
         output = self._encoder(**batch.inputs)
         rows = list(output)
         num_tokens = [len(row) for row in rows]

@@ -22,8 +22,8 @@ from .ray_cluster import RayCluster
 from .single import EncodeSummary, check_encoder
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
-    from ..schemas import TowerConfig
+    from ..schemas import AnyConfig
+    from ..vision_encoder import VisionEncoder
     from .local import Running
 
 OnProgress: TypeAlias = Callable[[Progress, Sequence[Encoded | Failed]], None]
@@ -33,7 +33,7 @@ Engine: TypeAlias = Callable[[Sequence[PartTask], int, OnProgress], Progress]
 
 
 def encode_dataset(
-    source: ComposedVisionEncoder | str | Path | Mapping[str, Any] | TowerConfig,
+    source: VisionEncoder | str | Path | Mapping[str, Any] | AnyConfig,
     inputs: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
@@ -131,7 +131,7 @@ def encode_dataset(
 
 
 def checked_output(
-    encoder: ComposedVisionEncoder, format: Format, store_dtype: StoreDtype | None, pool: str
+    encoder: VisionEncoder, format: Format, store_dtype: StoreDtype | None, pool: str
 ) -> Output:
     """Return what the features of an encoder are stored as.
 
@@ -150,7 +150,7 @@ def checked_output(
             format=format,
             store_dtype=store_dtype or plan.dtype,  # type: ignore[arg-type]  # checked just here
             pool=pool,
-            grids=plan.info.packed if embeds else False,
+            grids=embeds and plan.packs_images,
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -175,16 +175,16 @@ def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
 
 
 def _composed(
-    source: ComposedVisionEncoder | str | Path | Mapping[str, Any] | TowerConfig,
+    source: VisionEncoder | str | Path | Mapping[str, Any] | AnyConfig,
     overrides: Iterable[str],
     device: str | None,
-) -> ComposedVisionEncoder:
+) -> VisionEncoder:
     import torch
 
     from ..composing import compose
-    from ..encoder import ComposedVisionEncoder
+    from ..vision_encoder import VisionEncoder
 
-    if isinstance(source, ComposedVisionEncoder):
+    if isinstance(source, VisionEncoder):
         return source
     local_rank = os.environ.get("LOCAL_RANK")
     if device is None and local_rank is not None and torch.cuda.is_available():
@@ -192,7 +192,7 @@ def _composed(
     return compose(source, overrides=overrides, device=device)
 
 
-def _wanted(encoder: ComposedVisionEncoder, inputs: Sequence[str], output: Output, part_size: int) -> JobPlan:
+def _wanted(encoder: VisionEncoder, inputs: Sequence[str], output: Output, part_size: int) -> JobPlan:
     from .encoded import storable
     from .weights_hash import weights_hash
 
@@ -260,7 +260,7 @@ def run_job(
 
 
 def _engine(
-    name: EngineName, job: JobFolder, encoder: ComposedVisionEncoder, running: Running, cluster: RayCluster
+    name: EngineName, job: JobFolder, encoder: VisionEncoder, running: Running, cluster: RayCluster
 ) -> Engine:
     """Return what does parts of a job: this process, or a Ray cluster."""
     if name == "ray":
@@ -282,9 +282,7 @@ def _last_failure(results: Sequence[Encoded | Failed]) -> str:
     return f"{failed[-1].id}: {failed[-1].reason}" if failed else "unknown"
 
 
-def _summary(
-    job: JobFolder, encoder: ComposedVisionEncoder, parts: Sequence[Part], seconds: float
-) -> EncodeSummary:
+def _summary(job: JobFolder, encoder: VisionEncoder, parts: Sequence[Part], seconds: float) -> EncodeSummary:
     num_failed = sum(len(part.failed) for part in parts)
     return EncodeSummary(
         output=job.root,

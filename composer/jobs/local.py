@@ -23,7 +23,7 @@ from .progress import Progress
 from .unit import Unit
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
+    from ..vision_encoder import VisionEncoder
 
 OnProgress = Callable[[Progress, "list[Encoded | Failed]"], None]
 
@@ -53,7 +53,7 @@ class Running:
             if value is not None and value < least:
                 raise InputError(f"{name} is {value}; it must be at least {least}")
 
-    def limits(self, encoder: ComposedVisionEncoder) -> Limits:
+    def limits(self, encoder: VisionEncoder) -> Limits:
         """Return how large batches are; as long as nothing is said, by the kind of device alone."""
         on_cpu = encoder.device.type == "cpu"
         images, tokens = (32, 8192) if on_cpu else (256, 65536)
@@ -83,7 +83,7 @@ class LocalEngine:
         pool: Prepares images.
     """
 
-    def __init__(self, encoder: ComposedVisionEncoder, output: Output, running: Running, pool: Pool) -> None:
+    def __init__(self, encoder: VisionEncoder, output: Output, running: Running, pool: Pool) -> None:
         self._encoder = encoder
         self._output = output
         self._running = running
@@ -129,7 +129,7 @@ class LocalEngine:
 
 @contextmanager
 def local_engine(
-    encoder: ComposedVisionEncoder, output: Output, running: Running, num_rows: int
+    encoder: VisionEncoder, output: Output, running: Running, num_rows: int
 ) -> Iterator[LocalEngine]:
     """Start workers for a job of ``num_rows`` images, and end them afterwards."""
     workers = running.num_workers(num_rows)

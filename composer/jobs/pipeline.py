@@ -20,7 +20,7 @@ from .unit import Unit
 from .writers import FeatureFile
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
+    from ..vision_encoder import VisionEncoder
 
 _TASK = 8
 """Images that a worker prepares at a time."""
@@ -66,7 +66,7 @@ class Pipeline:
 
     def __init__(
         self,
-        encoder: ComposedVisionEncoder,
+        encoder: VisionEncoder,
         pool: Pool,
         forward: Forward,
         limits: Limits,
@@ -176,8 +176,9 @@ class Pipeline:
         if isinstance(answer, ImageError):
             raise answer
         inputs = answer.inputs
-        info = self._encoder.info
-        patches = max(1, inputs["pixel_values"].numel() // (info.num_channels * info.patch_size**2))
+        pixels = self._encoder.preprocessor.pixels(inputs)
+        values = sum(tensor.numel() for tensor in pixels)
+        patches = max(1, values // self._encoder.plan.values_per_patch)
         held = sum(tensor.nbytes for tensor in inputs.values()) + patches * self._feature_bytes
         return Ready(number, row, answer.size, inputs, patches, held)
 

@@ -12,7 +12,7 @@ from ..text import did_you_mean
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..planning import Plan
+    from ..planning import VisionPlan
 
 Pooler: TypeAlias = "Callable[[Tensor], Tensor]"
 """From the features of an image (tokens, width) to (width,) or (rows, width)."""
@@ -58,20 +58,17 @@ def register_pooler(name: str, pooler: Pooler) -> None:
     POOLER_PLUGINS.register(name, pooler)
 
 
-def pooler_of(name: str, plan: Plan) -> Pooler | None:
+def pooler_of(name: str, plan: VisionPlan) -> Pooler | None:
     """Return the pooler of that name; None for ``none``.
 
     Raises:
         InputError: If there is none, or it is ``cls`` and the features do not begin with a class token.
     """
-    if name == "cls":
-        selection = plan.readout.selection
-        kept = selection.num_prefix_tokens and selection.strategy in ("full", "class")
-        if plan.config.output != "features" or not kept:
-            raise InputError(
-                "pool=cls needs features that begin with a class token: choose an encoder that has one, and "
-                "feature_select_strategy: full or class"
-            )
+    if name == "cls" and not plan.begins_with_class_token:
+        raise InputError(
+            "pool=cls needs features that begin with a class token: choose an encoder that has one, and "
+            "feature_select_strategy: full or class"
+        )
     if name in _BUILT_IN:
         return _BUILT_IN[name]
     if pooler := POOLER_PLUGINS.get(name):

@@ -24,7 +24,7 @@ from .progress import Progress
 from .ray_cluster import RayCluster
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
+    from ..vision_encoder import VisionEncoder
     from .local import Running
 
 _MOST_ATTEMPTS = 3
@@ -82,7 +82,7 @@ class _Actor:
 
 def run_on_ray(
     job: JobFolder,
-    encoder: ComposedVisionEncoder,
+    encoder: VisionEncoder,
     running: Running,
     cluster: RayCluster,
     tasks: Sequence[PartTask],

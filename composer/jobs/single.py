@@ -22,7 +22,7 @@ from .unit import Unit
 from .writers import BinaryFile, FeatureFile
 
 if TYPE_CHECKING:
-    from ..encoder import ComposedVisionEncoder
+    from ..vision_encoder import VisionEncoder
 
 _MOST_BYTES = 2**20
 """More than a line of a list of failures ever has."""
@@ -123,7 +123,7 @@ def _is_list_of_failures(path: Path) -> bool:
 
 
 def encode_images(
-    encoder: ComposedVisionEncoder,
+    encoder: VisionEncoder,
     sources: Iterable[str | os.PathLike[str]],
     output: str | os.PathLike[str],
     *,
@@ -191,7 +191,7 @@ def encode_images(
     )
 
 
-def check_encoder(encoder: ComposedVisionEncoder) -> None:
+def check_encoder(encoder: VisionEncoder) -> None:
     """Refuse an encoder whose features make no table.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ..encoders.facts import Grid
 from ..errors import InputError
 from ..files import read_json
 from ..images.steps import Steps
@@ -23,18 +24,22 @@ if TYPE_CHECKING:
 
 _FORMAT = "vision-composer costs 1"
 _FIELDS = ("seconds_per_image", "seconds_per_linear_flop", "seconds_per_attention_flop")
+_OF_A_FORWARD = "seconds_per_forward"
+"""Older tables have none: what a forward costs is in ``seconds_per_image`` there."""
 
 
 class Measurement(NamedTuple):
-    """How long the encoder took for one image.
+    """How long the encoder took for one image, or for several of one size.
 
     Attributes:
-        grid: Frames, patch rows and patch columns of the image.
-        seconds: Wall time of a forward of that image alone.
+        grid: Frames, patch rows and patch columns of each image.
+        seconds: Wall time of a forward.
+        images: How many images it had.
     """
 
     grid: tuple[int, int, int]
     seconds: float
+    images: int = 1
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class CostModel:
         seconds_per_image: What every image costs, whatever its size.
         seconds_per_linear_flop: Of projections, MLPs, patch embedding and head.
         seconds_per_attention_flop: Of attention's two products.
+        seconds_per_forward: What a forward costs beside its images, such as launching its kernels; no part of
+            an image's cost, because a rank runs one forward however many images it has.
         measurements: What the model was fitted to; empty if it was not.
     """
 
@@ -56,6 +63,7 @@ class CostModel:
     seconds_per_image: float = 0.0
     seconds_per_linear_flop: float = 1e-12
     seconds_per_attention_flop: float = 1e-12
+    seconds_per_forward: float = 0.0
     measurements: tuple[Measurement, ...] = field(default=(), repr=False)
     _known: dict[tuple[int, int, int], int] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -83,6 +91,9 @@ class CostModel:
     def fit(cls, plan: Plan, measurements: Iterable[Measurement]) -> CostModel:
         """The model that comes closest to times that were measured, by relative error.
 
+        What a forward costs beside its images can be told from what an image costs only if some forwards had
+        several images. Otherwise it counts as the image's.
+
         Args:
             plan: The encoder's.
             measurements: Of images of several sizes, from small to as large as there will be.
@@ -91,15 +102,18 @@ class CostModel:
             InputError: If there are no two sizes, or a time is not a positive number.
         """
         table = tuple(measurements)
-        for grid, seconds in table:
-            if len(grid) != 3 or min(grid) < 1 or not 0 < seconds < float("inf"):
-                raise InputError(f"{seconds} s for the grid {grid} is not a measurement")
+        for grid, seconds, images in table:
+            if len(grid) != 3 or min(*grid, images) < 1 or not 0 < seconds < float("inf"):
+                raise InputError(f"{seconds} s for {images} images of the grid {grid} is not a measurement")
         if len({m.grid for m in table}) < 2:
             raise InputError("a cost model needs measurements of at least two sizes of images")
         own = cls(plan)._at_own_size
-        terms = np.array([(1.0, *_flops(own, m.grid)) for m in table])
-        image, linear, attention = _non_negative(terms, np.array([m.seconds for m in table]))
-        return cls(plan, image, linear, attention, table)
+        of_images = [[m.images * term for term in (1.0, *_flops(own, m.grid))] for m in table]
+        several = any(m.images > 1 for m in table)
+        terms = np.array([[*image, 1.0] if several else image for image in of_images])
+        found = _non_negative(terms, np.array([m.seconds for m in table]))
+        image, linear, attention, forward = found if several else [*found, 0.0]
+        return cls(plan, image, linear, attention, forward, table)
 
     def save(self, path: str | Path) -> None:
         """Write the model and what it was fitted to as JSON, for ``parallel.cost_table``.
@@ -110,8 +124,8 @@ class CostModel:
         table = {
             "format": _FORMAT,
             "encoder": _identity(self.plan),
-            **{name: getattr(self, name) for name in _FIELDS},
-            "measurements": [{"grid": list(m.grid), "seconds": m.seconds} for m in self.measurements],
+            **{name: getattr(self, name) for name in (*_FIELDS, _OF_A_FORWARD)},
+            "measurements": [m._asdict() for m in self.measurements],
         }
         try:
             Path(path).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
@@ -130,7 +144,10 @@ class CostModel:
             if table["format"] != _FORMAT:
                 raise ValueError(f"format is {table['format']!r}")
             image, linear, attention = (float(table[name]) for name in _FIELDS)
-            measurements = tuple(Measurement(tuple(m["grid"]), m["seconds"]) for m in table["measurements"])
+            forward = float(table.get(_OF_A_FORWARD, 0))
+            measurements = tuple(
+                Measurement(tuple(m["grid"]), m["seconds"], m.get("images", 1)) for m in table["measurements"]
+            )
             encoder = table["encoder"]
         except OSError as error:
             raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
@@ -139,11 +156,36 @@ class CostModel:
             raise InputError(
                 f"{path}: not a table of costs as bench --calibrate writes it: {reason}"
             ) from error
-        if not all(0 <= value < float("inf") for value in (image, linear, attention)):
-            raise InputError(f"{path}: costs are negative or infinite: {image}, {linear}, {attention}")
+        costs = (image, linear, attention, forward)
+        if not all(0 <= value < float("inf") for value in costs):
+            raise InputError(f"{path}: costs are negative or infinite: {', '.join(map(str, costs))}")
         if encoder != _identity(plan):
             raise InputError(f"{path}: was measured with {encoder}, and this encoder is {_identity(plan)}")
-        return cls(plan, image, linear, attention, measurements)
+        return cls(plan, *costs, measurements)
+
+
+def sum_of_costs(models: Sequence[CostModel]) -> Callable[[Grid], int]:
+    """Return the cost of an image that several towers run: the sum of theirs.
+
+    The grid that it is called with is that of the towers that take images of several sizes; of several such
+    towers with different patches it is about so. The others have one grid for all images.
+
+    Args:
+        models: What an image costs in every tower.
+    """
+    if len(models) == 1:
+        return models[0]
+    infos = [model.plan.info for model in models]
+    varies = [info.ragged or info.any_size for info in infos]
+    own = [
+        None if any_size else info.grid(info.image_size, info.image_size)
+        for info, any_size in zip(infos, varies, strict=True)
+    ]
+
+    def cost(grid: Grid) -> int:
+        return sum(model(fixed or grid) for model, fixed in zip(models, own, strict=True))
+
+    return cost
 
 
 def _identity(plan: Plan) -> dict[str, Any]:

@@ -17,12 +17,11 @@ from ..encoders.batch import Images
 from ..encoders.facts import Grid
 from ..errors import ImageError
 from ..images.decode import ImageLike, image_name, size_of_image
-from ..images.preprocess import ImagePreprocessor
+from ..images.preprocess import Preprocessor
 from ..running.finite import NOT_FINITE, not_finite
 from ..schemas import ParallelConfig
 from ..tower.base import Features, VisionModule
 from .balance import deal_by_cost, deal_by_size, deal_in_order
-from .cost import CostModel
 from .group import Report, together
 from .outputs import (
     Hands,
@@ -55,10 +54,10 @@ class DataParallel:
     def __init__(
         self,
         tower: VisionModule[Any],
-        preprocessor: ImagePreprocessor,
+        preprocessor: Preprocessor,
         group: ProcessGroup,
         config: ParallelConfig,
-        cost: CostModel,
+        cost: Callable[[Grid], int],
         fingerprint: str,
     ) -> None:
         self.group, self.config, self.cost = group, config, cost

@@ -6,7 +6,8 @@ import json
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.distributed as dist
@@ -90,7 +91,7 @@ def together(
 ) -> tuple[T, list[Report]]:
     """Run ``work`` on every rank, and raise on all of them if it failed on one.
 
-    Every rank must call this; it takes one collective of a fixed size.
+    Every rank must call this; it takes one collective of a fixed size, between the hosts.
 
     Args:
         group: The ranks.
@@ -127,6 +128,8 @@ def lost_ranks_named(group: ProcessGroup, what: str) -> Iterator[None]:
     """Turn what a broken collective raises into one of our errors."""
     try:
         yield
+    except torch.OutOfMemoryError:  # of this rank
+        raise
     except RuntimeError as error:
         raise DistributedError(
             f"rank {dist.get_rank(group)} of {dist.get_world_size(group)} could not {what}: another rank is "
@@ -140,11 +143,42 @@ def backend_of(group: ProcessGroup, device_type: str) -> str | None:
     return {pair[0]: pair[-1] for pair in pairs}.get(device_type)
 
 
-def control_device(group: ProcessGroup) -> torch.device:
-    """Return where small messages go: the CPU if the group has a backend there, which spares a sync."""
+def check_backend(group: ProcessGroup, device_type: str) -> None:
+    """Check that the group can send tensors from one type of device to the same on other ranks.
+
+    Raises:
+        InputError: If it has no backend for it.
+    """
+    if backend_of(group, device_type) is None:
+        raise InputError(
+            f"the process group has no backend for tensors on {device_type}, only "
+            f"{dist.get_backend_config(group)}; compose on another device, or initialise torch.distributed "
+            f"with a backend for {device_type} too"
+        )
+
+
+_control_groups: WeakKeyDictionary[ProcessGroup, ProcessGroup] = WeakKeyDictionary()
+"""Groups without a backend for CPUs, and the one beside each that has it."""
+
+
+def control_group(group: ProcessGroup) -> ProcessGroup:
+    """Return the ranks as a group whose messages go between the hosts, so that none waits for its device.
+
+    That is the group itself if it has a backend for CPUs. Otherwise it is a gloo group of the same ranks,
+    which is made at the first call; every rank must make that call.
+    """
     if backend_of(group, "cpu") is not None:
-        return torch.device("cpu")
-    return torch.device(torch.accelerator.current_accelerator() or "cpu")
+        return group
+    if group not in _control_groups:
+        if group is dist.group.WORLD:
+            beside = dist.new_group(backend="gloo")
+        else:  # the ranks outside of the group know nothing of it
+            ranks = dist.get_process_group_ranks(group)
+            # torch 2.11 knows sorted ranks only.
+            order: dict[str, Any] = {} if ranks == sorted(ranks) else {"sort_ranks": False}
+            beside = dist.new_group(ranks, backend="gloo", use_local_synchronization=True, **order)
+        _control_groups[group] = beside
+    return _control_groups[group]
 
 
 def broadcast_text(text: str, group: ProcessGroup, *, what: str) -> str:
@@ -158,21 +192,20 @@ def broadcast_text(text: str, group: ProcessGroup, *, what: str) -> str:
     Raises:
         DistributedError: If another rank is gone.
     """
-    content, device = text.encode() if dist.get_rank(group) == 0 else b"", control_device(group)
+    content, control = text.encode() if dist.get_rank(group) == 0 else b"", control_group(group)
     with lost_ranks_named(group, what):
-        length = torch.tensor([len(content)], device=device)
-        dist.broadcast(length, group=group, group_src=0)
-        sent = torch.tensor(list(content) or [0] * int(length), dtype=torch.uint8, device=device)
-        dist.broadcast(sent, group=group, group_src=0)
+        length = torch.tensor([len(content)], device="cpu")
+        dist.broadcast(length, group=control, group_src=0)
+        sent = torch.tensor(list(content) or [0] * int(length), dtype=torch.uint8, device="cpu")
+        dist.broadcast(sent, group=control, group_src=0)
     return bytes(sent.tolist()).decode()
 
 
 def _exchange(group: ProcessGroup, report: Report, what: str) -> list[Report]:
-    ranks, device = dist.get_world_size(group), control_device(group)
-    mine = torch.frombuffer(bytearray(report.to_bytes()), dtype=torch.uint8).to(device)
-    everyone = [torch.zeros_like(mine) for _ in range(ranks)]
+    mine = torch.frombuffer(bytearray(report.to_bytes()), dtype=torch.uint8)
+    everyone = [torch.zeros_like(mine) for _ in range(dist.get_world_size(group))]
     with lost_ranks_named(group, what):
-        dist.all_gather(everyone, mine, group=group)
+        dist.all_gather(everyone, mine, group=control_group(group))
         rows: list[list[int]] = torch.stack(everyone).tolist()
     return [Report.from_bytes(bytes(row)) for row in rows]
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import DistributedError, InputError
 from .gather import RowGather
-from .group import Report, control_device, lost_ranks_named
+from .group import Report, control_group, lost_ranks_named
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -112,11 +112,11 @@ def exchange_counts(mine: Sequence[int], lengths: Sequence[int], group: ProcessG
         lengths: How many numbers each rank has.
         group: The ranks.
     """
-    longest, device = max(lengths), control_device(group)
-    padded = torch.tensor([*mine, *[0] * (longest - len(mine))], dtype=torch.int64, device=device)
+    missing = max(lengths) - len(mine)
+    padded = torch.tensor([*mine, *[0] * missing], dtype=torch.int64, device="cpu")
     table = [torch.zeros_like(padded) for _ in lengths]
     with lost_ranks_named(group, "exchange row counts"):
-        dist.all_gather(table, padded, group=group)
+        dist.all_gather(table, padded, group=control_group(group))
         rows = torch.stack(table).tolist()
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 

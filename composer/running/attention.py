@@ -39,5 +39,6 @@ def plan_attention(planned: Plan, device: torch.device, *, training: bool = Fals
         override=planned.config.attn_backend,
         packed=planned.info.packed,
         training=training,
+        compiled=planned.config.compile is not False,
         model_class=family.transformers_class(fields),
     )

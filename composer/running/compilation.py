@@ -6,10 +6,12 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FunctionType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import BackendError
-from ..schemas import CompileConfig, TowerConfig
+from ..fusion.module import FusedTowers
+from ..fusion.naming import naming
+from ..schemas import AnyConfig, CompileConfig
 from ..text import did_you_mean
 from ..tower.half import VisionHalf
 from ..tower.module import VisionTower, run_block
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from ..tower.base import Features
 
 
-def should_torch_compile_mm_vit(config: TowerConfig) -> bool:
+def should_torch_compile_mm_vit(config: AnyConfig) -> bool:
     """Return whether the config asks for torch.compile."""
     return config.compile is not False
 
@@ -97,27 +99,32 @@ def _avx2() -> bool:
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
 
 
-def compile_as_asked(half: VisionTower | VisionHalf, config: TowerConfig) -> None:
-    """Compile a tower and its connector if the config asks for it.
+Vision: TypeAlias = VisionTower | VisionHalf | FusedTowers
+
+
+def compile_as_asked(vision: Vision, config: AnyConfig) -> None:
+    """Compile towers and the connector behind them if the config asks for it.
 
     Raises:
         BackendError: As :func:`compile_tower`.
     """
     if should_torch_compile_mm_vit(config):
-        compile_half(half, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
+        compile_half(vision, config.compile if isinstance(config.compile, CompileConfig) else CompileConfig())
 
 
-def compile_half(half: VisionTower | VisionHalf, config: CompileConfig) -> None:
-    """Make a tower, and the connector behind it if there is one, run compiled code.
+def compile_half(vision: Vision, config: CompileConfig) -> None:
+    """Make towers, and the connector behind them if there is one, run compiled code.
 
     Without CUDA graphs for the connector: its inputs are of as many tiles as the images have.
 
     Raises:
         BackendError: As :func:`compile_tower`.
     """
-    settings = compile_tower(half.tower, config)
-    for part in () if half.connector_module is None else half.connector_module.children():
-        part.compile(backend=settings.backend)
+    for name, tower in vision.parts.items():
+        with naming(name):
+            compile_tower(tower, config)
+    for part in () if vision.connector_module is None else vision.connector_module.children():
+        part.compile(backend=config.backend)
 
 
 def compile_tower(tower: VisionTower, config: CompileConfig) -> CompileSettings:

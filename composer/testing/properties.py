@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ..composing import compose
+from ..composing import compose_tower
 from ..encoders.facts import Grid
 from ..errors import ConformanceError
 from .compare import check_equal
@@ -154,7 +154,7 @@ def check_saving(subject: Subject) -> None:
     inputs = subject.batch()
     for keys in [*subject.layers()[-2:], *subject.outputs()]:
         tower = subject.compose(**keys)
-        again = compose(subject.save(**keys), device=subject.device)
+        again = compose_tower(subject.save(**keys), device=subject.device)
         what = f"of a tower with {named(keys)}, saved and composed again"
         if again.config.encoder != subject.encoder:
             raise ConformanceError(f"the encoder block {what}, is {again.config.encoder!r}")

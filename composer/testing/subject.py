@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..composing import compose
+from ..composing import compose_tower
 from ..encoder import ComposedVisionEncoder
 from ..encoders import AnyFamily
 from ..encoders.reference import Sample
@@ -68,7 +68,7 @@ class Subject:
         if name not in self._towers:
             weights = {"source": str(self.folder / "checkpoint")}
             config = {"schema": 1, "encoder": self.encoder, "weights": weights, **keys}
-            self._towers[name] = compose(TowerConfig.model_validate(config), device=self.device)
+            self._towers[name] = compose_tower(TowerConfig.model_validate(config), device=self.device)
         return self._towers[name].eval()
 
     def compose_all_states(self) -> ComposedVisionEncoder:

@@ -14,11 +14,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..composing import compose
+from ..composing import compose_tower
 from ..config_json import tower_of_config_json
 from ..errors import ConformanceError, InputError
 from ..presets import load_config
-from ..schemas import TowerConfig
+from ..schemas import TowerConfig, one_tower
 from .vlm_states import TowerStates
 
 _SIZES = ((64, 64), (37, 211), (150, 40), (97, 103))
@@ -87,7 +87,7 @@ def check_vlm(folder: str | Path, images: Sequence[Image.Image] | None = None) -
         ConformanceError: If an image's pixels, hidden states or rows differ, or the rows are not as many as
             planned.
     """
-    found = compare_vlm(load_config(tower_of_config_json(str(folder))), images or random_images())
+    found = compare_vlm(one_tower(load_config(tower_of_config_json(str(folder)))), images or random_images())
     wrong = [line for line in found if not line.equal]
     if wrong:
         raise ConformanceError("\n".join(map(str, wrong)))
@@ -107,7 +107,7 @@ def compare_vlm(config: TowerConfig, images: Sequence[Image.Image]) -> list[Imag
     """
     if config.weights.source is None:
         raise InputError("the config has no weights.source, so that there is no model to compare with")
-    encoder = compose(config, overrides=["output=embeds", "weights.dtype=float32"])
+    encoder = compose_tower(config, overrides=["output=embeds", "weights.dtype=float32"])
     model, processor = load_vlm(config.weights.source, config.weights.revision)
     states = TowerStates(encoder, model)
     compared = []

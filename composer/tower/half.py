@@ -90,6 +90,11 @@ class VisionHalf(VisionModule[TiledBatch]):
         self.tower, self.tiling = tower, tiling
         self.connector, self.connector_module = connector, connector_module
 
+    @property
+    def parts(self) -> dict[str, VisionTower]:
+        """The tower under an empty name."""
+        return {"": self.tower}
+
     def read(self, inputs: Mapping[str, Any]) -> TiledBatch:
         """Check the tower's inputs, with a tile wherever it has an image, and ``image_sizes``.
 

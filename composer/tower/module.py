@@ -76,6 +76,11 @@ class VisionTower(VisionModule[Batch]):
         return self
 
     @property
+    def parts(self) -> dict[str, VisionTower]:
+        """The tower under an empty name, as of several towers each is under its own."""
+        return {"": self}
+
+    @property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, in order."""
         return self.family.block_list(self.model)

@@ -103,13 +103,14 @@ class Adapter:
 
     Args:
         source: Its folder, or a hub id.
+        revision: Branch, tag or commit of a hub id.
 
     Raises:
         WeightsError: If there is none, or it is of another kind than LoRA.
     """
 
-    def __init__(self, source: str) -> None:
-        self.checkpoint, said = open_adapter(source)
+    def __init__(self, source: str, revision: str | None = None) -> None:
+        self.checkpoint, said = open_adapter(source, revision)
         self._config = _read_config(self.checkpoint.label, said)
 
     def merge(self, model: nn.Module, names: Mapping[str, str], prefix: str) -> None:

@@ -77,7 +77,7 @@ def load_model(
 
     try:
         checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
-        adapter = None if weights.adapter is None else Adapter(weights.adapter)
+        adapter = None if weights.adapter is None else Adapter(weights.adapter, weights.adapter_revision)
         if adapter is None:
             refuse_adapter(checkpoint)
         check_own_config(checkpoint, family, encoder)

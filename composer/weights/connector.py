@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
 
 from ..connectors import AnyConnector
 from ..errors import BackendError, WeightsError
+from ..schemas import WeightsConfig
 from ..text import shortened
 from .adapter import Adapter
 from .pickled import forget
@@ -40,12 +42,37 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
         module = _in_dtype(connector, connector.build(), dtype)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
+    what = f"the connector {connector.type!r}"
+    fill(module, weights, what=what, key="connector.weights", disk_names=connector.disk_names)
+    return module
+
+
+def fill(
+    module: nn.Module,
+    weights: SourceConfig,
+    *,
+    what: str,
+    key: str,
+    disk_names: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Read every tensor of a module from a checkpoint; without a source they stay as they are.
+
+    Args:
+        module: The module, whose state dict has the tensors' names.
+        weights: Where the weights are.
+        what: What errors call it.
+        key: The key of a config that says where the weights are.
+        disk_names: What a name may begin with on disk -> in the module, where the two differ.
+
+    Raises:
+        WeightsError: If the checkpoint is missing or broken, or does not have the tensors.
+    """
     if weights.source is None:
-        return module
+        return
     tensors = module.state_dict()
     try:
         checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
-        sources = _sources(checkpoint, connector, tensors)
+        sources = _sources(checkpoint, tensors, disk_names, f"{what} needs", key)
         _refuse_adapted(weights, sources.values())
         headers = checkpoint.headers(sources.values())
         for name, tensor in tensors.items():
@@ -53,14 +80,13 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
             header = headers[source]
             if header.shape != tuple(tensor.shape):
                 raise WeightsError(
-                    f"{header.file}: tensor {source} has shape {header.shape}, and this connector's is "
+                    f"{header.file}: tensor {source} has shape {header.shape}, and that of {what} is "
                     f"{tuple(tensor.shape)}"
                 )
             check_readable(checkpoint, source, header)
             tensor.copy_(read_tensor(checkpoint, source, header, tensor.dtype))
     finally:
         forget()
-    return module
 
 
 def _in_dtype(connector: AnyConnector, module: nn.Module, dtype: torch.dtype) -> nn.Module:
@@ -78,18 +104,20 @@ def _refuse_adapted(weights: SourceConfig, sources: Iterable[str]) -> None:
     Raises:
         WeightsError: If it is one.
     """
-    adapter = getattr(weights, "adapter", None)
-    if adapter is None:
+    if not isinstance(weights, WeightsConfig) or weights.adapter is None:
         return
-    touched = Adapter(adapter).touches(name.removeprefix("model.") for name in sources)
+    adapter = Adapter(weights.adapter, weights.adapter_revision)
+    touched = adapter.touches(name.removeprefix("model.") for name in sources)
     if touched:
         raise WeightsError(
-            f"{adapter}: changes the connector, too (tensor {shortened(touched)}), into which it is not "
-            "merged here: merge it with peft (merge_and_unload) and save the model again"
+            f"{weights.adapter}: changes the connector, too (tensor {shortened(touched)}), into which it is "
+            "not merged here: merge it with peft (merge_and_unload) and save the model again"
         )
 
 
-def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[str]) -> dict[str, str]:
+def _sources(
+    checkpoint: Checkpoint, names: Iterable[str], disk_names: Mapping[str, str], needs: str, key: str
+) -> dict[str, str]:
     """Return the checkpoint's name of each of the module's tensors.
 
     Raises:
@@ -98,7 +126,7 @@ def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[st
     found: dict[str, str] = {}
     for name in names:
         spellings = {name}
-        for on_disk, in_module in connector.disk_names.items():
+        for on_disk, in_module in disk_names.items():
             if name.startswith(in_module):
                 spellings.add(on_disk + name.removeprefix(in_module))
         matches = [
@@ -109,8 +137,8 @@ def _sources(checkpoint: Checkpoint, connector: AnyConnector, names: Iterable[st
         if len(matches) != 1:
             some = f"several tensors are: {', '.join(sorted(matches)[:3])}" if matches else "no tensor is"
             raise WeightsError(
-                f"{checkpoint.label}: the connector {connector.type!r} needs {name}, and {some} named so; "
-                "connector.weights says where its weights are, and source: null that they are random"
+                f"{checkpoint.label}: {needs} {name}, and {some} named so; {key} says where its weights are, "
+                "and source: null that they are random"
                 f"{checkpoint.unread_index}"
             )
         found[name] = matches[0]

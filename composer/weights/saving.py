@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from ..connectors.base import parts
 from ..errors import WeightsError
 from ..images.settings import PROCESSOR_FILES, ProcessorSettings
-from ..schemas import TowerConfig
+from ..schemas import AnyConfig, FusedConfig, TowerConfig
 from ..schemas.weights import DType
 from ..schemas.yaml.dump import to_yaml
 from .plain import plain
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 _CONNECTOR_FILE = "connector.safetensors"
+_PROJECT_FILE = "project.safetensors"
 
 
 def save_tower(
@@ -49,18 +51,9 @@ def save_tower(
         WeightsError: If the folder cannot be written, the dtype is not one that a config can name, or the
             weights are not plain tensors, as with adapters and quantisation.
     """
-    name = str(dtype).removeprefix("torch.")
-    if name not in get_args(DType):
-        raise WeightsError(
-            f"{folder}: a tower of {name} cannot be saved; cast it to one of {get_args(DType)}"
-        )
-    try:
-        model = plain(model, merge_adapters=merge_adapters)  # type: ignore[assignment]  # of the same class
-        connector = connector and plain(connector, merge_adapters=merge_adapters)
-    except WeightsError as error:
-        raise WeightsError(f"{folder}: {error}") from None
-    from safetensors.torch import save_file
-
+    name = _saved_dtype(dtype, folder)
+    model = _checked(model, folder, merge_adapters)  # type: ignore[assignment]  # of the same class
+    connector = None if connector is None else _checked(connector, folder, merge_adapters)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with quiet_transformers():
@@ -70,13 +63,96 @@ def save_tower(
         written = config.to_dict()
         keys = written | {"weights": {"source": "./model.safetensors", "dtype": name}}
         if connector is not None:
-            tensors = {key: tensor.detach().contiguous() for key, tensor in connector.state_dict().items()}
-            save_file(tensors, folder / _CONNECTOR_FILE, metadata={"format": "pt"})
+            _write(connector, folder / _CONNECTOR_FILE)
             keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
-        elif config.connector is not None and config.connector.weights is None and config.weights.source:
-            # It was not built, and so stays where it was read from.
-            where = {key: written["weights"].get(key) for key in ("source", "revision")}
-            keys["connector"] |= {"weights": {key: value for key, value in where.items() if value}}
+        else:
+            keys |= _connector_left(config)
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
     except OSError as error:
         raise WeightsError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def save_fused(
+    config: FusedConfig,
+    folder: Path,
+    *,
+    project: nn.ModuleDict,
+    connector: nn.Module | None,
+    dtype: torch.dtype,
+    merge_adapters: bool = False,
+) -> None:
+    """Write ``tower.yaml`` of several towers, which were saved into folders of their names in ``folder``.
+
+    Args:
+        config: The config that the encoder was composed from.
+        folder: Where the towers' folders are.
+        project: The linear layers on the towers' tokens; they and the connector go into files of their own.
+        connector: The connector's module; None if it was not built.
+        dtype: dtype of the parameters.
+        merge_adapters: As for :func:`save_tower`.
+
+    Raises:
+        WeightsError: As :func:`save_tower`.
+    """
+    name = _saved_dtype(dtype, folder)
+    keys = config.to_dict() | {
+        "towers": {tower: f"./{tower}" for tower in config.towers},
+        "weights": {"dtype": name},
+    }
+    try:
+        if project:
+            _write(_checked(parts(project=project), folder, merge_adapters), folder / _PROJECT_FILE)
+            for block in keys["project"].values():
+                block["weights"] = {"source": f"./{_PROJECT_FILE}"}
+        if connector is not None:
+            _write(_checked(connector, folder, merge_adapters), folder / _CONNECTOR_FILE)
+            keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
+        else:
+            keys |= _connector_left(config)
+        (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
+    except OSError as error:
+        raise WeightsError(f"{folder}: cannot be written: {error.strerror or error}") from error
+
+
+def _saved_dtype(dtype: torch.dtype, folder: Path) -> str:
+    """Return how a config names a dtype.
+
+    Raises:
+        WeightsError: If it cannot.
+    """
+    name = str(dtype).removeprefix("torch.")
+    if name not in get_args(DType):
+        raise WeightsError(
+            f"{folder}: a tower of {name} cannot be saved; cast it to one of {get_args(DType)}"
+        )
+    return name
+
+
+def _checked(module: nn.Module, folder: Path, merge_adapters: bool) -> nn.Module:
+    """Return a module of plain tensors.
+
+    Raises:
+        WeightsError: If its are not.
+    """
+    try:
+        return plain(module, merge_adapters=merge_adapters)
+    except WeightsError as error:
+        raise WeightsError(f"{folder}: {error}") from None
+
+
+def _write(module: nn.Module, file: Path) -> None:
+    from safetensors.torch import save_file
+
+    tensors = {key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()}
+    save_file(tensors, file, metadata={"format": "pt"})
+
+
+def _connector_left(config: AnyConfig) -> dict[str, Any]:
+    """Return the ``connector`` of a config that was not built, and so stays where it was read from."""
+    written = config.to_dict()
+    if config.connector is None or config.connector.weights is not None or not config.weights.source:
+        return {}
+    where = {key: written["weights"].get(key) for key in ("source", "revision")}
+    return {
+        "connector": written["connector"] | {"weights": {key: value for key, value in where.items() if value}}
+    }

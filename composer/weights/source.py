@@ -151,11 +151,12 @@ def open_checkpoint(
     return _from_hub(source, revision, file_format)
 
 
-def open_adapter(source: str) -> tuple[Checkpoint, dict[str, Any]]:
+def open_adapter(source: str, revision: str | None = None) -> tuple[Checkpoint, dict[str, Any]]:
     """Find an adapter's tensors, and read its config.
 
     Args:
         source: A folder, or a hub id.
+        revision: Branch, tag or commit of a hub id.
 
     Raises:
         WeightsError: If there is no adapter, or none in safetensors.
@@ -163,7 +164,7 @@ def open_adapter(source: str) -> tuple[Checkpoint, dict[str, Any]]:
     path = _path(source)
     if is_weights_path(source) and not path.is_dir():
         raise WeightsError(f"{source}: no such folder; weights.adapter is the folder of an adapter")
-    fetch = _local_fetch(path) if path.is_dir() else _hub_fetch(source, None)
+    fetch = _local_fetch(path) if path.is_dir() else _hub_fetch(source, revision)
     config = fetch(ADAPTER_CONFIG)
     if config is None:
         raise WeightsError(f"{source}: no adapter: it has no {ADAPTER_CONFIG}")

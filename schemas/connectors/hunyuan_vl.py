@@ -8,11 +8,16 @@ from ..encoders.base import Activation, Epsilon
 from .base import ConnectorConfig
 
 
-class HunYuanVLConnectorConfig(ConnectorConfig):
-    """Convolutions over squares of patches, a learned token behind each line, one in front and one behind."""
+class HunYuanFields(ConnectorConfig):
+    """The fields that HunyuanOCR's and Hy4's connectors share."""
 
-    type: Literal["hunyuan_vl"]
     act: Activation = "gelu"
     """Activation between the convolutions: hidden_act of the tower."""
     rms_norm_eps: Epsilon = 1e-5
     """Epsilon of the norms: that of the tower."""
+
+
+class HunYuanVLConnectorConfig(HunYuanFields):
+    """Convolutions over squares of patches, a learned token behind each line, one in front and one behind."""
+
+    type: Literal["hunyuan_vl"]

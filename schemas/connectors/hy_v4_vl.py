@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from ..encoders.base import Activation, Epsilon
-from .base import ConnectorConfig
+from .hunyuan_vl import HunYuanFields
 
 
-class HYV4VLConnectorConfig(ConnectorConfig):
+class HYV4VLConnectorConfig(HunYuanFields):
     """Convolutions over squares of patches, and a learned token behind each line."""
 
     type: Literal["hy_v4_vl"]
-    act: Activation = "gelu"
-    """Activation between the convolutions: hidden_act of the tower."""
-    rms_norm_eps: Epsilon = 1e-5
-    """Epsilon of the norm: that of the tower."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isqrt
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -121,6 +121,9 @@ class EncoderConfig(ConfigModel):
         }
     )
     """Fields that do not change what the tower computes in inference; families add theirs."""
+    foreign_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields of transformers' config that a block lacks because they say nothing of the tower: transformers
+    works them out of others, or they are about what stands behind it."""
 
     model_type: str
     """The encoder's model_type in transformers; decides which other keys this block takes."""
@@ -155,6 +158,11 @@ class EncoderConfig(ConfigModel):
     def width(self) -> int:
         """Width of a token inside the encoder."""
         return self.hidden_size
+
+    @property
+    def merged_width(self) -> int:
+        """Width of a token behind the merger; inside the encoder where there is none."""
+        return self.width
 
     @property
     def num_prefix_tokens(self) -> int:
@@ -236,6 +244,35 @@ class DenseEncoderConfig(EncoderConfig):
         return [*super()._check(), *check_patch(self)]
 
 
+class PackedEncoderConfig(EncoderConfig):
+    """The fields that most packed encoders have: those of images of any size, which share one sequence."""
+
+    packed: ClassVar[bool] = True
+
+    hidden_size: Count = 1152
+    """Width of a token inside the encoder."""
+    num_hidden_layers: Depth = 27
+    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
+    num_attention_heads: Count = 16
+    """Attention heads per block; must divide hidden_size."""
+    num_channels: Count = 3
+    """Colour channels of the input."""
+    patch_size: SquareSize = 16
+    """Side in pixels of a square patch."""
+
+
+class RopedEncoderConfig(PackedEncoderConfig):
+    """A packed encoder with a rope over rows and columns."""
+
+    rope_type: ClassVar[RopeType] = "rope_2d"
+
+    rope_parameters: dict[str, Any] | None = None
+    """The rope's parameters in transformers' form; null for the family's own."""
+
+    def _check(self) -> list[InitErrorDetails]:
+        return [*super()._check(), *check_rope(self)]
+
+
 def check_patch(encoder: EncoderConfig) -> list[InitErrorDetails]:
     """The rule of an encoder of images of one size: a patch fits into them."""
     if encoder.patch_size <= encoder.image_size:
@@ -250,6 +287,30 @@ def check_table(rows: int, key: str) -> list[InitErrorDetails]:
         return []
     message = f"{rows} is no square: the position table is a grid of as many rows as columns"
     return [problem("VC208", message, key, value=rows)]
+
+
+def check_square(height: int, width: int) -> list[InitErrorDetails]:
+    """The rule of a position table of ``pos_emb_height`` rows and ``pos_emb_width`` columns."""
+    if height == width:
+        return []
+    message = f"{width} is not pos_emb_height {height}: transformers reads a square table"
+    return [problem("VC208", message, "pos_emb_width", value=width)]
+
+
+def check_layer_types(encoder: EncoderConfig, layer_types: Sequence[str] | None) -> list[InitErrorDetails]:
+    """The rule of ``layer_types``, where it is not null: it says what every block is."""
+    if layer_types is None or len(layer_types) == encoder.num_hidden_layers:
+        return []
+    message = f"{len(layer_types)} entries for {encoder.num_hidden_layers} blocks"
+    return [problem("VC208", message, "layer_types", value=list(layer_types))]
+
+
+def check_key_value_heads(encoder: EncoderConfig, heads: int) -> list[InitErrorDetails]:
+    """The rule of ``num_key_value_heads``: each of them serves as many heads of queries."""
+    if encoder.num_attention_heads % heads == 0:
+        return []
+    message = f"{heads} do not divide {encoder.heads_key} {encoder.num_attention_heads}"
+    return [problem("VC208", message, "num_key_value_heads", value=heads)]
 
 
 def check_rope(encoder: EncoderConfig) -> list[InitErrorDetails]:

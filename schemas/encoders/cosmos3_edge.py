@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic_core import InitErrorDetails
 
-from .base import (
-    Activation,
-    Count,
-    Depth,
-    EncoderConfig,
-    Epsilon,
-    Few,
-    Probability,
-    Rows,
-    SquareSize,
-    check_table,
-)
+from .base import Activation, Count, Epsilon, Few, PackedEncoderConfig, Probability, Rows, check_table
 
 
-class Cosmos3EdgeVisionEncoderConfig(EncoderConfig):
+class Cosmos3EdgeVisionEncoderConfig(PackedEncoderConfig):
     """Cosmos 3 Edge ViT: SigLIP 2's blocks, images and frames at their own size."""
 
-    packed: ClassVar[bool] = True
-
     model_type: Literal["cosmos3_edge_vision"]
-    hidden_size: Count = 1152
-    """Width of a token inside the encoder."""
     intermediate_size: Count = 4304
     """Width of the MLP inside a block."""
-    num_hidden_layers: Depth = 27
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
-    num_attention_heads: Count = 16
-    """Attention heads per block; must divide hidden_size."""
-    num_channels: Count = 3
-    """Colour channels of the input."""
-    patch_size: SquareSize = 16
-    """Side in pixels of a square patch."""
     num_patches: Rows = 256
     """Rows of the position table: a square."""
     spatial_merge_size: Few = 2

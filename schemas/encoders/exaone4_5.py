@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
-from .base import Count
+from .base import Count, check_key_value_heads
 from .qwen2_5_vl import WindowedVisionEncoderConfig
 
 
@@ -19,9 +18,4 @@ class Exaone45VisionEncoderConfig(WindowedVisionEncoderConfig):
     """Heads of keys and values; each serves as many heads of queries."""
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if self.num_heads % self.num_key_value_heads:
-            message = f"{self.num_key_value_heads} heads of keys do not divide num_heads {self.num_heads}"
-            value = self.num_key_value_heads
-            problems.append(problem("VC208", message, "num_key_value_heads", value=value))
-        return problems
+        return [*super()._check(), *check_key_value_heads(self, self.num_key_value_heads)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
@@ -12,22 +12,22 @@ from .base import (
     Activation,
     Count,
     Depth,
-    EncoderConfig,
     Epsilon,
     Few,
+    PackedEncoderConfig,
     Probability,
     RopeType,
     Rows,
-    SquareSize,
+    check_key_value_heads,
 )
 
 
-class Gemma4VisionEncoderConfig(EncoderConfig):
+class Gemma4VisionEncoderConfig(PackedEncoderConfig):
     """Gemma 4 ViT: rope and learned positions over rows and columns, squares of patches pooled to tokens."""
 
     rope_type: ClassVar[RopeType] = "rope_2d"
-    packed: ClassVar[bool] = True
     merger: ClassVar[bool] = True
+    num_channels: ClassVar[int] = 3  # type: ignore[misc]  # no field of transformers
 
     model_type: Literal["gemma4_vision"]
     hidden_size: Count = 768
@@ -35,7 +35,6 @@ class Gemma4VisionEncoderConfig(EncoderConfig):
     intermediate_size: Count = 3072
     """Width of the MLP inside a block."""
     num_hidden_layers: Depth = 16
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     num_attention_heads: Count = 12
     """Attention heads per block."""
     num_key_value_heads: Count = 12
@@ -57,8 +56,6 @@ class Gemma4VisionEncoderConfig(EncoderConfig):
     pooling_kernel_size: Annotated[Few, Field(ge=2)] = 3
     """Patches along one side of the square that is pooled into one token. With 1, transformers returns the
     padding in place of the image."""
-    patch_size: SquareSize = 16
-    """Side in pixels of a square patch."""
     position_embedding_size: Rows = 10_240
     """Most patches along one side of an image."""
     use_clipped_linears: bool = False
@@ -67,12 +64,6 @@ class Gemma4VisionEncoderConfig(EncoderConfig):
     """Whether pooled tokens are shifted and scaled by what the checkpoint brings."""
     initializer_range: float = 0.02
     """Standard deviation of random initialisation."""
-
-    if not TYPE_CHECKING:
-
-        @property
-        def num_channels(self) -> int:
-            return 3
 
     @property
     def head_size(self) -> int:
@@ -83,12 +74,8 @@ class Gemma4VisionEncoderConfig(EncoderConfig):
         return False
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = []  # heads have a width of their own here, so they need not divide hidden_size
-        if self.num_attention_heads % self.num_key_value_heads:
-            message = (
-                f"{self.num_key_value_heads} do not divide num_attention_heads {self.num_attention_heads}"
-            )
-            problems.append(problem("VC208", message, "num_key_value_heads", value=self.num_key_value_heads))
+        # Heads have a width of their own here, so they need not divide hidden_size.
+        problems = check_key_value_heads(self, self.num_key_value_heads)
         if self.head_dim % 4:
             message = f"the rope needs a head size divisible by 4, not {self.head_dim}"
             problems.append(problem("VC208", message, "head_dim", value=self.head_dim))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Activation, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
 
 
 class GraniteDoclingVisionEncoderConfig(DenseEncoderConfig):
     """A SigLIP ViT without a head that takes tiles of one size."""
+
+    foreign_fields: ClassVar[frozenset[str]] = frozenset(
+        {"out_hidden_size", "scale_factor", "use_fine_route"}
+    )
 
     model_type: Literal["granite_docling_vision"]
     hidden_size: Count = 768

@@ -7,34 +7,23 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from .base import Activation, Count, Depth, EncoderConfig, Epsilon, Few, Probability, Side, SquareSize
+from .base import Activation, Count, Epsilon, Few, PackedEncoderConfig, Probability, Side
 
 
-class HunYuanVisionEncoderConfig(EncoderConfig):
+class HunYuanVisionEncoderConfig(PackedEncoderConfig):
     """The fields that HunyuanOCR's and Hy4's towers share."""
 
-    packed: ClassVar[bool] = True
     aliases: ClassVar[Mapping[str, str]] = {
         "attention_heads": "num_attention_heads",
         "layer_norm_eps": "rms_norm_eps",
     }
-    inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {
+    inert_fields: ClassVar[frozenset[str]] = PackedEncoderConfig.inert_fields | {
         "num_key_value_heads",
         "out_hidden_size",
     }
 
-    hidden_size: Count = 1152
-    """Width of a token inside the encoder."""
     intermediate_size: Count = 4304
     """Width of the MLP inside a block."""
-    num_hidden_layers: Depth = 27
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
-    num_attention_heads: Count = 16
-    """Attention heads per block; must divide hidden_size."""
-    num_channels: Count = 3
-    """Colour channels of the input."""
-    patch_size: SquareSize = 16
-    """Side in pixels of a square patch."""
     max_image_size: Side = 2048
     """Side in pixels of the square image whose patches the position table has rows for."""
     interpolate_mode: Literal["bilinear", "bicubic"] = "bilinear"

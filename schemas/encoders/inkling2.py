@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
-from pydantic_core import InitErrorDetails
 
-from .base import (
-    Activation,
-    Count,
-    Depth,
-    EncoderConfig,
-    Epsilon,
-    Few,
-    Probability,
-    RopeType,
-    SquareSize,
-    check_rope,
-)
+from .base import Activation, Count, Depth, Epsilon, Few, Probability, RopedEncoderConfig, SquareSize
 
 
-class Inkling2VisionEncoderConfig(EncoderConfig):
+class Inkling2VisionEncoderConfig(RopedEncoderConfig):
     """Inkling 2 ViT: layer scale, a class token that no one reads, a position table, a rope and a merger."""
 
-    rope_type: ClassVar[RopeType] = "rope_2d"
-    packed: ClassVar[bool] = True
     merger: ClassVar[bool] = True
     feeds_language_model: ClassVar[bool] = True
     aliases: ClassVar[Mapping[str, str]] = MappingProxyType(
@@ -36,17 +22,10 @@ class Inkling2VisionEncoderConfig(EncoderConfig):
 
     model_type: Literal["inkling2_vision"]
     hidden_size: Count = 1024
-    """Width of a token inside the encoder."""
     intermediate_size: Annotated[Count | None, Field(examples=[4096])] = None
     """Width of the MLP inside a block; null: mlp_ratio times hidden_size."""
     num_hidden_layers: Depth = 23
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
-    num_attention_heads: Count = 16
-    """Attention heads per block; must divide hidden_size."""
-    num_channels: Count = 3
-    """Colour channels of the input."""
     patch_size: SquareSize = 20
-    """Side in pixels of a square patch."""
     hidden_act: Activation = "gelu"
     """Activation of the MLP and of the merger."""
     layer_norm_eps: Epsilon = 1e-5
@@ -57,8 +36,6 @@ class Inkling2VisionEncoderConfig(EncoderConfig):
     """Width of the MLP inside a block, in widths of a token, where intermediate_size does not say it."""
     layer_scale_init_value: float = 0.1
     """Initial layer scale."""
-    rope_parameters: dict[str, Any] | None = None
-    """The rope's parameters in transformers' form; null for the family's own."""
     spatial_merge_size: Few = 2
     """Patches along one side of the square that the merger makes one token of."""
     posemb_grid_size: Count = 32
@@ -78,8 +55,9 @@ class Inkling2VisionEncoderConfig(EncoderConfig):
         return self.intermediate_size or int(self.hidden_size * self.mlp_ratio)
 
     @property
+    def merged_width(self) -> int:
+        return self.text_hidden_size
+
+    @property
     def has_post_norm(self) -> bool:
         return False
-
-    def _check(self) -> list[InitErrorDetails]:
-        return [*super()._check(), *check_rope(self)]

@@ -16,6 +16,7 @@ class JanusVisionEncoderConfig(DenseEncoderConfig):
         "hidden_dropout_rate",
         "projection_dropout",
     }
+    foreign_fields: ClassVar[frozenset[str]] = frozenset({"depth", "num_image_tokens"})
 
     model_type: Literal["janus_vision_model"]
     hidden_size: Count = 1024

@@ -2,41 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import (
-    Activation,
-    Count,
-    Depth,
-    EncoderConfig,
-    Few,
-    RopeType,
-    SquareSize,
-    check_rope,
-)
+from .base import Activation, Count, Few, RopedEncoderConfig, SquareSize, check_square
 
 
-class KimiK25VisionEncoderConfig(EncoderConfig):
+class KimiK25VisionEncoderConfig(RopedEncoderConfig):
     """MoonViT-3d: images and clips of any size, rope over rows and columns, frames averaged in the end."""
 
-    rope_type: ClassVar[RopeType] = "rope_2d"
-    packed: ClassVar[bool] = True
     merger: ClassVar[bool] = True
+    num_channels: ClassVar[int] = 3  # type: ignore[misc]  # no field of transformers
 
     model_type: Literal["kimi_k25_vision"]
-    hidden_size: Count = 1152
-    """Width of a token inside the encoder."""
     intermediate_size: Count = 4304
     """Width of the MLP inside a block."""
-    num_hidden_layers: Depth = 27
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
-    num_attention_heads: Count = 16
-    """Attention heads per block; must divide hidden_size."""
     patch_size: SquareSize = 14
-    """Side in pixels of a square patch."""
     pos_emb_height: Count = 64
     """Rows of the position table."""
     pos_emb_width: Count = 64
@@ -47,14 +30,6 @@ class KimiK25VisionEncoderConfig(EncoderConfig):
     """Activation of the MLP."""
     merge_kernel_size: SquareSize = 2
     """Patches along one side of the square that is merged to a token."""
-    rope_parameters: dict[str, Any] | None = None
-    """The rope's parameters in transformers' form; null for the family's own."""
-
-    if not TYPE_CHECKING:
-
-        @property
-        def num_channels(self) -> int:
-            return 3
 
     @property
     def spatial_merge_size(self) -> int:
@@ -63,18 +38,11 @@ class KimiK25VisionEncoderConfig(EncoderConfig):
 
     @property
     def merged_width(self) -> int:
-        """Width of a merged token: its patches side by side."""
         return self.hidden_size * self.merge_kernel_size**2
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = [*super()._check(), *check_rope(self)]
+        problems = [*super()._check(), *check_square(self.pos_emb_height, self.pos_emb_width)]
         if self.hidden_size % 2:
             message = f"{self.hidden_size} is odd: sines and cosines of the frames take a half each"
             problems.append(problem("VC208", message, "hidden_size", value=self.hidden_size))
-        if self.pos_emb_width != self.pos_emb_height:
-            message = (
-                f"{self.pos_emb_width} is not pos_emb_height {self.pos_emb_height}: transformers reads a "
-                "square table"
-            )
-            problems.append(problem("VC208", message, "pos_emb_width", value=self.pos_emb_width))
         return problems

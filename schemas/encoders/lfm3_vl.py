@@ -8,7 +8,19 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import MAX_BLOCKS, Count, Depth, EncoderConfig, Epsilon, Few, RopeType, SquareSize, check_rope
+from .base import (
+    MAX_BLOCKS,
+    Count,
+    Depth,
+    EncoderConfig,
+    Epsilon,
+    Few,
+    RopeType,
+    SquareSize,
+    check_key_value_heads,
+    check_layer_types,
+    check_rope,
+)
 
 Kind = Literal["conv", "full_attention"]
 
@@ -70,14 +82,13 @@ class Lfm3VlVisionEncoderConfig(EncoderConfig):
         )
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = [*super()._check(), *check_rope(self)]
-        if self.num_attention_heads % self.num_key_value_heads:
-            message = f"{self.num_key_value_heads} do not divide {self.num_attention_heads} heads of queries"
-            problems.append(problem("VC208", message, "num_key_value_heads", value=self.num_key_value_heads))
+        problems = [
+            *super()._check(),
+            *check_rope(self),
+            *check_key_value_heads(self, self.num_key_value_heads),
+            *check_layer_types(self, self.layer_types),
+        ]
         if self.conv_kernel_size % 2 == 0:
             message = f"{self.conv_kernel_size} is even: the convolution would not keep the patches' grid"
             problems.append(problem("VC208", message, "conv_kernel_size", value=self.conv_kernel_size))
-        if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
-            message = f"{len(self.layer_types)} entries for {self.num_hidden_layers} blocks"
-            problems.append(problem("VC208", message, "layer_types", value=list(self.layer_types)))
         return problems

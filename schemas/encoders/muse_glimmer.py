@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
 
-from ..base import problem
 from .base import (
     MAX_BLOCKS,
     Activation,
     Count,
     Depth,
-    EncoderConfig,
     Epsilon,
     Few,
-    RopeType,
+    RopedEncoderConfig,
     Rows,
     SquareSize,
-    check_rope,
+    check_layer_types,
+    check_square,
 )
 
 Attention = Literal["full_attention", "window_attention"]
 
 
-class MuseGlimmerVisionEncoderConfig(EncoderConfig):
+class MuseGlimmerVisionEncoderConfig(RopedEncoderConfig):
     """Muse ViT: images of any size, most blocks attend inside windows, a position table and a rope."""
 
-    rope_type: ClassVar[RopeType] = "rope_2d"
-    packed: ClassVar[bool] = True
     merger: ClassVar[bool] = True
-    depth_fields: ClassVar[frozenset[str]] = EncoderConfig.depth_fields | {"layer_types"}
-    inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {"max_position_embeddings"}
+    num_channels: ClassVar[int] = 3  # type: ignore[misc]  # no field of transformers
+    depth_fields: ClassVar[frozenset[str]] = RopedEncoderConfig.depth_fields | {"layer_types"}
+    inert_fields: ClassVar[frozenset[str]] = RopedEncoderConfig.inert_fields | {"max_position_embeddings"}
 
     model_type: Literal["muse_glimmer_vision"]
     hidden_size: Count = 1536
-    """Width of a token inside the encoder."""
     intermediate_size: Count = 8960
     """Width of the MLP inside a block."""
     num_hidden_layers: Depth = 50
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
-    num_attention_heads: Count = 16
-    """Attention heads per block; must divide hidden_size."""
     patch_size: SquareSize = 14
-    """Side in pixels of a square patch."""
     patch_temporal: Few = 2
     """Frames in a patch."""
     pos_emb_height: Count = 32
@@ -63,14 +56,6 @@ class MuseGlimmerVisionEncoderConfig(EncoderConfig):
         tuple[Attention, ...] | None, Field(strict=False, max_length=MAX_BLOCKS, examples=[None])
     ] = None
     """What each block attends to; null: every fourth and the last to whole frames, the others to windows."""
-    rope_parameters: dict[str, Any] | None = None
-    """The rope's parameters in transformers' form; null for the family's own."""
-
-    if not TYPE_CHECKING:
-
-        @property
-        def num_channels(self) -> int:
-            return 3
 
     @property
     def temporal_patch_size(self) -> int:
@@ -78,8 +63,12 @@ class MuseGlimmerVisionEncoderConfig(EncoderConfig):
         return self.patch_temporal
 
     @property
+    def spatial_merge_size(self) -> int:
+        """Patches along one side of the square that is merged to a token."""
+        return self.merge_size
+
+    @property
     def merged_width(self) -> int:
-        """Width of a merged token: its patches' features."""
         return self.hidden_size * self.merge_size**2
 
     @property
@@ -92,14 +81,5 @@ class MuseGlimmerVisionEncoderConfig(EncoderConfig):
         )
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = [*super()._check(), *check_rope(self)]
-        if self.pos_emb_width != self.pos_emb_height:
-            message = (
-                f"{self.pos_emb_width} is not pos_emb_height {self.pos_emb_height}: transformers reads a "
-                "square table"
-            )
-            problems.append(problem("VC208", message, "pos_emb_width", value=self.pos_emb_width))
-        if self.layer_types is not None and len(self.layer_types) != self.num_hidden_layers:
-            message = f"{len(self.layer_types)} entries for {self.num_hidden_layers} blocks"
-            problems.append(problem("VC208", message, "layer_types", value=list(self.layer_types)))
-        return problems
+        table = check_square(self.pos_emb_height, self.pos_emb_width)
+        return [*super()._check(), *table, *check_layer_types(self, self.layer_types)]

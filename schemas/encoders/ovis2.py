@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize
 
 
 class Ovis2VisionEncoderConfig(DenseEncoderConfig):
     """AIMv2's ViT as Ovis2 has it: no prefix tokens, learned positions, RMSNorm, a gated MLP."""
+
+    foreign_fields: ClassVar[frozenset[str]] = frozenset(
+        {"hidden_stride", "num_visual_indicator_tokens", "tokenize_function", "vocab_size"}
+    )
 
     model_type: Literal["ovis2_vision"]
     hidden_size: Count = 1024

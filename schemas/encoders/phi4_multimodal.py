@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize
 
 
 class Phi4MultimodalVisionEncoderConfig(DenseEncoderConfig):
     """Phi-4-multimodal's ViT: SigLIP's, on tiles of which a mask says what is padding."""
+
+    foreign_fields: ClassVar[frozenset[str]] = frozenset({"crop_size", "feature_layer", "image_token_id"})
 
     model_type: Literal["phi4_multimodal_vision"]
     hidden_size: Count = 1152

@@ -12,13 +12,10 @@ from pydantic_core import InitErrorDetails
 from .base import Activation, Count, Depth, EncoderConfig, Few, RopeType, SquareSize, check_rope
 
 
-class QwenVisionEncoderConfig(EncoderConfig):
-    """Fields of these towers: clips of any size as patches, merged spatial_merge_size² to a token."""
+class QwenNamedEncoderConfig(EncoderConfig):
+    """Fields of packed encoders with a rope whose config has Qwen-VL's names for them."""
 
-    rope_type: ClassVar[RopeType] = "rope_3d"
     packed: ClassVar[bool] = True
-    merger: ClassVar[bool] = True
-    feeds_language_model: ClassVar[bool] = True
     heads_key: ClassVar[str] = "num_heads"
     depth_fields: ClassVar[frozenset[str]] = frozenset({"depth"})
     aliases: ClassVar[Mapping[str, str]] = {"num_attention_heads": "num_heads", "num_hidden_layers": "depth"}
@@ -35,8 +32,6 @@ class QwenVisionEncoderConfig(EncoderConfig):
     """Side in pixels of a square patch."""
     spatial_merge_size: Few = 2
     """Patches along one side of the square that the merger makes one token of."""
-    temporal_patch_size: SquareSize = 2
-    """Frames in a patch."""
     initializer_range: float = 0.02
     """Standard deviation of random initialisation."""
     rope_parameters: Annotated[
@@ -58,6 +53,20 @@ class QwenVisionEncoderConfig(EncoderConfig):
         def num_channels(self) -> int:
             return self.in_channels
 
+    def _check(self) -> list[InitErrorDetails]:
+        return [*super()._check(), *check_rope(self)]
+
+
+class QwenVisionEncoderConfig(QwenNamedEncoderConfig):
+    """Fields of these towers: clips of any size as patches, merged spatial_merge_size² to a token."""
+
+    rope_type: ClassVar[RopeType] = "rope_3d"
+    merger: ClassVar[bool] = True
+    feeds_language_model: ClassVar[bool] = True
+
+    temporal_patch_size: SquareSize = 2
+    """Frames in a patch."""
+
     @property
     @abstractmethod
     def merged_width(self) -> int:
@@ -71,6 +80,3 @@ class QwenVisionEncoderConfig(EncoderConfig):
     @property
     def has_post_norm(self) -> bool:
         return False
-
-    def _check(self) -> list[InitErrorDetails]:
-        return [*super()._check(), *check_rope(self)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 from pydantic_core import InitErrorDetails
@@ -16,6 +16,8 @@ _Channels = Annotated[tuple[float, ...], Field(strict=False)]
 class RadioEncoderConfig(DenseEncoderConfig):
     """RADIO: several class tokens and registers, positions cut out of one large table, normalises its own
     pixels."""
+
+    foreign_fields: ClassVar[frozenset[str]] = frozenset({"patch_dim", "video_patch_dim"})
 
     model_type: Literal["radio"]
     hidden_size: Count = 1280

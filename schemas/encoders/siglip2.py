@@ -6,39 +6,20 @@ from typing import ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
 
-from .base import (
-    Activation,
-    Count,
-    Depth,
-    EncoderConfig,
-    Epsilon,
-    Probability,
-    Rows,
-    SquareSize,
-    check_table,
-)
+from .base import Activation, Count, Depth, Epsilon, PackedEncoderConfig, Probability, Rows, check_table
 
 
-class Siglip2VisionEncoderConfig(EncoderConfig):
+class Siglip2VisionEncoderConfig(PackedEncoderConfig):
     """SigLIP 2 NaFlex ViT: images of any aspect ratio, resized positions, an attention-pooling head."""
 
-    packed: ClassVar[bool] = True
-
-    inert_fields: ClassVar[frozenset[str]] = EncoderConfig.inert_fields | {"vision_use_head"}
+    inert_fields: ClassVar[frozenset[str]] = PackedEncoderConfig.inert_fields | {"vision_use_head"}
 
     model_type: Literal["siglip2_vision_model"]
     hidden_size: Count = 768
-    """Width of a token inside the encoder."""
     intermediate_size: Count = 3072
     """Width of the MLP inside a block."""
     num_hidden_layers: Depth = 12
-    """Blocks in the checkpoint, all of them; negative select_layers count from here."""
     num_attention_heads: Count = 12
-    """Attention heads per block; must divide hidden_size."""
-    num_channels: Count = 3
-    """Colour channels of the input."""
-    patch_size: SquareSize = 16
-    """Side in pixels of a square patch."""
     hidden_act: Activation = "gelu_pytorch_tanh"
     """Activation of the MLP."""
     layer_norm_eps: Epsilon = 1e-6

@@ -63,6 +63,7 @@ class Layers:
         Raises:
             ConfigError: For the same reasons as ``read``.
         """
+        tree = self.with_towers(tree, folder, trail, root)
         extends = tree.child("extends")
         if extends is None:
             return tree
@@ -74,6 +75,29 @@ class Layers:
             below = merge(below, self._layer(name, folder, trail, root or self._root or folder))
         own = {key: child for key, child in tree.value.items() if key != "extends"}
         return merge(below, replace(tree, value=own))
+
+    def with_towers(
+        self, tree: Node, folder: Path, trail: tuple[str, ...] = (), root: Path | None = None
+    ) -> Node:
+        """``tree`` with each of its ``towers`` merged over what it extends; a name alone extends that.
+
+        Args:
+            tree: A config.
+            folder: As for ``merged``, and the others too.
+            trail: The real paths of the files that led here.
+            root: The folder that holds every file it may extend.
+
+        Raises:
+            ConfigError: For the same reasons as ``read``.
+        """
+        towers = tree.child("towers")
+        if towers is None or not isinstance(towers.value, dict):
+            return tree
+        whole = {}
+        for name, tower in towers.value.items():
+            layered = replace(tower, value={"extends": tower}) if isinstance(tower.value, str) else tower
+            whole[name] = self.merged(layered, folder, trail, root)
+        return replace(tree, value={**tree.value, "towers": replace(towers, value=whole)})
 
     def _layer(self, name: Node, folder: Path, trail: tuple[str, ...], root: Path) -> Node:
         text = name.value

@@ -5,12 +5,16 @@ from __future__ import annotations
 from ..base import ConfigModel
 from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
+from ..fusion import FusedConfig
 from ..image_processor import ImageProcessorConfig
 from ..running import CompileConfig, ParallelConfig, TrainingConfig
 from ..weights import WeightsConfig
 from .nodes import Loc
 
-_ROOT = {field.alias or name for name, field in TowerConfig.model_fields.items()} | {"extends"}
+_ROOT = {
+    *(field.alias or name for name, field in (TowerConfig.model_fields | FusedConfig.model_fields).items()),
+    "extends",
+}
 _BLOCKS: dict[str, type[ConfigModel]] = {
     "image_processor": ImageProcessorConfig,
     "weights": WeightsConfig,
@@ -75,6 +79,8 @@ def misplaced(path: Loc, model_type: object) -> str:
         return ""
     if not block and key == "vision_config":
         return "; `vision-composer init --from config.json` makes a config of transformers'"
+    if not block and key == "encoder":
+        return "; with towers every encoder is in a tower"
     if not block and key in _CALLED_HERE:
         return f"; here it is {_CALLED_HERE[key]}"
     models = dict.fromkeys(ENCODER_CONFIGS.values())

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ...errors import ConfigError, Problem
 from ..base import ConfigModel, Origin
 from ..config import TowerConfig
+from ..fusion import AnyConfig, FusedConfig
 from ..paths import TOWER_FILE, absolute_weights, config_file, looks_like_path
 from .extends import FindPreset, Layers
 from .interpolation import interpolate
@@ -21,7 +22,7 @@ from .nodes import Node, from_python
 from .overrides import apply_override
 from .problems import capped, located, problems_of, unfilled
 
-ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | TowerConfig
+ConfigSource = str | os.PathLike[str] | Mapping[str, Any] | AnyConfig
 """What a config is loaded from: a preset's name, a path, a mapping, or a config."""
 
 
@@ -31,7 +32,7 @@ def load_config(
     overrides: Iterable[str] = (),
     find_preset: FindPreset,
     root: str | os.PathLike[str] | None = None,
-) -> TowerConfig:
+) -> AnyConfig:
     """A validated config from wherever it is.
 
     Args:
@@ -47,7 +48,7 @@ def load_config(
         ConfigError: If anything is wrong with it; holds every problem, each at its position.
     """
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
-    if isinstance(source, TowerConfig) and not overrides:
+    if isinstance(source, ConfigModel) and not overrides:
         return source
     return validate_tree(load_tree(source, overrides=overrides, find_preset=find_preset, root=root))
 
@@ -70,16 +71,18 @@ def load_tree(
     Raises:
         ConfigError: If a layer, an override or a reference cannot be read.
     """
-    tree = _source_tree(source, Layers(find_preset, Path(root) if root is not None else None), find_preset)
+    layers = Layers(find_preset, Path(root) if root is not None else None)
+    tree = _source_tree(source, layers, find_preset)
     for override in overrides:
         tree = apply_override(tree, override)
+    tree = layers.with_towers(tree, Path.cwd())  # of which an override may name another
     if problems := unfilled(tree):
         raise ConfigError(capped(problems))
     return _with_absolute_paths(interpolate(tree))
 
 
-def validate_tree(tree: Node) -> TowerConfig:
-    """The config that a tree of located values means.
+def validate_tree(tree: Node) -> AnyConfig:
+    """The config that a tree of located values means: of several towers if it says ``towers``.
 
     Raises:
         ConfigError: If anything is wrong with it; holds every problem, each at its position.
@@ -89,7 +92,8 @@ def validate_tree(tree: Node) -> TowerConfig:
         place = stray.key or stray
         raise ConfigError(place.problem("VC101", "unknown key (did you mean 'schema'?)", ("schema_version",)))
     try:
-        config = TowerConfig.model_validate(tree.plain())
+        shape = TowerConfig if tree.child("towers") is None else FusedConfig
+        config: AnyConfig = shape.model_validate(tree.plain())
     except ValidationError as error:
         raise ConfigError(problems_of(error, tree)) from None
     config._origin = Origin(partial(located, tree=tree))
@@ -124,14 +128,24 @@ def _locate(source: str | os.PathLike[str], find_preset: FindPreset) -> Path:
 
 def _with_absolute_paths(tree: Node) -> Node:
     """Paths relative to the folder of the file that wrote them become absolute."""
-    tree = _replace_text(tree, ("weights", "source"), absolute_weights)
-    tree = _replace_text(tree, ("weights", "adapter"), absolute_weights)
+    for key in ("source", "adapter"):
+        tree = _replace_text(tree, ("weights", key), absolute_weights)
     tree = _replace_text(tree, ("connector", "weights", "source"), absolute_weights)
+    for block, key in (("towers", "source"), ("towers", "adapter"), ("project", "source")):
+        tree = _in_each(tree, block, ("weights", key))
     return _replace_text(
         tree,
         ("parallel", "cost_table"),
         lambda path, folder: os.path.abspath(os.path.join(folder or "", path)),
     )
+
+
+def _in_each(tree: Node, block: str, keys: tuple[str, ...]) -> Node:
+    """``tree`` with the path below ``keys`` of every entry of a block made absolute."""
+    entries = tree.child(block)
+    for name in entries.value if entries is not None and isinstance(entries.value, dict) else ():
+        tree = _replace_text(tree, (block, name, *keys), absolute_weights)
+    return tree
 
 
 def _replace_text(node: Node, keys: tuple[str, ...], absolute: Callable[[str, Path | None], str]) -> Node:

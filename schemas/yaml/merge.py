@@ -38,7 +38,7 @@ def merge(base: Node, top: Node, path: Loc = ()) -> Node:
 
 
 def _other_family(base: Node, top: Node, path: Loc) -> bool:
-    if path != ("encoder",):
+    if path[-1:] != ("encoder",) or len(path) not in (1, 3):  # at the root, or of one of several towers
         return False
     old, new = base.child("model_type"), top.child("model_type")
     return old is not None and new is not None and old.value != new.value

@@ -8,7 +8,9 @@ from typing import Any
 from ...errors import ConfigError
 from ...text import did_you_mean
 from ..base import MOST_PROBLEMS
-from ..config import SCHEMA_VERSION, TowerConfig, newer_schema
+from ..config import TowerConfig
+from ..fusion import FusedConfig
+from ..root import SCHEMA_VERSION, newer_schema
 from .nodes import Node
 from .problems import capped
 from .reading import load_yaml
@@ -98,7 +100,8 @@ def _version(tree: Node) -> int:
 
 def _check_root(tree: Node) -> None:
     """Some other YAML file must not be taken for a config that lacks its version."""
-    keys = {*(field.alias or name for name, field in TowerConfig.model_fields.items()), "extends"}
+    fields = (TowerConfig.model_fields | FusedConfig.model_fields).items()
+    keys = {*(field.alias or name for name, field in fields), "extends"}
     unknown = [key for key in tree.value if key not in keys]
     # No more than are reported are compared with the keys there are, which takes its time.
     hints = {key: did_you_mean(key, keys) for key in unknown[:MOST_PROBLEMS]}
@@ -106,8 +109,8 @@ def _check_root(tree: Node) -> None:
     for key in unknown:
         child = tree.value[key]
         found.append((child.key or child).problem("VC101", f"unknown key{hints.get(key, '')}", (key,)))
-    if not found and not tree.value.keys() & {"encoder", "extends"}:
-        message = "this is no config: it has none of the keys schema, encoder and extends"
+    if not found and not tree.value.keys() & {"encoder", "towers", "extends"}:
+        message = "this is no config: it has none of the keys schema, encoder, towers and extends"
         found = [tree.problem("VC102", message)]
     if found:
         raise ConfigError(capped(found))

@@ -44,19 +44,19 @@ def problems_of(error: ValidationError, tree: Node) -> list[Problem]:
     problems: dict[tuple[Loc, str], Problem] = {}
     expected: dict[Loc, list[str]] = {}
     hints: dict[Loc, str] = {}
-    model_type = find(tree, ("encoder", "model_type"))[0].value
     for i, line in enumerate(error.errors(include_url=False)):
         node, depth = find(tree, line["loc"])
         # Behind a scalar, pydantic's loc goes on with the branches of a union; behind a mapping, with a key
         # that is missing or has its default.
         path = line["loc"] if isinstance(node.value, dict) else line["loc"][:depth]
         code, message = _code(line["type"]), _message(line)
+        above, own = _tower_of(path)
         hinted = code == "VC101" and i < MOST_PROBLEMS  # looking around takes its time
-        if hinted and (elsewhere := misplaced(path, model_type)):
+        if hinted and (elsewhere := misplaced(own if own[1:] else path, _model_type(tree, above))):
             message = f"unknown key{elsewhere}"
         if line["type"] in _EXPECTED:
             expected.setdefault(path, []).append(_EXPECTED[line["type"]])
-            hints[path] = hints.get(path) or _hint(line)
+            hints[path] = hints.get(path) or _hint(line, own)
             message = f"expected {', or '.join(expected[path])}, got {_kind(line['input'])}{hints[path]}"
         at_key = code == "VC101" or depth < len(path)
         found = (node.key if at_key and node.key else node).problem(code, message, path)
@@ -87,6 +87,16 @@ def unfilled(node: Node, path: Loc = ()) -> list[Problem]:
     if node.value == "???":
         return [node.problem("VC102", "still to be filled in: ??? stands for a missing value", path)]
     return [problem for key, child in node.children() for problem in unfilled(child, (*path, key))]
+
+
+def _tower_of(path: Loc) -> tuple[Loc, Loc]:
+    """``path`` as the place of a config, at the root or among several towers, and the rest inside it."""
+    depth = 2 if path[:1] == ("towers",) and len(path) > 2 else 0
+    return path[:depth], path[depth:]
+
+
+def _model_type(tree: Node, tower: Loc) -> object:
+    return find(tree, (*tower, "encoder", "model_type"))[0].value
 
 
 def _order(problem: Problem, tree: Node) -> tuple[bool, str, int, int]:
@@ -144,7 +154,7 @@ def _kind(value: Any) -> str:
     return f"the {'string' if isinstance(value, str) else 'number'} {_shown(value)}"
 
 
-def _hint(line: Mapping[str, Any]) -> str:
+def _hint(line: Mapping[str, Any], loc: Loc) -> str:
     """What to write instead, where YAML's rules are the likely reason for the wrong type."""
     value, kind = line["input"], line["type"]
     if kind == "bool_type" and isinstance(value, str):
@@ -155,17 +165,13 @@ def _hint(line: Mapping[str, Any]) -> str:
         return f"; write {re.sub('[_,]', '', value).lstrip('+0') or '0'}"
     if kind == "int_type" and isinstance(value, float) and value.is_integer():
         return f"; write {int(value)}"
-    if line["loc"] == ("weights",) and isinstance(value, str):
+    if loc == ("weights",) and isinstance(value, str):
         return f"; write weights: {{source: {value}}}"
-    if line["loc"] == ("weights",) and value is None:
+    if loc == ("weights",) and value is None:
         return "; leave it out for random weights"
-    if line["loc"][0] == "compile" and isinstance(value, str) and value in get_args(_COMPILE_MODES):
+    if loc[0] == "compile" and isinstance(value, str) and value in get_args(_COMPILE_MODES):
         return f"; write compile: {{mode: {value}}}"
-    if (
-        line["loc"][0] == "encoder"
-        and value is None
-        and line["loc"][-1] not in ("model_type", "prefix_tokens")
-    ):
+    if loc[0] == "encoder" and value is None and loc[-1] not in ("model_type", "prefix_tokens"):
         return "; leave it out to have the default"
     if kind == "string_type" and isinstance(value, int | float):
         return f"; quote it: '{_shown(value)}'"

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from ...errors import ConfigError, MissingDependencyError, Problem, Span
-from ..config import SCHEMA_VERSION
+from ..root import SCHEMA_VERSION
 from .reading import load_yaml
 
 MAX_REWRITTEN_BYTES = 1 << 15

@@ -7,12 +7,13 @@ import os
 from ...errors import Problem
 from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
+from ..fusion import AnyConfig
 from ..paths import is_weights_path
-from ..weights import SourceConfig, is_commit
+from ..weights import SourceConfig, WeightsConfig, is_commit
 from .nodes import Loc, Node, find
 
 
-def warnings_of(config: TowerConfig, tree: Node) -> list[Problem]:
+def warnings_of(config: AnyConfig, tree: Node) -> list[Problem]:
     """What is probably not meant in a valid config.
 
     Args:
@@ -20,7 +21,21 @@ def warnings_of(config: TowerConfig, tree: Node) -> list[Problem]:
         tree: Where its values stand. A warning about a value that another file wrote stands at the start of
             the outermost file: that is the one that can do something about it.
     """
-    found = [*_encoder(config), *_weights(config), *_layers(config)]
+    found = [
+        (code, message, (*(("towers", name) if name else ()), *path))
+        for name, tower in config.towers_by_name.items()
+        for code, message, path in (
+            *_encoder(tower),
+            *_source(f"tower {name}".rstrip(), tower.weights, ("weights",)),
+            *_adapter(tower.weights),
+            *_layers(tower),
+        )
+    ]
+    found += [
+        (code, message, (*where, "weights", *path))
+        for what, where, weights in config.weights_beside
+        for code, message, path in _source(what, weights, ())
+    ]
     return [_located(tree, code, message, path) for code, message, path in found]
 
 
@@ -32,24 +47,29 @@ def _encoder(config: TowerConfig) -> list[tuple[str, str, Loc]]:
     return [("VC305", message, ("encoder", "prefix_tokens"))]
 
 
-def _weights(config: TowerConfig) -> list[tuple[str, str, Loc]]:
-    found = _source("tower", config.weights, ("weights",))
-    if config.connector is not None and config.connector.weights is not None:
-        found += _source("connector", config.connector.weights, ("connector", "weights"))
-    return found
+def _adapter(weights: WeightsConfig) -> list[tuple[str, str, Loc]]:
+    if weights.adapter is None:
+        return []
+    key = "adapter" if weights.adapter_revision is None else "adapter_revision"
+    return _unpinned("adapter", weights.adapter, weights.adapter_revision, ("weights", key))
 
 
 def _source(what: str, weights: SourceConfig, path: Loc) -> list[tuple[str, str, Loc]]:
-    source, revision = weights.source, weights.revision
-    if source is None:
+    if weights.source is None:
         message = f"no source: the {what} starts from random weights; name a hub id, a folder or a file"
         return [("VC301", message, path)]
+    key = "revision" if weights.revision else "source"
+    return _unpinned("weights", weights.source, weights.revision, (*path, key))
+
+
+def _unpinned(what: str, source: str, revision: str | None, path: Loc) -> list[tuple[str, str, Loc]]:
     on_hub = not (is_weights_path(source) or os.path.exists(source))
-    if on_hub and not is_commit(revision or ""):
-        now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
-        message = f"{now}: the weights can change under this config; pin them by the 40 digits of a commit"
-        return [("VC302", message, (*path, "revision" if revision else "source"))]
-    return []
+    if not on_hub or is_commit(revision or ""):
+        return []
+    now = f"revision {revision!r} can move" if revision else f"{source} has no revision"
+    them = "them" if what == "weights" else "it"
+    message = f"{now}: the {what} can change under this config; pin {them} by the 40 digits of a commit"
+    return [("VC302", message, path)]
 
 
 def _layers(config: TowerConfig) -> list[tuple[str, str, Loc]]:

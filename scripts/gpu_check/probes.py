@@ -43,8 +43,7 @@ class Spread:
         self.encoder = encoder = tiny("pixtral", device=device, **keys)
         group = dist.group.WORLD
         assert group is not None
-        startup = Startup(group, encoder.config, ParallelConfig(mode="data"))
-        startup.preprocessor(lambda: encoder.preprocessor)
+        startup = Startup(group, encoder.config, ParallelConfig(mode="data"), encoder.device)
         startup.tower(lambda: encoder.tower)
         self.parallel = startup.spread(encoder.tower, encoder.preprocessor, encoder.plan)
         self.inputs = moved(sample_inputs(encoder), encoder.device)

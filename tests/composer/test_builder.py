@@ -14,14 +14,15 @@ from support.offenders import offenders
 from vision_composer import VisionEncoderBuilder, load_config
 from vision_composer.errors import ConfigError, InputError
 from vision_composer.presets import preset_names
-from vision_composer.schemas import TowerConfig, json_schema
+from vision_composer.schemas import AnyConfig, FusedConfig, TowerConfig, json_schema
 
 ENCODER = tiny.ENCODERS["clip_vision_model"]
 KEYS = [field.alias or name for name, field in TowerConfig.model_fields.items()]
+FUSED_KEYS = [field.alias or name for name, field in FusedConfig.model_fields.items()]
 GUIDE = (Path(__file__).parents[2] / "docs/config.md").read_text(encoding="utf-8")
 
 
-def from_yaml(tmp_path: Path, keys: dict[str, Any]) -> TowerConfig:
+def from_yaml(tmp_path: Path, keys: dict[str, Any]) -> AnyConfig:
     path = tmp_path / "tower.yaml"
     path.write_text(yaml.safe_dump(keys))
     return load_config(path)
@@ -37,7 +38,12 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .encoder(ENCODER["model_type"], **fields)
         .image_processor(size=448, resample="bilinear")
         .weights(
-            "someone/clip", revision="main", dtype="bfloat16", prefix="vision_model", adapter="someone/lora"
+            "someone/clip",
+            revision="main",
+            dtype="bfloat16",
+            prefix="vision_model",
+            adapter="someone/lora",
+            adapter_revision="v2",
         )
         .select_layers(-2, -4)
         .feature_select_strategy("default")
@@ -70,6 +76,7 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
                 "dtype": "bfloat16",
                 "prefix": "vision_model",
                 "adapter": "someone/lora",
+                "adapter_revision": "v2",
             },
             "select_layers": [-2, -4],
             "feature_select_strategy": "default",
@@ -91,7 +98,60 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
     assert set(built.to_dict()) == set(KEYS)
 
 
-@pytest.mark.parametrize("key", KEYS)
+def test_every_step_of_several_towers_is_its_key(tmp_path: Path) -> None:
+    steps = [{"type": "linear", "width": 8}]
+    built = (
+        VisionEncoderBuilder()
+        .name("two", summary="Two towers.")
+        .source("the paper")
+        .license("MIT")
+        .towers(a="tiny-digits", b={"encoder": ENCODER, "feature_select_strategy": "default"})
+        .input("shared", align_corners=True)
+        .image_processor(size=64)
+        .align(4, 5, resample="bicubic")
+        .project(a=16, b={"width": 16, "bias": False})
+        .fuse("sum")
+        .weights("someone/both", revision="main", dtype="bfloat16")
+        .connector("steps", hidden_size=8, steps=steps)
+        .output("embeds")
+        .attn_backend("sdpa")
+        .compile()
+        .parallel(gather="none")
+        .training(freeze="all")
+        .to_config()
+    )
+    written = from_yaml(
+        tmp_path,
+        {
+            "schema": 1,
+            "name": "two",
+            "summary": "Two towers.",
+            "source": "the paper",
+            "license": "MIT",
+            "towers": {
+                "a": "tiny-digits",
+                "b": {"encoder": ENCODER, "feature_select_strategy": "default"},
+            },
+            "input": {"type": "shared", "align_corners": True},
+            "image_processor": {"size": 64},
+            "align": {"grid": [4, 5], "resample": "bicubic"},
+            "project": {"a": {"width": 16}, "b": {"width": 16, "bias": False}},
+            "fuse": "sum",
+            "weights": {"source": "someone/both", "revision": "main", "dtype": "bfloat16"},
+            "connector": {"type": "steps", "hidden_size": 8, "steps": steps},
+            "output": "embeds",
+            "attn_backend": "sdpa",
+            "compile": True,
+            "parallel": {"mode": "data", "gather": "none"},
+            "training": {"freeze": ["all"]},
+        },
+    )
+    assert built == written
+    assert built.to_dict() == written.to_dict()
+    assert set(built.to_dict()) == set(FUSED_KEYS)
+
+
+@pytest.mark.parametrize("key", dict.fromkeys([*KEYS, *FUSED_KEYS]))
 def test_every_key_has_a_step_a_row_in_the_guide_and_a_property_in_the_schema(key: str) -> None:
     step = getattr(VisionEncoderBuilder, key, None)
     assert callable(step) or key in VisionEncoderBuilder().keys, "give VisionEncoderBuilder a step for it"

@@ -10,6 +10,7 @@ import torch
 import yaml
 from omegaconf import OmegaConf
 from support import tiny
+from support.images import noise_image
 
 import vision_composer
 from vision_composer import TowerConfig, compose
@@ -158,6 +159,33 @@ def test_the_generic_adapter_returns_transformers_hidden_states(
 def test_the_generic_adapter_refuses_what_it_cannot_run(encoder: dict[str, Any], message: str) -> None:
     with pytest.raises(BackendError, match=message):
         compose({"schema": 1, "encoder": {**_DENSE, **encoder}})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("clip_vision_model", "llama4_vision_model", "qwen2_5_vl_vision", "mllama_vision_model"),
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("cosmos3_edge_vision", "idefics3_vision", "siglip2_vision_model", "radio", "vit")
+        ),
+    ],
+)
+def test_torchs_default_device_does_not_matter_to_a_tower_on_another(name: str, tmp_path: Path) -> None:
+    """On ``meta`` nothing has values: what is made there without naming a device cannot be loaded or read."""
+    made = tiny.scramble(compose({"schema": 1, "encoder": tiny.ALL[name]}))
+    made.save(tmp_path)
+    image = noise_image(64, 48)
+    inputs = made.preprocess([image])
+    with torch.no_grad():
+        want = made(**inputs)
+        with torch.device("meta"):
+            encoder = compose(tmp_path, device="cpu")
+            read = encoder.preprocess([image])
+            got = encoder(**read)
+    assert {tensor.device.type for tensor in encoder.state_dict().values()} == {"cpu"}
+    assert all(torch.equal(read[key], value) for key, value in inputs.items())
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(got, want, strict=True))
 
 
 def test_the_generic_adapter_holds_the_checkpoints_config_against_ours(tmp_path: Path) -> None:

@@ -61,8 +61,8 @@ def test_how_a_model_reads_its_tower(fields, expected):
         ({"model_type": "llava", "vision_config": SIGLIP}, "'full' keeps all"),
         ({"model_type": "llava", "vision_config": CLIP, "vision_feature_select_strategy": 3}, "got 3"),
         ({}, "no family"),
-        ({"architecture": "vit_base_patch16_224", "num_features": 768}, "a config of timm, which does not"),
-        ({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}, "a config of open_clip, which does not"),
+        ({"architecture": "resnet50", "num_features": 768}, "timm's 'resnet50' is none of the vision"),
+        ({"model_cfg": {"embed_dim": 512}, "preprocess_cfg": {}}, "model_cfg.vision_cfg: missing"),
         ({"model_type": ["llava"], "vision_config": CLIP}, r"expected the name of a model, got \['llava'\]"),
         (
             {"model_type": "llava", "vision_config": {"model_type": ["x"]}},

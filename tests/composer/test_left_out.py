@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from support.vlms import VLMS, save_vlm
-from transformers import PretrainedConfig
+from transformers import PretrainedConfig, RadioConfig
 from typer.testing import CliRunner
 
 from vision_composer import compose, config_from, load_config
@@ -22,16 +22,9 @@ from vision_composer.left_out import Recorded, left_out
 
 CLIP = {"model_type": "clip_vision_model", "hidden_size": 64, "num_attention_heads": 4}
 LLAVA = {"model_type": "llava", "vision_config": CLIP, "text_config": {"hidden_size": 32}}
-ROUTES = {
-    "density_router_loss_weight",
-    "density_router_threshold",
-    "use_fine_route",
-    "deepstack_visual_indexes",
-}
 SAID_BY_NO_KEY = {
-    "granite_docling": ROUTES,
-    "granite_docling/dense": ROUTES,
-    "llava_next_video": {"spatial_pool_mode", "spatial_pool_stride"},  # of clips
+    "granite_docling": {"deepstack_visual_indexes"},
+    "granite_docling/dense": {"deepstack_visual_indexes"},
 }
 """VLM -> what its config.json says and a config does not; of all others a config says everything."""
 ALWAYS = {"llava_next", "kimi_k25", "qwen2_5_vl", "idefics3"}
@@ -66,11 +59,14 @@ def test_a_vlm_of_transformers_is_said_whole(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"mm_gate": 3}, "config.json says mm_gate: 3, and no key of a config does"),
-        ({"quantization_config": {"bits": 4}}, "says quantization_config: {'bits': 4}, and"),
-        ({"vision_config": CLIP | {"num_gates": [1]}}, r"says vision_config.num_gates: \[1\], and no key"),
+        ({"mm_gate": 3}, "config.json says mm_gate: 3, which a config cannot say"),
+        ({"quantization_config": {"bits": 4}}, "says quantization_config: {'bits': 4}, which"),
+        (
+            {"vision_config": CLIP | {"num_gates": [1]}},
+            r"says vision_config.num_gates: \[1\], which a config",
+        ),
         ({"dtype": "float64"}, "says dtype: 'float64', and a config knows float32, float16, bfloat16"),
-        ({"x" * 500: "y" * 500}, r"says x{80}: 'y{76}\.\.\., and"),
+        ({"x" * 500: "y" * 500}, r"says x{80}: 'y{76}\.\.\., which"),
     ],
 )
 def test_what_no_key_says_is_named(more: dict[str, Any], message: str) -> None:
@@ -92,7 +88,11 @@ def test_nothing_is_named_of_what_does_not_matter() -> None:
 
 
 def test_an_encoder_alone_is_read_as_closely() -> None:
-    assert named({**CLIP, "num_gates": 2}) == ["config.json says num_gates: 2, and no key of a config does"]
+    (message,) = named({**CLIP, "num_gates": 2})
+    assert message.startswith("config.json says num_gates: 2, which a config cannot say")
+    radio = RadioConfig(video_temporal_patch_size=2).to_dict()
+    assert {"patch_dim", "video_patch_dim"} <= radio.keys()
+    assert named(radio) == []
 
 
 def test_a_connector_that_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,8 @@ def test_an_image_processor_that_cannot_be_used_is_named(tmp_path: Path) -> None
 def test_the_command_names_it_in_the_file_and_beside(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({**LLAVA, "mm_gate": "a\nb"}))
     result = CliRunner().invoke(app, ["init", "--from", str(tmp_path)])
-    line = r"config.json says mm_gate: 'a\nb', and no key of a config does"
+    said = r"config.json says mm_gate: 'a\nb', which a config cannot say"
+    line = f"{said}; if the model uses it, features differ"
     assert result.stderr == f"warning: {line}\n"
     assert result.stdout.splitlines()[1] == f"# {line}"
     (tmp_path / "a.yaml").write_text(result.stdout)

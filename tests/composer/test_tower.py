@@ -5,19 +5,16 @@ from __future__ import annotations
 import copy
 import pickle
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from support import tiny
 from support.compare import assert_close
 
 from vision_composer import ComposedVisionEncoder, compose
-from vision_composer.errors import ImageError, InputError
+from vision_composer.errors import InputError
 from vision_composer.tower.module import VisionTower
 from vision_composer.tower.readout import HiddenStates
 
@@ -116,41 +113,6 @@ def test_it_lives_inside_another_model() -> None:
     assert torch.equal(model(pixel_values), again(pixel_values))
 
 
-def test_encode_takes_images_of_every_kind_one_or_many(tmp_path: Path) -> None:
-    encoder = tower(select_layers=[-2], feature_select_strategy="default")
-    array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
-    Image.fromarray(array).save(tmp_path / "image.png")
-    images = [array, Image.fromarray(array), tmp_path / "image.png", str(tmp_path / "image.png")]
-    many = encoder.encode(images, batch_size=3)
-    assert [tuple(features.shape) for features in many] == [(16, 32)] * 4
-    assert_close(many, [many[0]] * 4)
-    for image in images:
-        (one,) = encoder.encode(image)
-        assert_close(one, many[0])
-    assert encoder.encode([]) == []
-    assert all(not features.requires_grad for features in many)
-    assert many[0].untyped_storage().nbytes() == many[0].nbytes
-
-
-def test_encode_leaves_the_mode_as_it_was_and_ignores_dropout() -> None:
-    encoder = tower({**CLIP, "attention_dropout": 0.5})
-    image = np.zeros((32, 32, 3), dtype=np.uint8)
-    encoder.train()
-    first, second = encoder.encode(image), encoder.encode(image)
-    assert encoder.training
-    assert torch.equal(first[0], second[0])
-
-
-def test_encode_leaves_a_part_that_was_frozen_in_evaluation_mode() -> None:
-    encoder = tower()
-    encoder.train()
-    encoder.blocks[0].eval()
-    encoder.encode(np.zeros((32, 32, 3), dtype=np.uint8))
-    assert encoder.training
-    assert not encoder.blocks[0].training
-    assert encoder.blocks[1].training
-
-
 @pytest.mark.parametrize("strategy", ["class", "default", "full"])
 def test_towers_can_be_pickled_and_copied(strategy: str) -> None:
     encoder = tower(feature_select_strategy=strategy)
@@ -176,21 +138,3 @@ def test_a_selector_may_only_take_tokens_away() -> None:
     broken = VisionTower(good.model, good.family, good.info, readout)
     with pytest.raises(InputError, match="only takes tokens away"):
         broken(broken.read({"pixel_values": tiny.pixels(CLIP)}))
-
-
-def test_encode_names_the_broken_image(tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"not an image")
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        tower().encode([np.zeros((8, 8, 3), dtype=np.uint8), tmp_path / "broken.png"])
-    with pytest.raises(ImageError, match="image 3: "):
-        tower().encode([np.zeros((8, 8, 3), dtype=np.uint8)] * 3 + [None], batch_size=2)
-    with pytest.raises(InputError, match="batch_size is 0"):
-        tower().encode([], batch_size=0)
-
-
-def test_of_several_processes_the_first_one_saves(tmp_path: Path) -> None:
-    encoder = tower()
-    for rank in (1, 0):
-        encoder.parallel = SimpleNamespace(rank=rank, size=2)  # type: ignore[assignment]  # a stand-in
-        encoder.save(tmp_path / str(rank))
-    assert [path.name for path in tmp_path.iterdir()] == ["0"]

@@ -93,6 +93,43 @@ def configs(draw: st.DrawFn) -> tuple[int, bytes]:
     return index, content
 
 
+FOREIGN: list[tuple[str, dict[str, Any]]] = [
+    (
+        "config.json",
+        {
+            "architecture": "vit_base_patch16_siglip_224",
+            "num_features": 768,
+            "model_args": {"img_size": 256, "depth": 3, "mlp_ratio": 4.0},
+            "pretrained_cfg": {"input_size": [3, 224, 224], "crop_pct": 0.9, "mean": [0.5] * 3, "tag": "x"},
+        },
+    ),
+    (
+        "open_clip_config.json",
+        {
+            "model_cfg": {"vision_cfg": {"width": 768, "head_width": 64, "norm_kwargs": {"eps": 1e-6}}},
+            "preprocess_cfg": {"mean": [0.5] * 3, "size": 224, "resize_mode": "squash"},
+        },
+    ),
+]
+"""What timm and open_clip write."""
+
+
+@st.composite
+def foreign(draw: st.DrawFn) -> tuple[str, bytes]:
+    """A config of another library, with odd values somewhere."""
+    name, root = copy.deepcopy(draw(st.sampled_from(FOREIGN)))
+    for _ in range(draw(st.integers(1, 3))):
+        block = root
+        while (key := draw(st.sampled_from(sorted(block)) if block else st.just("x"))) and draw(
+            st.booleans()
+        ):
+            if not isinstance(block.get(key), dict):
+                break
+            block = block[key]
+        block[key] = draw(odd)
+    return name, json.dumps(root).encode()
+
+
 @st.composite
 def indices(draw: st.DrawFn) -> bytes:
     """An index that says odd things."""
@@ -176,6 +213,16 @@ def test_what_went_wrong_once(path: Path, kind: str) -> None:
 @given(configs())
 def test_broken_configs(config: tuple[int, bytes]) -> None:
     check_config(*config)
+
+
+@FUZZ
+@given(foreign())
+def test_broken_configs_of_other_libraries(config: tuple[str, bytes]) -> None:
+    name, content = config
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, name).write_bytes(content)
+        refused = refusal(lambda: load_config(tower_of_config_json(folder)))
+        assert refused is None or 0 < len(refused) < 5_000
 
 
 @FUZZ

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vision_composer.errors import ConfigError, Problem
-from vision_composer.planning import plan_config
+from vision_composer.planning import plan_any
 from vision_composer.presets import preset_names, preset_path
 from vision_composer.schemas import ENCODER_CONFIGS, TowerConfig, load_tree, load_yaml, validate_tree
 from vision_composer.schemas.yaml.warnings import warnings_of
@@ -45,7 +45,7 @@ SNIPPETS = [
 BLOCKS = {
     "": [field.alias or name for name, field in TowerConfig.model_fields.items()] + ["extends"],
     "encoder": sorted({name for block in ENCODER_CONFIGS.values() for name in block.model_fields}),
-    "weights": ["source", "revision", "format", "prefix", "adapter", "dtype"],
+    "weights": ["source", "revision", "format", "prefix", "adapter", "adapter_revision", "dtype"],
     "compile": ["mode", "dynamic", "backend", "scope"],
     "parallel": ["mode", "inputs", "balance", "cost_table", "gather", "weights"],
     "training": ["freeze", "gradient_checkpointing"],
@@ -59,7 +59,7 @@ def problems_of(text: bytes) -> tuple[Problem, ...]:
         tree = load_tree(load_yaml(text, "a.yaml"), find_preset=preset_path)
         config = validate_tree(tree)
         warnings = tuple(warnings_of(config, tree))
-        plan_config(config).to_dict()
+        plan_any(config).to_dict()
     except ConfigError as error:
         return error.problems
     return warnings

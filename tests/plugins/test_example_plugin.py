@@ -113,6 +113,7 @@ def test_plan(site: Path, config: Path) -> None:
     assert facts["images"][0]["num_tokens"] == (1 + 16 + 1) // 2
 
 
+@pytest.mark.slow  # a process that imports everything
 def test_encode_equals_transformers(site: Path, config: Path, tmp_path: Path) -> None:
     fields = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}
     theirs = transformers.ChineseCLIPVisionModel(

@@ -26,6 +26,9 @@ FILES = {
     for path in sorted(PRESETS.rglob("*.yaml"))
 }
 """Address (folder/stem) -> file."""
+SINGLE = [address for address, file in FILES.items() if "\ntowers:" not in file.read_text(encoding="utf-8")]
+"""Those of one tower."""
+FUSED = sorted(FILES.keys() - set(SINGLE))
 
 SIZES = {
     "hidden_size",
@@ -162,7 +165,7 @@ def test_they_load_as_written() -> None:
         assert {key: encoder[key] for key in content.get("encoder", {})} == content.get("encoder", {})
         assert config.weights.dtype == content.get("weights", {}).get("dtype", "float32")
 
-    assert offenders(check, FILES) == []
+    assert offenders(check, SINGLE) == []
 
 
 def test_sizes_are_written_out() -> None:
@@ -170,7 +173,7 @@ def test_sizes_are_written_out() -> None:
         encoder = load_config(address).encoder
         assert encoder.model_fields_set >= SIZES & set(type(encoder).model_fields)
 
-    assert offenders(check, FILES) == []
+    assert offenders(check, SINGLE) == []
 
 
 def test_weights_are_named_or_their_absence_explained() -> None:
@@ -179,7 +182,7 @@ def test_weights_are_named_or_their_absence_explained() -> None:
         assert "extends" not in content or "source" in content.get("weights", {}), "inherits its weights"
         assert source is not None or "weights" in content["summary"]
 
-    assert offenders(check, FILES) == []
+    assert offenders(check, SINGLE) == []
 
 
 def test_vlms_say_what_they_read() -> None:
@@ -187,7 +190,7 @@ def test_vlms_say_what_they_read() -> None:
         content = written(address)
         assert "extends" not in content or content.keys() >= SELECTION
 
-    assert offenders(check, FILES) == []
+    assert offenders(check, SINGLE) == []
 
 
 def test_transformers_takes_the_encoder_blocks_and_reports_them_back() -> None:
@@ -203,13 +206,13 @@ def test_transformers_takes_the_encoder_blocks_and_reports_them_back() -> None:
             given["image_size"] = [ours["image_size"]] * 2
         assert differing(ours, AutoConfig.for_model(model_type, **given)) == set()
 
-    assert offenders(check, FILES) == []
+    assert offenders(check, SINGLE) == []
 
 
 def test_they_plan() -> None:
     def check(address: str) -> None:
         planned = plan(address)
-        side = planned.info.image_size
+        side = planned.image_size
         facts = json.loads(json.dumps(planned.to_dict([(side, side)])))
         assert facts["num_parameters"] > 0
         assert facts["images"][0]["num_tokens"] > 0
@@ -238,3 +241,40 @@ def test_published_vlm_is_the_config_class_default(address: str) -> None:
         for layer in (layers if isinstance(layers, (list, tuple)) else [layers])
     )
     assert config.feature_select_strategy == getattr(vlm, "vision_feature_select_strategy", "default")
+
+
+@pytest.mark.parametrize("address", FUSED)
+def test_towers_are_presets_or_written_out_and_weights_are_named(address: str) -> None:
+    config, content = load_config(address), written(address)
+    for name, tower in config.towers_by_name.items():
+        own = content["towers"][name]
+        if isinstance(own, dict) and "extends" not in own:
+            assert tower.encoder.model_fields_set >= SIZES & set(type(tower.encoder).model_fields)
+        assert tower.weights.source is not None or "no weights" in (tower.summary or "")
+
+
+@pytest.mark.parametrize(
+    ("address", "tokens", "width"),
+    [
+        ("openvla/7b", 256, 2176),
+        ("prismatic/dinosiglip-224", 256, 2176),
+        ("prismatic/dinosiglip-384", 729, 2176),
+        ("towers/shared", 1024, 1024 + 1152),
+        ("towers/four", 576, 1024),
+    ],
+)
+def test_several_towers_have_the_published_tokens_and_width(address: str, tokens: int, width: int) -> None:
+    planned = plan(address)
+    assert (planned.num_tokens(640, 480), planned.output_width) == (tokens, width)
+    for tower in planned.towers.values() if tokens < 1024 and width == 2176 else ():
+        assert tower.select_layers == (tower.info.num_hidden_layers - 1,)
+        assert not tower.norm_layers
+
+
+def test_the_connector_of_openvla() -> None:
+    planned = plan("openvla-7b", overrides=["output=embeds"])
+    shapes = planned.connector.shapes()
+    assert [shapes[f"steps.{i}.weight"] for i in (0, 2, 4)] == [(8704, 2176), (4096, 8704), (4096, 4096)]
+    assert planned.num_tokens(640, 480) == 256
+    assert planned.config.input == "stacked"
+    assert list(planned.towers) == ["dino", "siglip"]

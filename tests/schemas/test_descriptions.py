@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from vision_composer.schemas import TowerConfig
+from vision_composer.schemas import FusedConfig, TowerConfig
 from vision_composer.schemas.base import ConfigModel
 from vision_composer.schemas.connectors import CONNECTOR_CONFIGS
 from vision_composer.schemas.descriptions import field_descriptions
 from vision_composer.schemas.encoders import ENCODER_CONFIGS
+from vision_composer.schemas.fusion import AlignConfig, ProjectConfig, SharedInputConfig
 from vision_composer.schemas.tiling import TILING_CONFIGS
 
 
@@ -35,7 +36,8 @@ def test_classes_without_a_source_have_no_texts() -> None:
 
 
 def test_every_field_of_a_config_says_what_it_means() -> None:
-    blocks = [TowerConfig, *ENCODER_CONFIGS.values(), *CONNECTOR_CONFIGS.values(), *TILING_CONFIGS.values()]
+    roots = [TowerConfig, FusedConfig, ProjectConfig, AlignConfig, SharedInputConfig]
+    blocks = [*roots, *ENCODER_CONFIGS.values(), *CONNECTOR_CONFIGS.values(), *TILING_CONFIGS.values()]
     silent = [
         f"{block.__name__}.{name}"
         for block in blocks

@@ -34,6 +34,7 @@ SCHEMA = json_schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 ENCODER = {"model_type": "clip_vision_model"}
 CONFIG = {"schema": 1, "encoder": ENCODER}
+FUSED = {"schema": 1, "towers": {"dino": {"encoder": ENCODER}, "siglip": {"encoder": ENCODER}}}
 
 # Problems that only a look at several values, at other files or at a default can find.
 BEYOND_A_SCHEMA = {
@@ -106,6 +107,16 @@ def test_what_the_schema_can_see_both_refuse(file, monkeypatch):
         ({**CONFIG, "zzz": 1}, "'zzz' was unexpected"),
         ({"encoder": ENCODER}, "'schema' is a required property"),
         ({"schema": 1}, "'encoder' is a required property"),
+        ({**FUSED, "towers": {"a": {"encoder": ENCODER}, "b": {}}}, "'encoder' is a required property"),
+        ({**FUSED, "towers": {"a": "x", "b": {"extends": "tiny-digits", "x": 1}}}, "'x' was unexpected"),
+        ({**FUSED, "towers": {"a": "tiny-digits", "b": {"extends": "tiny-digits", "head": True}}}, None),
+        ({**FUSED, "towers": {"A b": "tiny-digits"}}, "'A b' does not match"),
+        ({**FUSED, "select_layers": [-2]}, "False schema does not allow [-2]"),
+        ({**FUSED, "encoder": ENCODER}, "False schema does not allow"),
+        ({**FUSED, "output": "tiles"}, "'tiles' is not one of ['features', 'embeds']"),
+        ({**FUSED, "fuse": "sum", "align": {"grid": [4]}}, "[4] is too short"),
+        ({**CONFIG, "fuse": "sum"}, "False schema does not allow 'sum'"),
+        ({"extends": "openvla/7b", "fuse": "sum"}, None),
         ({"extends": []}, None),
         ({"extends": "clip/vit-base-patch16", "encoder": {"hidden_size": 64}}, None),
         ({"extends": ["./a.yaml"], "encoder": {**ENCODER, "hiden_size": 1}}, "'hiden_size' was unexpected"),
@@ -167,6 +178,8 @@ TILINGS = {block.__name__: {"type": name} for name, block in TILING_CONFIGS.item
 
 def smallest(name, values):
     """The smallest config around ``values`` of the block that a definition of the schema describes."""
+    if name == "ProjectConfig":
+        return {**FUSED, "project": {"dino": {"width": 64, **values}}}
     if name in STEPS:
         needed = {"width": 64} if "width" in STEP_CONFIGS[STEPS[name]["type"]].model_fields else {}
         return smallest("StepsConnectorConfig", {"steps": [STEPS[name] | needed | values, LINEAR]})
@@ -174,6 +187,8 @@ def smallest(name, values):
         values = {"steps": [LINEAR | {"width": values.get("hidden_size", 64)}], **values}
     if set(values) & {"height", "width"}:
         values = {"height": 336, "width": 336, **values}
+    if "adapter_revision" in values:
+        values = {"adapter": "someone/lora", **values}
     if name in MINIMAL:
         return {**CONFIG, "encoder": {**MINIMAL[name], **values}}
     for key, blocks in (("connector", CONNECTORS), ("tiling", TILINGS)):
@@ -182,7 +197,7 @@ def smallest(name, values):
     for key, field in SCHEMA["properties"].items():
         if key != "encoder" and f"/{name}" in json.dumps(field):
             start = next(example for example in field["examples"] if isinstance(example, dict))
-            return {**CONFIG, key: {**start, **values}}
+            return around(key, {**start, **values})
     for family in (*MINIMAL, *CONNECTORS, *TILINGS, "ImageProcessorConfig"):
         for key, field in SCHEMA["$defs"][family]["properties"].items():
             if f"/{name}" in json.dumps(field):
@@ -191,16 +206,24 @@ def smallest(name, values):
     raise LookupError(f"no field of the schema is a {name}")
 
 
+def around(key, value):
+    """The smallest config with a key of one tower, or else of several."""
+    names = {field.alias or name for name, field in TowerConfig.model_fields.items()} | {"extends"}
+    return {**(CONFIG if key in names else FUSED), key: value}
+
+
 def examples():
     configs = {name: {**CONFIG, "encoder": {"model_type": name}} for name in ENCODER_CONFIGS}
     fields = [("", *item) for item in SCHEMA["properties"].items()]
     for name, definition in SCHEMA["$defs"].items():
+        if name == "TowerConfig":  # its keys are the root's
+            continue
         fields += [(name, *item) for item in definition["properties"].items()]
     for name, key, field in fields:
         assert field["examples"], f"{name}.{key} has no example"
         for i, example in enumerate(field["examples"]):
             values = {key: example}
-            configs[f"{name}.{key}[{i}]"] = smallest(name, values) if name else {**CONFIG, **values}
+            configs[f"{name}.{key}[{i}]"] = smallest(name, values) if name else around(key, example)
     return configs
 
 
@@ -235,7 +258,8 @@ def test_one_changed_value_is_judged_alike(data, family):
         TowerConfig.model_validate(config)
     except pydantic.ValidationError as error:
         rules = all(
-            line["type"].startswith("VC2") or "without a source" in line["msg"] for line in error.errors()
+            line["type"].startswith("VC2") or re.search(r"without an? (source|adapter)", line["msg"])
+            for line in error.errors()
         )
         # A pair of equal sizes stands for one; that they are equal no schema can say.
         unequal = isinstance(config["encoder"], dict) and [32, 32] in config["encoder"].values()

@@ -14,7 +14,7 @@ from transformers.image_processing_backends import PilBackend
 from transformers.processing_utils import ImagesKwargs
 
 from vision_composer.schemas import PROCESSOR_CLASSES
-from vision_composer.schemas.processor_class import ARGUMENTS, plain_name
+from vision_composer.schemas.processor_class import ARGUMENTS
 
 RUNTIME = {
     *("data_format", "input_data_format", "device", "return_tensors", "disable_grouping", "image_seq_length"),
@@ -27,9 +27,9 @@ MODULES = {
     "Kimi_K25ImageProcessor": "kimi_k25",
     "Lfm2VlImageProcessor": "lfm2_vl",
     "MiniMaxM3VLImageProcessor": "minimax_m3_vl",
+    "Molmo2ImageProcessor": "molmo2",
     "MuseGlimmerImageProcessor": "muse_glimmer",
     "Inkling2ImageProcessor": "inkling2",
-    "Molmo2ImageProcessor": "molmo2",
     "Phi4MultimodalImageProcessor": "phi4_multimodal",
 }
 """Classes that transformers has on torchvision only, which cannot be imported without it."""
@@ -85,9 +85,3 @@ def test_defaults_are_those_in_transformers_source(name: str) -> None:
     assert base | theirs == known.defaults
     assert ARGUMENTS | (own - RUNTIME) == known.arguments
     assert set(ImagesKwargs.__annotations__) - RUNTIME == ARGUMENTS
-
-
-def test_names_of_variants_and_old_names() -> None:
-    for name in ("CLIPImageProcessorFast", "CLIPImageProcessorPil", "CLIPFeatureExtractor"):
-        assert plain_name(name) == "CLIPImageProcessor"
-    assert plain_name("KimiImageProcessor") == "Kimi_K25ImageProcessor"

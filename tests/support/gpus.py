@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+from functools import partial
 from importlib.machinery import ModuleSpec
 
 import pytest
@@ -35,3 +36,27 @@ def pretend_gpu(
     pretend_packages(monkeypatch, *packages)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (major, minor))
+
+
+class Accelerators:
+    """CUDA devices as torch.accelerator tells of them, and the number that a launcher gave this process.
+
+    Args:
+        monkeypatch: Takes everything back.
+        devices: How many there are.
+        current: The current one.
+        local_rank: What LOCAL_RANK says; None if it is not set.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, devices: int, current: int, local_rank: str | None
+    ) -> None:
+        self.current = current
+        kind = torch.device("cuda") if devices else None
+        monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available=False: kind)
+        monkeypatch.setattr(torch.accelerator, "device_count", lambda: devices)
+        monkeypatch.setattr(torch.accelerator, "current_device_index", lambda: self.current)
+        monkeypatch.setattr(torch.accelerator, "set_device_index", partial(setattr, self, "current"))
+        monkeypatch.delenv("LOCAL_RANK", raising=False)
+        if local_rank is not None:
+            monkeypatch.setenv("LOCAL_RANK", local_rank)

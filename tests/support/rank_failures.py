@@ -30,7 +30,7 @@ from vision_composer.errors import (
     Problem,
     WeightsError,
 )
-from vision_composer.parallel import CostModel
+from vision_composer.parallel import CostModel, gather
 from vision_composer.weights import open_checkpoint
 
 Towers = tuple[ComposedVisionEncoder, ComposedVisionEncoder, dict[str, Tensor]]
@@ -177,6 +177,27 @@ def failing_device() -> None:
             assert "could not encode images: rank 1: OutOfMemoryError" in str(caught.value)
 
 
+def no_memory_for_the_rows_of_others() -> None:
+    """A rank that cannot take what the others send says so, before they send it; in the backward too."""
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    def failing(what: Any, name: str) -> Any:
+        return patch.object(what, name, fail) if dist.get_rank() == 1 else nullcontext()
+
+    error = torch.OutOfMemoryError if dist.get_rank() == 1 else DistributedError
+    with next_call_works() as (_, spread, good):
+        with failing(gather, "_new"), pytest.raises(error, match="CUDA out of memory") as caught:
+            spread(**good)
+        if dist.get_rank() != 1:
+            assert "could not gather features: rank 1: OutOfMemoryError" in str(caught.value)
+        with torch.enable_grad():
+            loss = torch.cat(spread(**good)).sum()
+        with failing(torch, "cat"), pytest.raises(error, match="CUDA out of memory"):
+            loss.backward()
+
+
 def slow() -> None:
     """A rank that comes late is waited for."""
     with next_call_works():
@@ -309,6 +330,7 @@ FAILURES: dict[str, Callable[..., None]] = {
     "not finite": not_finite,
     "not finite, kept": partial(not_finite, "none"),
     "failing device": failing_device,
+    "no memory for the rows of others": no_memory_for_the_rows_of_others,
     "slow": slow,
     "config that cannot be loaded": config_that_cannot_be_loaded,
     "config that cannot work": config_that_cannot_work,

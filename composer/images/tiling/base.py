@@ -82,6 +82,8 @@ class Tiling(ABC, Generic[T]):
     processor: ClassVar[str] = ""
     """The image processor in transformers that cuts images so; empty if :meth:`cut` does, and the image
     processor makes each tile as it would the image whole."""
+    switch: ClassVar[str] = ""
+    """The argument that tells the image processor to cut; empty if it needs none."""
     read_by: ClassVar[tuple[str, ...]] = ()
     """model_type of the VLMs that cut images so."""
     sizes_differ: ClassVar[bool] = False
@@ -99,6 +101,15 @@ class Tiling(ABC, Generic[T]):
             InputError: If the processor refuses such an image.
         """
 
+    def stretched(
+        self, width: int, height: int, columns: int, rows: int, whole: Literal["first", "last"] = "last"
+    ) -> TilePlan:
+        """Return the plan of an image that fills a canvas of so many tiles; it is not cut if that is one."""
+        if columns * rows == 1:
+            return TilePlan(width, height)
+        canvas = (columns * self.side, rows * self.side)
+        return TilePlan(width, height, rows, columns, whole=whole, canvas=canvas)
+
     def sizes(self, plan: TilePlan) -> list[tuple[int, int]]:
         """Return width and height in pixels of every tile of an image, in order; by default squares."""
         return [(self.side, self.side)] * plan.num_tiles
@@ -114,7 +125,8 @@ class Tiling(ABC, Generic[T]):
 
     def options(self) -> dict[str, Any]:
         """Return the arguments with which transformers' processor cuts an image so."""
-        return self.config.model_dump(mode="json", exclude={"type"})
+        switch = {self.switch: True} if self.switch else {}
+        return self.config.model_dump(mode="json", exclude={"type"}) | switch
 
     def cut(self, processor: PilBackend, image: Image.Image) -> Arrays:
         """Return the tiles of an RGB image as transformers' processor makes them, one after the other.

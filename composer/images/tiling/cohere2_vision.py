@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...schemas.tiling.cohere2_vision import Cohere2VisionTilingConfig
 from .base import TilePlan, Tiling
+from .got_ocr2 import canvases
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -27,18 +28,11 @@ class Cohere2VisionTiling(Tiling[Cohere2VisionTilingConfig]):
 
     def plan(self, width: int, height: int) -> TilePlan:
         """Source: transformers' ``get_optimal_tiled_canvas`` for Cohere 2 Vision."""
-        most = self.config.max_patches
-        canvases = [
-            (columns, rows) for columns in range(1, most + 1) for rows in range(1, most // columns + 1)
-        ]
-        canvases.sort(key=lambda canvas: canvas[0] * canvas[1])
-        scales = [min(self.side * columns / width, self.side * rows / height) for columns, rows in canvases]
+        possible = canvases(1, self.config.max_patches)
+        scales = [min(self.side * columns / width, self.side * rows / height) for columns, rows in possible]
         enough = [scale for scale in scales if scale >= 1]
-        columns, rows = canvases[scales.index(min(enough) if enough else max(scales))]
-        if columns * rows == 1:
-            return TilePlan(width, height)
-        canvas = (columns * self.side, rows * self.side)
-        return TilePlan(width, height, rows, columns, whole="last", canvas=canvas)
+        columns, rows = possible[scales.index(min(enough) if enough else max(scales))]
+        return self.stretched(width, height, columns, rows)
 
     def cut(self, processor: PilBackend, image: Image.Image) -> Arrays:
         import numpy as np

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from math import ceil, floor
-from typing import Any
 
 from ...schemas.tiling.gemma3 import Gemma3TilingConfig
 from .base import TilePlan, Tiling
@@ -18,6 +17,7 @@ class Gemma3Tiling(Tiling[Gemma3TilingConfig]):
 
     type = "gemma3"
     processor = "Gemma3ImageProcessor"
+    switch = "do_pan_and_scan"
 
     def plan(self, width: int, height: int) -> TilePlan:
         """Source: transformers' ``Gemma3ImageProcessorPil.pan_and_scan``."""
@@ -31,6 +31,3 @@ class Gemma3Tiling(Tiling[Gemma3TilingConfig]):
         rows, columns = (1, crops) if width >= height else (crops, 1)
         canvas = (length * columns, height) if width >= height else (width, length * rows)
         return TilePlan(width, height, rows, columns, canvas=canvas)
-
-    def options(self) -> dict[str, Any]:
-        return {**super().options(), "do_pan_and_scan": True}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ...schemas.tiling.got_ocr2 import GotOcr2TilingConfig
 from .base import TilePlan, Tiling
@@ -14,19 +14,14 @@ class GotOcr2Tiling(Tiling[GotOcr2TilingConfig]):
 
     type = "got_ocr2"
     processor = "GotOcr2ImageProcessor"
+    switch = "crop_to_patches"
     read_by: ClassVar = ("internvl", "aya_vision", "qianfan_ocr")
 
     def plan(self, width: int, height: int) -> TilePlan:
         columns, rows = closest_canvas(
             width, height, self.side, least=self.config.min_patches, most=self.config.max_patches
         )
-        if columns * rows == 1:
-            return TilePlan(width, height)
-        canvas = (columns * self.side, rows * self.side)
-        return TilePlan(width, height, rows, columns, whole="last", canvas=canvas)
-
-    def options(self) -> dict[str, Any]:
-        return {**super().options(), "crop_to_patches": True}
+        return self.stretched(width, height, columns, rows)
 
 
 def canvases(least: int, most: int, longest: int | None = None) -> list[tuple[int, int]]:

@@ -19,6 +19,7 @@ class GraniteDoclingTiling(Tiling[GraniteDoclingTilingConfig]):
 
     type = "granite_docling"
     processor = "GraniteDoclingImageProcessor"
+    switch = "crop_to_patches"
     read_by: ClassVar = ("granite_docling",)
 
     @classmethod
@@ -31,10 +32,7 @@ class GraniteDoclingTiling(Tiling[GraniteDoclingTilingConfig]):
     def plan(self, width: int, height: int) -> TilePlan:
         most = self._most(width, height)
         columns, rows = self._canvas(width, height, most) if most > 1 else (1, 1)
-        if columns * rows == 1:
-            return TilePlan(width, height)
-        canvas = (columns * self.side, rows * self.side)
-        return TilePlan(width, height, rows, columns, whole="last", canvas=canvas)
+        return self.stretched(width, height, columns, rows)
 
     def _canvas(self, width: int, height: int, most: int) -> tuple[int, int]:
         least = min(self.config.min_patches, most)
@@ -57,6 +55,3 @@ class GraniteDoclingTiling(Tiling[GraniteDoclingTilingConfig]):
             if columns * self.side / width >= config.dense_max_scale:
                 return usual
         return config.dense_max_patches
-
-    def options(self) -> dict[str, Any]:
-        return {**super().options(), "crop_to_patches": True}

@@ -18,6 +18,7 @@ class Ovis2Tiling(Tiling[Ovis2TilingConfig]):
 
     type = "ovis2"
     processor = "Ovis2ImageProcessor"
+    switch = "crop_to_patches"
     read_by: ClassVar = ("ovis2",)
 
     @classmethod
@@ -32,10 +33,7 @@ class Ovis2Tiling(Tiling[Ovis2TilingConfig]):
             columns, rows = self._covering(width, height)
         else:
             columns, rows = closest_canvas(width, height, self.side, least=least, most=most)
-        if columns * rows == 1:
-            return TilePlan(width, height)
-        canvas = (columns * self.side, rows * self.side)
-        return TilePlan(width, height, rows, columns, canvas=canvas)
+        return self.stretched(width, height, columns, rows, whole="first")
 
     def _covering(self, width: int, height: int) -> tuple[int, int]:
         """Return columns and rows of tiles. Source: transformers' ``get_min_tile_covering_grid``.
@@ -62,6 +60,3 @@ class Ovis2Tiling(Tiling[Ovis2TilingConfig]):
                 long, short = max(part), min(part)
                 area += short / long * self.side * self.side if long > self.side else long * short
         return area / (width * height)
-
-    def options(self) -> dict[str, Any]:
-        return {**super().options(), "crop_to_patches": True}

@@ -8,6 +8,7 @@ from support import tiny
 from support.compare import assert_close
 from support.gpus import FLASH_PACKAGES, pretend_gpu
 from torch import nn
+from torch.nn import attention as torch_attention
 
 from vision_composer import AttentionBackend, compose, get_vit_attn_backend
 from vision_composer.attention import select_attn_backend
@@ -51,9 +52,11 @@ def test_on_cpu_sdpa_is_chosen_and_the_rest_is_explained(packed: bool) -> None:
         ((9, 0), ("flash-attn",), True, VARLEN),
         ((9, 0), FLASH_PACKAGES, False, FLASH_3),
         ((9, 0), FLASH_PACKAGES, True, FLASH_3),
-        ((9, 0), ("flash-attn-4",), True, FLASH_4),
+        ((9, 0), ("flash-attn-4",), True, VARLEN),
+        ((9, 0), ("flash-attn-4",), False, FLASH_4),
         ((10, 0), FLASH_PACKAGES, False, FLASH_4),
         ((10, 0), ("flash-attn-3",), True, VARLEN),
+        ((10, 0), FLASH_PACKAGES, True, VARLEN),
         ((12, 0), FLASH_PACKAGES, True, VARLEN),
     ],
 )
@@ -71,6 +74,18 @@ def test_what_a_gpu_gets(
     assert choice.note == ""
     # Nothing but sdpa and those behind it for float32.
     assert select_attn_backend(64, torch.float32, CUDA, packed=packed).backend is SDPA
+
+
+def test_a_function_that_is_no_operator_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_gpu(monkeypatch, 10, packages=FLASH_PACKAGES)
+    choice = select_attn_backend(64, HALF, CUDA, compiled=True)
+    assert choice.backend is SDPA
+    assert choice.passed_over[FLASH_4] == "is no operator of torch, so torch.compile cannot trace it"
+    with pytest.raises(BackendError, match="flash_attention_4 is no operator of torch"):
+        select_attn_backend(64, HALF, CUDA, override=FLASH_4, packed=True, compiled=True)
+    monkeypatch.setattr(torch_attention, "current_flash_attention_impl", lambda: "FA4")
+    choice = select_attn_backend(64, HALF, CUDA, override=FLASH_4, packed=True, compiled=True)
+    assert choice.backend is FLASH_4
 
 
 def test_what_is_asked_for_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import sys
+import warnings
+from collections.abc import Iterator
+from functools import partial
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
@@ -73,6 +77,7 @@ def varlen_attn(  # the signature of torch 2.11, of which later ones are extensi
 def flash_module(name: str) -> ModuleType:
     """A stand-in for a flash-attention package."""
     module = ModuleType(name)
+    module.__spec__ = ModuleSpec(name, None)  # which transformers looks for when it is imported
 
     def flash_attn_varlen_func(
         q: Tensor,
@@ -164,6 +169,43 @@ def test_torchs_own_switch_is_used_where_it_is_set(
     other = next(flash for flash in FLASH if flash not in (backend, AttentionBackend.FLASH_ATTENTION_2))
     packed_kernel(other)(query, key, value, segments, scale=SCALE)
     assert CALLS[1]["kernel"] == FLASH[other]
+
+
+@pytest.fixture
+def compiled_flex(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """flex_attention as it is compiled on a GPU, by a backend that runs what it is given."""
+    torch._dynamo.reset()
+    packed_kernels._compiled_flex.cache_clear()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    yield
+    packed_kernels._compiled_flex.cache_clear()
+
+
+def fused_flex(heads: int, head_size: int) -> None:
+    """Attention over two segments, compared with the loop."""
+    generator = torch.Generator().manual_seed(head_size)
+    query, key, value = torch.randn(3, 7, heads, head_size, generator=generator)
+    segments = Segments([3, 4])
+    q, k, v = (tensor.transpose(0, 1).unsqueeze(0) for tensor in (query, key, value))
+    got = packed_kernels._fused_flex(q, k, v, segments.block_mask, SCALE)[0].transpose(0, 1)
+    assert_close(got, loop(query, key, value, segments.cu_seqlens, SCALE), ulps=OP_ULPS)
+
+
+@pytest.mark.usefixtures("compiled_flex")
+def test_kinds_of_flex_attention_share_no_limit_on_recompilations() -> None:
+    with torch._dynamo.config.patch(recompile_limit=1), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        for heads, head_size in ((2, 8), (2, 16), (4, 8)):
+            fused_flex(heads, head_size)
+
+
+@pytest.mark.usefixtures("compiled_flex")
+def test_flex_attention_says_when_it_runs_uncompiled() -> None:
+    with torch._dynamo.config.patch(recompile_limit=1):
+        with torch.no_grad():
+            fused_flex(2, 8)
+        with pytest.warns(UserWarning, match="flex_attention runs uncompiled and holds all products"):
+            fused_flex(2, 8)
 
 
 @pytest.mark.usefixtures("gpu_kernels")

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from functorch.compile import make_boxed_func
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import tiny
 from support.compare import OP_ULPS, assert_close, assert_gradients_close
 from torch import Tensor
+from torch._dynamo.backends.common import aot_autograd
+from torch._inductor.utils import get_first_incompatible_cudagraph_node
 from torch.library import opcheck
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -152,7 +155,8 @@ class Graphs:
 @pytest.mark.parametrize(
     ("name", "backend"),
     [
-        *((name, "sdpa") for name in ("pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision")),
+        *((name, "sdpa") for name in ("pixtral", "qwen2_vl_vision")),
+        pytest.param("qwen2_5_vl_vision", "sdpa", marks=pytest.mark.slow),
         pytest.param("qwen2_5_vl_vision", "eager", marks=pytest.mark.slow),
         pytest.param("qwen2_5_vl_vision", "flex_attention", marks=pytest.mark.slow),
     ],
@@ -174,6 +178,38 @@ def test_a_block_traces_whole_and_once_for_all_layouts(name: str, backend: str) 
     kinds = 2 if name == "qwen2_5_vl_vision" else 1
     # A mask of one block (up to 128 tokens) has sizes of 1, which torch.compile always takes for constants.
     assert graphs.count <= kinds * (2 if backend == "flex_attention" else 1)
+
+
+@pytest.mark.parametrize(
+    "operator", [packed_attention_op, packed_attention_backward_op], ids=["forth", "back"]
+)
+def test_torch_is_told_that_a_cuda_graph_cannot_hold_them(operator: Any) -> None:
+    assert torch.Tag.cudagraph_unsafe in operator._opoverload.tags
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [False, True])
+def test_inductor_records_no_cuda_graph_of_the_operators(training: bool) -> None:
+    """Its own check finds them in the graphs that it is given: a replay would keep the first lengths."""
+    torch._dynamo.reset()
+    encoder = compose({"schema": 1, "encoder": tiny.PACKED["pixtral"], "select_layers": [1]})
+    found: list[str] = []
+
+    def look(graph: torch.fx.GraphModule, inputs: Any) -> Any:
+        node = get_first_incompatible_cudagraph_node(graph)
+        found.append(str(node and node.target))
+        return make_boxed_func(graph.forward)
+
+    for block in encoder.blocks:
+        block.compile(fullgraph=True, dynamic=True, backend=aot_autograd(fw_compiler=look, bw_compiler=look))
+    with torch.set_grad_enabled(training):
+        features = torch.cat(encoder(**batch(encoder, GRIDS[0])))
+    if training:
+        features.sum().backward()
+    assert [name.removeprefix("vision_composer.") for name in found] == [
+        "packed_attention.default",
+        *["packed_attention_backward.default"] * training,
+    ]
 
 
 @pytest.mark.slow

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from support import tiny
 from support.tiny import config
 
@@ -56,6 +59,7 @@ def test_a_head_and_a_norm() -> None:
         assert result.rows[1].difference < 1e-5
 
 
+@pytest.mark.slow
 def test_the_compiled_tower_is_a_row_of_its_own() -> None:
     source = config("clip_vision_model", compile={"backend": "aot_eager"})
     names = [row.name for row in compare(source, against=["transformers"], rounds=1).rows]
@@ -79,6 +83,24 @@ def test_other_features_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
         compare(config("clip_vision_model"), against=["other"], rounds=1)
     with pytest.raises(BackendError, match="fewer returns features of shapes"):
         compare(config("clip_vision_model"), against=["fewer"], rounds=1)
+
+
+def test_the_version_of_a_module_of_another_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On GPUs, the module onnxruntime comes with the distribution onnxruntime-gpu."""
+
+    def same(tower: Any, inputs: Any) -> Any:
+        return lambda: lambda: tower(**inputs)
+
+    for module in ("onnxruntime", "onnx", "onnxscript"):
+        monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    monkeypatch.setattr(sys.modules["onnxruntime"], "__version__", "9.8.7", raising=False)
+    monkeypatch.setitem(peers.PEERS, "onnxruntime", same)
+    result = compare(config("clip_vision_model"), against=["onnxruntime"], rounds=1)
+    assert result.versions == {
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "onnxruntime": "9.8.7",
+    }
 
 
 @pytest.mark.parametrize("images", [[(0, 4)], [(4,)]], ids=str)

@@ -8,10 +8,12 @@ import pytest
 import torch
 from support import tiny
 from support.compare import assert_close
+from support.stand_in import StandIn
 from support.tiny import config
 
 from vision_composer import compose
 from vision_composer.bench import compare, peers
+from vision_composer.bench.comparison import noise
 from vision_composer.bench.peers import TransformersTower, run_onnxruntime
 from vision_composer.errors import InputError, MissingDependencyError
 
@@ -66,3 +68,13 @@ def test_a_peer_that_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peers, "import_module", broken)
     with pytest.raises(MissingDependencyError, match="timm, which cannot be imported: operator torchvision"):
         compare(config("clip_vision_model"), against=["timm"])
+
+
+@torch.inference_mode()
+def test_transformers_gets_all_inputs_on_its_device() -> None:
+    tower = compose(config("qwen2_5_vl_vision"))
+    inputs = noise(tower, [(64, 48), (40, 80)])
+    module, device = TransformersTower(tower), StandIn()
+    device.put([*module.parameters(), *module.buffers(), *tower.parameters(), inputs["pixel_values"]])
+    with device:
+        assert all(map(device.holds, module(**inputs)))

@@ -61,8 +61,10 @@ def test_a_cost_table(tower: Path, tmp_path: Path) -> None:
     table = tmp_path / "costs.json"
     result = run(tower, "--calibrate", table, "--images", "16x16,64x32,64x64", "--rounds", 1)
     assert result.exit_code == 0, result.output
-    assert len(CostModel.load(table, plan(tower)).measurements) == 3
-    assert len(result.stdout.splitlines()) == 3
+    measured = CostModel.load(table, plan(tower)).measurements
+    assert [m.images for m in measured] == [1, 16, 1, 2, 1]
+    lines = result.stdout.splitlines()
+    assert [line.partition(" of ")[0] for line in lines] == ["1", "16", "1", "2", "1"]
 
 
 def test_a_size_that_is_none(tower: Path) -> None:

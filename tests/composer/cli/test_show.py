@@ -81,28 +81,6 @@ def test_show_resolved_has_every_key(folder):
     assert (written["name"], written["encoder"]["hidden_size"]) == ("x", 112)
 
 
-def test_diff(folder):
-    (folder / "spelled.yaml").write_text(run("show", "main.yaml", "--resolved").stdout)
-    assert run("diff", "main.yaml", "spelled.yaml").stdout == ""
-    (folder / "other.yaml").write_text(
-        "extends: ./main.yaml\nselect_layers: [-2]\nweights: {dtype: float16}\n"
-    )
-    lines = run("diff", "main.yaml", "other.yaml").stdout.splitlines()
-    assert lines[:4] == [
-        "weights.dtype: float32 -> float16",
-        "select_layers: [-2, -3] -> [-2]",
-        "plan:",
-        "  width: 224 -> 112",
-    ]
-    assert lines[4].startswith("  bytes: ")
-
-
-def test_diff_of_two_families_names_keys_that_only_one_has():
-    lines = run("diff", "clip-vit-base-patch32", "dinov2-base").stdout.splitlines()
-    assert "encoder.projection_dim: 512 -> (absent)" in lines
-    assert "encoder.qkv_bias: (absent) -> true" in lines
-
-
 @pytest.mark.parametrize("command", [["show"], ["explain"], ["diff", "main.yaml"]])
 def test_root(command, folder):
     (folder / "deep").mkdir()

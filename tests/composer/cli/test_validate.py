@@ -105,7 +105,7 @@ def test_a_problem_that_files_share_is_counted_once(folder):
         (["missing.yaml"], "no such file or folder: 'missing.yaml'"),
         (["good.yaml", "missing"], "no such file or folder: 'missing'"),
         (["empty"], "no .yaml or .yml file in 'empty'"),
-        ([], "Missing argument"),
+        ([], "say which files or folders to check"),
         (["good.yaml", "--format", "xml"], "xml"),
     ],
 )
@@ -220,3 +220,54 @@ def test_the_pre_commit_hook_runs_a_command_that_is_there():
     program, command = hook["entry"].split()
     assert program == "vision-composer"
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_rules_of_a_team_and_of_a_call(folder):
+    (folder / "pyproject.toml").write_text("[tool.vision-composer]\nignore = ['VC301']\nerror = ['VC302']\n")
+    result = run("good.yaml")
+    assert (result.exit_code, result.stdout) == (0, "")
+    (folder / "hub.yaml").write_text(CLIP + "weights: {source: openai/clip-vit-base-patch32}\n")
+    result = run("hub.yaml")
+    assert result.exit_code == 1
+    assert result.stdout.startswith(
+        "hub.yaml:4:19: weights.source: openai/clip-vit-base-patch32 has no revision"
+    )
+    assert run("hub.yaml", "--ignore", "VC302").exit_code == 0
+    assert run("good.yaml", "--select", "VC301").exit_code == 0  # the team ignores it
+    result = run("bad.yaml", "--select", "VC103")
+    assert [line for line in result.stdout.splitlines() if "VC" in line] == [
+        "bad.yaml:5:7: name: expected a string, got the number 5; quote it: '5' [VC103]"
+    ]
+
+
+@pytest.mark.parametrize("form", ["json", "github", "sarif"])
+def test_a_warning_that_a_team_makes_an_error_is_one_in_every_form(folder, form):
+    result = run("good.yaml", "--error", "VC3", "--format", form)
+    assert result.exit_code == 1
+    assert "error" in result.stdout
+    assert "warning" not in result.stdout.replace("Warning:", "")
+
+
+def test_show_settings(folder):
+    assert "# no vision-composer.toml" in run("--show-settings").stdout
+    (folder / "vision-composer.toml").write_text("ignore = ['VC301']\n")
+    (folder / "deep/er").mkdir(exist_ok=True)
+    result = run("--show-settings", "--error", "VC302")
+    assert result.stdout.splitlines() == [
+        f"# {folder}/vision-composer.toml",
+        "select = []",
+        'ignore = ["VC301"]',
+        'error = ["VC302"]',
+        "preset_paths = []",
+    ]
+
+
+@pytest.mark.parametrize("option", ["--select", "--ignore", "--error"])
+def test_unknown_codes_are_refused(folder, option):
+    result = run("good.yaml", option, "VC310")
+    assert result.exit_code == 2
+    assert "there is no code 'VC310'" in result.stderr.replace("\n", " ")
+    (folder / "vision-composer.toml").write_text(f"{option[2:]} = ['VC310']\n")
+    result = run("good.yaml")
+    assert result.exit_code == 2
+    assert "vision-composer.toml:1" in result.stderr.replace("\n", "")

@@ -41,12 +41,12 @@ INSTALLED = transformers.__version__
         (
             NewClass,
             f"clip_vision_model cannot be built: transformers {INSTALLED} has no "
-            "transformers.CLIPVisionConfigOfTomorrow",
+            "transformers.CLIPVisionConfigOfTomorrow; install a newer one",
         ),
         (
             NewModule,
             f"clip_vision_model cannot be built: transformers {INSTALLED} has no "
-            "transformers.models.clip_of_tomorrow.CLIPVisionConfig",
+            "transformers.models.clip_of_tomorrow.CLIPVisionConfig; install a newer one",
         ),
     ],
 )

@@ -6,22 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from PIL import Image
 from support import tiny
 from support.compare import assert_close
-from support.jobs import SMALL, draw
+from support.jobs import SMALL, assert_same, draw, values
 
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import InputError, VisionComposerError
-from vision_composer.jobs import EncodeSummary, encode_dataset, read_features, writers
+from vision_composer.jobs import EncodeSummary, encode_dataset, writers
 from vision_composer.jobs.progress import Progress
-
-Values = dict[str, np.ndarray[Any, Any]]
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +43,8 @@ def run(encoder: ComposedVisionEncoder, photos: Path, tmp_path: Path) -> Callabl
     return run
 
 
-def values(output: Path) -> Values:
-    rows = list(read_features(output))
-    found = dict(rows)
-    assert len(found) == len(rows)
-    return found
-
-
 def failures(output: Path) -> list[str]:
     return [Path(row["id"]).name for row in pq.read_table(output / "failures.parquet").to_pylist()]
-
-
-def assert_same(one: Values, other: Values) -> None:
-    assert list(one) == list(other)
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name])
 
 
 def test_features_are_the_encoders_own(
@@ -154,12 +137,6 @@ def test_a_part_that_was_cut_short_is_made_again(run: Callable[..., EncodeSummar
     assert len(list((tmp_path / "out" / "features").iterdir())) == 7
 
 
-def test_workers_change_no_value(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
-    run("threads")
-    run("processes", workers=2)
-    assert_same(values(tmp_path / "threads"), values(tmp_path / "processes"))
-
-
 def test_shards_are_the_job(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
     run("whole")
     sizes = [run(shard=(index, 3)).num_images for index in range(3)]
@@ -240,24 +217,6 @@ def test_another_job_is_refused(
     assert len(values(tmp_path / "out")) == 99
 
 
-def test_a_folder_of_other_things_is_left_alone(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "thesis.tex").touch()
-    for overwrite in (False, True):
-        with pytest.raises(InputError, match=r"a folder of other files, such as thesis\.tex"):
-            run(overwrite=overwrite)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
-
-
-def test_a_part_of_another_job_is_refused(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
-    run()
-    run("other", store_dtype="float16")
-    part = tmp_path / "other" / "features" / "part-00002.parquet"
-    part.replace(tmp_path / "out" / "features" / part.name)
-    with pytest.raises(InputError, match=r"part-00002\.parquet: is a part of another job"):
-        run()
-
-
 def test_store_dtypes(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
     run("float32")
     exact = values(tmp_path / "float32")
@@ -269,35 +228,6 @@ def test_store_dtypes(run: Callable[..., EncodeSummary], tmp_path: Path) -> None
             assert torch.equal(torch.as_tensor(stored).to(kind), expected)
     run("list", format="parquet-list")
     assert_same(values(tmp_path / "list"), exact)
-
-
-def test_features_too_large_for_the_store_are_failures(photos: Path, tmp_path: Path) -> None:
-    encoder = compose(SMALL)
-    with torch.no_grad():
-        encoder.model.encoder.layers[-1].mlp.fc2.bias += 1e6  # type: ignore[index, union-attr, operator]
-    summary = encode_dataset(encoder, [photos], tmp_path / "out", store_dtype="float16", workers=0)
-    assert (summary.num_images, summary.num_failed) == (0, 100)
-    reasons = pq.read_table(tmp_path / "out" / "failures.parquet")["reason"].to_pylist()
-    assert "too large to be stored as float16" in reasons[0]
-
-
-def test_packed_images_of_many_sizes(tmp_path: Path) -> None:
-    encoder = compose(tiny.config("qwen2_5_vl_vision"))
-    for i in range(24):
-        Image.new("RGB", (30 + 17 * (i * 7 % 11), 30 + 13 * (i % 5)), (i, 0, 9 * i)).save(
-            tmp_path / f"{i:02}.png"
-        )
-    paths = sorted(tmp_path.glob("*.png"))
-    sizes: list[int] = []
-    encoder.register_forward_pre_hook(
-        lambda module, args, inputs: sizes.append(len(inputs["image_grid_thw"])), with_kwargs=True
-    )
-    encode_dataset(encoder, [tmp_path], tmp_path / "out", batch_tokens=2000, workers=0)
-    assert max(sizes) > 1
-    assert len(sizes) > 2
-    back = values(tmp_path / "out")
-    assert list(back) == list(map(str, paths))
-    assert_close(list(back.values()), encoder.encode(paths, batch_size=1))
 
 
 def test_refusals_come_before_anything_is_written(

@@ -7,32 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.jobs import wanted
 
 from vision_composer.errors import InputError
 from vision_composer.jobs.inputs import Row
-from vision_composer.jobs.plan import JobPlan, Output, hash_of, read_plan, rows_of_part, settle_plan
+from vision_composer.jobs.plan import Output, read_plan, rows_of_part, settle_plan
 
-CONFIG = {"schema": 1}
-OUTPUT = Output(store_dtype="float16")
 ODD = b"caf\xe9\n\xf0\x9f\x90\x88".decode("utf-8", "surrogateescape")
 
 
 def rows(count: int) -> list[Row]:
     return [Row(f"{i}{ODD}", ODD, "tar", f"/{ODD}", (i, 2**40), "c", "p" * (i % 2)) for i in range(count)]
-
-
-def wanted(**changes: Any) -> JobPlan:
-    facts: dict[str, Any] = {
-        "config": CONFIG,
-        "config_hash": hash_of(CONFIG, OUTPUT),
-        "weights_hash": "w",
-        "output": OUTPUT,
-        "inputs": ["in"],
-        "inputs_hash": "",
-        "num_rows": 1,
-        "part_size": 4,
-    }
-    return JobPlan(**{**facts, **changes})
 
 
 def test_parts(tmp_path: Path) -> None:

@@ -12,14 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from support.jobs import draw
+from support.jobs import assert_same, draw, values
 
 from vision_composer import compose
 from vision_composer.errors import InputError, MissingDependencyError, VisionComposerError
-from vision_composer.jobs import encode_dataset, read_features
+from vision_composer.jobs import encode_dataset
 from vision_composer.jobs.parts import part_files
 from vision_composer.jobs.progress import Progress
 
@@ -44,20 +43,11 @@ def cluster() -> Iterator[Any]:
     ray.shutdown()
 
 
-def values(output: Path) -> dict[str, np.ndarray[Any, Any]]:
-    rows = list(read_features(output))
-    assert len(dict(rows)) == len(rows)
-    return dict(rows)
-
-
 def assert_undisturbed(output: Path, photos: Path) -> None:
     """The rows and values of a run on this machine that nothing disturbs."""
     whole = output.with_name("whole")
     encode_dataset("tiny-digits", [photos], whole, **OPTIONS)
-    one, other = values(output), values(whole)
-    assert list(one) == list(other)
-    for name in one:
-        np.testing.assert_array_equal(one[name], other[name])
+    assert_same(values(output), values(whole))
 
 
 @pytest.mark.skipif(INSTALLED, reason="ray is installed")

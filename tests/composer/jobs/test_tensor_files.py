@@ -64,18 +64,6 @@ def test_a_job_of_tensors_goes_on(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one[name], two[name])
 
 
-def test_tensors_that_are_gone(tmp_path: Path) -> None:
-    draw(tmp_path / "photos", 2)
-    encode_dataset(compose(SMALL), [tmp_path / "photos"], tmp_path / "out", format="safetensors")
-    (tensors,) = (tmp_path / "out").rglob("*.safetensors")
-    tensors.write_bytes(tensors.read_bytes()[:500])
-    with pytest.raises(InputError, match=r"part-00000\.safetensors: cannot be read"):
-        list(read_features(tmp_path / "out"))
-    tensors.unlink()
-    with pytest.raises(InputError, match="not a readable"):
-        list(read_features(tmp_path / "out"))
-
-
 def test_names_and_shapes_of_vllm(tmp_path: Path) -> None:
     """As vLLM documents them under embedding inputs: image_embeds, and image_grid_thw for Qwen."""
     for name, grids, shape in (("packed", True, (6, 5)), ("dense", False, (1, 6, 5))):

@@ -95,21 +95,3 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(VisionComposerError, match="No space left on device"):
         store(BinaryFile(tmp_path / "f.parquet", {}), rows(1))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_file_of_version_0_1_0(tmp_path: Path) -> None:
-    schema = pa.schema(
-        [
-            ("image", pa.string()),
-            ("num_tokens", pa.int32()),
-            ("width", pa.int32()),
-            ("features", pa.list_(pa.float16())),
-        ],
-        metadata={b"vision_composer": b"{}"},
-    )
-    values = np.arange(6, dtype=np.float16)
-    table = pa.table([["a.png"], [2], [3], [values]], schema=schema)
-    pq.write_table(table, tmp_path / "f.parquet")
-    ((name, features),) = read_features(tmp_path / "f.parquet")
-    assert name == "a.png"
-    np.testing.assert_array_equal(features, values.reshape(2, 3))

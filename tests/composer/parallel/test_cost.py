@@ -102,6 +102,18 @@ def test_broken_tables(change: Any, tmp_path: Path) -> None:
         CostModel.load(tmp_path / "missing.json", planned)
 
 
+def test_a_table_from_before_forwards_had_a_cost(tmp_path: Path) -> None:
+    path = tmp_path / "costs.json"
+    fitted = CostModel.fit(plan(QWEN), [Measurement((1, 2, 2), 0.01), Measurement((1, 8, 8), 0.02)])
+    fitted.save(path)
+    table = json.loads(path.read_text())
+    del table["seconds_per_forward"]
+    for measurement in table["measurements"]:
+        del measurement["images"]
+    path.write_text(json.dumps(table))
+    assert CostModel.load(path, plan(QWEN)) == fitted
+
+
 def test_a_table_without_a_key(tmp_path: Path) -> None:
     (tmp_path / "costs.json").write_text("{}")
     with pytest.raises(
@@ -124,6 +136,7 @@ def test_a_pipe_is_no_table(tmp_path: Path) -> None:
         [Measurement((1, 2, 2), 0.1), Measurement((1, 4, 4), 0.0)],
         [Measurement((1, 2, 2), 0.1), Measurement((1, 4, 4), float("nan"))],
         [Measurement((1, 2, 2), 0.1), Measurement((1, 0, 4), 0.1)],
+        [Measurement((1, 2, 2), 0.1), Measurement((1, 4, 4), 0.1, 0)],
     ],
 )
 def test_what_is_no_table(times: list[Measurement]) -> None:
@@ -179,7 +192,8 @@ def test_a_table_of_another_dtype_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["seconds_per_image", "seconds_per_linear_flop", "seconds_per_attention_flop"]
+    "key",
+    ["seconds_per_image", "seconds_per_linear_flop", "seconds_per_attention_flop", "seconds_per_forward"],
 )
 @pytest.mark.parametrize("value", [-1e-12, float("inf"), float("nan")])
 def test_costs_that_are_none(key: str, value: float, tmp_path: Path) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import rank_failures, rank_modules, rank_outputs, rank_towers, rank_training
+from support import (
+    rank_failures,
+    rank_fused,
+    rank_groups,
+    rank_modules,
+    rank_outputs,
+    rank_towers,
+    rank_training,
+)
 from support.ranks import Ranks, end_ranks, on_ranks
 
 WORLDS = [2, 3, 4]
@@ -57,6 +65,25 @@ def test_vision_halves(world: int, output: str) -> None:
 @pytest.mark.parametrize("world", [2, 3])
 def test_connectors_of_steps(world: int) -> None:
     on_ranks(world, rank_outputs.vision_half, "embeds", rank_outputs.STEPS)
+
+
+@pytest.mark.parametrize("name", rank_fused.CASES)
+def test_several_towers(name: str) -> None:
+    on_ranks(2, rank_fused.features, name)
+
+
+@pytest.mark.parametrize("name", ["channel", "native", "embeds"])
+def test_several_towers_with_images_of_each_rank(name: str) -> None:
+    on_ranks(2, rank_fused.own_images, name)
+
+
+@pytest.mark.parametrize("name", ["channel", "projected"])
+def test_gradients_of_several_towers(name: str) -> None:
+    on_ranks(2, rank_fused.gradients, name)
+
+
+def test_an_image_costs_the_sum_of_the_towers() -> None:
+    on_ranks(2, rank_fused.cost)
 
 
 @pytest.mark.parametrize("how", ["cost", "patches", "none"])
@@ -125,6 +152,18 @@ def test_saving(world: int, encoder: dict[str, Any], tmp_path: Path) -> None:
 
 def test_a_group_that_is_given_is_not_saved(tmp_path: Path) -> None:
     on_ranks(2, rank_outputs.given_group, str(tmp_path))
+
+
+# --- groups that the caller brings ---------------------------------------------------------------------
+
+
+def test_a_group_that_is_only_for_devices() -> None:
+    on_ranks(2, rank_groups.only_for_devices)
+
+
+@pytest.mark.parametrize(("world", "first"), [(2, 0), (3, 1)])
+def test_features_go_over_the_group_and_messages_beside_it(world: int, first: int) -> None:
+    on_ranks(world, rank_groups.features_beside_messages, first)
 
 
 # --- training -----------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
     assert _codes(counter) == 0
 
 
-@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("training", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_frozen_blocks_notice_what_training_wrote_through_data(training: bool) -> None:
     frozen = _tower()
     counter = _counted(frozen, freeze=True, dynamic=False)
@@ -327,8 +327,9 @@ def test_the_blocks_of_a_generic_encoder_are_found(model_type: str, depth: int) 
     assert seen == list(range(depth))
 
 
-@pytest.mark.parametrize("scope", ["blocks", pytest.param("tower", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("model_type", ["vit", pytest.param("beit", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("scope", ["blocks", "tower"])
+@pytest.mark.parametrize("model_type", ["vit", "beit"])
 @torch.no_grad()
 def test_generic_encoders_are_compiled(model_type: str, scope: str) -> None:
     eager = _tower(_generic(model_type))

@@ -8,7 +8,6 @@ from support import tiny
 
 from vision_composer import compose
 from vision_composer.tower import module
-from vision_composer.tower.base import VisionModule
 
 PIXTRAL = {"schema": 1, "encoder": tiny.PACKED["pixtral"]}
 
@@ -31,8 +30,3 @@ def test_layouts_that_were_used_last_are_kept(monkeypatch: pytest.MonkeyPatch) -
         for columns in (1, 2, 1, 3):
             encoder(pixel_values=torch.zeros(1, 3, 8, 8 * columns))
     assert [grids for grids, *_ in encoder.tower._layouts] == [((1, 1, 1),), ((1, 1, 3),)]
-
-
-def test_a_vision_module_must_say_how_it_reads_and_counts() -> None:
-    with pytest.raises(TypeError, match="abstract methods blank, grid_of_image, join, read, rows_of_batch"):
-        VisionModule()  # type: ignore[abstract]

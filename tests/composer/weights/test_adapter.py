@@ -322,3 +322,67 @@ def test_an_adapter_of_the_connector_is_refused_where_the_connector_is_built(
     merged(folder, lora)
     with pytest.raises(WeightsError, match=r"changes the connector, too \(tensor '.*linear_1\.lora_A"):
         merged(folder, lora, **keys)
+
+
+COMMITS = {"main": "0" * 40, "v2": "1" * 40}
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Publishes an adapter at both commits of someone/lora in a hub's cache; the client is offline."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    root = tmp_path / "hub/models--someone--lora"
+    for name, commit in COMMITS.items():
+        (root / "snapshots" / commit).mkdir(parents=True)
+        (root / "refs").mkdir(exist_ok=True)
+        (root / "refs" / name).write_text(commit)
+
+    def publish(**held: Tensors) -> None:
+        for name, tensors in held.items():
+            adapter(root / "snapshots" / COMMITS[name], tensors)
+
+    return publish
+
+
+@pytest.mark.parametrize("by_commit", [False, True])
+def test_a_revision_of_a_hub_id_is_read(
+    by_commit: bool, hub: Callable[..., None], folder: Path, tmp_path: Path
+) -> None:
+    published = {"main": tensors(), "v2": {name: 2 * tensor for name, tensor in tensors().items()}}
+    hub(**published)
+    found = {}
+    for name, held in published.items():
+        keys = {"adapter_revision": COMMITS[name] if by_commit else name}
+        if not by_commit and name == "main":
+            keys = {}  # the hub's default
+        found[name] = weight(load(folder, weights={"adapter": "someone/lora", **keys}), QUERY)
+        expected = weight(merged(folder, adapter(tmp_path / name, held)), QUERY)
+        assert torch.equal(found[name], expected), name
+    assert not torch.equal(*found.values())
+    with pytest.raises(WeightsError, match="someone/lora"):
+        load(folder, weights={"adapter": "someone/lora", "adapter_revision": "v3"})
+
+
+def test_the_connector_asks_the_same_revision(hub: Callable[..., None], folder: Path) -> None:
+    projector = {"multi_modal_projector.linear_1.weight": torch.ones(24, 32)}
+    projector |= {"multi_modal_projector.linear_2.weight": torch.ones(24, 24)}
+    projector |= {f"multi_modal_projector.linear_{i}.bias": torch.ones(24) for i in (1, 2)}
+    rewrite(folder, lambda t: {f"vision_tower.{name}": x for name, x in t.items()} | projector)
+    held = tensors("base_model.model.model.vision_tower.")
+    hub(main=held, v2=held | matrices("base_model.model.model.multi_modal_projector.linear_1", 24, 32))
+    keys = {"connector": {"type": "llava", "hidden_size": 24}, "output": "embeds"}
+    load(folder, weights={"adapter": "someone/lora"}, **keys)
+    with pytest.raises(WeightsError, match="someone/lora: changes the connector, too"):
+        load(folder, weights={"adapter": "someone/lora", "adapter_revision": "v2"}, **keys)
+
+
+def test_a_saved_tower_names_no_revision_of_an_adapter(
+    hub: Callable[..., None], folder: Path, tmp_path: Path
+) -> None:
+    hub(main=tensors(), v2=tensors())
+    tower = load(folder, weights={"adapter": "someone/lora", "adapter_revision": "v2"})
+    tower.save(tmp_path / "saved")
+    assert compose(tmp_path / "saved").config.weights.adapter_revision is None

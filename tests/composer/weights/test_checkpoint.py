@@ -74,23 +74,6 @@ def test_a_saved_tower_says_how_deep_it_is(folder: Path, tmp_path: Path) -> None
         compose(tmp_path / "saved", overrides=["select_layers=[-1]"])
 
 
-def test_values_beyond_float16_are_refused(folder: Path) -> None:
-    rewrite(folder, lambda tensors: tensors | {POSITIONS: tensors[POSITIONS] * 1e8})
-    load(folder)
-    with pytest.raises(
-        WeightsError, match=rf"tensor {POSITIONS} reaches .* more than weights\.dtype torch\.float16"
-    ):
-        load(folder, weights={"dtype": "float16"})
-
-
-def test_dtype_is_the_configs_whatever_is_stored(folder: Path) -> None:
-    rewrite(folder, lambda tensors: {name: tensor.half() for name, tensor in tensors.items()})
-    assert features(load(folder)).dtype is torch.float32
-    tower = load(folder, weights={"dtype": "bfloat16"})
-    assert {parameter.dtype for parameter in tower.parameters()} == {torch.bfloat16}
-    assert features(tower).dtype is torch.bfloat16
-
-
 def test_without_a_source_the_tower_is_random_and_says_so() -> None:
     tower = compose({"schema": 1, "encoder": ENCODER})
     assert tower.plan.to_dict()["weights"] is None

@@ -19,28 +19,14 @@ from vision_composer.presets import load_config, preset_names
 from vision_composer.schemas import ENCODER_CONFIGS, GenericEncoderConfig, encoder_config
 from vision_composer.schemas.encoders.base import Activation, EncoderConfig
 
-# What a transformers config holds beside the architecture or derives from it, and what only its backbone API
-# reads.
-_NOT_OURS = {
-    "apply_layernorm",
-    "reshape_hidden_states",
-    "_out_features",
-    "_out_indices",
-    "patch_dim",
-    "video_patch_dim",
-}
+# What only the backbone API of transformers reads.
+_NOT_OURS = {"apply_layernorm", "reshape_hidden_states", "_out_features", "_out_indices"}
 
-_OF_THE_CONNECTOR = {
-    "granite_docling_vision": {
-        *("deepstack_visual_indexes", "out_hidden_size", "scale_factor", "use_fine_route"),
-    },
-    "phi4_multimodal_vision": {"crop_size", "feature_layer", "image_token_id"},
-    "janus_vision_model": {"depth", "num_image_tokens", "projection_dim"},
-    "ovis2_vision": {
-        *("hidden_stride", "num_visual_indicator_tokens", "tokenize_function", "vocab_size"),
-    },
+_ALSO_FOREIGN = {
+    "granite_docling_vision": {"deepstack_visual_indexes"},  # named as left out: no connector reads it
+    "janus_vision_model": {"projection_dim"},  # inert in every family
 }
-"""Fields of a tower's config that say what stands behind it."""
+"""Fields of a tower's config about what stands behind it, beside the block's ``foreign_fields``."""
 
 
 def own_fields(config_class: type) -> dict[str, Any]:
@@ -60,7 +46,7 @@ def test_fields_and_defaults_are_transformers(model_type: str) -> None:
     ours = {name: field.default for name, field in ENCODER_CONFIGS[model_type].model_fields.items()}
     del ours["model_type"]
     theirs = {name: ours[name] for name in tiny.UNDECLARED & ours.keys()} | theirs
-    behind = _OF_THE_CONNECTOR.get(model_type, set())
+    behind = ENCODER_CONFIGS[model_type].foreign_fields | _ALSO_FOREIGN.get(model_type, set())
     assert behind <= theirs.keys()
     squares = {"image_size", "patch_size", "merge_kernel_size"}
     if model_type == "molmo2_vision":  # the default is filled in later there
@@ -121,8 +107,9 @@ def test_released_encoders_lie_far_below_the_limits() -> None:
         for name, field in block.model_json_schema()["properties"].items():
             for number in whole_numbers(field):
                 limits[name] = min(limits[name], number.get("maximum", math.inf))
-    for preset in preset_names():
-        for name, value in load_config(preset).resolved()["encoder"].items():
+    towers = [tower for preset in preset_names() for tower in load_config(preset).towers_by_name.values()]
+    for tower in towers:
+        for name, value in tower.resolved()["encoder"].items():
             if isinstance(value, int):
                 largest[name] = max(largest[name], value)
     assert largest["num_hidden_layers"] == 48

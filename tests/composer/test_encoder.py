@@ -1,4 +1,4 @@
-"""``encode``: images read ahead of the forward, and errors in the place of images."""
+"""``encode`` and ``save``: images read ahead of the forward, and errors in the place of images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support import tiny
+from support.compare import assert_close
 from support.images import noise_image
 
 from vision_composer import ComposedVisionEncoder, compose
 from vision_composer.errors import ImageError, InputError
-from vision_composer.images.read_ahead import read_ahead
 
+CLIP = tiny.ENCODERS["clip_vision_model"]
 ALL = {**tiny.ENCODERS, **tiny.PACKED, **tiny.PADDED}
 IMAGES = [noise_image(40 + i, 50) for i in range(7)]
 
 
-def tower(encoder: dict[str, Any] = tiny.ENCODERS["clip_vision_model"]) -> ComposedVisionEncoder:
-    return compose({"schema": 1, "encoder": encoder})
+def tower(encoder: dict[str, Any] = CLIP, **keys: Any) -> ComposedVisionEncoder:
+    return compose({"schema": 1, "encoder": encoder, **keys})
 
 
 def test_the_next_batch_is_read_during_a_forward(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,16 +57,6 @@ def test_reading_ahead_changes_nothing(model_type: str) -> None:
         batches = [encoder(**encoder.preprocess(IMAGES[start : start + 3])) for start in (0, 3, 6)]
     want = [row for batch in batches for row in batch]
     assert all(torch.equal(one, other) for one, other in zip(got, want, strict=True))
-
-
-def test_no_more_is_read_than_asked_for_and_a_little() -> None:
-    read: list[int] = []
-    images: list[Any] = list(range(100))
-    ahead = read_ahead(images, lambda i, _: read.append(i), ahead=5)
-    next(ahead)
-    ahead.close()
-    assert len(read) <= 6
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
 
 
 def test_errors_stand_in_the_place_of_images(tmp_path: Path) -> None:
@@ -103,7 +95,7 @@ def test_features_that_are_not_finite_are_errors_of_their_image(monkeypatch: pyt
 
 
 def test_what_is_no_image_error_is_raised_all_the_same() -> None:
-    grey = tower({**tiny.ENCODERS["clip_vision_model"], "num_channels": 4})
+    grey = tower({**CLIP, "num_channels": 4})
     with pytest.raises(InputError, match="4 channels"):
         grey.encode(IMAGES, errors="return")
     with pytest.raises(InputError, match="errors is 'ignore'"):
@@ -127,3 +119,56 @@ def test_images_can_be_read_in_another_process(model_type: str) -> None:
     got, want = encoder.preprocessor.finish(read, encoder.device), encoder.preprocess(IMAGES[:2])
     assert got.keys() == want.keys()
     assert all(np.array_equal(got[name].numpy(), want[name].numpy()) for name in want)
+
+
+def test_encode_takes_images_of_every_kind_one_or_many(tmp_path: Path) -> None:
+    encoder = tower(select_layers=[-2], feature_select_strategy="default")
+    array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(array).save(tmp_path / "image.png")
+    images = [array, Image.fromarray(array), tmp_path / "image.png", str(tmp_path / "image.png")]
+    many = encoder.encode(images, batch_size=3)
+    assert [tuple(features.shape) for features in many] == [(16, 32)] * 4
+    assert_close(many, [many[0]] * 4)
+    for image in images:
+        (one,) = encoder.encode(image)
+        assert_close(one, many[0])
+    assert encoder.encode([]) == []
+    assert all(not features.requires_grad for features in many)
+    assert many[0].untyped_storage().nbytes() == many[0].nbytes
+
+
+def test_encode_leaves_the_mode_as_it_was_and_ignores_dropout() -> None:
+    encoder = tower({**CLIP, "attention_dropout": 0.5})
+    image = np.zeros((32, 32, 3), dtype=np.uint8)
+    encoder.train()
+    first, second = encoder.encode(image), encoder.encode(image)
+    assert encoder.training
+    assert torch.equal(first[0], second[0])
+
+
+def test_encode_leaves_a_part_that_was_frozen_in_evaluation_mode() -> None:
+    encoder = tower()
+    encoder.train()
+    encoder.blocks[0].eval()
+    encoder.encode(np.zeros((32, 32, 3), dtype=np.uint8))
+    assert encoder.training
+    assert not encoder.blocks[0].training
+    assert encoder.blocks[1].training
+
+
+def test_encode_names_the_broken_image(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        tower().encode([np.zeros((8, 8, 3), dtype=np.uint8), tmp_path / "broken.png"])
+    with pytest.raises(ImageError, match="image 3: "):
+        tower().encode([np.zeros((8, 8, 3), dtype=np.uint8)] * 3 + [None], batch_size=2)
+    with pytest.raises(InputError, match="batch_size is 0"):
+        tower().encode([], batch_size=0)
+
+
+def test_of_several_processes_the_first_one_saves(tmp_path: Path) -> None:
+    encoder = tower()
+    for rank in (1, 0):
+        encoder.parallel = SimpleNamespace(rank=rank, size=2)  # type: ignore[assignment]  # a stand-in
+        encoder.save(tmp_path / str(rank))
+    assert [path.name for path in tmp_path.iterdir()] == ["0"]

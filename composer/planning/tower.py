@@ -1,36 +1,30 @@
-"""What a config amounts to, known before a weight is read: layers, widths, tokens, parameters, operations.
-
-Pure arithmetic: neither torch nor transformers is loaded (a registered feature selector, which is code on
-tensors, is the one exception).
-"""
+"""What a config of one tower amounts to: layers, widths, tokens, parameters, operations."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from .connectors import AnyConnector, ImageOfTiles, TowerOutput, connector_of
-from .encoders import VisionEncoderInfo, family_of
-from .encoders.shapes import Part, Shapes, expanded, matrix_values
-from .errors import InputError
-from .images.hub_cache import folder_at_hand
-from .images.settings import ProcessorSettings
-from .images.tiling import AnyTiling, TilePlan, tiling_of
-from .schemas import EncoderConfig, TowerConfig
-from .schemas.weights import SourceConfig
-from .sources import config_of
-from .tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
-
-BYTES_PER_PARAMETER = {"float32": 4, "float16": 2, "bfloat16": 2}
+from ..connectors import AnyConnector, ImageOfTiles, TowerOutput, connector_of
+from ..encoders import VisionEncoderInfo, family_of
+from ..encoders.shapes import Part, Shapes, expanded, matrix_values
+from ..errors import InputError
+from ..images.hub_cache import folder_at_hand
+from ..images.settings import ProcessorSettings
+from ..images.tiling import AnyTiling, TilePlan, tiling_of
+from ..schemas import EncoderConfig, TowerConfig
+from ..schemas.weights import SourceConfig
+from ..tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
+from .base import BYTES_PER_PARAMETER, VisionPlan
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(VisionPlan):
     """Every fact of a composed tower that follows from its config.
 
     Attributes:
@@ -55,6 +49,18 @@ class Plan:
     connector: AnyConnector | None = field(default=None, repr=False)
 
     @property
+    def towers(self) -> dict[str, Plan]:
+        return {"": self}
+
+    @property
+    def image_size(self) -> int:
+        return self.info.image_size
+
+    @property
+    def ragged(self) -> bool:
+        return self.info.ragged
+
+    @property
     def generic(self) -> bool:
         """Whether the generic adapter runs the encoder."""
         return self.parts is None
@@ -66,7 +72,6 @@ class Plan:
 
     @property
     def num_checkpoint_tensors(self) -> int | None:
-        """Tensors that are read from a checkpoint; None for the generic adapter."""
         if self.parts is None:
             return None
         return sum(part.num_tensors for part in self.parts) + len(self.connector_shapes)
@@ -98,17 +103,10 @@ class Plan:
 
     @property
     def output_width(self) -> int:
-        """Features per token of the output."""
         return self.readout.width if self.connector is None else self.connector.width
 
     @property
-    def dtype(self) -> str:
-        """dtype of parameters and output."""
-        return self.config.weights.dtype
-
-    @property
     def layout(self) -> str:
-        """Axes of the output; where images come out apart, of the one tensor that each has."""
         if self.config.output != "features":
             return "(levels, rows, width) per image" if self.separate_levels else "(rows, width) per image"
         if self.separate_levels:
@@ -117,7 +115,6 @@ class Plan:
 
     @cached_property
     def num_parameters(self) -> int | None:
-        """Parameters of the tower and of the connector that is built; None for the generic adapter."""
         if self.parts is None:
             return None
         buffers = family_of(self.encoder).buffers
@@ -126,7 +123,6 @@ class Plan:
 
     @property
     def num_bytes(self) -> int | None:
-        """Bytes that the parameters take in memory; None for the generic adapter."""
         if self.num_parameters is None:
             return None
         each = BYTES_PER_PARAMETER[self.dtype]
@@ -139,23 +135,16 @@ class Plan:
         return tuple(sorted(block + 1 for block in self.encoder.deepstack_layers))
 
     @property
+    def begins_with_class_token(self) -> bool:
+        selection = self.readout.selection
+        kept = selection.num_prefix_tokens and selection.strategy in ("full", "class")
+        return bool(kept) and self.config.output == "features"
+
+    @property
     def separate_levels(self) -> bool:
-        """Whether DeepStack levels stand on an axis of their own."""
         return bool(self.deepstack_layers) and self.config.deepstack == "separate"
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        """Count the rows that come out for one image, or for a clip of ``frames``, as it comes.
-
-        How the image processor resizes, crops, pads and cuts it is counted in.
-
-        Args:
-            width: Width of the image in pixels.
-            height: Its height.
-            frames: Frames of a clip, which count for packed encoders with a temporal patch.
-
-        Raises:
-            InputError: If the image is empty, or resized to what the encoder does not take.
-        """
         image = self.image_of_tiles(width, height, frames)
         if self.connector is not None:
             return self.connector.num_rows(image)
@@ -189,16 +178,7 @@ class Plan:
         return self.readout.num_tokens(self.info.grid_of_pixels(width, height, frames))
 
     def flops(self, width: int, height: int) -> int | None:
-        """Floating-point operations of one image's matrix products, a multiply-add counted as two.
-
-        With ``output: tiles`` or ``embeds`` those of all its tiles, and of the connector.
-
-        Counts projections, MLPs, attention's two products, the patch embedding and the head; leaves out
-        norms, activations and softmax. None for the generic adapter.
-
-        Raises:
-            InputError: If the image is empty, or smaller than a patch where the size matters.
-        """
+        # With tiles those of all, and of the connector.
         if self.parts is None:
             return None
         if self.tiling is None:
@@ -233,7 +213,6 @@ class Plan:
         return self.info.num_channels * self.info.temporal_patch_size * self.info.patch_size**2
 
     def to_dict(self, sizes: Iterable[tuple[int, int]] = ()) -> dict[str, Any]:
-        """The plan as JSON-ready values, with tokens and FLOPs for each (width, height) of ``sizes``."""
         config, info = self.config, self.info
         return {
             "name": config.name,
@@ -270,41 +249,12 @@ class Plan:
             "num_bytes": self.num_bytes,
             "num_checkpoint_tensors": self.num_checkpoint_tensors,
             "weights": config.weights.source,
-            "image_processor": {
-                "type": self.processor.type,
-                "values": dict(self.processor.values),
-                "origin": dict(self.processor.origin),
-            },
+            "image_processor": self.processor.to_dict(),
             "attn_backend": config.attn_backend,
             "parallel": "none" if config.parallel == "none" else config.parallel.model_dump(),
             "training": config.training.model_dump(mode="json"),
-            "images": [
-                {
-                    "width": width,
-                    "height": height,
-                    "num_tokens": self.num_tokens(width, height),
-                    "flops": self.flops(width, height),
-                }
-                for width, height in sizes
-            ],
+            "images": self.images(sizes),
         }
-
-
-def plan(source: str | Path | Mapping[str, Any] | TowerConfig, *, overrides: Iterable[str] = ()) -> Plan:
-    """Plan a config without building anything.
-
-    Args:
-        source: A preset's name, a YAML file, a saved tower's folder, a mapping, or a validated config; or a
-            checkpoint, as for :func:`vision_composer.compose`: the config.json of a hub id is downloaded.
-        overrides: ``key=value`` strings laid over it.
-
-    Raises:
-        ConfigError: If the config cannot be read or cannot work.
-        InputError: If there is no such checkpoint.
-        WeightsError: If the checkpoint is on this machine and its processor config is broken, or not for this
-            encoder.
-    """
-    return plan_config(config_of(source, overrides=overrides))
 
 
 def processor_settings(config: TowerConfig, folder: Path | None = None) -> ProcessorSettings:

@@ -1,0 +1,53 @@
+"""A comparison as it is shown: a row for each program, and a chart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.results import OURS, PEER, RESULT
+
+from vision_composer.bench.report import cells, columns, heading, plot, table
+from vision_composer.errors import InputError
+
+
+def test_a_row_of_the_table() -> None:
+    shown = dict(zip(columns(RESULT), cells(RESULT, OURS), strict=True))
+    assert shown == {
+        "ms": "200",
+        "min-max": "100-400",
+        "x transformers": "2.00",
+        "GFLOP/s": "100",
+        "of peak": "50%",
+        "peak MiB": "3",
+        "first s": "0.5",
+        "graphs": "0",
+        "recompiles": "0",
+    }
+    unknown = dict(zip(columns(RESULT), cells(replace(RESULT, flops=None), PEER), strict=True))
+    assert [unknown[name] for name in ("GFLOP/s", "of peak", "peak MiB")] == ["-", "-", "-"]
+
+
+def test_the_heading_says_what_was_run() -> None:
+    text = heading(RESULT)
+    for part in ("small: 3 of 4 blocks", "random weights", "2 of 32x32, 1 of 64x32", "64 patches"):
+        assert part in text
+    assert "weights of a/b" in heading(replace(RESULT, weights="a/b"))
+
+
+def test_a_plot_is_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="it is optional")
+    plot(RESULT, tmp_path / "bench.svg")
+    text = (tmp_path / "bench.svg").read_text(encoding="utf-8")
+    assert text.startswith("<?xml")
+    with pytest.raises(InputError, match="cannot be drawn"):
+        plot(RESULT, tmp_path / "bench.unknown")
+
+
+def test_the_table_has_a_row_for_each_program() -> None:
+    shown = table(RESULT)
+    assert [column.header for column in shown.columns] == ["", *columns(RESULT)]
+    names = [row.name for row in RESULT.rows]
+    assert list(shown.columns[0].cells) == names
+    assert list(shown.columns[1].cells) == [cells(RESULT, row)[0] for row in RESULT.rows]

@@ -1,0 +1,61 @@
+"""Worker processes: what one image does to its own takes nothing else down."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from support.jobs import draw
+from support.pools import Deadly, Large, MakeProcesses, Shared, answers, tasks
+from support.processors import preprocessor
+
+from vision_composer.errors import ImageError
+from vision_composer.jobs.pool import Answers
+
+
+def test_an_image_that_kills_its_worker_fails_alone(processes: MakeProcesses, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(30)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (4, 4), (255 if i in (4, 5, 17) else i, 0, 0)).save(path)
+    results = answers(processes(Deadly(), 2), tasks(paths, 4))
+    dead = [i for i, result in enumerate(results) if isinstance(result, ImageError)]
+    assert dead == [4, 5, 17]
+    assert str(results[4]) == f"{paths[4]}: the process that decoded it died (signal 11)"
+    alive = [
+        result.inputs["pixel_values"][0, 0].item() for result in results if not isinstance(result, ImageError)
+    ]
+    assert alive == [i for i in range(30) if i not in dead]
+
+
+def test_workers_that_are_killed_are_replaced(processes: MakeProcesses, tmp_path: Path) -> None:
+    paths = draw(tmp_path, 60)
+    pool = processes(preprocessor().read, 2)
+    results: Answers = []
+    for number, (_, some) in enumerate(pool.map(tasks(paths, 4))):
+        results += some
+        if number in (0, 5, 6):
+            os.kill(pool._workers[number % 2]._process, signal.SIGKILL)
+    assert [isinstance(result, ImageError) for result in results] == [False] * 60
+
+
+@pytest.mark.slow  # 360 MiB through shared memory
+def test_large_inputs_make_the_shared_memory_grow(processes: MakeProcesses, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(3)]
+    for i, path in enumerate(paths):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(path)
+    for i, result in enumerate(answers(processes(Large(), 1), tasks(paths, 1))):
+        assert not isinstance(result, ImageError)
+        values = result.inputs["pixel_values"]
+        assert (values[0].item(), values[-1].item(), len(values)) == (i, i, 30 << 20)
+        assert result.inputs["none"].shape == (0,)
+
+
+@pytest.mark.slow  # processes that import everything
+def test_the_asking_thread_works_until_workers_are_there(
+    nursery: Shared, processes: MakeProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nursery, "is_ready", lambda: False)
+    assert len(answers(processes(preprocessor().read, 1), tasks(draw(tmp_path, 5), 2))) == 5

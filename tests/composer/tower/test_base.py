@@ -1,0 +1,25 @@
+"""What turns a batch into features: where its parameters are, and what it must say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from vision_composer.tower.base import VisionModule
+
+
+def test_a_vision_module_must_say_how_it_reads_and_counts() -> None:
+    with pytest.raises(TypeError, match="abstract methods blank, grid_of_image, join, read, rows_of_batch"):
+        VisionModule()  # type: ignore[abstract]
+
+
+def test_it_is_where_its_parameters_are() -> None:
+    names = ("read", "rows_of_batch", "rows_per_image", "join", "blank", "grid_of_image")
+    whole: Any = type("Whole", (VisionModule,), dict.fromkeys(names))()
+    whole.layer = nn.Linear(2, 2, device="meta", dtype=torch.float16)
+    assert (whole.device, whole.dtype) == (torch.device("meta"), torch.float16)
+    whole.double()
+    assert whole.dtype == torch.float64
