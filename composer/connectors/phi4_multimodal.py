@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, linear, matrix_values
+from ..errors import ConfigError, Problem
 from ..images.tiling.phi4_multimodal import valid_patches
 from ..schemas.connectors.phi4_multimodal import Phi4MultimodalConnectorConfig
 from .base import Connector, ImageOfTiles, parts
@@ -27,6 +28,11 @@ class Phi4MultimodalConnector(Connector[Phi4MultimodalConnectorConfig]):
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
+        vision = vlm["vision_config"]
+        crop, image = (vision.get(name, 448) for name in ("crop_size", "image_size"))
+        if crop != image:
+            message = f"{crop!r} is not image_size {image!r}: tiles have the tower's size"
+            raise ConfigError(Problem("VC104", message, "vision_config.crop_size"))
         return {"hidden_size": vlm.get("hidden_size", 3072)}
 
     def shapes(self) -> Shapes:

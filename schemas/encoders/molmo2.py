@@ -42,6 +42,8 @@ class Molmo2VisionEncoderConfig(DenseEncoderConfig):
     """Whether attention's projections have biases."""
     attention_dropout: Probability = 0.0
     """Dropout on attention weights, in training only."""
+    initializer_range: float = 0.02
+    """Standard deviation of random initialisation."""
 
     @property
     def has_post_norm(self) -> bool:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from pydantic_core import InitErrorDetails
-
-from ..base import problem
 from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize
 
 
 class Phi4MultimodalVisionEncoderConfig(DenseEncoderConfig):
     """Phi-4-multimodal's ViT: SigLIP's, on tiles of which a mask says what is padding."""
 
-    inert_fields: ClassVar[frozenset[str]] = DenseEncoderConfig.inert_fields | {"crop_size"}
+    foreign_fields: ClassVar[frozenset[str]] = frozenset({"crop_size", "feature_layer", "image_token_id"})
 
     model_type: Literal["phi4_multimodal_vision"]
     hidden_size: Count = 1152
@@ -29,12 +26,3 @@ class Phi4MultimodalVisionEncoderConfig(DenseEncoderConfig):
     """Epsilon of every norm."""
     attention_dropout: Probability = 0.0
     """Dropout on attention weights, in training only."""
-    crop_size: SquareSize | None = None
-    """Side of a tile in pixels: ``image_size``."""
-
-    def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if self.crop_size not in (None, self.image_size):
-            message = f"{self.crop_size} is not image_size {self.image_size}: tiles have the tower's size"
-            problems.append(problem("VC208", message, "crop_size", value=self.crop_size))
-        return problems

@@ -15,8 +15,8 @@ from support.compare import assert_close
 from support.tiny import scramble
 
 from vision_composer import compose, plan
-from vision_composer.config_json import tower_of_config_json
-from vision_composer.errors import InputError
+from vision_composer.config_json import tower_from_transformers, tower_of_config_json
+from vision_composer.errors import ConfigError, InputError
 from vision_composer.testing.vlm import ROWS_BOUND, random_images
 
 AUDIO = {"hidden_size": 16, "intermediate_size": 16, "num_blocks": 1, "num_attention_heads": 2}
@@ -111,3 +111,9 @@ def test_patches_see_later_ones_without_padding() -> None:
         masked = encoder(pixel_values=pixels, patch_attention_mask=torch.ones(1, 4, 4, dtype=torch.bool))
     assert (alone - changed)[0, 0].abs().max() > 0
     assert_close(masked, alone)
+
+
+def test_tiles_of_another_size_than_the_towers_are_refused() -> None:
+    vision = VISION | {"image_size": 32, "crop_size": 40}
+    with pytest.raises(ConfigError, match="crop_size: 40 is not image_size 32"):
+        tower_from_transformers({"model_type": "phi4_multimodal", "vision_config": vision})

@@ -202,6 +202,8 @@ def test_transformers_takes_the_encoder_blocks_and_reports_them_back() -> None:
         given = dict(ours)
         if "merge_kernel_size" in ours:  # transformers takes no number here
             given["merge_kernel_size"] = [ours["merge_kernel_size"]] * 2
+        if model_type == "molmo2_vision":
+            given["image_size"] = [ours["image_size"]] * 2
         assert differing(ours, AutoConfig.for_model(model_type, **given)) == set()
 
     assert offenders(check, SINGLE) == []

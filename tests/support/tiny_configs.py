@@ -97,7 +97,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
             "image_size": 30,
             "num_position_embeddings": 9,
         },
-        "phi4_multimodal_vision": {**_MLP, "crop_size": 32},
+        "phi4_multimodal_vision": _MLP,
         "ovis2_vision": _MLP,
         "ovis2_vision/biased": {
             **_MLP,

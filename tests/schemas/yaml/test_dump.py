@@ -56,6 +56,8 @@ def configs(draw):
         "patch_size": patch,
         "image_size": patch * draw(st.integers(1, 30)),
     }
+    if model_type == "molmo2_vision":
+        encoder["num_key_value_heads"] = heads
     layer = st.integers(-depth - 1, depth)
     optional = {
         "name": st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,8}", fullmatch=True),
