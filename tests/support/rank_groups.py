@@ -13,8 +13,8 @@ from support import tiny
 from support.rank_towers import CLIP, QWEN, assert_same, keys, patches
 from vision_composer import compose
 from vision_composer.errors import DistributedError, InputError
+from vision_composer.parallel import gather, startup
 from vision_composer.parallel import group as parallel_group
-from vision_composer.parallel import startup
 from vision_composer.parallel.group import Report, broadcast_text, control_group, together
 from vision_composer.parallel.outputs import exchange_counts
 
@@ -45,12 +45,23 @@ def features_beside_messages(first: int) -> None:
         gathered.append((mine.dtype, group is control))
         return all_gather(parts, mine, group=group, async_op=async_op)
 
+    all_gather_single = gather._all_gather_single
+
+    def seen_single(whole: Tensor, mine: Tensor, group: dist.ProcessGroup, async_op: bool) -> object:
+        gathered.append((mine.dtype, group is control))
+        return all_gather_single(whole, mine, group=group, async_op=async_op)
+
     with patch.object(parallel_group, "backend_of", lambda _, kind: None if kind == "cpu" else "gloo"):
         control = control_group(group)
         assert control is not group
         torch.manual_seed(0)
         alone = tiny.scramble(compose(keys(QWEN)))
-        with patch.object(startup, "check_backend"), patch.object(dist, "all_gather", seen):
+        with (
+            patch.object(startup, "check_backend"),
+            patch.object(gather, "check_backend"),
+            patch.object(dist, "all_gather", seen),
+            patch.object(gather, "_all_gather_single", seen_single),
+        ):
             spread = compose(keys(QWEN), process_group=group)
             spread.load_state_dict(alone.state_dict())
             batch = patches(alone, [(1, 2, 2), (1, 3, 3), (1, 2, 4)])

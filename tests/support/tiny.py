@@ -78,7 +78,7 @@ def pixels(
     height, width = size or (encoder["image_size"],) * 2
     generator = torch.Generator().manual_seed(seed)
     pixels = torch.randn(images, encoder.get("num_channels", 3), height, width, generator=generator)
-    if encoder["model_type"] == "molmo2_vision":
+    if encoder.get("model_type") == "molmo2_vision":
         side = encoder["patch_size"]
         patches = pixels.unfold(2, side, side).unfold(3, side, side)
         return patches.permute(0, 2, 3, 4, 5, 1).flatten(1, 2).flatten(2)

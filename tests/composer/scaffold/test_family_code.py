@@ -109,13 +109,13 @@ def test_where_nothing_is_left_the_check_passes(tmp_path: Path) -> None:
 
 
 def test_a_stem_that_no_modules_make_is_left_to_do_and_the_check_says_so(tmp_path: Path) -> None:
-    text, (block, family) = written("phi4_multimodal_vision", "phi4_multimodal_vision", tmp_path)
+    text, (block, family) = written("phi4_multimodal_vision", "my_phi4", tmp_path)
     register_encoder(block, family)
     try:
         with pytest.raises(ConformanceError) as raised:
-            check_encoder("phi4_multimodal_vision")
+            check_encoder("my_phi4")
     finally:
-        ENCODER_PLUGINS.unregister("phi4_multimodal_vision")
+        ENCODER_PLUGINS.unregister("my_phi4")
     message = str(raised.value)
     assert "TODO: written.py, Phi4MultimodalVisionFamily.stem: compute hidden_states" in message
     assert "a tensor (2, 36, 96)" in message
@@ -125,7 +125,7 @@ def test_a_stem_that_no_modules_make_is_left_to_do_and_the_check_says_so(tmp_pat
 
 
 def test_where_that_one_place_is_filled_in_the_check_passes(tmp_path: Path) -> None:
-    _, (block, family) = written("phi4_multimodal_vision", "phi4_multimodal_vision", tmp_path)
+    _, (block, family) = written("phi4_multimodal_vision", "my_phi4", tmp_path)
 
     class Filled(family):  # type: ignore[misc]  # a class that was just written
         def stem(self, model: Any, pixel_values: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
@@ -136,6 +136,6 @@ def test_where_that_one_place_is_filled_in_the_check_passes(tmp_path: Path) -> N
 
     register_encoder(block, Filled)
     try:
-        check_encoder("phi4_multimodal_vision")
+        check_encoder("my_phi4")
     finally:
-        ENCODER_PLUGINS.unregister("phi4_multimodal_vision")
+        ENCODER_PLUGINS.unregister("my_phi4")

@@ -73,9 +73,9 @@ def test_everything_runs_on_the_device_that_is_given(monkeypatch: pytest.MonkeyP
         devices.append(str(device))
         return compose(*args, device="cpu", **kwargs)
 
-    compose = subject.compose
-    monkeypatch.setattr(subject, "compose", spy)
-    monkeypatch.setattr(properties, "compose", spy)
+    compose = subject.compose_tower
+    monkeypatch.setattr(subject, "compose_tower", spy)
+    monkeypatch.setattr(properties, "compose_tower", spy)
     check_encoder("clip_vision_model", device="cpu:0")
     assert set(devices) == {"cpu:0"}  # which is the CPU by another name
 

@@ -13,7 +13,7 @@ from support.strategies import nested
 from vision_composer.errors import ConfigError
 from vision_composer.presets import load_config as load_preset
 from vision_composer.presets import preset_names, preset_path
-from vision_composer.schemas import CODES, TowerConfig, load_config, load_tree
+from vision_composer.schemas import CODES, FusedConfig, TowerConfig, load_config, load_tree
 
 BAD = Path(__file__).parents[1] / "bad"
 MAPPING = {"schema": 1, "encoder": {"model_type": "clip_vision_model"}}
@@ -277,7 +277,7 @@ def test_any_mutation_of_a_preset_is_a_config_or_a_config_error(tmp_path_factory
         config, problems = load_preset(file), ()
     except ConfigError as error:
         config, problems = None, error.problems
-    assert isinstance(config, TowerConfig) or problems
+    assert isinstance(config, TowerConfig | FusedConfig) or problems
     assert all(problem.code in CODES and problem.span is not None for problem in problems)
 
 
