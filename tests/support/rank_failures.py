@@ -215,7 +215,7 @@ def config_that_cannot_be_loaded() -> None:
 
 
 def config_that_cannot_work() -> None:
-    late = patch("vision_composer.composing.plan_config", side_effect=ConfigError(Problem("VC104", "odd")))
+    late = patch("vision_composer.building.plan_any", side_effect=ConfigError(Problem("VC104", "odd")))
     error = ConfigError if dist.get_rank() == 1 else DistributedError
     with (
         next_call_works(),
