@@ -160,8 +160,8 @@ class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
         grids = batch.grids
         frames = (clip_segments if self.attends_across_frames else frame_segments)(grids, device)
         rope = self.rope(model, grids, device)
-        # A family with another layout makes its own.
-        return RopeLayout(grids, frames=frames, rope=rope)  # type: ignore[return-value]
+        layout = RopeLayout(grids, frames=frames, rope=rope)
+        return layout  # type: ignore[return-value]  # a family with another layout makes its own
 
     def block_inputs(self, block: int, layout: RopeLayoutT) -> BlockInputs:
         return super().block_inputs(block, layout) | {"position_embeddings": layout.rope}
