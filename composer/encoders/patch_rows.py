@@ -160,8 +160,8 @@ class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
         grids = batch.grids
         frames = (clip_segments if self.attends_across_frames else frame_segments)(grids, device)
         rope = self.rope(model, grids, device)
-        layout = RopeLayout(grids, frames=frames, rope=rope)
-        return layout  # type: ignore[return-value]  # a family with another layout makes its own
+        # For a family whose layout this is; a family with another makes its own.
+        return RopeLayout(grids, frames=frames, rope=rope)  # type: ignore[return-value]  # see above
 
     def block_inputs(self, block: int, layout: RopeLayoutT) -> BlockInputs:
         return super().block_inputs(block, layout) | {"position_embeddings": layout.rope}
