@@ -37,11 +37,8 @@ ELSEWHERE = {
     "composer/scaffold/reading.py": "composer/scaffold/test_family_code.py",
     "composer/testing/molmo2.py": "composer/images/test_molmo2.py",
     # Parts of several towers that are one encoder.
-    "composer/fusion/grids.py": "composer/planning/test_fusion.py",
     "composer/fusion/inputs.py": "composer/fusion/test_module.py",
-    "composer/fusion/naming.py": "composer/test_fused_encoder.py",
     "composer/fusion/preprocess.py": "composer/fusion/test_module.py",
-    "composer/fusion/resampling.py": "composer/fusion/test_module.py",
     "composer/planning/base.py": "composer/planning/test_fusion.py",
     "composer/vision_encoder.py": "composer/test_encoder.py",
     "schemas/fusion.py": "composer/test_fused_encoder.py",

@@ -150,3 +150,24 @@ def _mlp(t: Tensors, name: str, x: Tensor) -> Tensor:
 def _attend(*qkv: Tensor) -> Tensor:
     heads = (x.unflatten(-1, (HEADS, -1)).transpose(1, 2) for x in qkv)
     return scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+
+
+def in_open_clips_layers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return timm's tensors under the names, and in the shapes, of open_clip's own tower."""
+    named = renamed(
+        tensors,
+        ("^cls_token$", "class_embedding"),
+        ("^pos_embed$", "positional_embedding"),
+        (r"^patch_embed\.proj", "conv1"),
+        ("^norm_pre", "ln_pre"),
+        (r"^norm\.", "ln_post."),
+        (r"^blocks\.", "transformer.resblocks."),
+        (r"\.norm([12])\.", r".ln_\1."),
+        (r"attn\.qkv\.", "attn.in_proj_"),
+        (r"attn\.proj\.", "attn.out_proj."),
+        (r"mlp\.fc1", "mlp.c_fc"),
+        (r"mlp\.fc2", "mlp.c_proj"),
+    )
+    named["class_embedding"] = named["class_embedding"].reshape(WIDTH)
+    named["positional_embedding"] = named["positional_embedding"][0].clone()
+    return named

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support import tiny
-from support.foreign import DEPTH, HEADS, MLP, PATCH, SIDE, WIDTH, Kind, renamed
+from support.foreign import DEPTH, HEADS, MLP, PATCH, SIDE, WIDTH, Kind, in_open_clips_layers
 from typer.testing import CliRunner
 
 from vision_composer import compose, load_config
@@ -41,22 +41,7 @@ def config(
 def save(folder: Path, config: dict[str, Any]) -> dict[str, torch.Tensor]:
     """Write what open_clip does; return the weights in timm's names."""
     tensors = KIND.tensors()
-    named = renamed(
-        tensors,
-        ("^cls_token$", "class_embedding"),
-        ("^pos_embed$", "positional_embedding"),
-        (r"^patch_embed\.proj", "conv1"),
-        ("^norm_pre", "ln_pre"),
-        (r"^norm\.", "ln_post."),
-        (r"^blocks\.", "transformer.resblocks."),
-        (r"\.norm([12])\.", r".ln_\1."),
-        (r"attn\.qkv\.", "attn.in_proj_"),
-        (r"attn\.proj\.", "attn.out_proj."),
-        (r"mlp\.fc1", "mlp.c_fc"),
-        (r"mlp\.fc2", "mlp.c_proj"),
-    )
-    named["class_embedding"] = named["class_embedding"].reshape(WIDTH)
-    named["positional_embedding"] = named["positional_embedding"][0].clone()
+    named = in_open_clips_layers(tensors)
     folder.mkdir(exist_ok=True)
     save_file({f"visual.{n}": t for n, t in named.items()}, folder / "open_clip_model.safetensors")
     (folder / "open_clip_config.json").write_text(json.dumps(config))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from support import tiny
-from support.foreign import DEPTH, ENCODER, HEADS, MLP, PATCH, SIDE, WIDTH, Kind, renamed
+from support.foreign import DEPTH, ENCODER, HEADS, MLP, PATCH, SIDE, WIDTH, Kind, in_open_clips_layers
 
 from vision_composer import compose
 
@@ -18,22 +18,7 @@ KIND = Kind(pre_norm=True, eps=1e-5)
 
 
 def in_open_clips_names(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    named = renamed(
-        tensors,
-        ("^cls_token$", "class_embedding"),
-        ("^pos_embed$", "positional_embedding"),
-        (r"^patch_embed\.proj", "conv1"),
-        ("^norm_pre", "ln_pre"),
-        (r"^norm\.", "ln_post."),
-        (r"^blocks\.", "transformer.resblocks."),
-        (r"\.norm([12])\.", r".ln_\1."),
-        (r"attn\.qkv\.", "attn.in_proj_"),
-        (r"attn\.proj\.", "attn.out_proj."),
-        (r"mlp\.fc1", "mlp.c_fc"),
-        (r"mlp\.fc2", "mlp.c_proj"),
-    )
-    named["class_embedding"] = named["class_embedding"].reshape(WIDTH)
-    named["positional_embedding"] = named["positional_embedding"][0].clone()
+    named = in_open_clips_layers(tensors)
     return {prefix + name: tensor for name, tensor in named.items()} | {
         f"{prefix}proj": torch.zeros(WIDTH, 16)
     }
