@@ -55,6 +55,8 @@ def test_a_sequence_is_as_long_as_its_towers() -> None:
     assert fusion("sequence", a, b).grid_of([SMALL, SMALL]) == (2, 2, 3)
     assert fusion("sequence", a, b).grid_of([SMALL, LARGE]) == (1, 1, 6 + 24)
     assert fusion("sequence", a, b, grid=(3, 3)).num_tokens([SMALL, LARGE]) == 18
+    assert fusion("sequence", a, b, grid=(3, 3)).num_tokens_of(a, SMALL) == 9
+    assert fusion("sequence", a, b).num_tokens_of(a, SMALL) == 6
     # Tokens that form no grid can stand in a sequence, and nowhere else.
     odd = tower("odd", 8, more=1)
     assert fusion("sequence", a, odd).num_tokens([SMALL, SMALL]) == 6 + 7
