@@ -104,11 +104,19 @@ class VisionTower(VisionModule[Batch]):
             )
         device, dtype = self.device, self.dtype
         batch = batch.to(device, dtype)
-        layout = self._layout(batch, device, dtype)
+        features = self.features(batch, self.layout(batch, device, dtype))
+        return batch.split(features, self.readout.num_tokens)
+
+    def features(self, batch: Batch, layout: object) -> Tensor:
+        """Run the blocks; return the features of all images in one tensor, before ``batch.split``.
+
+        Args:
+            batch: The images, on the tower's device and in its dtype.
+            layout: The family's layout of the batch.
+        """
         reads = self.readout.reads(self.model, layout)
         states = self.family.run(self.model, batch, layout, reads, self.run_block)
-        features = self.readout.features(self.model, states, batch, layout, self.run_block)
-        return batch.split(features, self.readout.num_tokens)
+        return self.readout.features(self.model, states, batch, layout, self.run_block)
 
     def rows_of_batch(self, batch: Batch) -> list[int]:
         return self.rows_per_image(batch.grids)
@@ -127,7 +135,8 @@ class VisionTower(VisionModule[Batch]):
     def grid_of_image(self, width: int, height: int) -> Grid:
         return self.info.grid(width, height)
 
-    def _layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
+    def layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
+        """Return the family's layout of a batch, made once for batches of the same sizes."""
         if batch.layout_key is None:
             return self.family.layout(self.model, batch, device, dtype)
         key = (batch.layout_key, device, dtype)

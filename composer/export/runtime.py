@@ -1,0 +1,209 @@
+"""Load an exported encoder and run it, with torch and Pillow alone.
+
+Of the package, this imports the errors and what reads images; neither transformers nor pydantic.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from ..images.decode import ImageLike
+from .files import Program, load_program, open_exported
+from .image_steps import ImageSteps
+
+PIXELS, GRIDS = "pixel_values", "image_grid_thw"
+
+
+def load(path: str | os.PathLike[str]) -> ExportedTower:
+    """Load a file that ``export_encoder`` or ``vision-composer export`` wrote.
+
+    A file is code: load only files from people you trust.
+
+    Args:
+        path: The file; its content, not its name, says in which format it is.
+
+    Raises:
+        ExportError: If there is no such file, it is no exported encoder, is broken, or needs a newer version.
+    """
+    program, metadata = open_exported(os.fspath(path))
+    return ExportedTower(program, metadata)
+
+
+class ExportedTower:
+    """An exported encoder.
+
+    Attributes:
+        metadata: What the file says of itself: the encoder's config, versions, preprocessing, and how far
+            its features were from the encoder's when it was exported.
+    """
+
+    def __init__(self, program: Program, metadata: Mapping[str, Any]) -> None:
+        self.metadata = metadata
+        self._program = program
+        self._layout = Layout(metadata["layout"]) if metadata["layout"] else None
+        self._steps: ImageSteps | None = None
+
+    def make_inputs(self, images: Sequence[ImageLike]) -> dict[str, Tensor]:
+        """Turn images into inputs, as the encoder's ``preprocess`` does, to the bit.
+
+        Args:
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
+
+        Returns:
+            The inputs by name; pixels are float32.
+
+        Raises:
+            ImageError: If an image cannot be read; names it.
+            InputError: If there are no images, they make no batch, or the encoder's preprocessing is none
+                that can be done here.
+        """
+        if self._steps is None:
+            self._steps = ImageSteps.of(self.metadata["preprocessing"])
+        return self._steps(images)
+
+    def __call__(self, **inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Encode a batch, without gradients.
+
+        Args:
+            **inputs: ``pixel_values``, (images, channels, height, width). If the encoder packs images of
+                different sizes: (patches, ...), image after image, and ``image_grid_thw`` (images, 3),
+                frames, rows and columns of patches.
+
+        Returns:
+            What the encoder returns: (images, tokens, width), or one (tokens, width) tensor for each image.
+
+        Raises:
+            InputError: If inputs are missing, unknown, or not of the shapes that the graph takes.
+        """
+        known = (PIXELS,) if self._layout is None else (PIXELS, GRIDS)
+        if sorted(inputs) != sorted(known):
+            given = ", ".join(sorted(inputs)) or "nothing"
+            raise InputError(f"this exported encoder takes {' and '.join(known)}, not {given}")
+        pixels = inputs[PIXELS].to(device=self.metadata["device"], dtype=torch.float32)
+        shape = self.metadata["pixels"]
+        if pixels.dim() != len(shape) or any(
+            n not in (None, m) for n, m in zip(shape, pixels.shape, strict=True)
+        ):
+            wanted = ", ".join("any" if n is None else str(n) for n in shape)
+            raise InputError(f"{PIXELS} must be ({wanted}), not {tuple(pixels.shape)}")
+        if not len(pixels):
+            raise InputError(f"{PIXELS} hold no image")
+        if self._layout is None:
+            features = self._run(pixels)
+            return features.unbind() if self.metadata["per_image"] else features
+        grids = self._layout.read(inputs[GRIDS], len(pixels))
+        tables = [table.to(pixels.device) for table in self._layout(grids)]
+        features = self._run(pixels, *tables)
+        parts = torch.split(features, [self._layout.num_rows(grid) for grid in grids], dim=-2)
+        return tuple(part.contiguous() for part in parts)
+
+    def _run(self, *tensors: Tensor) -> Tensor:
+        try:
+            with torch.no_grad():
+                return self._program(*tensors)
+        except (AssertionError, RuntimeError) as error:
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            raise InputError(
+                f"the graph does not take tensors of {shapes}: {str(error).splitlines()[0][:200]}"
+            ) from error
+
+
+Grid = tuple[int, int, int]
+
+
+class Layout:
+    """Makes the tensors of a batch that follow from the sizes of its images, for a graph that packs them.
+
+    Args:
+        metadata: ``program``, which makes the tensors of one frame, and how they are joined.
+    """
+
+    def __init__(self, metadata: Mapping[str, Any]) -> None:
+        self._inputs: list[dict[str, Any]] = metadata["inputs"]
+        self._side: int = metadata["side"]
+        self._frames: int | None = metadata["max_frames"]
+        self._rows: tuple[int, int] = tuple(metadata["rows"])
+        program = load_program(io.BytesIO(base64.b64decode(metadata["program"]))).module()
+
+        @lru_cache(maxsize=256)
+        def of_frame(rows: int, columns: int) -> list[Tensor]:
+            with torch.no_grad():
+                made: list[Tensor] = program(torch.empty(rows, columns))
+            return list(made)
+
+        self._of_frame = of_frame
+
+    def read(self, value: Tensor, num_patches: int) -> list[Grid]:
+        """Check grids and return them as numbers.
+
+        Raises:
+            InputError: If they are none, or do not fit the pixels.
+        """
+        if value.dim() != 2 or value.shape[1] != 3 or value.is_floating_point():
+            raise InputError(f"{GRIDS} must be integers (images, 3), not {value.dtype} {tuple(value.shape)}")
+        grids: list[Grid] = [(t, h, w) for t, h, w in value.tolist()]
+        for i, (frames, rows, columns) in enumerate(grids):
+            if min(frames, rows, columns) < 1 or rows % self._side or columns % self._side:
+                raise InputError(
+                    f"{GRIDS}[{i}] is {frames, rows, columns}; all must be at least 1, rows and columns "
+                    f"multiples of {self._side}"
+                )
+            if self._frames is not None and frames > self._frames:
+                raise InputError(f"{GRIDS}[{i}] has {frames} frames; this export takes {self._frames}")
+        total = sum(t * h * w for t, h, w in grids)
+        if total != num_patches:
+            raise InputError(f"{GRIDS} stands for {total} patches, but {PIXELS} has {num_patches}")
+        return grids
+
+    def num_rows(self, grid: Grid) -> int:
+        """Count the output rows of an image."""
+        per_image, patches_per_row = self._rows
+        frames, rows, columns = grid
+        return per_image or frames * rows * columns // patches_per_row
+
+    def __call__(self, grids: Sequence[Grid]) -> list[Tensor]:
+        """Return the graph's inputs beside the pixels."""
+        frames = [(h, w) for t, h, w in grids for _ in range(t)]
+        clips = [t * h * w for t, h, w in grids]
+        made = [self._of_frame(h // self._side, w // self._side) for h, w in frames]
+        lengths = {"frame": [h * w for h, w in frames], "clip": clips}
+        segments = {kind: segment_tables(lengths[kind]) for kind in lengths}
+        starts = [0, *accumulate(lengths["frame"])]
+        tables = []
+        for each in self._inputs:
+            if each["kind"] == "whole":
+                tables.append(torch.tensor([0, sum(clips)], dtype=torch.int32))
+            elif each["kind"] == "segments":
+                tables.append(segments[each["of"]][each["part"]])
+            else:
+                first = starts if each["offset"] else [0] * len(starts)
+                parts = [
+                    of[each["output"]] + start if start else of[each["output"]]
+                    for of, start in zip(made, first, strict=False)
+                ]
+                tables.append(torch.cat(parts, dim=each["dim"]))
+        return tables
+
+
+def segment_tables(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Return the tables by which a graph attends inside segments.
+
+    Returns:
+        The tokens of each segment, (segments, longest), -1 behind a shorter one; and where each token stands
+        among them when they are flattened, (tokens,); both int64.
+    """
+    sizes = torch.tensor(lengths)
+    columns = torch.arange(max(lengths))
+    table = (sizes.cumsum(0) - sizes)[:, None] + columns
+    filled = columns < sizes[:, None]
+    return table.masked_fill(~filled, -1), filled.flatten().nonzero().flatten()
