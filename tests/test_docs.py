@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = ("language-model.md", "swap-the-tower.md", pytest.param("export.md", marks=pytest.mark.slow))
+OPTIONAL = {"LoraConfig": "peft", "onnxruntime": "onnxruntime"}
+"""What an example imports -> the optional package that has it."""
 
 
 @pytest.mark.parametrize("guide", GUIDES)
@@ -25,7 +27,7 @@ def test_examples_print_what_their_comments_say(
     assert examples
     names: dict[str, Any] = {}
     for code in examples:
-        if "import LoraConfig" in code and find_spec("peft") is None:
+        if any(f"import {name}" in code and find_spec(package) is None for name, package in OPTIONAL.items()):
             continue
         exec(compile(code, guide, "exec"), names)
         printed = capsys.readouterr().out.splitlines()

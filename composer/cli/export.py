@@ -24,7 +24,8 @@ def export(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The file, which must not exist.")],
     format_: Annotated[
-        str, typer.Option("--format", metavar="pt2", help="What will read the file; see docs/export.md.")
+        str,
+        typer.Option("--format", metavar="pt2|aoti|onnx", help="Who reads the file; see docs/export.md."),
     ] = "pt2",
     device: Annotated[str | None, typer.Option(help="Where the file will run, such as cpu or cuda.")] = None,
     set_: Overrides = None,

@@ -23,13 +23,13 @@ from ..running.compilation import should_torch_compile_mm_vit
 from ..vision_encoder import VisionEncoder
 from . import layouts, runtime
 from .cases import Case, cases_of, noise
-from .files import FORMAT, METADATA, PARITY, add_to_archive
-from .graph import graph_inputs, trace
+from .files import FORMAT, METADATA, PARITY
+from .formats import FORMATS, FileFormat
+from .graph import graph_inputs, table_names, trace
 from .image_steps import ImageSteps
 
-_SUFFIX = {"pt2": ".pt2"}
-_TOLERANCES = {torch.float32: 1e-5, torch.float16: 5e-3, torch.bfloat16: 4e-2}
-"""dtype of the parameters -> the largest difference from the encoder, relative to the largest feature."""
+_TOLERANCES = {torch.float16: 5e-3, torch.bfloat16: 4e-2}
+"""Half precision -> the largest difference from the encoder, relative to the largest feature."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ def export_encoder(encoder: VisionEncoder, path: str | os.PathLike[str], format:
 
     Args:
         encoder: What ``compose`` returned. It is exported for the device that it is on.
-        path: Where to write, a name that ends in ``.pt2``.
-        format: ``pt2``, for torch.export.load.
+        path: Where to write, a name that ends in ``.pt2``, or in ``.onnx`` for ONNX.
+        format: ``pt2`` for torch.export.load, ``aoti`` for code that AOTInductor compiles here, or ``onnx``.
 
     Returns:
         The file, and how far its features are from the encoder's.
@@ -64,13 +64,14 @@ def export_encoder(encoder: VisionEncoder, path: str | os.PathLike[str], format:
     Raises:
         ExportError: If the encoder cannot be exported, the reason is said; if the file's features are others,
             by how much; or if the file cannot be written, or is there already. No file is left then.
+        MissingDependencyError: If ONNX is asked for and its packages are not installed.
     """
     target = Path(os.path.expanduser(path))
     tower = _exportable(encoder)
-    if format not in _SUFFIX:
-        raise ExportError(f"format is {format!r}; it must be {' or '.join(_SUFFIX)}")
-    if target.suffix != _SUFFIX[format]:
-        raise ExportError(f"{target}: the name of a file of format {format} ends in {_SUFFIX[format]}")
+    if format not in FORMATS:
+        raise ExportError(f"format is {format!r}; it must be {', '.join(FORMATS)}")
+    if target.suffix != FORMATS[format].suffix:
+        raise ExportError(f"{target}: the name of a file of format {format} ends in {FORMATS[format].suffix}")
     if target.exists():
         raise ExportError(f"{target}: it is there already; remove it, or choose another name")
     try:
@@ -79,7 +80,7 @@ def export_encoder(encoder: VisionEncoder, path: str | os.PathLike[str], format:
         raise ExportError(f"{target}: cannot be written: {error.strerror}") from error
     with folder as name, tower.evaluating():
         written = Path(name) / target.name
-        parity = _write_checked(tower, written, format)
+        parity = _write_checked(tower, written, FORMATS[format])
         written.replace(target)
     return Exported(target, parity)
 
@@ -109,7 +110,7 @@ def _exportable(composed: VisionEncoder) -> ComposedVisionEncoder:
     return composed
 
 
-def _write_checked(encoder: ComposedVisionEncoder, path: Path, format: str) -> dict[str, float]:
+def _write_checked(encoder: ComposedVisionEncoder, path: Path, format: FileFormat) -> dict[str, float]:
     """Write and check a file.
 
     Dynamo's reading of the bytecode takes longest and sees most, and a few encoders take one size only where
@@ -136,7 +137,7 @@ def _write_checked(encoder: ComposedVisionEncoder, path: Path, format: str) -> d
 def _attempt(
     encoder: ComposedVisionEncoder,
     path: Path,
-    format: str,
+    format: FileFormat,
     metadata: dict[str, Any],
     *,
     any_size: bool,
@@ -145,23 +146,29 @@ def _attempt(
     first, *others = cases = cases_of(encoder, any_size=any_size)
     examples = [graph_inputs(encoder.tower, case.batch) for case in cases]
     program = trace(encoder.vision, first.batch, examples, strict=strict)
-    torch.export.save(program, path)
-    add_to_archive(str(path), METADATA, {**metadata, "pixels": _pixels(program)})
-    parity = parity_of(encoder, runtime.load(path), others)
-    add_to_archive(str(path), PARITY, parity)
+    format.write(program, [runtime.PIXELS, *table_names(encoder.tower, first.batch)], path)
+    format.add(str(path), METADATA, {**metadata, "pixels": _pixels(program)})
+    tolerance = _TOLERANCES.get(encoder.dtype, format.tolerance)
+    parity = parity_of(encoder, runtime.load(path), others, tolerance)
+    format.add(str(path), PARITY, parity)
     runtime.load(path)  # with the figures, it still opens
     return parity
 
 
 def parity_of(
-    encoder: ComposedVisionEncoder, exported: runtime.ExportedTower, cases: list[Case]
+    encoder: ComposedVisionEncoder, exported: runtime.ExportedTower, cases: list[Case], tolerance: float
 ) -> dict[str, float]:
     """Compare the features of a file with the encoder's.
+
+    Args:
+        encoder: The encoder.
+        exported: The file.
+        cases: The batches.
+        tolerance: The largest difference, relative to the largest feature.
 
     Raises:
         ExportError: If the file takes no such batch, or its features are others; names the batch.
     """
-    tolerance = _TOLERANCES[encoder.dtype]
     parity = {}
     for case in cases:
         try:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import ExportError
+from ..errors import ExportError, MissingDependencyError
 
 Program = Callable[..., Tensor]
 """Runs the graph: pixels, then the layout's tensors."""
@@ -22,6 +22,8 @@ FORMAT = 1
 """The version of the metadata that this package writes and reads."""
 
 METADATA = "vision_composer.json"
+_COMPILED = "/data/aotinductor/"
+"""The folder of an archive that has what AOTInductor compiled."""
 PARITY = "vision_composer_parity.json"
 """What the check of the file found, which is added when it is over."""
 
@@ -30,7 +32,7 @@ def open_exported(path: str) -> tuple[Program, dict[str, Any]]:
     """Open a file; return what runs its graph, and its metadata.
 
     Raises:
-        ExportError: As ``runtime.load``.
+        ExportError, MissingDependencyError: As ``runtime.load``.
     """
     if not os.path.isfile(path):
         raise ExportError(f"{path}: no such file")
@@ -38,6 +40,8 @@ def open_exported(path: str) -> tuple[Program, dict[str, Any]]:
         return _archive(path)
     with open(path, "rb") as file:
         start = file.read(4)
+    if start[:1] == b"\x08" and path.endswith(".onnx"):
+        return _onnx(path)
     broken = start == b"PK\x03\x04" and "the file is cut off or damaged"
     raise ExportError(f"{path}: {broken or 'this is no exported encoder'}")
 
@@ -76,10 +80,37 @@ def _archive(path: str) -> tuple[Program, dict[str, Any]]:
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise ExportError(f"{path}: the file is cut off or damaged: {error}") from error
     try:
-        program: Program = load_program(path).module()
+        program: Program
+        if any(_COMPILED in name for name in names):
+            program = torch._inductor.aoti_load_package(path)
+        else:
+            program = load_program(path).module()
     except Exception as error:  # torch's readers raise whatever a byte leads them to
         raise ExportError(f"{path}: torch {torch.__version__} cannot load it: {_line(error)}") from error
     return program, metadata
+
+
+def _onnx(path: str) -> tuple[Program, dict[str, Any]]:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{path}: an ONNX file needs onnxruntime: pip install 'vision-composer[onnx]'"
+        ) from error
+    try:
+        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has no one class for what is broken
+        raise ExportError(f"{path}: onnxruntime cannot load it: {_line(error)}") from error
+    texts = session.get_modelmeta().custom_metadata_map
+    if METADATA not in texts:
+        raise ExportError(f"{path}: this is no exported encoder: nothing in it is of vision-composer")
+    names = [each.name for each in session.get_inputs()]
+
+    def run(*tensors: Tensor) -> Tensor:
+        given = dict(zip(names, (tensor.numpy() for tensor in tensors), strict=True))
+        return torch.from_numpy(session.run(None, given)[0])
+
+    return run, _checked(path, texts)
 
 
 def _checked(path: str, texts: Mapping[str, str | bytes]) -> dict[str, Any]:

@@ -61,6 +61,11 @@ def graph_inputs(tower: VisionTower, batch: Batch) -> Tensors:
     return (batch.pixels, *tables)
 
 
+def table_names(tower: VisionTower, batch: Batch) -> list[str]:
+    """Return the names of the graph's inputs behind the pixels."""
+    return list(tensors_of(tower.layout(batch, tower.device, tower.dtype)))
+
+
 def _with_pixels(batch: Batch, pixels: Tensor) -> Batch:
     """Return a batch with other pixels, and without grids where it holds them."""
     made = copy(batch)
@@ -106,7 +111,7 @@ def trace(
     )
     graph = Graph(vision, batch, layout).eval()
     try:
-        with torch.no_grad(), _quiet():
+        with torch.no_grad(), quietly():
             program = torch.export.export(graph, examples[0], dynamic_shapes=(dynamic,), strict=strict)
             if len(dynamic) > 1:
                 program = program.run_decompositions({packed_attention_op._opoverload: attend})
@@ -126,7 +131,7 @@ def _cause(error: BaseException) -> BaseException:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep torch from logging the stack of what it cannot trace, since the error says it."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)

@@ -34,6 +34,7 @@ def load(path: str | os.PathLike[str]) -> ExportedTower:
 
     Raises:
         ExportError: If there is no such file, it is no exported encoder, is broken, or needs a newer version.
+        MissingDependencyError: If it is an ONNX file and onnxruntime is not installed.
     """
     program, metadata = open_exported(os.fspath(path))
     return ExportedTower(program, metadata)
