@@ -6,6 +6,7 @@ import base64
 import copy
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from ..attention import segments as of_segments
 from ..attention.segments import Segments
+from ..encoders import layout
 from ..encoders.facts import Grid
 from ..errors import ExportError
 from .runtime import segment_tables
@@ -79,13 +81,13 @@ def attend(
     return output.transpose(1, 2).flatten(0, 1)[place]
 
 
-def tensors_of(layout: object) -> dict[str, Tensor]:
+def tensors_of(made: object) -> dict[str, Tensor]:
     """Return the tensors of a layout by name; those of segments are what ``segment_tables`` makes."""
-    return dict(_tensors(layout))
+    return dict(_tensors(made))
 
 
-def _tensors(layout: object) -> Iterator[tuple[str, Tensor]]:
-    for name, value in sorted(vars(layout).items()) if layout is not None else ():
+def _tensors(made: object) -> Iterator[tuple[str, Tensor]]:
+    for name, value in sorted(vars(made).items()) if made is not None else ():
         if isinstance(value, Tensor):
             yield name, value
         elif isinstance(value, _Unsegmented):
@@ -97,12 +99,12 @@ def _tensors(layout: object) -> Iterator[tuple[str, Tensor]]:
             yield from ((f"{name}.{i}", part) for i, part in enumerate(value))
 
 
-def with_tensors(layout: Any, tensors: Mapping[str, Tensor]) -> Any:
-    """Return a layout like ``layout`` that has these tensors, and no grids."""
-    if layout is None:
+def with_tensors(like: Any, tensors: Mapping[str, Tensor]) -> Any:
+    """Return a layout like ``like`` that has these tensors, and no grids."""
+    if like is None:
         return None
-    made = copy.copy(layout)
-    for name, value in vars(layout).items():
+    made = copy.copy(like)
+    for name, value in vars(like).items():
         own: Any = value
         if name == "grids":
             own = HostGrids()
@@ -153,22 +155,54 @@ def describe(tower: VisionTower, batch: Batch) -> dict[str, Any]:
     """
     side = tower.info.grid_multiple
     one, other, clip = (1, 3 * side, 4 * side), (1, 2 * side, 5 * side), (2, 3 * side, 4 * side)
-    single, next_, both, frames = (
-        tensors_of(_layout(tower, batch, grids)) for grids in ((one,), (other,), (one, other), (clip,))
-    )
-    inputs: list[dict[str, Any]] = []
-    made: list[str] = []
-    for name, joined in both.items():
-        if name.endswith((TABLE, PLACE)):
-            of = _kind_of_segments(name, frames, clip)
-            inputs.append({"kind": "segments", "of": of, "part": int(name.endswith(PLACE))})
-        elif name == "whole":
-            inputs.append({"kind": "whole"})
-        else:
-            dim, offset = _how_joined(name, single[name], next_[name], joined, _patches(one))
-            inputs.append({"kind": "joined", "output": len(made), "dim": dim, "offset": offset})
-            made.append(name)
-    return {"inputs": inputs, "side": side, "program": _program(tower, batch, made)}
+    real = tensors_of(_layout(tower, batch, (one, other)))
+    windows: list[dict[str, int]] = []
+    with patch.multiple(layout, window_order=partial(_unsorted, windows), by_square=_as_they_are):
+        single, next_, both, frames = (
+            tensors_of(_layout(tower, batch, grids)) for grids in ((one,), (other,), (one, other), (clip,))
+        )
+        inputs: list[dict[str, Any]] = []
+        made: list[str] = []
+        for name, joined in both.items():
+            part = int(name.endswith((PLACE, "_inverse")))
+            if windows and name in ("window_index", "window_inverse"):
+                inputs.append({"kind": "windows", "part": part})
+            elif name.endswith((TABLE, PLACE)):
+                of = "window" if windows and name.startswith("windows.") else _attended(name, frames, clip)
+                inputs.append({"kind": "segments", "of": of, "part": part})
+            elif name == "whole":
+                inputs.append({"kind": "whole"})
+            else:
+                dim, offset = _how_joined(name, single[name], next_[name], joined, _patches(one))
+                moved = not torch.equal(real[name], joined)
+                inputs.append(
+                    {"kind": "joined", "output": len(made), "dim": dim, "offset": offset, "windows": moved}
+                )
+                made.append(name)
+        program = _program(tower, batch, made) if made else None  # torch saves no graph without outputs
+    return {
+        "inputs": inputs,
+        "side": side,
+        "windows": windows[0] if windows else None,
+        "program": program,
+    }
+
+
+def _as_they_are(states: Tensor, index: Tensor) -> Tensor:
+    """Stand in for ``by_square`` where squares stay in their order."""
+    return states
+
+
+def _unsorted(
+    seen: list[dict[str, int]], grids: Sequence[Grid], merge_size: int, window: int
+) -> tuple[Tensor, list[int]]:
+    """Stand in for ``window_order``: leave squares in their order, and note how large windows are.
+
+    The runtime sorts, because the number of windows is no number that a graph can follow.
+    """
+    seen.append({"side": merge_size, "window": window})
+    squares = sum(t * h * w for t, h, w in grids) // merge_size**2
+    return torch.arange(squares), [squares * merge_size**2]
 
 
 def _patches(grid: Grid) -> int:
@@ -176,7 +210,7 @@ def _patches(grid: Grid) -> int:
     return frames * rows * columns
 
 
-def _kind_of_segments(name: str, of_clip: Mapping[str, Tensor], clip: Grid) -> str:
+def _attended(name: str, of_clip: Mapping[str, Tensor], clip: Grid) -> str:
     """Return whether each ``frame`` attends to itself, or each ``clip``."""
     lengths = {"frame": [_patches(clip) // clip[0]] * clip[0], "clip": [_patches(clip)]}
     for kind, own in lengths.items():
@@ -184,9 +218,7 @@ def _kind_of_segments(name: str, of_clip: Mapping[str, Tensor], clip: Grid) -> s
         wanted = place if name.endswith(PLACE) else table
         if torch.equal(of_clip[name], wanted) and not (kind == "clip" and name.endswith(PLACE)):
             return (
-                kind
-                if name.endswith(TABLE)
-                else _kind_of_segments(name.removesuffix(PLACE) + TABLE, of_clip, clip)
+                kind if name.endswith(TABLE) else _attended(name.removesuffix(PLACE) + TABLE, of_clip, clip)
             )
     raise ExportError("its layout: blocks attend neither to frames nor to whole images")
 
@@ -208,10 +240,12 @@ def _how_joined(name: str, one: Tensor, other: Tensor, both: Tensor, patches: in
 def _program(tower: VisionTower, batch: Batch, names: Sequence[str]) -> str:
     """Export what makes the tensors of a frame; return the file in base 64."""
     dynamic = torch.export.Dim.DYNAMIC
-    layout = LayoutOfFrame(tower, batch, names)
+    of_frame = LayoutOfFrame(tower, batch, names)
     try:
         with patch.object(of_segments, "Segments", _Unsegmented), torch.no_grad():
-            program = torch.export.export(layout, (torch.empty(3, 5),), dynamic_shapes=((dynamic, dynamic),))
+            program = torch.export.export(
+                of_frame, (torch.empty(3, 5),), dynamic_shapes=((dynamic, dynamic),)
+            )
     except Exception as error:  # as where the graph is traced
         raise ExportError(f"its layout cannot be traced: {str(error).splitlines()[0][:200]}") from error
     file = io.BytesIO()

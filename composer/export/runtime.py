@@ -134,15 +134,18 @@ class Layout:
         self._side: int = metadata["side"]
         self._frames: int | None = metadata["max_frames"]
         self._rows: tuple[int, int] = tuple(metadata["rows"])
-        program = load_program(io.BytesIO(base64.b64decode(metadata["program"]))).module()
+        self._windows: dict[str, int] | None = metadata["windows"]
+        self._program: Any = None
+        if (saved := metadata["program"]) is not None:
+            self._program = load_program(io.BytesIO(base64.b64decode(saved))).module()
+        self._of_frame = lru_cache(maxsize=256)(self._run)
 
-        @lru_cache(maxsize=256)
-        def of_frame(rows: int, columns: int) -> list[Tensor]:
-            with torch.no_grad():
-                made: list[Tensor] = program(torch.empty(rows, columns))
-            return list(made)
-
-        self._of_frame = of_frame
+    def _run(self, rows: int, columns: int) -> list[Tensor]:
+        """Make the tensors of a frame of that many squares."""
+        if self._program is None:
+            return []
+        with torch.no_grad():
+            return list(self._program(torch.empty(rows, columns)))
 
     def read(self, value: Tensor, num_patches: int) -> list[Grid]:
         """Check grids and return them as numbers.
@@ -178,6 +181,9 @@ class Layout:
         clips = [t * h * w for t, h, w in grids]
         made = [self._of_frame(h // self._side, w // self._side) for h, w in frames]
         lengths = {"frame": [h * w for h, w in frames], "clip": clips}
+        order = None
+        if self._windows is not None:
+            order, lengths["window"] = window_order(frames, **self._windows)
         segments = {kind: segment_tables(lengths[kind]) for kind in lengths}
         starts = [0, *accumulate(lengths["frame"])]
         tables = []
@@ -186,14 +192,41 @@ class Layout:
                 tables.append(torch.tensor([0, sum(clips)], dtype=torch.int32))
             elif each["kind"] == "segments":
                 tables.append(segments[each["of"]][each["part"]])
+            elif order is not None and each["kind"] == "windows":
+                tables.append(order.argsort() if each["part"] else order)
             else:
                 first = starts if each["offset"] else [0] * len(starts)
                 parts = [
                     of[each["output"]] + start if start else of[each["output"]]
                     for of, start in zip(made, first, strict=False)
                 ]
-                tables.append(torch.cat(parts, dim=each["dim"]))
+                table = torch.cat(parts, dim=each["dim"])
+                if order is not None and each["windows"]:
+                    table = table.view(len(order), -1, *table.shape[1:])[order].flatten(0, 1)
+                tables.append(table)
         return tables
+
+
+def window_order(frames: Sequence[tuple[int, int]], side: int, window: int) -> tuple[Tensor, list[int]]:
+    """Sort squares of ``side`` x ``side`` patches into windows of ``window`` x ``window`` squares.
+
+    Args:
+        frames: Rows and columns of patches.
+        side: Patches along a side of a square.
+        window: Squares along a side of a window; those at the edges may be smaller.
+
+    Returns:
+        The square at each place, int64, and the number of patches in each window.
+    """
+    pieces: list[Tensor] = []
+    start = 0
+    for rows, columns in frames:
+        down, across = rows // side, columns // side
+        squares = torch.arange(start, start + down * across).view(down, across)
+        bands = torch.split(squares, window)
+        pieces += [piece.flatten() for band in bands for piece in torch.split(band, window, dim=1)]
+        start += down * across
+    return torch.cat(pieces), [len(piece) * side**2 for piece in pieces]
 
 
 def segment_tables(lengths: Sequence[int]) -> tuple[Tensor, Tensor]:
