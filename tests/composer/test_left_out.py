@@ -101,11 +101,11 @@ def test_a_value_that_is_no_choice_is_named_where_it_is_another() -> None:
 
 
 def test_the_names_of_kimis_own_code_count() -> None:
-    vision = {"vt_hidden_size": 32, "vt_num_hidden_layers": 3, "init_pos_emb_time": 7}
+    vision = {"vt_hidden_size": 64, "vt_num_hidden_layers": 3, "init_pos_emb_time": 7}
     encoder = load_config(
         tower_from_transformers({"model_type": "kimi_k25", "vision_config": vision})
     ).encoder
-    assert (encoder.hidden_size, encoder.num_hidden_layers, encoder.pos_emb_time) == (32, 3, 7)
+    assert (encoder.hidden_size, encoder.num_hidden_layers, encoder.pos_emb_time) == (64, 3, 7)
 
 
 def test_an_encoder_alone_is_read_as_closely() -> None:
