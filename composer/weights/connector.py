@@ -48,7 +48,7 @@ def load_connector(
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
     what = f"the connector {connector.type!r}"
-    fill(module, weights, what=what, key="connector.weights", disk_names=connector.disk_names)
+    fill(module, weights, what=what, key="connector.weights", disk_names=connector.names_on_disk())
     return module
 
 
