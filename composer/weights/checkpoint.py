@@ -61,8 +61,8 @@ def load_model(
         head: Whether to keep the pooling head.
         dtype: dtype of the parameters.
         attn_implementation: transformers' name of the attention backend.
-        device: Where the parameters are made or read to. Buffers that are computed, and not read, are on the
-            CPU.
+        device: Where the parameters are made or read to. What is computed beside them, and random weights of
+            a model that can only be built on the CPU, is left there.
 
     Raises:
         WeightsError: If the checkpoint is missing, broken, or not of this encoder; it names file and tensor.
@@ -76,9 +76,15 @@ def load_model(
         unused.append(family.post_norm)
 
     if weights.source is None:
-        with device:
-            untrained = _build(model_class, config, dtype=dtype, attn_implementation=attn_implementation)
-        return drop(untrained, unused)
+        untrained = partial(_build, model_class, config, dtype=dtype, attn_implementation=attn_implementation)
+        try:
+            with device:
+                return drop(untrained(), unused)
+        except BackendError:
+            if device.type == "cpu":
+                raise
+            # A model that the generic adapter runs may compute with tensors of the CPU while it is built.
+            return drop(untrained(), unused)
 
     try:
         with Staging(device) as staging:

@@ -6,6 +6,7 @@ import resource
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,8 +17,8 @@ from support.slow_copies import SlowCopies
 
 from vision_composer import plan
 from vision_composer.encoders import family_of
-from vision_composer.errors import WeightsError
-from vision_composer.weights import load_model, staging
+from vision_composer.errors import BackendError, WeightsError
+from vision_composer.weights import checkpoint, load_model, staging
 from vision_composer.weights.staging import Staging
 from vision_composer.weights.tensors import Unread
 
@@ -117,6 +118,23 @@ def test_what_is_not_finite_on_a_device_is_refused_by_name(
 def test_random_weights_are_made_on_the_device() -> None:
     there = model(None, torch.device("meta"))
     assert all(parameter.is_meta for parameter in there.parameters())
+
+
+def test_a_model_that_can_be_built_on_the_cpu_alone_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    build = checkpoint._build
+
+    def on_cpu_alone(*given: Any, **options: Any) -> Any:
+        if torch.get_default_device().type != "cpu":
+            raise BackendError("tensors on cpu and meta")
+        return build(*given, **options)
+
+    monkeypatch.setattr(checkpoint, "_build", on_cpu_alone)
+    assert not any(parameter.is_meta for parameter in model(None, torch.device("meta")).parameters())
+    monkeypatch.setattr(checkpoint, "_build", Mock(side_effect=BackendError("not at all")))
+    for device in (CPU, torch.device("meta")):
+        with pytest.raises(BackendError, match="not at all"):
+            model(None, device)
+    assert checkpoint._build.call_count == 1 + 2
 
 
 LARGE = ENCODER | {"hidden_size": 1_024, "intermediate_size": 4_096, "num_hidden_layers": 6}
