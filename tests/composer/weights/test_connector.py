@@ -20,6 +20,7 @@ from vision_composer.testing.vlm import random_images
 from vision_composer.weights import load_connector
 
 READ_BY = {name: cls.type for cls in CONNECTORS.values() for name in cls.read_by}
+CPU = torch.device("cpu")
 ONE_EACH = {READ_BY[name]: name for name in sorted(VLMS, reverse=True) if name in READ_BY}
 """type of a connector -> a tiny VLM that has it."""
 
@@ -31,19 +32,19 @@ def test_they_are_read_from_the_vlm_from_elsewhere_or_are_random(connector: str,
     assert planned.connector is not None
     assert planned.connector_weights is not None
     assert planned.connector_weights.source == str(folder)
-    own = load_connector(planned.connector, planned.connector_weights, dtype=torch.float32)
+    own = load_connector(planned.connector, planned.connector_weights, dtype=torch.float32, device=CPU)
     assert {name: tuple(tensor.shape) for name, tensor in own.state_dict().items()} == (
         planned.connector_shapes
     )
     other = scramble(planned.connector.build(), seed=1)
     save_file(dict(other.state_dict()), tmp_path / "connector.safetensors")
     source = SourceConfig(source=str(tmp_path / "connector.safetensors"))
-    again = load_connector(planned.connector, source, dtype=torch.float32)
+    again = load_connector(planned.connector, source, dtype=torch.float32, device=CPU)
     for name, tensor in load_file(tmp_path / "connector.safetensors").items():
         assert torch.equal(again.state_dict()[name], tensor)
         assert not torch.equal(own.state_dict()[name], tensor)
     torch.manual_seed(0)
-    random = load_connector(planned.connector, SourceConfig(), dtype=torch.float32)
+    random = load_connector(planned.connector, SourceConfig(), dtype=torch.float32, device=CPU)
     assert random.state_dict().keys() == own.state_dict().keys()
 
 
