@@ -33,11 +33,13 @@ class InputOptions:
         column: The column of a table that holds the images; None if its name tells.
         fps: Frames of a video a second.
         frames: Frames of a video in all; without either, every frame.
+        clips: Whether a video is one row, a clip of these frames, and not a row for each.
     """
 
     column: str | None = None
     fps: float | None = None
     frames: int | None = None
+    clips: bool = False
 
 
 def find_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -114,7 +116,7 @@ def _rows_of(source: str, options: InputOptions, images: Files) -> Iterator[Row]
     if kind == ".tar":
         return tars.rows(source)
     if kind in videos.EXTENSIONS:
-        return videos.rows(source, fps=options.fps, frames=options.frames)
+        return videos.rows(source, fps=options.fps, frames=options.frames, clip=options.clips)
     return images.rows(source)
 
 
@@ -137,19 +139,20 @@ def read_ahead(rows: Iterable[Row]) -> Iterator[tuple[Row, Content | ImageError 
             yield from ((row, None) for row in group)
 
 
-_LOADERS: dict[str, Callable[[Row], Content | Image.Image]] = {
+_LOADERS: dict[str, Callable[[Row], Content | Image.Image | Iterator[Image.Image]]] = {
     files.KIND: files.load,
     tars.KIND: tars.load,
     tables.DATASET: tables.load,
     videos.KIND: videos.load,
+    videos.CLIP: videos.load_clip,
 }
 
 
-def load_row(row: Row) -> Content | Image.Image:
-    """Return the image of a row: a path, a file's bytes, or an image.
+def load_row(row: Row) -> Content | Image.Image | Iterator[Image.Image]:
+    """Return the image of a row: a path, a file's bytes, or an image; of a clip an iterator over its frames.
 
     Raises:
-        ImageError: If there is none, or it cannot be read.
+        ImageError: If there is none, or it cannot be read; a clip's frames raise it, too.
     """
     if row.problem:
         raise ImageError(row.id, row.problem)
