@@ -43,7 +43,7 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
     what = f"the connector {connector.type!r}"
-    fill(module, weights, what=what, key="connector.weights", disk_names=connector.disk_names)
+    fill(module, weights, what=what, key="connector.weights", disk_names=connector.names_on_disk())
     return module
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.tiny import scramble
 from support.vlms import VLMS, save_vlm
+from support.vlms.parts import CLIP
 from transformers import AutoModelForImageTextToText
 
 from vision_composer import compose, plan
@@ -63,3 +64,22 @@ def test_what_transformers_keeps_in_float32_stays_in_it(tmp_path: Path) -> None:
         expected = model.get_image_features(inputs["pixel_values"].half()).pooler_output
     assert rows.dtype == torch.float16
     torch.testing.assert_close(rows, expected, rtol=0, atol=2e-3 * float(expected.abs().max()))
+
+
+def test_steps_are_read_under_the_names_that_they_say(tmp_path: Path) -> None:
+    steps = [{"type": "linear", "width": 24, "tensors": "projector.fc1"}, {"type": "norm"}]
+    steps += [{"type": "linear", "width": 16, "tensors": "projector.fc10"}]
+    names = {"projector.fc1": (24, 32), "steps.1": (24,), "projector.fc10": (16, 24)}
+    tensors = {f"model.{name}.weight": torch.randn(shape) for name, shape in names.items()}
+    tensors |= {f"model.{name}.bias": torch.randn(shape[0]) for name, shape in names.items()}
+    save_file(tensors, tmp_path / "vlm.safetensors")
+    connector = {"type": "steps", "hidden_size": 16, "steps": steps}
+    connector["weights"] = {"source": str(tmp_path / "vlm.safetensors")}
+    encoder = compose({"schema": 1, "encoder": CLIP, "connector": connector, "output": "embeds"})
+    encoder.save(tmp_path / "saved")
+    for made in (encoder, compose(tmp_path / "saved")):
+        assert made.connector is not None
+        loaded = made.connector.state_dict()
+        for i, name in enumerate(names):
+            for kind in ("weight", "bias"):
+                assert torch.equal(loaded[f"steps.{i}.{kind}"], tensors[f"model.{name}.{kind}"])
