@@ -60,10 +60,11 @@ def find_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
     if missing:
         more = f" (and {len(missing) - 1} more that do not exist)" if len(missing) > 1 else ""
         raise InputError(f"{missing[0]}: no such file or folder{more}")
+    known = _FILES | files.image_extensions()
     for source in sources:
-        kind = files.extension(source)
-        known = source == lists.STANDARD_INPUT or os.path.isdir(source)
-        if not known and kind not in _FILES | files.image_extensions() and size_of_image(source) is None:
+        if source == lists.STANDARD_INPUT or files.extension(source) in known or os.path.isdir(source):
+            continue
+        if size_of_image(source) is None:
             raise InputError(
                 f"{source}: is neither an image nor a list (.txt, .csv), a table (.parquet), an archive "
                 "(.tar) or a video"
