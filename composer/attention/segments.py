@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from .sending import Parcel
 
@@ -94,6 +96,19 @@ class Segments:
         order = tokens + shifts.repeat_interleave(moved, output_size=self.num_tokens)
         inverse = torch.empty_like(order).index_copy_(0, order, tokens)
         return order, inverse
+
+    def padded(self, pieces: int, max_length: int) -> Segments:
+        """Return the same segments with empty ones behind them, for kernels that read ``cu_seqlens`` only.
+
+        Args:
+            pieces: The number of segments then.
+            max_length: What is said to be the longest one, at least as long as it is.
+        """
+        padded = copy(self)
+        missing = pieces + 1 - len(self.cu_seqlens)
+        padded.cu_seqlens = pad(self.cu_seqlens, (0, missing), value=self.num_tokens)
+        padded.max_length = max_length
+        return padded
 
     @cached_property
     def block_mask(self) -> BlockMask:

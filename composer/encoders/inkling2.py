@@ -55,6 +55,7 @@ class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
     blocks = "layers"
     post_norm = ""
     head = "merger"
+    shapes_follow_tokens = False  # every image has a class token more
     by_squares = True
     max_frames = 1
     image_processor = "Inkling2ImageProcessor"

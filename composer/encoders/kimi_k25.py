@@ -59,6 +59,7 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     post_norm = "final_layernorm"
     image_processor = "Kimi_K25ImageProcessor"
     patch_projection = "patch_embed.proj"
+    shapes_follow_tokens = False  # frames are pooled
     attends_across_frames = True
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 

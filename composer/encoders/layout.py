@@ -6,7 +6,7 @@ A family that needs more than these layouts hold has a subclass beside it. Loads
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from ..attention.sending import Parcel
@@ -38,6 +38,11 @@ class Layout:
     def segments(self, block: int) -> Segments:
         """Return the segments by which a block, counted from 0, attends."""
         return self.frames
+
+    def with_fixed_segments(self, pieces: int) -> Self:
+        """Return the layout with ``pieces`` segments over frames, empty ones at the end, and bounds for the
+        longest ones: as for every batch of so many tokens."""
+        return replace(self, frames=self.frames.padded(pieces, self.frames.num_tokens))
 
     def make_block_masks(self) -> None:
         """Make flex_attention's masks now, because torch.compile cannot trace how they are made."""
@@ -81,12 +86,14 @@ class WindowLayout(RopeLayout):
         windows: The segments for attention inside windows.
         window_index: The input's square at each place in the blocks' sequence, int64.
         window_inverse: The permutation back to input order.
+        longest_window: Patches of a window that the frame fills.
         wide_blocks: The blocks that attend to whole frames.
     """
 
     windows: Segments
     window_index: Tensor
     window_inverse: Tensor
+    longest_window: int
     wide_blocks: frozenset[int]
 
     @classmethod
@@ -122,12 +129,17 @@ class WindowLayout(RopeLayout):
             window_inverse=torch.empty_like(index).index_copy_(
                 0, index, torch.arange(len(index), device=index.device)
             ),
+            longest_window=patches.longest,
             wide_blocks=frozenset(wide_blocks),
         )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.windows.make()
+
+    def with_fixed_segments(self, pieces: int) -> Self:
+        windows = self.windows.padded(len(self.window_index), self.longest_window)
+        return replace(super().with_fixed_segments(pieces), windows=windows)
 
     def make_block_masks(self) -> None:
         super().make_block_masks()

@@ -37,6 +37,7 @@ class MuseGlimmer(RopeRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
     blocks = "layers"
     patch_projection = "patch_embedder.patch_embedding"
     post_norm = "ln_post"
+    shapes_follow_tokens = False  # transformers' code reads the grids
     image_processor = "MuseGlimmerImageProcessor"
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5, "patch_temporal": 1}
 

@@ -147,6 +147,8 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
 class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
     """A family that takes rows of patches and has a rope, by default over rows and columns."""
 
+    shapes_follow_tokens = True
+
     def rope(self, model: FromTransformers, grids: Sequence[Grid], parcel: Parcel) -> Rope:
         """Return the rope, which has the same frequencies for rows and columns."""
         config = model.config

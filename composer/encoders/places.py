@@ -153,6 +153,7 @@ class WindowedPatches:
 
     Attributes:
         lengths: Patches of each window.
+        longest: Patches of a window that the frame fills.
     """
 
     def __init__(self, grids: Sequence[Grid], parcel: Parcel, *, merge_size: int, window: int) -> None:
@@ -162,6 +163,7 @@ class WindowedPatches:
         windows[:, 5] += np.repeat(squares.cumsum() - squares, [len(piece) for piece in pieces])
         lengths: list[int] = (windows[:, :2].prod(axis=1) * merge_size**2).tolist()
         self.lengths = lengths
+        self.longest = (window * merge_size) ** 2
         self._merge_size = merge_size
         self._boxes = Boxes(windows[:, :2], parcel)
         self._places = send_integers(windows[:, 2:], parcel)
