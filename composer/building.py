@@ -92,7 +92,7 @@ def fused_towers(
     for part in plan.fusion.towers:
         if part.projected is not None:
             block = plan.config.project[part.name]
-            layer = nn.Linear(part.own_width, part.projected, bias=block.bias, dtype=dtype)
+            layer = nn.Linear(part.own_width, part.projected, bias=block.bias, dtype=dtype, device=where)
             project[part.name] = layer
             named = parts(project=nn.ModuleDict({part.name: layer}))
             key = f"project.{part.name}.weights"
@@ -101,7 +101,9 @@ def fused_towers(
     module = None
     if plan.connector is not None:
         weights = plan.connector.config.weights or plan.config.weights
-        module = load_connector(plan.connector, weights if reads else SourceConfig(), dtype=dtype)
+        module = load_connector(
+            plan.connector, weights if reads else SourceConfig(), dtype=dtype, device=where
+        )
     fused = FusedTowers(towers, plan.fusion, _inputs(plan), project, plan.connector, module)
     return fused.to(where).eval()
 
@@ -146,7 +148,7 @@ def vision_half(
     if plan.connector is not None and plan.connector_weights is not None:
         dtype: torch.dtype = getattr(torch, plan.dtype)
         module = load_connector(
-            plan.connector, plan.connector_weights if reads else SourceConfig(), dtype=dtype
+            plan.connector, plan.connector_weights if reads else SourceConfig(), dtype=dtype, device=where
         )
     return VisionHalf(tower, plan.tiling, plan.connector, module).to(where).eval()
 
@@ -164,6 +166,7 @@ def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads
         head=plan.readout.needs_head,
         dtype=parameter_dtype,
         attn_implementation=register_attention(attention, packed=plan.info.packed),
+        device=where,
     )
     tower = VisionTower(
         model,

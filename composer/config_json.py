@@ -122,7 +122,7 @@ def _vision_half(recorded: Recorded, processor: Mapping[str, Any]) -> dict[str, 
     if "connector" in behind:
         recorded.ask(*_CONNECTORS[model_type].implied)
     if "tiling" in behind:
-        recorded.ask(*TILING_CONFIGS[behind["tiling"]["type"]].model_fields)
+        recorded.ask("do_image_splitting", *TILING_CONFIGS[behind["tiling"]["type"]].model_fields)
     if "connector" not in behind and _needs_connector(encoder, model_type):
         _warn(f"the connector of {model_type!r} is not known, so that the config has none")
     weights = _weights(fields, vision, prefix=reading.prefix)

@@ -99,7 +99,10 @@ def left_out(fields: Recorded, encoder: EncoderConfig) -> list[str]:
     own = {
         key: value
         for key, value in whole.items()
-        if key != "vision_config" and key not in fields.asked and not _LANGUAGE.fullmatch(key)
+        if key != "vision_config"
+        and key not in fields.asked
+        and not _LANGUAGE.fullmatch(key)
+        and not _is_so(key, value, encoder)
     }
     vision = _of_tower(whole["vision_config"], encoder, asked=fields.vision.asked)
     return [
@@ -117,9 +120,24 @@ def _of_tower(fields: Mapping[str, Any], encoder: EncoderConfig, asked: set[str]
         if key not in block.model_fields
         and key not in asked | block.foreign_fields
         and not encoder.is_inert(key)
-        and not (key == "head_dim" and value == encoder.head_size)
+        and not _is_so(key, value, encoder)
         and _means_something(key, value)
     }
+
+
+def _is_so(key: str, value: Any, encoder: EncoderConfig) -> bool:
+    """Whether the encoder does as a field says, though no key of a config has it."""
+    block = type(encoder)
+    match key:
+        case "head_dim":
+            return bool(value == encoder.head_size)
+        case "vision_feature_layer":
+            return bool(value == -1)  # what is read if nothing is said
+        case "vision_feature_select_strategy":
+            return not (encoder.num_prefix_tokens or encoder.num_suffix_tokens)  # both keep all tokens
+    if key in block.__class_vars__:
+        return bool(value == getattr(block, key))
+    return key in block.fixed_fields and bool(value == block.fixed_fields[key])
 
 
 def _means_something(key: str, value: Any) -> bool:

@@ -16,7 +16,7 @@ from .bridges.flags import without_flags
 from .building import Vision
 from .encoders import Grid
 from .errors import ImageError, InputError
-from .images.decode import ImageLike, image_name
+from .images.decode import Clip, ImageLike, image_name
 from .images.preprocess import Preprocessor
 from .images.read_ahead import read_ahead
 from .parallel import DataParallel
@@ -134,7 +134,7 @@ class VisionEncoder(nn.Module, ABC):
         """
         return self.vision.read(inputs).grids
 
-    def preprocess(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
+    def preprocess(self, images: Sequence[ImageLike | Clip], *, first: int = 0) -> dict[str, Tensor]:
         """Turn images into the encoder's inputs: pixels on its device, grids and masks on the CPU.
 
         Images are decoded and resized on the CPU; what the family's image processor computes after that is
@@ -142,7 +142,8 @@ class VisionEncoder(nn.Module, ABC):
         ``finish``, for whoever reads images elsewhere.
 
         Args:
-            images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]); clips as lists of these,
+                for encoders that take clips.
             first: Number of the first image, for errors that name images without a path.
 
         Returns:
@@ -150,14 +151,14 @@ class VisionEncoder(nn.Module, ABC):
 
         Raises:
             ImageError: If an image cannot be read; the message names it.
-            InputError: If there are no images, or it is no list of them.
+            InputError: If there are no images, it is no list of them, or the encoder takes no clips.
         """
         return self.preprocessor.finish(self.preprocessor.read(images, first=first), self.device)
 
     @overload
     def encode(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | Sequence[ImageLike | Clip],
         *,
         batch_size: int = 8,
         errors: Literal["raise"] = "raise",
@@ -165,12 +166,16 @@ class VisionEncoder(nn.Module, ABC):
 
     @overload
     def encode(
-        self, images: ImageLike | Sequence[ImageLike], *, batch_size: int = 8, errors: Literal["return"]
+        self,
+        images: ImageLike | Sequence[ImageLike | Clip],
+        *,
+        batch_size: int = 8,
+        errors: Literal["return"],
     ) -> list[Tensor | ImageError]: ...
 
     def encode(
         self,
-        images: ImageLike | Sequence[ImageLike],
+        images: ImageLike | Sequence[ImageLike | Clip],
         *,
         batch_size: int = 8,
         errors: Literal["raise", "return"] = "raise",
@@ -180,7 +185,8 @@ class VisionEncoder(nn.Module, ABC):
         Threads read the images of the next batch while this one is encoded.
 
         Args:
-            images: One image or several: paths, PIL images, or uint8 arrays (height, width[, channels]).
+            images: One image or several: paths, PIL images, or uint8 arrays (height, width[, channels]). For
+                encoders that take clips, a list among them is a clip; its frames are resized as images are.
             batch_size: Images per forward and process.
             errors: What becomes of an image that cannot be read, or whose features are NaN or infinite:
                 ``raise`` its error, or ``return`` the error in the image's place, beside the features of the
@@ -194,8 +200,8 @@ class VisionEncoder(nn.Module, ABC):
 
         Raises:
             ImageError: If an image cannot be read, or its features are NaN or infinite; the message names it.
-            InputError: If ``batch_size`` is below 1, or errors are to be returned by a tower that is spread
-                over processes.
+            InputError: If ``batch_size`` is below 1, there are clips for an encoder that takes none, or
+                errors are to be returned by a tower that is spread over processes.
             DistributedError: If another process fails, is gone, or is given another list of images.
         """
         if batch_size < 1:
@@ -225,7 +231,7 @@ class VisionEncoder(nn.Module, ABC):
         return results
 
     def _encode_read(
-        self, batch: list[dict[str, Tensor] | ImageError], images: Sequence[ImageLike], *, first: int
+        self, batch: list[dict[str, Tensor] | ImageError], images: Sequence[ImageLike | Clip], *, first: int
     ) -> list[Tensor | ImageError]:
         """Encode what was read of ``images[first:]``; return every image's features or error, in order."""
         read = [inputs for inputs in batch if not isinstance(inputs, ImageError)]

@@ -51,9 +51,14 @@ def options(folder: Path, **given: Any) -> Namespace:
 
 @pytest.mark.slow
 def test_it_runs_on_a_cpu(tmp_path: Path) -> None:
-    command = [sys.executable, str(SCRIPT), "--device", "cpu", "--budget", "10", "-o", str(tmp_path)]
-    subprocess.run(command, check=True, timeout=120)
-    found = results(tmp_path)
+    for budget in ("10", "100"):  # on a busy machine the first is over before anything is measured
+        folder = tmp_path / budget
+        command = [sys.executable, str(SCRIPT), "--device", "cpu", "--budget", budget, "-o", str(folder)]
+        subprocess.run(command, check=True, timeout=300)
+        found = results(folder)
+        needed = (("environment", "packages"), ("parity", "aimv2_vision_model"))
+        if all(found["sections"][section]["items"].get(name, {}).get("ok") for section, name in needed):
+            break
     assert list(found["sections"]) == [
         *(
             "environment",
@@ -78,7 +83,7 @@ def test_it_runs_on_a_cpu(tmp_path: Path) -> None:
     assert (exact["dtype"], half["dtype"]) == ("float32", "bfloat16")
     assert max(exact["features"], exact["gradients"]) < 1e-5
     assert 1e-5 < half["features"] < 0.1
-    text = (tmp_path / "gpu_check.md").read_text(encoding="utf-8")
+    text = (folder / "gpu_check.md").read_text(encoding="utf-8")
     assert "|  | device | dtype | float32 | backend | features | gradients | finite |" in text
     assert "| packages | torch |" in text
 

@@ -48,6 +48,7 @@ class TransformersTower(nn.Module):
             head=encoder.has_head or not family.head_field,
             dtype=tower.dtype,
             attn_implementation="sdpa",
+            device=tower.device,
         )
         unknown = model.load_state_dict(tower.model.state_dict(), strict=False, assign=True).unexpected_keys
         if unknown:

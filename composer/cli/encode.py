@@ -50,6 +50,9 @@ def encode(
     column: Annotated[str | None, typer.Option(help="The column of tables that holds the images.")] = None,
     fps: Annotated[float | None, typer.Option(help="Frames of a video a second; default: all.")] = None,
     frames: Annotated[int | None, typer.Option(min=1, help="Frames of a video in all.")] = None,
+    clips: Annotated[
+        bool, typer.Option("--clips", help="Encode a video as one clip of these frames, not one by one.")
+    ] = False,
     as_: Annotated[
         str, typer.Option("--as", metavar="binary|list", help="What the column of features holds.")
     ] = "binary",
@@ -99,6 +102,7 @@ def encode(
         "column": column,
         "fps": fps,
         "frames": frames,
+        "clips": clips or None,
         "format": _format(as_, format_, sink),
         "store_dtype": _store_dtype(store_dtype),
         "pool": None if pool == "none" else pool,

@@ -81,7 +81,7 @@ def _print(images: list[Path], compared: list[ImageComparison]) -> None:
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in _COLUMNS:
-        table.add_column(column, overflow="fold", no_wrap=not column)
+        table.add_column(column, overflow="fold", no_wrap=column in ("difference", ""))
     for path, line in zip(images, compared, strict=True):
         table.add_row(
             printable(path.name, line=True),

@@ -117,6 +117,10 @@ class Connector(ABC, Generic[C]):
         """
         return {"hidden_size": text_width(vlm, cls.text_model_type)}
 
+    def names_on_disk(self) -> Mapping[str, str]:
+        """Return what a tensor's name may begin with on disk -> in the module, where the two differ."""
+        return self.disk_names
+
     @property
     def width(self) -> int:
         """Features of a row that the language model reads."""

@@ -17,6 +17,7 @@ from ..schemas.connectors.steps import (
     Step,
     StepsConnectorConfig,
     SwigluStep,
+    WeightedStep,
 )
 from ..schemas.yaml.nodes import dotted
 from .base import Connector, ImageOfTiles, TowerOutput, parts
@@ -69,6 +70,13 @@ class StepsConnector(Connector[StepsConnectorConfig]):
         for i, (step, width) in enumerate(zip(self.config.steps, self._inputs, strict=True)):
             found |= _shapes(f"{STEPS}.{i}", step, width)
         return found
+
+    def names_on_disk(self) -> Mapping[str, str]:
+        return {
+            f"{step.tensors}.": f"{STEPS}.{i}."
+            for i, step in enumerate(self.config.steps)
+            if isinstance(step, WeightedStep) and step.tensors is not None
+        }
 
     def num_rows(self, image: ImageOfTiles) -> int:
         return image.tiles.num_tiles * self._rows_of_tile(image.grid)[-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Generic
 from ..attention.sending import Parcel
 from ..errors import InputError
 from ..images.resize import ResizeRule
+from ..images.settings import ProcessorSettings
 from ..schemas import EncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from ..images.preprocess import ImagePreprocessor
     from .reference import Preprocess
 
 _INPUTS = {"pixel_values": "image_grid_thw", "pixel_values_videos": "video_grid_thw"}
@@ -74,6 +76,20 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
             "merge_size": _merge_size(encoder),
             "temporal_patch_size": _frames(encoder),
         }
+
+    def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
+        made = super().preprocessor(encoder, settings)
+        if self.max_frames == 1:
+            return made
+        from ..images.preprocess_clips import ClipPreprocessor
+
+        return ClipPreprocessor(
+            made.processor,
+            made.resize,
+            num_channels=made.num_channels,
+            halves=made.halves,
+            temporal_patch_size=_frames(encoder),
+        )
 
     # --- building -------------------------------------------------------------------------------------
 

@@ -16,6 +16,8 @@ from ..errors import ImageError
 from .limits import MAX_PIXELS, Budget, LimitError, TimedFile, check_scans, decoding_bytes
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
+Clip: TypeAlias = "list[ImageLike] | tuple[ImageLike, ...] | Iterator[ImageLike]"
+"""The frames of a clip."""
 
 _READABLE_FORMATS = frozenset(
     (

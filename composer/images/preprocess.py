@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, InputError
-from .decode import ImageLike, image_name, open_image
+from .decode import Clip, ImageLike, image_name, open_image
 from .pixels import Halves, load_halves
 from .processors import Arrays, check_size, process_dense, process_ragged
 
@@ -38,11 +38,14 @@ class Preprocessor(ABC):
     are repeated for the frames of a clip.
     """
 
-    def __call__(self, images: Sequence[ImageLike], *, first: int = 0) -> dict[str, Tensor]:
+    takes_clips: ClassVar[bool] = False
+    """Whether a list of frames is a clip; otherwise it is refused."""
+
+    def __call__(self, images: Sequence[ImageLike | Clip], *, first: int = 0) -> dict[str, Tensor]:
         """Preprocess images.
 
         Args:
-            images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]); clips as lists of these.
             first: What the first image without a path counts as in errors.
 
         Returns:
@@ -55,11 +58,12 @@ class Preprocessor(ABC):
         """
         return self.finish(self.read(images, first=first))
 
-    def read(self, images: Sequence[ImageLike], *, first: int = 0) -> list[dict[str, Tensor]]:
+    def read(self, images: Sequence[ImageLike | Clip], *, first: int = 0) -> list[dict[str, Tensor]]:
         """Do what needs the CPU: decode images and resize them. Threads may do so at once.
 
         Args:
-            images: Paths, PIL images, or uint8 arrays (height, width[, channels]).
+            images: Paths, PIL images, or uint8 arrays (height, width[, channels]). A clip is a list of its
+                frames, or an iterator, whose frames are in memory one at a time.
             first: What the first image without a path counts as in errors.
 
         Returns:
@@ -69,8 +73,8 @@ class Preprocessor(ABC):
 
         Raises:
             ImageError: If an image cannot be read or resized; names it.
-            InputError: If there are no images or it is no list of them, or the tower's channels are not
-                colours.
+            InputError: If there are no images or it is no list of them, the tower's channels are not
+                colours, or there are clips for one that takes none.
         """
         self.check_channels()
         if isinstance(images, (str, os.PathLike, np.ndarray, Image.Image)):
@@ -78,10 +82,12 @@ class Preprocessor(ABC):
         if len(images) == 0:
             raise InputError("no images to preprocess")
         names = [image_name(image, f"image {i}") for i, image in enumerate(images, first)]
-        return [
-            self.read_opened(open_image(image, name=name), name)
-            for image, name in zip(images, names, strict=True)
-        ]
+        return [self._read_one(image, name) for image, name in zip(images, names, strict=True)]
+
+    def _read_one(self, image: ImageLike | Clip, name: str) -> dict[str, Tensor]:
+        if isinstance(image, (list, tuple, Iterator)):
+            return self.read_clip((open_image(frame, name=image_name(frame, name)) for frame in image), name)
+        return self.read_opened(open_image(image, name=name), name)
 
     @abstractmethod
     def read_opened(self, image: Image.Image, label: str) -> dict[str, Tensor]:
@@ -94,6 +100,19 @@ class Preprocessor(ABC):
         Raises:
             ImageError: If it cannot be resized.
         """
+
+    def read_clip(self, frames: Iterable[Image.Image], label: str) -> dict[str, Tensor]:
+        """Do what needs the CPU for a clip.
+
+        Args:
+            frames: Its frames in RGB; taken one by one.
+            label: What errors call it.
+
+        Raises:
+            ImageError: If it has no frames, frames of different sizes, or more pixels than ``MAX_PIXELS``.
+            InputError: If the tower takes no clips.
+        """
+        raise InputError("this encoder takes no clips: give it their frames as images")
 
     @abstractmethod
     def finish(

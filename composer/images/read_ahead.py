@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 from ..errors import ImageError
-from .decode import ImageLike
+from .decode import Clip, ImageLike
 
 T = TypeVar("T")
 
@@ -18,7 +18,7 @@ _THREADS = min(8, os.cpu_count() or 1)
 
 
 def read_ahead(
-    images: Sequence[ImageLike], read: Callable[[int, ImageLike], T], *, ahead: int
+    images: Sequence[ImageLike | Clip], read: Callable[[int, ImageLike | Clip], T], *, ahead: int
 ) -> Generator[T | ImageError]:
     """Read images in order, some before they are asked for.
 
@@ -31,7 +31,7 @@ def read_ahead(
         What ``read`` returns, or the error of an image that cannot be read; any other error is raised.
     """
 
-    def attempt(index: int, image: ImageLike) -> T | ImageError:
+    def attempt(index: int, image: ImageLike | Clip) -> T | ImageError:
         try:
             return read(index, image)
         except ImageError as error:

@@ -42,6 +42,7 @@ def encode_dataset(
     column: str | None = None,
     fps: float | None = None,
     frames: int | None = None,
+    clips: bool = False,
     format: Format = "parquet",
     store_dtype: StoreDtype | None = None,
     pool: str = "none",
@@ -75,6 +76,7 @@ def encode_dataset(
         column: The column of tables that holds the images. Default: the one with a usual name.
         fps: Frames of a video a second.
         frames: Frames of a video in all, spread over it. Without either, every frame.
+        clips: Encode a video as one clip of these frames, in one row; for encoders that take clips.
         format: ``parquet`` (a column of bytes, with shape and dtype), ``parquet-list`` (lists of numbers),
             ``safetensors``, or ``vllm-embeds``.
         store_dtype: dtype of the stored numbers. Default: the encoder's.
@@ -115,8 +117,10 @@ def encode_dataset(
     composed = _composed(source, overrides, device)
     check_encoder(composed)
     kept = checked_output(composed, format, store_dtype, pool)
+    if clips:
+        _check_clips(composed, kept)
     make_folder(root, overwrite=overwrite)
-    rows = list_rows(given, InputOptions(column, fps, frames))
+    rows = list_rows(given, InputOptions(column, fps, frames, clips))
     plan = settle_plan(root, rows, _wanted(composed, given, kept, part_size))
     job = JobFolder(root, plan)
     parts, seconds = run_job(
@@ -155,6 +159,13 @@ def checked_output(
     except ValidationError as error:
         first = error.errors()[0]
         raise InputError(f"{first['loc'][0]} is {first['input']!r}: {first['msg']}") from error
+
+
+def _check_clips(encoder: VisionEncoder, output: Output) -> None:
+    if not encoder.preprocessor.takes_clips:
+        raise InputError("this encoder takes no clips: leave out --clips (in Python clips=True)")
+    if output.format == "vllm-embeds":
+        raise InputError("vllm-embeds is for images: leave out --clips (in Python clips=True)")
 
 
 def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import groupby
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError, InputError
@@ -13,6 +13,7 @@ from .batches import Limits, Ready, batches, windows
 from .encoded import Encoded, Failed
 from .forward import Batch, Forward, failed
 from .inputs import Row, read_ahead
+from .inputs.videos import CLIP
 from .pool import Pool
 from .preparing import Prepared, Task
 from .stages import Stage, StoppedError, start_thread
@@ -207,8 +208,15 @@ class Pipeline:
 def _tasks(units: Iterable[Unit], asked: deque[tuple[Unit, list[int]]]) -> Iterator[Task]:
     """Yield the images of units in tasks, and note to which unit and numbers each belongs."""
     for unit in units:
-        numbers = iter([number for number, _ in unit.images])
+        numbers: list[int] = []
+        task: Task = []
         contents = read_ahead(row for _, row in unit.images)
-        while task := list(islice(contents, _TASK)):
-            asked.append((unit, list(islice(numbers, len(task)))))
-            yield task
+        last = len(unit.images) - 1
+        for i, ((number, row), content) in enumerate(zip(unit.images, contents, strict=True)):
+            numbers.append(number)
+            task.append(content)
+            # A clip is as large as many images, so there is not more than one in a task.
+            if len(task) == _TASK or row.kind == CLIP or i == last:
+                asked.append((unit, numbers))
+                yield task
+                numbers, task = [], []

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import ImageError
-from ..images.decode import ImageLike, open_image
+from ..images.decode import Clip, ImageLike, open_image
 from .inputs import Content, Row, load_row
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Read: TypeAlias = "Callable[[Sequence[ImageLike]], Sequence[Mapping[str, Tensor]]]"
+Read: TypeAlias = "Callable[[Sequence[ImageLike | Clip]], Sequence[Mapping[str, Tensor]]]"
 """The ``read`` of an ImagePreprocessor, or a function like it."""
 
 Task: TypeAlias = "list[tuple[Row, Content | ImageError | None]]"
@@ -44,7 +45,11 @@ def prepare(row: Row, content: Content | ImageError | None, read: Read) -> Prepa
     try:
         if isinstance(content, ImageError):
             return content
-        image = open_image(load_row(row) if content is None else content, name=row.id)
+        loaded = load_row(row) if content is None else content
+        if isinstance(loaded, Iterator):
+            first = next(loaded)
+            return Prepared(first.size, read([chain([first], loaded)])[0])
+        image = open_image(loaded, name=row.id)
         return Prepared(image.size, read([image])[0])
     except ImageError as error:
         return ImageError(row.id, error.reason)

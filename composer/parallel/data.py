@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from math import prod
 from operator import itemgetter
@@ -16,7 +16,7 @@ from torch.distributed import ProcessGroup
 from ..encoders.batch import Images
 from ..encoders.facts import Grid
 from ..errors import ImageError
-from ..images.decode import ImageLike, image_name, size_of_image
+from ..images.decode import Clip, ImageLike, image_name, size_of_image
 from ..images.preprocess import Preprocessor
 from ..running.finite import NOT_FINITE, not_finite
 from ..schemas import ParallelConfig
@@ -139,14 +139,14 @@ class DataParallel:
             name=name,
         ).wait()
 
-    def encode_images(self, images: Sequence[ImageLike], *, batch_size: int) -> list[Tensor]:
+    def encode_images(self, images: Sequence[ImageLike | Clip], *, batch_size: int) -> list[Tensor]:
         """Encode images, each opened by the rank that encodes it; of the others only the size is read.
 
         Every rank must call this, also one without images.
 
         Args:
-            images: Paths, PIL images or uint8 arrays. The same list on every rank; with ``inputs: sharded``
-                one of its own, of any length.
+            images: Paths, PIL images or uint8 arrays, and clips as lists of these. The same list on every
+                rank; with ``inputs: sharded`` one of its own, of any length.
             batch_size: Images per batch and rank.
 
         Returns:
@@ -173,7 +173,7 @@ class DataParallel:
             found.extend(zip(ranks, (row.clone() for row in features), strict=True))
         return [row for _, row in sorted(found, key=itemgetter(0))]
 
-    def _agree_on_list(self, images: Sequence[ImageLike], batch_size: int) -> list[int]:
+    def _agree_on_list(self, images: Sequence[ImageLike | Clip], batch_size: int) -> list[int]:
         """Return how many images every rank was given; refuse lists that must be the same and are not."""
         facts = {"config": self._fingerprint, "batch size": str(batch_size)}
         if self.config.inputs == "replicated":
@@ -183,7 +183,7 @@ class DataParallel:
         _, reports = together(self.group, lambda: (None, report), what=_WHAT)
         return [report.count for report in reports]
 
-    def _encode_batch(self, images: Sequence[ImageLike], *, first: int) -> Features:
+    def _encode_batch(self, images: Sequence[ImageLike | Clip], *, first: int) -> Features:
         return self.encode_owned(
             [self._image_grid(image) for image in images],
             lambda i: self._preprocessor.read([images[i]], first=first + i)[0],
@@ -282,8 +282,8 @@ class DataParallel:
         blank: Images = self._tower.blank()
         return blank
 
-    def _image_grid(self, image: ImageLike) -> Grid:
-        size = size_of_image(image)
+    def _image_grid(self, image: ImageLike | Clip) -> Grid:
+        size = None if isinstance(image, (list, tuple, Iterator)) else size_of_image(image)
         try:
             return self._tower.grid_of_image(*size) if size else (1, 1, 1)
         except ValueError:  # too thin: the rank that opens it will say so

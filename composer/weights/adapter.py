@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ..errors import WeightsError
 from ..text import shortened
 from .source import ADAPTER_CONFIG, open_adapter
+from .staging import Staging
 from .tensors import check_readable, is_finite, read_tensor
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Adapter:
         self.checkpoint, said = open_adapter(source, revision)
         self._config = _read_config(self.checkpoint.label, said)
 
-    def merge(self, model: nn.Module, names: Mapping[str, str], prefix: str) -> None:
+    def merge(self, model: nn.Module, names: Mapping[str, str], prefix: str, staging: Staging) -> None:
         """Merge what the adapter holds of a tower into it; what it holds of other parts is passed over.
 
         Args:
@@ -121,6 +122,7 @@ class Adapter:
             names: Names of the whole tower's tensors, as transformers has and had them -> that in ``model``.
             prefix: What the tower's names begin with in the checkpoint; of several towers that the adapter
                 may mean, it is the one of that name.
+            staging: What the adapter's tensors pass on their way to the parameters' device.
 
         Raises:
             WeightsError: If the adapter holds nothing of the tower, or what is not understood or does not
@@ -147,9 +149,9 @@ class Adapter:
                 entry = low.setdefault(target, _Low(module, {}, bool(part["embedding"])))
                 entry.sides[part["side"]] = name
             else:
-                self._replace(parameters[target], name)
+                self._replace(parameters[target], name, staging)
         for target, entry in low.items():
-            self._add(parameters[target], entry)
+            self._add(parameters[target], entry, staging)
 
     def touches(self, endings: Iterable[str]) -> str | None:
         """Return a tensor for a weight whose name ends in one of ``endings``; None if there is none."""
@@ -171,7 +173,7 @@ class Adapter:
             raise WeightsError(f"{label}: may mean several towers, under {some}; {_WITH_PEFT}")
         return fitting[0]
 
-    def _replace(self, parameter: Tensor, name: str) -> None:
+    def _replace(self, parameter: Tensor, name: str, staging: Staging) -> None:
         header = self.checkpoint.headers([name])[name]
         check_readable(self.checkpoint, name, header)
         if header.shape != tuple(parameter.shape):
@@ -179,9 +181,9 @@ class Adapter:
                 f"{header.file}: tensor {shortened(name)} has shape {header.shape}, and this tower's is "
                 f"{tuple(parameter.shape)}"
             )
-        parameter.data.copy_(read_tensor(self.checkpoint, name, header, parameter.dtype))
+        parameter.data.copy_(read_tensor(self.checkpoint, name, header, parameter.dtype, staging))
 
-    def _add(self, parameter: Tensor, low: _Low) -> None:
+    def _add(self, parameter: Tensor, low: _Low, staging: Staging) -> None:
         label = self.checkpoint.label
         if low.sides.keys() != {"A", "B"}:
             raise WeightsError(f"{label}: of {shortened(low.module)}, only lora_{min(low.sides)} is there")
@@ -198,7 +200,7 @@ class Adapter:
             check_readable(self.checkpoint, name, header)
         exact = torch.promote_types(parameter.dtype, torch.float32)
         a, b = (
-            read_tensor(self.checkpoint, name, headers[name], exact).flatten(1)
+            read_tensor(self.checkpoint, name, headers[name], exact, staging).flatten(1)
             for name in (low.sides["A"], low.sides["B"])
         )
         change = (b @ a).mul_(self._config.scale(rank, low.module))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -21,11 +22,11 @@ from .own_config import check_own_config
 from .pickled import forget
 from .quiet import quiet_transformers
 from .source import Checkpoint, open_checkpoint, refuse_adapter
-from .tensors import check_readable, read_tensor
+from .staging import Staging
+from .tensors import Unread, check_readable, read_tensor
 from .vlm_names import class_in_vlm, is_named_as_in_vlm, names_in_vlm
 
 if TYPE_CHECKING:
-    from torch import Tensor
     from transformers import PreTrainedModel
 
     from ..schemas import WeightsConfig
@@ -44,11 +45,12 @@ def load_model(
     head: bool,
     dtype: torch.dtype,
     attn_implementation: str,
+    device: torch.device,
 ) -> PreTrainedModel:
     """Build transformers' module of the tower, cut to what is used, with its weights.
 
     Without ``weights.source`` the weights are random. With it, every parameter of the returned module was
-    read from the checkpoint, or this raises.
+    read from the checkpoint, or this raises. The memory of the host holds one tensor of it at a time.
 
     Args:
         family: The encoder's adapter.
@@ -59,6 +61,8 @@ def load_model(
         head: Whether to keep the pooling head.
         dtype: dtype of the parameters.
         attn_implementation: transformers' name of the attention backend.
+        device: Where the parameters are made or read to. What is computed beside them, and random weights of
+            a model that can only be built on the CPU, is left there.
 
     Raises:
         WeightsError: If the checkpoint is missing, broken, or not of this encoder; it names file and tensor.
@@ -72,62 +76,85 @@ def load_model(
         unused.append(family.post_norm)
 
     if weights.source is None:
-        untrained = _build(model_class, config, dtype=dtype, attn_implementation=attn_implementation)
-        return drop(untrained, unused)
+        untrained = partial(_build, model_class, config, dtype=dtype, attn_implementation=attn_implementation)
+        try:
+            with device:
+                return drop(untrained(), unused)
+        except BackendError:
+            if device.type == "cpu":
+                raise
+            # A model that the generic adapter runs may compute with tensors of the CPU while it is built.
+            return drop(untrained(), unused)
 
     try:
-        checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
-        adapter = None if weights.adapter is None else Adapter(weights.adapter, weights.adapter_revision)
-        if adapter is None:
-            refuse_adapter(checkpoint)
-        check_own_config(checkpoint, family, encoder)
-        shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
-        names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
-        own = prefixes_of(checkpoint, names)
-        prefixes = own or foreign_prefixes(checkpoint.files)
-        refuse_kinds(checkpoint, meant(prefixes, weights.prefix, names.root) or prefixes)
-        if prefixes and not own:
-            checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
-        prefix = find_prefix(checkpoint, names, weights.prefix)
-        state_dict = _read(
-            checkpoint,
-            encoder,
-            names,
-            num_blocks=num_blocks,
-            prefix=prefix,
-            optional=family.optional,
-            dtype=dtype,
-        )
+        with Staging(device) as staging:
+            checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+            adapter = None if weights.adapter is None else Adapter(weights.adapter, weights.adapter_revision)
+            if adapter is None:
+                refuse_adapter(checkpoint)
+            check_own_config(checkpoint, family, encoder)
+            shapes = family.shapes(encoder, num_blocks, post_norm=post_norm, head=head)
+            names, loaded_class = _names(family, model_class, config, unused, checkpoint, shapes)
+            own = prefixes_of(checkpoint, names)
+            prefixes = own or foreign_prefixes(checkpoint.files)
+            refuse_kinds(checkpoint, meant(prefixes, weights.prefix, names.root) or prefixes)
+            if prefixes and not own:
+                checkpoint = translated(checkpoint, names, family, encoder, weights.prefix)
+            prefix = find_prefix(checkpoint, names, weights.prefix)
+            unread = _unread(
+                checkpoint,
+                encoder,
+                names,
+                num_blocks=num_blocks,
+                prefix=prefix,
+                optional=family.optional,
+                dtype=dtype,
+                staging=staging,
+            )
+            with quiet_transformers():
+                model, info = _from_pretrained(
+                    loaded_class,
+                    checkpoint,
+                    config=config,
+                    state_dict=unread,
+                    dtype=dtype,
+                    attn_implementation=attn_implementation,
+                )
+            model = drop(model, unused)
+            if loaded_class is not model_class:
+                model.__class__ = model_class
+                del model._weight_conversions  # it is saved under its own names
+            _check_loaded(checkpoint, model, info, family.optional)
+            if adapter is not None:
+                adapter.merge(model, _names_over_time(family, encoder), prefix, staging)
     finally:
         forget()
-    with quiet_transformers():
-        try:
-            model, info = loaded_class.from_pretrained(
-                None,
-                config=config,
-                state_dict=state_dict,
-                dtype=dtype,
-                attn_implementation=attn_implementation,
-                output_loading_info=True,
-            )
-        except RuntimeError as error:
-            raise WeightsError(f"{checkpoint.label}: transformers cannot load it: {error}") from error
-    model = drop(model, unused)
-    if loaded_class is not model_class:
-        model.__class__ = model_class
-        del model._weight_conversions  # it is saved under its own names
+    return model
+
+
+def _from_pretrained(model_class: Any, checkpoint: Checkpoint, **options: Any) -> tuple[PreTrainedModel, Any]:
+    """Let transformers put tensors into a module; return it, and what became of each of them."""
+    try:
+        model, info = model_class.from_pretrained(None, output_loading_info=True, **options)
+    except torch.OutOfMemoryError:  # of the device
+        raise
+    except RuntimeError as error:
+        raise WeightsError(f"{checkpoint.label}: transformers cannot load it: {error}") from error
+    return model, info
+
+
+def _check_loaded(
+    checkpoint: Checkpoint, model: PreTrainedModel, info: Mapping[str, Any], optional: Iterable[str]
+) -> None:
     missing = sorted(
         name
         for name in set(info["missing_keys"]) & set(model.state_dict())
-        if not any(part in name for part in family.optional)
+        if not any(part in name for part in optional)
     )
     if missing or info["mismatched_keys"]:
         raise WeightsError(
             f"{checkpoint.label}: transformers did not load {', '.join(missing) or info['mismatched_keys']}"
         )
-    if adapter is not None:
-        adapter.merge(model, _names_over_time(family, encoder), prefix)
-    return model
 
 
 def _names_over_time(family: AnyFamily, encoder: EncoderConfig) -> dict[str, str]:
@@ -184,7 +211,7 @@ def drop(model: PreTrainedModel, paths: Iterable[str]) -> PreTrainedModel:
     return model
 
 
-def _read(
+def _unread(
     checkpoint: Checkpoint,
     encoder: EncoderConfig,
     names: TensorNames,
@@ -193,8 +220,9 @@ def _read(
     prefix: str,
     optional: tuple[str, ...],
     dtype: torch.dtype,
-) -> dict[str, Tensor]:
-    """Read the tensors that the tower needs, named as in a tower's own checkpoint."""
+    staging: Staging,
+) -> dict[str, Unread]:
+    """Find the tensors that the tower needs, named as in its own checkpoint; check all but their values."""
     sources: dict[str, str] = {}
     covered: set[str] = set()
     unknown: list[str] = []
@@ -220,7 +248,9 @@ def _read(
     for stripped, name in sources.items():
         _check_header(checkpoint, name, headers[name], names, stripped)
     return {
-        names.for_transformers(stripped): read_tensor(checkpoint, name, headers[name], dtype)
+        names.for_transformers(stripped): Unread(
+            partial(read_tensor, checkpoint, name, headers[name], dtype, staging), staging
+        )
         for stripped, name in sources.items()
     }
 

@@ -15,6 +15,7 @@ from ..text import shortened
 from .adapter import Adapter
 from .pickled import forget
 from .source import Checkpoint, open_checkpoint
+from .staging import Staging
 from .tensors import check_readable, read_tensor
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from ..schemas.weights import SourceConfig
 
 
-def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: torch.dtype) -> nn.Module:
+def load_connector(
+    connector: AnyConnector, weights: SourceConfig, *, dtype: torch.dtype, device: torch.device
+) -> nn.Module:
     """Build a connector's module with its weights.
 
     Without ``weights.source`` the weights are random. With it, every tensor of the module was read from the
@@ -33,17 +36,19 @@ def load_connector(connector: AnyConnector, weights: SourceConfig, *, dtype: tor
         connector: The connector.
         weights: Where the weights are.
         dtype: dtype of the parameters.
+        device: Where the module is made, and its parameters are read to.
 
     Raises:
         WeightsError: If the checkpoint is missing or broken, or has no such connector.
         BackendError: If transformers cannot build it.
     """
     try:
-        module = _in_dtype(connector, connector.build(), dtype)
+        with device:
+            module = _in_dtype(connector, connector.build(), dtype)
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
     what = f"the connector {connector.type!r}"
-    fill(module, weights, what=what, key="connector.weights", disk_names=connector.disk_names)
+    fill(module, weights, what=what, key="connector.weights", disk_names=connector.names_on_disk())
     return module
 
 
@@ -55,7 +60,7 @@ def fill(
     key: str,
     disk_names: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Read every tensor of a module from a checkpoint; without a source they stay as they are.
+    """Read every tensor of a module from a checkpoint to its device; without a source they stay as they are.
 
     Args:
         module: The module, whose state dict has the tensors' names.
@@ -75,16 +80,17 @@ def fill(
         sources = _sources(checkpoint, tensors, disk_names, f"{what} needs", key)
         _refuse_adapted(weights, sources.values())
         headers = checkpoint.headers(sources.values())
-        for name, tensor in tensors.items():
-            source = sources[name]
-            header = headers[source]
-            if header.shape != tuple(tensor.shape):
-                raise WeightsError(
-                    f"{header.file}: tensor {source} has shape {header.shape}, and that of {what} is "
-                    f"{tuple(tensor.shape)}"
-                )
-            check_readable(checkpoint, source, header)
-            tensor.copy_(read_tensor(checkpoint, source, header, tensor.dtype))
+        with Staging(next(iter(tensors.values())).device) as staging:
+            for name, tensor in tensors.items():
+                source = sources[name]
+                header = headers[source]
+                if header.shape != tuple(tensor.shape):
+                    raise WeightsError(
+                        f"{header.file}: tensor {source} has shape {header.shape}, and that of {what} is "
+                        f"{tuple(tensor.shape)}"
+                    )
+                check_readable(checkpoint, source, header)
+                tensor.copy_(read_tensor(checkpoint, source, header, tensor.dtype, staging))
     finally:
         forget()
 

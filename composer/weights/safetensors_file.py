@@ -19,6 +19,8 @@ from .header import FILE_BYTES, TensorHeader
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .staging import Staging
+
 _HEADER_BYTES = 32 << 20
 _HEADER_VALUES = 250_000
 """About ten for each tensor, so 25,000 in a file; models of more have many files."""
@@ -100,31 +102,33 @@ def safetensors_headers(path: Path) -> dict[str, TensorHeader]:
     return headers
 
 
-def read_safetensor(header: TensorHeader, name: str) -> Tensor:
-    """Read one tensor, in the dtype it is stored in.
+def read_safetensor(header: TensorHeader, name: str, staging: Staging) -> Tensor:
+    """Read one tensor to a device, in the dtype it is stored in.
 
     Raises:
         WeightsError: If the file cannot be read, or became shorter since its header was read.
     """
     import torch
 
-    buffer = torch.empty(header.size, dtype=torch.uint8, device="cpu")
-    view, done = buffer.numpy().data, 0
+    def fill(part: memoryview) -> None:
+        done = 0
+        while done < len(part):
+            count = file.readinto(part[done:])
+            if not count:
+                raise WeightsError(
+                    f"{header.file}: the file ends within tensor {name}; it was longer when it was opened"
+                )
+            done += count
+
     try:
         with open_regular(header.file, limit=FILE_BYTES) as file:
             file.seek(header.start)
-            while done < header.size:
-                count = file.readinto(view[done:])
-                if not count:
-                    raise WeightsError(
-                        f"{header.file}: the file ends within tensor {name}; it was longer when it was opened"
-                    )
-                done += count
+            content = staging.receive(header.size, fill)
     except OSError as error:
         raise WeightsError(
             f"{header.file}: tensor {name} cannot be read: {error.strerror or error}"
         ) from error
-    return buffer.view(getattr(torch, header.dtype)).reshape(header.shape)
+    return content.view(getattr(torch, header.dtype)).reshape(header.shape)
 
 
 def _tensor_header(path: Path, name: str, entry: _Entry, data: int) -> TensorHeader:

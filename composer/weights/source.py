@@ -21,6 +21,8 @@ from .safetensors_file import read_safetensor, safetensors_headers
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .staging import Staging
+
 _SINGLE: dict[Format, str] = {"safetensors": "model.safetensors", "pickle": "pytorch_model.bin"}
 _OPEN_CLIP: dict[Format, str] = {
     "safetensors": "open_clip_model.safetensors",
@@ -85,14 +87,15 @@ class Checkpoint:
                 headers[name] = found[name]
         return headers
 
-    def read(self, name: str, header: TensorHeader) -> Tensor:
-        """Read one tensor, in the dtype it is stored in.
+    def read(self, name: str, header: TensorHeader, staging: Staging) -> Tensor:
+        """Read one tensor to a device, in the dtype it is stored in.
 
         Raises:
             WeightsError: If it cannot be read.
         """
-        read = read_safetensor if self.file_format == "safetensors" else read_pickled
-        return read(header, name)
+        if self.file_format == "safetensors":
+            return read_safetensor(header, name, staging)
+        return staging.send(read_pickled(header, name))
 
     def called(self, name: str) -> str:
         """Return what a message calls a tensor."""

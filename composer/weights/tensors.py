@@ -1,8 +1,9 @@
-"""Reading one tensor as numbers that a tower can compute with."""
+"""Reading one tensor as numbers that a tower can compute with: at once, or when it is asked for."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
 
 import torch
 
@@ -10,6 +11,7 @@ from ..errors import WeightsError
 from .header import NOT_QUANTISED, TensorHeader
 from .kinds import quantised_by
 from .source import Checkpoint
+from .staging import Staging
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,13 +35,15 @@ def check_readable(checkpoint: Checkpoint, name: str, header: TensorHeader) -> N
         )
 
 
-def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype) -> Tensor:
-    """Read a tensor and cast it.
+def read_tensor(
+    checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: torch.dtype, staging: Staging
+) -> Tensor:
+    """Read a tensor to a device and cast it there.
 
     Raises:
         WeightsError: If it cannot be read, is not finite, or does not fit into the dtype.
     """
-    tensor, name = checkpoint.read(name, header), checkpoint.called(name)
+    tensor, name = checkpoint.read(name, header, staging), checkpoint.called(name)
     if tensor.dim() == 0 and not bool(tensor.isnan()):
         return tensor.to(dtype)  # a bound of a clamp may be infinite
     if not is_finite(tensor):
@@ -53,8 +57,35 @@ def read_tensor(checkpoint: Checkpoint, name: str, header: TensorHeader, dtype: 
     return cast
 
 
+class Unread:
+    """A tensor that transformers reads when it comes to it, as it does with those of a safetensors file.
+
+    transformers takes all of it by ``[...]`` and moves that where its ``device_map`` says, which needs
+    accelerate, or to the CPU. This goes to its own device instead.
+
+    Args:
+        read: Reads it to the device.
+        staging: What it passes.
+    """
+
+    def __init__(self, read: Callable[[], Tensor], staging: Staging) -> None:
+        self._read, self._staging = read, staging
+
+    def __getitem__(self, index: object) -> Self:
+        return self
+
+    def to(self, *, device: object, dtype: torch.dtype) -> Tensor:
+        """Read the tensor. Of the threads in which transformers calls this, one at a time does.
+
+        Raises:
+            WeightsError: As :func:`read_tensor`.
+        """
+        with self._staging.turn():
+            return self._read().to(dtype)
+
+
 def is_finite(tensor: Tensor) -> bool:
     """Whether all values are finite, found in one pass and without a mask as large as the tensor."""
     if not tensor.numel():
         return True
-    return all(bool(bound.isfinite()) for bound in torch.aminmax(tensor))  # NaN is passed on
+    return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())  # NaN is passed on

@@ -32,7 +32,14 @@ class Step(TypedBlock):
         return width
 
 
-class NormStep(Step):
+class WeightedStep(Step):
+    """A step that has weights."""
+
+    tensors: Annotated[str | None, Field(min_length=1, examples=["multi_modal_projector.linear_1"])] = None
+    """What its tensors are called on disk, without ``.weight`` and ``.bias``; null: ``steps.0`` and so on."""
+
+
+class NormStep(WeightedStep):
     """A norm over the features of each row."""
 
     type: Literal["norm"]
@@ -65,7 +72,7 @@ class AvgPoolStep(Step):
     """Rows along a side of the square."""
 
 
-class LinearStep(Step):
+class LinearStep(WeightedStep):
     """A linear layer."""
 
     type: Literal["linear"]
@@ -86,7 +93,7 @@ class ActStep(Step):
     """Which one."""
 
 
-class SwigluStep(Step):
+class SwigluStep(WeightedStep):
     """A linear layer of twice the width, whose first half is multiplied by SiLU of its second."""
 
     type: Literal["swiglu"]

@@ -124,6 +124,8 @@ class EncoderConfig(ConfigModel):
     foreign_fields: ClassVar[frozenset[str]] = frozenset()
     """Fields of transformers' config that a block lacks because they say nothing of the tower: transformers
     works them out of others, or they are about what stands behind it."""
+    fixed_fields: ClassVar[Mapping[str, object]] = {}
+    """Fields of published configs that a block lacks as its encoder knows one value only -> the value."""
 
     model_type: str
     """The encoder's model_type in transformers; decides which other keys this block takes."""

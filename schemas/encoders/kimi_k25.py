@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic_core import InitErrorDetails
@@ -15,6 +17,18 @@ class KimiK25VisionEncoderConfig(RopedEncoderConfig):
 
     merger: ClassVar[bool] = True
     num_channels: ClassVar[int] = 3  # type: ignore[misc]  # no field of transformers
+    # What the model's own code, and with it the published config.json, calls them.
+    aliases: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "vt_hidden_size": "hidden_size",
+            "vt_intermediate_size": "intermediate_size",
+            "vt_num_attention_heads": "num_attention_heads",
+            "vt_num_hidden_layers": "num_hidden_layers",
+            "init_pos_emb_height": "pos_emb_height",
+            "init_pos_emb_width": "pos_emb_width",
+            "init_pos_emb_time": "pos_emb_time",
+        }
+    )
 
     model_type: Literal["kimi_k25_vision"]
     intermediate_size: Count = 4304

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
 from .base import (
@@ -22,6 +24,13 @@ class MiniMaxM3VLVisionEncoderConfig(DenseEncoderConfig):
 
     rope_type: ClassVar[RopeType] = "rope_3d"
     packed: ClassVar[bool] = True
+    fixed_fields: ClassVar[Mapping[str, object]] = MappingProxyType(
+        {
+            "position_embedding_type": "rope",
+            "rope_mode": "3d",
+            "img_token_compression_config": {"spatial_merge_size": 2, "temporal_patch_size": 2},
+        }
+    )
 
     model_type: Literal["minimax_m3_vl_vision"]
     hidden_size: Count = 1280

@@ -87,6 +87,27 @@ def test_nothing_is_named_of_what_does_not_matter() -> None:
     assert named({"model_type": "qwen2_vl", **flat}) == []
 
 
+def test_a_value_that_is_no_choice_is_named_where_it_is_another() -> None:
+    vision = {"rope_mode": "3d", "position_embedding_type": "rope"}
+    minimax = {"model_type": "minimax_m3_vl", "vision_feature_layer": -1, "vision_config": vision}
+    assert named({**minimax, "vision_feature_select_strategy": "full"}) == []
+    (mode, layer) = named({**minimax, "vision_feature_layer": -2, "vision_config": {"rope_mode": "2d"}})[::-1]
+    assert mode.startswith("config.json says vision_config.rope_mode: '2d'")
+    assert layer.startswith("config.json says vision_feature_layer: -2")
+    (channels,) = named({"model_type": "blip-2", "vision_config": {"num_channels": 4}})
+    assert channels.startswith("config.json says vision_config.num_channels: 4")
+    (strategy,) = named({**CLIP, "vision_feature_select_strategy": "full"})
+    assert "vision_feature_select_strategy" in strategy
+
+
+def test_the_names_of_kimis_own_code_count() -> None:
+    vision = {"vt_hidden_size": 64, "vt_num_hidden_layers": 3, "init_pos_emb_time": 7}
+    encoder = load_config(
+        tower_from_transformers({"model_type": "kimi_k25", "vision_config": vision})
+    ).encoder
+    assert (encoder.hidden_size, encoder.num_hidden_layers, encoder.pos_emb_time) == (64, 3, 7)
+
+
 def test_an_encoder_alone_is_read_as_closely() -> None:
     (message,) = named({**CLIP, "num_gates": 2})
     assert message.startswith("config.json says num_gates: 2, which a config cannot say")

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import save
+from support.checkpoints import HOST
 
 from vision_composer.errors import WeightsError
 from vision_composer.weights.safetensors_file import read_safetensor, safetensors_headers
@@ -121,7 +122,7 @@ def check(data: bytes) -> None:
         with safe_open(path, framework="pt") as file:  # the library reads what we read
             assert set(file.keys()) == set(headers)
             for name, header in headers.items():
-                ours, theirs = read_safetensor(header, name), file.get_tensor(name)
+                ours, theirs = read_safetensor(header, name, HOST), file.get_tensor(name)
                 assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
                 assert torch.equal(ours.reshape(-1).view(torch.uint8), theirs.reshape(-1).view(torch.uint8))
 

@@ -104,6 +104,7 @@ def test_validate_loads_no_torch(site: Path, config: Path) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.slow  # a process each
 def test_plan(site: Path, config: Path) -> None:
     result = cli(site, "plan", config, "--json")
     assert result.returncode == 0, result.stderr
@@ -137,6 +138,7 @@ def test_encode_equals_transformers(site: Path, config: Path, tmp_path: Path) ->
     assert_close(got, want)
 
 
+@pytest.mark.slow  # a process each
 def test_plugins_lists_it(site: Path) -> None:
     result = cli(site, "plugins", "--json")
     assert result.returncode == 0, result.stderr
@@ -158,6 +160,7 @@ def test_plugins_lists_it(site: Path) -> None:
     assert re.split(r" {2,}", line)[:3] == ["attention backend", "example.plain", "example-plugin 0.1.0"]
 
 
+@pytest.mark.slow  # a process each
 def test_prefix_tokens_still_asks_for_the_generic_adapter(site: Path, config: Path) -> None:
     keys = ["encoder.prefix_tokens=1", "feature_select_strategy=full"]
     result = cli(site, "plan", config, "--json", *(part for key in keys for part in ("--set", key)))
@@ -187,6 +190,7 @@ def test_the_schema_has_it(site: Path, config: Path) -> None:
     assert json.loads(cli(site, "schema", "--built-in").stdout) == json_schema()
 
 
+@pytest.mark.slow  # a process each
 def test_the_schema_of_a_plugin_that_cannot_be_used(site: Path, tmp_path: Path) -> None:
     shutil.copytree(site, tmp_path / "site")
     (tmp_path / "site/example_plugin/encoder.py").write_text("raise RuntimeError('half installed')\n")
@@ -264,6 +268,7 @@ def test_a_module_of_the_working_directory(arguments: list[str], printed: str, t
     assert printed in result.stdout
 
 
+@pytest.mark.slow  # a process each
 def test_a_module_that_is_not_there(tmp_path: Path) -> None:
     result = run(None, "-m", "vision_composer", "show", "tiny-digits", "--plugin", "tilez", cwd=tmp_path)
     assert (result.returncode, result.stdout) == (2, "")

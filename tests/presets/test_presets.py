@@ -276,5 +276,7 @@ def test_the_connector_of_openvla() -> None:
     shapes = planned.connector.shapes()
     assert [shapes[f"steps.{i}.weight"] for i in (0, 2, 4)] == [(8704, 2176), (4096, 8704), (4096, 4096)]
     assert planned.num_tokens(640, 480) == 256
+    names = planned.connector.names_on_disk()
+    assert names == {f"projector.fc{n}.": f"steps.{i}." for n, i in ((1, 0), (2, 2), (3, 4))}
     assert planned.config.input == "stacked"
     assert list(planned.towers) == ["dino", "siglip"]

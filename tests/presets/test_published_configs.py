@@ -15,7 +15,7 @@ _KIMI = {
     "init_pos_emb_height": 64,
     "merge_kernel_size": [2, 2],
     "patch_size": 14,
-    "vt_hidden_size": 1152,  # names of the model's own code: transformers reads its defaults instead
+    "vt_hidden_size": 1152,  # names of the model's own code, which transformers does not read
     "vt_intermediate_size": 4304,
     "vt_num_attention_heads": 16,
     "vt_num_hidden_layers": 27,
@@ -122,6 +122,7 @@ PUBLISHED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 """Preset -> what config.json says of the model, and its vision_config, as far as they concern the tower."""
 
 
+@pytest.mark.filterwarnings("error::vision_composer.errors.LeftOutWarning")
 @pytest.mark.parametrize("preset", PUBLISHED)
 def test_config_json_means_the_preset(preset: str) -> None:
     model, vision = PUBLISHED[preset]

@@ -11,10 +11,13 @@ from safetensors.torch import load_file, save_file
 
 from support import tiny
 from vision_composer import compose
+from vision_composer.weights.staging import Staging
 
 ENCODER = tiny.ENCODERS["clip_vision_model"]
 POSITIONS = "embeddings.position_embedding.weight"
 """A tensor that every tower of it needs."""
+HOST = Staging(torch.device("cpu"))
+"""What tensors pass that stay on the CPU."""
 
 Tensors = dict[str, torch.Tensor]
 

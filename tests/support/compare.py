@@ -86,7 +86,7 @@ def assert_gradients_close(
     """Assert that gradients of several tensors differ by rounding only, each on its own scale.
 
     A gradient that is zero by algebra, such as that of a key's bias, is computed as the rounding of what
-    cancels; so each may also differ by a hundredth of what the largest may.
+    cancels; so each may also differ by a tenth of what the largest may.
     """
     names: list[Any] = list(want) if isinstance(want, Mapping) else list(range(len(want)))
     if isinstance(got, Mapping):
@@ -97,7 +97,7 @@ def assert_gradients_close(
     _assert_alike(ours, theirs)
     largest = _scale(theirs)
     for name, mine, other in zip(names, ours, theirs, strict=True):
-        bound = ulps * _eps(other) * (_scale([other]) + largest / 100)
+        bound = ulps * _eps(other) * (_scale([other]) + largest / 10)
         error = _distance(mine, other)
         assert error <= bound, f"gradient {name} differs by {error:.3g}, and rounding explains {bound:.3g}"
 

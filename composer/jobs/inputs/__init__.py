@@ -33,11 +33,13 @@ class InputOptions:
         column: The column of a table that holds the images; None if its name tells.
         fps: Frames of a video a second.
         frames: Frames of a video in all; without either, every frame.
+        clips: Whether a video is one row, a clip of these frames, and not a row for each.
     """
 
     column: str | None = None
     fps: float | None = None
     frames: int | None = None
+    clips: bool = False
 
 
 def find_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
@@ -58,10 +60,11 @@ def find_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
     if missing:
         more = f" (and {len(missing) - 1} more that do not exist)" if len(missing) > 1 else ""
         raise InputError(f"{missing[0]}: no such file or folder{more}")
+    known = _FILES | files.image_extensions()
     for source in sources:
-        kind = files.extension(source)
-        known = source == lists.STANDARD_INPUT or os.path.isdir(source)
-        if not known and kind not in _FILES | files.image_extensions() and size_of_image(source) is None:
+        if source == lists.STANDARD_INPUT or files.extension(source) in known or os.path.isdir(source):
+            continue
+        if size_of_image(source) is None:
             raise InputError(
                 f"{source}: is neither an image nor a list (.txt, .csv), a table (.parquet), an archive "
                 "(.tar) or a video"
@@ -114,7 +117,7 @@ def _rows_of(source: str, options: InputOptions, images: Files) -> Iterator[Row]
     if kind == ".tar":
         return tars.rows(source)
     if kind in videos.EXTENSIONS:
-        return videos.rows(source, fps=options.fps, frames=options.frames)
+        return videos.rows(source, fps=options.fps, frames=options.frames, clip=options.clips)
     return images.rows(source)
 
 
@@ -137,19 +140,20 @@ def read_ahead(rows: Iterable[Row]) -> Iterator[tuple[Row, Content | ImageError 
             yield from ((row, None) for row in group)
 
 
-_LOADERS: dict[str, Callable[[Row], Content | Image.Image]] = {
+_LOADERS: dict[str, Callable[[Row], Content | Image.Image | Iterator[Image.Image]]] = {
     files.KIND: files.load,
     tars.KIND: tars.load,
     tables.DATASET: tables.load,
     videos.KIND: videos.load,
+    videos.CLIP: videos.load_clip,
 }
 
 
-def load_row(row: Row) -> Content | Image.Image:
-    """Return the image of a row: a path, a file's bytes, or an image.
+def load_row(row: Row) -> Content | Image.Image | Iterator[Image.Image]:
+    """Return the image of a row: a path, a file's bytes, or an image; of a clip an iterator over its frames.
 
     Raises:
-        ImageError: If there is none, or it cannot be read.
+        ImageError: If there is none, or it cannot be read; a clip's frames raise it, too.
     """
     if row.problem:
         raise ImageError(row.id, row.problem)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 
 from PIL import Image
 
@@ -34,6 +35,7 @@ class Files:
         self._extensions = image_extensions()
         self._searched: set[str] = set()
         self._named: set[tuple[str, str]] = set()
+        self._realpath = lru_cache(os.path.realpath)  # a pattern names many files of a folder
 
     def rows(self, source: str) -> Iterator[Row]:
         """Yield the image of a file, or those of a folder, in the order of their paths, as rows."""
@@ -53,41 +55,49 @@ class Files:
             yield from self._search(source)
             return
         folder, name = os.path.split(source)
-        key = (os.path.realpath(folder), name)
+        key = (self._realpath(folder), name)
         if key not in self._named and not (key[0] in self._searched and extension(name) in self._extensions):
             self._named.add(key)
             yield source
 
     def _search(self, top: str) -> Iterator[str]:
         """Yield the images below ``top`` that were neither named nor lie in a folder searched before."""
-        waiting = [(top, True)]  # a stack: nothing limits how deep folders are
-        folders: dict[str, str] = {}
-        while waiting:
-            path, is_folder = waiting.pop()
-            if not is_folder:
-                real = folders[os.path.dirname(path)]
-                if (real, os.path.basename(path)) not in self._named:
+        folders = [self._opened(top)]  # a stack: nothing limits how deep folders are
+        while folders:
+            folder, real, entries = folders[-1]
+            for name, is_folder in entries:
+                path = os.path.join(folder, name)
+                if is_folder:
+                    folders.append(self._opened(path))
+                    break
+                if (real, name) not in self._named:
                     yield path
-                continue
-            real = os.path.realpath(path)
-            if real in self._searched:  # a link back, or a folder given twice
-                continue
-            self._searched.add(real)
-            folders[path.rstrip(os.sep) or path] = real
-            waiting.extend(reversed(self._entries(path)))
+            else:
+                folders.pop()
 
-    def _entries(self, folder: str) -> list[tuple[str, bool]]:
-        """Return a folder's subfolders and images, sorted by name."""
+    def _opened(self, folder: str) -> tuple[str, str, Iterator[tuple[str, bool]]]:
+        """Return a folder, where it is, and its entries: none if it was searched before."""
+        real = os.path.realpath(folder)
+        if real in self._searched:  # a link back, or a folder given twice
+            return folder, real, iter(())
+        self._searched.add(real)
+        return folder, real, self._entries(folder)
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, bool]]:
+        """Return a folder's subfolders and images, sorted by name; their names alone are held in memory."""
+        names: list[str] = []
+        folders: set[str] = set()
         try:
             with os.scandir(folder) as entries:
-                found = [(entry.name, _is_folder(entry)) for entry in entries]
+                for entry in entries:
+                    if _is_folder(entry):
+                        folders.add(entry.name)
+                    elif extension(entry.name) not in self._extensions:
+                        continue
+                    names.append(entry.name)
         except OSError as error:
             raise InputError(f"{error.filename}: cannot be searched: {error.strerror}") from error
-        return [
-            (os.path.join(folder, name), is_folder)
-            for name, is_folder in sorted(found)
-            if is_folder or extension(name) in self._extensions
-        ]
+        return ((name, name in folders) for name in sorted(names))
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

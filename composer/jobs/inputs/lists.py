@@ -33,7 +33,7 @@ def text_rows(source: str) -> Iterator[Row]:
         yield from _lines(sys.stdin.buffer, source, "")
         return
     with _opened(source) as file:
-        yield from _lines(file, source, os.path.dirname(source))
+        yield from _lines(file, source, _folder_of(source))
 
 
 def csv_rows(source: str, column: str | None) -> Iterator[Row]:
@@ -42,7 +42,7 @@ def csv_rows(source: str, column: str | None) -> Iterator[Row]:
     Raises:
         InputError: If it cannot be read, or nothing says which column has the paths.
     """
-    folder = os.path.dirname(source)
+    folder = _folder_of(source)
     with _opened(source) as file:
         text = TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
         table = csv.reader(text)
@@ -54,6 +54,11 @@ def csv_rows(source: str, column: str | None) -> Iterator[Row]:
                     yield _row(cells[index], source, folder)
         except csv.Error as error:
             raise InputError(f"{source}: line {table.line_num}: {error}") from error
+
+
+def _folder_of(source: str) -> str:
+    """Return what stands in front of the names that a list counts from its folder."""
+    return os.path.join(os.path.dirname(source), "")
 
 
 def _opened(source: str) -> BufferedReader:
@@ -81,5 +86,5 @@ def _lines(file: BinaryIO, source: str, folder: str) -> Iterator[Row]:
 def _row(path: str, source: str, folder: str) -> Row:
     if "://" in path:
         raise InputError(f"{source}: {path[:200]!r} is no file: download what addresses name first")
-    whole = os.path.join(folder, path)
+    whole = path if path.startswith(os.sep) else folder + path
     return Row(whole, source, files.KIND, whole)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Content: TypeAlias = "str | bytes"
 """An image file: its path, or its bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One image of an input.
+class Row(NamedTuple):
+    """One image of an input; a tuple, because a job may list tens of millions.
 
     Attributes:
         id: What to call it; unique unless the input names it twice.

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 PARQUET = "parquet"
 DATASET = "dataset"
 _BATCH = 16
-"""Rows of a Parquet file in memory at once, beside those that wait for a worker."""
+"""Image files of a Parquet file in memory at once, beside those that wait for a worker."""
+_PATHS = 4096
+"""Paths of a Parquet file in memory at once."""
 
 
 def parquet_rows(source: str, column: str | None) -> Iterator[Row]:
@@ -176,15 +178,22 @@ def read_parquet(rows: Sequence[Row]) -> Iterator[Content | ImageError]:
 
 
 def _cells(file: pq.ParquetFile, first: Row, last: Row) -> Iterator[tuple[int, pa.Scalar]]:
-    """Yield positions and cells of the row groups that two rows and those between them lie in."""
+    """Yield positions and cells of two rows and those between them, and a few around them."""
+    import pyarrow.types as pt
+
+    kind = file.schema_arrow.field(first.column).type
+    size = _PATHS if pt.is_string(kind) or pt.is_large_string(kind) else _BATCH
     start = 0
     for group in range(file.metadata.num_row_groups):
         end = start + file.metadata.row_group(group).num_rows
         if end > first.where[0] and start <= last.where[0]:
             position = start
-            for batch in file.iter_batches(_BATCH, row_groups=[group], columns=[first.column]):
-                yield from enumerate(batch.column(0), position)
+            for batch in file.iter_batches(size, row_groups=[group], columns=[first.column]):
+                if position + batch.num_rows > first.where[0]:
+                    yield from enumerate(batch.column(0), position)
                 position += batch.num_rows
+                if position > last.where[0]:
+                    return
         start = end
 
 

@@ -16,6 +16,8 @@ from .recipe import Recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ..staging import Staging
+
 
 @dataclass(frozen=True)
 class MadeHeader(TensorHeader):
@@ -66,11 +68,13 @@ class TranslatedCheckpoint(Checkpoint):
                 )
         return MadeHeader(first.file, tuple(made.shape), first.dtype, first.start, first.size, parts)
 
-    def read(self, name: str, header: TensorHeader) -> Tensor:
+    def read(self, name: str, header: TensorHeader, staging: Staging) -> Tensor:
         assert isinstance(header, MadeHeader)  # of `headers`
         recipe = self.recipes[name]
         sources = zip(recipe.sources, header.parts, strict=True)
-        return recipe.make(*(self.original.read(source, part) for source, part in sources)).contiguous()
+        return recipe.make(
+            *(self.original.read(source, part, staging) for source, part in sources)
+        ).contiguous()
 
     def called(self, name: str) -> str:
         recipe = self.recipes.get(name)

@@ -1,16 +1,20 @@
-"""Whole towers, uncompiled and compiled, beside transformers' own classes."""
+"""Whole towers, uncompiled and compiled, beside transformers' own classes; loading one, and an odd width."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.functional import silu
 
+from vision_composer import compose
 from vision_composer.bench.comparison import Size, noise
 from vision_composer.bench.measure import interleaved, matmul, timed
 
@@ -36,6 +40,8 @@ TOWERS: dict[str, tuple[str, dict[str, list[Size]]]] = {
 def check(record: Recorder) -> None:
     """Every tower in its first batch, then in its second, and so on, as far as time allows."""
     record("matrix product", partial(peak, record))
+    record("gated MLP of Qwen2.5-VL, as wide as it is and padded", partial(widths, record))
+    record("loading CLIP-L/14-336", partial(loading, record))
     built: dict[str, dict[str, Any]] = {}  # the towers stay, for their other batches
     for number in range(max(len(batches) for _, batches in TOWERS.values())):
         for name, (source, batches) in TOWERS.items():
@@ -49,6 +55,38 @@ def peak(record: Recorder) -> dict[str, Any]:
     run, operations = matmul(record.device, torch.bfloat16)
     seconds = microseconds(run, record.device, rounds=20) / 1e6
     return {"ms": seconds * 1e3, "TFLOP/s": operations / seconds / 1e12}
+
+
+def widths(record: Recorder) -> list[dict[str, Any]]:
+    """In half precision its rows do not begin at whole 16 bytes; with four more columns they would."""
+    rows = []
+    for dtype in (torch.bfloat16, torch.float32):
+        for tokens in (1_024, 4_096, 16_384) if record.on_gpu else (64,):
+            with record.device, torch.inference_mode():
+                x = torch.randn(tokens, 1_280, dtype=dtype)
+                runs = [partial(gated_mlp(width, dtype), x) for width in (3_420, 3_424)]
+                seconds = interleaved(runs, 12 if record.on_gpu else 1, record.device)
+            own, padded = (median(each) * 1e3 for each in seconds)
+            row = {"dtype": str(dtype)[6:], "tokens": tokens, "ms, 3,420": own, "ms, 3,424": padded}
+            rows.append(row | {"gain": own / padded})
+    return rows
+
+
+def gated_mlp(width: int, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    gate, up, down = (
+        nn.Linear(*features, dtype=dtype) for features in ((1_280, width), (1_280, width), (width, 1_280))
+    )
+    return lambda x: down(silu(gate(x)) * up(x))
+
+
+def loading(record: Recorder) -> dict[str, Any]:
+    """From a file that was just written, and so is in memory."""
+    with TemporaryDirectory() as folder:
+        preset(record, "llava-1.5-7b").save(folder)
+        size = (Path(folder) / "model.safetensors").stat().st_size
+        # The first time, the device gets its memory.
+        seconds = [timed(partial(compose, folder, device=record.device), record.device)[0] for _ in range(3)]
+    return {"MB": size / 1e6, "first s": seconds[0], "s": min(seconds), "GB/s": size / min(seconds) / 1e9}
 
 
 def speed(

@@ -75,6 +75,14 @@ def test_all_encoded(config: Path, photos: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (output / "features").iterdir()) == ["part-00000.parquet"]
 
 
+def test_clips_for_an_encoder_of_images(config: Path, photos: Path, tmp_path: Path) -> None:
+    result = run(config, photos, "-o", tmp_path / "out", "--clips")
+    assert result.exit_code == 2
+    assert "this encoder takes no clips" in result.stderr
+    result = run(config, photos, "-o", tmp_path / "out.parquet", "--clips")
+    assert "a single file has no choice of clips" in result.stderr
+
+
 def test_values_laid_over_the_config(photos: Path, tmp_path: Path) -> None:
     result = run(
         "tiny/digits",

@@ -22,7 +22,10 @@ from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
 from vision_composer.tower.module import VisionTower
 
 DEPTH = 4
-LAYERS = [None, [-2], [0], [-1], [DEPTH], [3, 1], [-5, 4, 2, 2, -1], [1, -1, 1]]
+LAYERS = [
+    *(None, [-2], [0], [-5, 4, 2, 2, -1]),
+    *(pytest.param(layers, marks=pytest.mark.slow) for layers in ([-1], [DEPTH], [3, 1], [1, -1, 1])),
+]
 
 
 @cache

@@ -102,7 +102,7 @@ def test_the_plan_is_that_of_the_composed_encoder(name: str, tmp_path: Path) -> 
 def test_an_image_gives_as_many_tokens_as_planned(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": COLOUR[name], "select_layers": [0]})
 
-    @trials(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+    @trials(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.integers(1, 160), st.integers(1, 160))
     def check(width: int, height: int) -> None:
         image = Image.new("RGB", (width, height))

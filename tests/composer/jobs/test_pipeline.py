@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from support.jobs import SMALL, draw, values, wanted
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import InputError, VisionComposerError
-from vision_composer.jobs import encode_dataset
+from vision_composer.jobs import encode_dataset, pipeline
 from vision_composer.jobs.batches import Limits
 from vision_composer.jobs.encoded import Encoded, Failed
 from vision_composer.jobs.forward import Forward
@@ -155,3 +156,18 @@ def test_a_file_that_cannot_be_written_ends_the_run(
         units.run()
     assert list((tmp_path / "out").iterdir()) == []
     assert sum(map(len, units.results)) < 200  # the rest is not encoded for nothing
+
+
+def test_a_task_has_one_clip_at_most() -> None:
+    kinds = ["file"] * 9 + ["clip"] * 2 + ["file"] * 2
+    rows = [Row(str(i), "in", kind, str(i)) for i, kind in enumerate(kinds)]
+    asked: deque[tuple[Unit, list[int]]] = deque()
+    unit = Unit(0, list(enumerate(rows, 5)), lambda: None, lambda *_: None)  # type: ignore[arg-type, return-value]  # not opened
+    tasks = list(pipeline._tasks([unit], asked))
+    assert [[row.id for row, _ in task] for task in tasks] == [
+        list("01234567"),
+        ["8", "9"],
+        ["10"],
+        ["11", "12"],
+    ]
+    assert [numbers for _, numbers in asked] == [list(range(5, 13)), [13, 14], [15], [16, 17]]

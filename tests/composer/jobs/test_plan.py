@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from support.jobs import wanted
 
 from vision_composer.errors import InputError
-from vision_composer.jobs.inputs import Row
+from vision_composer.jobs.inputs import InputOptions, Row, find_inputs, list_rows
 from vision_composer.jobs.plan import Output, read_plan, rows_of_part, settle_plan
 
 ODD = b"caf\xe9\n\xf0\x9f\x90\x88".decode("utf-8", "surrogateescape")
@@ -33,6 +34,21 @@ def test_the_same_job_is_the_same_plan(tmp_path: Path) -> None:
     before = (tmp_path / "job.json").read_bytes()
     assert settle_plan(tmp_path, iter(rows(10)), wanted(inputs=["./in"])) == first
     assert (tmp_path / "job.json").read_bytes() == before
+
+
+def test_no_more_than_a_part_is_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("".join(f"{i:0100}.jpg\n" for i in range(50_000)))
+    peaks = []
+    for folder in ("imports", "planned", "planned"):  # the last time compared with the plan
+        (tmp_path / folder).mkdir(exist_ok=True)
+        tracemalloc.start()
+        try:
+            listed = list_rows(find_inputs([tmp_path / "list.txt"]), InputOptions())
+            settle_plan(tmp_path / folder, listed, wanted(part_size=1_000))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+        finally:
+            tracemalloc.stop()
+    assert max(peaks[1:]) < 12e6  # 8 MiB to read the plan; all rows together would be twice as much
 
 
 @pytest.mark.parametrize(
@@ -61,9 +77,8 @@ def test_another_job_does_not_mix(changes: dict[str, Any], count: int, reason: s
 def test_another_image_does_not_mix(change: dict[str, Any], tmp_path: Path) -> None:
     listed = rows(4)
     settle_plan(tmp_path, iter(listed), wanted())
-    facts = {name: getattr(listed[3], name) for name in Row.__slots__}
     with pytest.raises(InputError, match="other inputs: as many images, but of other names"):
-        settle_plan(tmp_path, iter([*listed[:3], Row(**{**facts, **change})]), wanted())
+        settle_plan(tmp_path, iter([*listed[:3], listed[3]._replace(**change)]), wanted())
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -86,7 +88,7 @@ def test_an_actor_that_is_killed_gives_its_part_back(cluster: Any, photos: Path,
 
     def kill(progress: Progress, _: object) -> None:
         if len(killed) < 2:
-            killed.append(actor_process())
+            killed.append(actor_process(os.getpid()))
             os.kill(killed[-1], signal.SIGKILL)
 
     encode_dataset("tiny-digits", [photos], tmp_path / "out", engine="ray", **OPTIONS, on_progress=kill)
@@ -95,41 +97,85 @@ def test_an_actor_that_is_killed_gives_its_part_back(cluster: Any, photos: Path,
     assert not list((tmp_path / "out").rglob("*.tmp"))
 
 
-def actor_process() -> int:
-    """The process of the actor that is alive."""
+def actor_process(driver: int) -> int:
+    """The process of an actor that is alive, of the cluster that a driver has started."""
     for status in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if status.read_bytes().startswith(b"ray::_Actor"):
+            if status.read_bytes().startswith(b"ray::_Actor") and driver in ancestors(status.parent):
                 return int(status.parent.name)
         except OSError:
             continue
-    raise AssertionError("there is no actor")
+    raise LookupError("there is no actor")
+
+
+def ancestors(process: Path) -> Iterator[int]:
+    while process.name != "0":
+        parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+        yield int(parent)
+        process = process.with_name(parent)
+
+
+def start_driver(photos: Path, output: Path, part_size: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "vision_composer", "encode", "tiny-digits", photos, "-o", output]
+    command += ["--engine", "ray", "--part-size", str(part_size), "--batch-size", "4", "--workers", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def wait_for_a_part(process: subprocess.Popen[bytes], output: Path) -> None:
+    """Wait until one more part is complete, or the process has ended."""
+    complete = len(part_files(output / "features"))
+    while len(part_files(output / "features")) == complete and process.poll() is None:
+        time.sleep(0.01)
 
 
 @needs_ray
 @pytest.mark.slow
 def test_a_driver_that_is_killed(photos: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
-    command = [
-        sys.executable,
-        "-m",
-        "vision_composer",
-        "encode",
-        "tiny-digits",
-        str(photos),
-        "-o",
-        str(output),
-    ]
-    command += ["--engine", "ray", "--part-size", "10", "--batch-size", "4", "--workers", "0"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    while len(part_files(output / "features")) < 2 and process.poll() is None:
-        time.sleep(0.01)
+    process = start_driver(photos, output, 10)
+    wait_for_a_part(process, output)
     process.kill()
-    process.wait()
-    assert process.returncode == -signal.SIGKILL
+    assert process.wait() == -signal.SIGKILL
     torch.set_num_threads(1)
     encode_dataset("tiny-digits", [photos], output, **OPTIONS)
     assert_undisturbed(output, photos)
+
+
+@needs_ray
+@pytest.mark.slow
+def test_killed_often(tmp_path: Path) -> None:
+    """Actors at random moments, and in the middle of it once the driver."""
+    count = int(os.environ.get("VISION_COMPOSER_KILLED_IMAGES", 1_000))
+    kills = int(os.environ.get("VISION_COMPOSER_KILLS", 4))
+    part_size = max(count // 100, 10)
+    draw(tmp_path / "photos", count)
+    output, chance = tmp_path / "out", random.Random(count)
+    process = start_driver(tmp_path / "photos", output, part_size)
+    killed = []
+    while len(killed) < kills:
+        # A part costs one actor at most: after it, another must be complete.
+        wait_for_a_part(process, output)
+        time.sleep(chance.uniform(0, count / 20_000))
+        assert process.poll() is None, "the job ended before all kills"
+        if len(killed) == kills // 2:
+            killed.append(process.pid)
+            process.kill()
+            process.wait()
+            process = start_driver(tmp_path / "photos", output, part_size)
+        else:
+            with contextlib.suppress(LookupError, ProcessLookupError):
+                actor = actor_process(process.pid)
+                os.kill(actor, signal.SIGKILL)
+                killed.append(actor)
+    assert process.wait() == 0
+    assert len(set(killed)) == kills
+    torch.set_num_threads(1)
+    options = {"part_size": part_size, "batch_size": 4, "workers": 0}
+    encode_dataset("tiny-digits", [tmp_path / "photos"], tmp_path / "whole", **options)
+    assert_same(values(output), values(tmp_path / "whole"))
+    assert len(values(output)) == count
+    assert not list(output.rglob("*.tmp"))
 
 
 @needs_ray

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support.checkpoints import HOST
 
 from vision_composer.errors import WeightsError
 from vision_composer.weights.safetensors_file import read_safetensor, safetensors_headers
@@ -41,7 +42,7 @@ def test_every_dtype_and_shape(tmp_path: Path, dtype: torch.dtype) -> None:
     want = load_file(tmp_path / "x.safetensors")
     assert headers.keys() == want.keys()
     for name, header in headers.items():
-        got = read_safetensor(header, name)
+        got = read_safetensor(header, name, HOST)
         assert (got.dtype, got.shape, header.shape) == (dtype, want[name].shape, want[name].shape)
         assert torch.equal(got.to(torch.complex128), want[name].to(torch.complex128))
 
@@ -50,7 +51,7 @@ def test_a_tensor_is_made_on_the_cpu_whatever_the_default_device(tmp_path: Path)
     save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors")
     header = safetensors_headers(tmp_path / "x.safetensors")["a"]
     with torch.device("meta"):
-        assert read_safetensor(header, "a").device.type == "cpu"
+        assert read_safetensor(header, "a", HOST).device.type == "cpu"
 
 
 @pytest.mark.parametrize(
@@ -119,7 +120,7 @@ def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path) -> None:
     header = safetensors_headers(path)["a"]
     os.truncate(path, 1 << 10)
     with pytest.raises(WeightsError, match="the file ends within tensor a"):
-        read_safetensor(header, "a")
+        read_safetensor(header, "a", HOST)
     path.unlink()
     with pytest.raises(WeightsError, match=r"tensor a cannot be read: no such file$"):
-        read_safetensor(header, "a")
+        read_safetensor(header, "a", HOST)

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from support.checkpoints import POSITIONS, features, load, rewrite
+from support.checkpoints import HOST, POSITIONS, features, load, rewrite
 from torch import Tensor
 
 from vision_composer.errors import WeightsError
 from vision_composer.weights.header import TensorHeader
+from vision_composer.weights.staging import Staging
 from vision_composer.weights.tensors import check_readable, is_finite, read_tensor
 
 
@@ -39,7 +40,7 @@ class Holding:
         self.tensor = tensor
         self.said = config
 
-    def read(self, name: str, header: TensorHeader) -> Tensor | None:
+    def read(self, name: str, header: TensorHeader, staging: Staging) -> Tensor | None:
         return self.tensor
 
     def called(self, name: str) -> str:
@@ -55,7 +56,7 @@ def header(dtype: str = "float32") -> TensorHeader:
 
 def read(values: Any, stored: torch.dtype, dtype: torch.dtype) -> Tensor:
     checkpoint: Any = Holding(torch.tensor(values, dtype=stored))
-    return read_tensor(checkpoint, "a", header(), dtype)
+    return read_tensor(checkpoint, "a", header(), dtype, HOST)
 
 
 def test_values_are_cast() -> None:

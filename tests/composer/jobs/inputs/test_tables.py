@@ -43,6 +43,15 @@ def test_bytes_by_row(tmp_path: Path) -> None:
     assert contents(listed[40:45] + listed[60:61] + listed[99:]) == [*values[40:45], values[60], values[99]]
 
 
+@pytest.mark.parametrize("group", [3_000, 20_000])
+def test_many_paths(group: int, tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"path": [f"/{i}" for i in range(12_000)]}), path, row_group_size=group)
+    listed = rows(path)
+    for some in (slice(10), slice(4_000, 9_000), slice(8_191, 8_193), slice(11_999, None)):
+        assert contents(listed[some]) == [f"/{i}" for i in range(12_000)][some]
+
+
 @pytest.mark.parametrize("save", ["parquet", "dataset"])
 @pytest.mark.parametrize(
     ("kind", "values", "expected"),

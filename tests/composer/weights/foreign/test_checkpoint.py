@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from support.checkpoints import HOST
 from torch import Tensor
 
 from vision_composer.errors import WeightsError
 from vision_composer.weights.foreign.checkpoint import MadeHeader, TranslatedCheckpoint
 from vision_composer.weights.foreign.recipe import Recipe, joined, reshaped
 from vision_composer.weights.header import TensorHeader
+from vision_composer.weights.staging import Staging
 
 TENSORS = {"a": torch.arange(6.0), "b": torch.ones(2), "half": torch.ones(2).half(), "table": torch.eye(3)}
 RECIPES = {
@@ -40,7 +42,7 @@ class Original:
             for name in self.asked
         }
 
-    def read(self, name: str, header: TensorHeader) -> Tensor:
+    def read(self, name: str, header: TensorHeader, staging: Staging) -> Tensor:
         assert header.shape == tuple(TENSORS[name].shape)
         return TENSORS[name]
 
@@ -60,8 +62,10 @@ def test_tensors_are_made_of_others_and_no_more_is_asked_for() -> None:
         "both": ((8,), "float32"),
         "turned": ((3, 3), "float32"),
     }
-    assert torch.equal(checkpoint.read("both", headers["both"]), torch.cat((TENSORS["a"], TENSORS["b"])))
-    assert checkpoint.read("turned", headers["turned"]).is_contiguous()
+    assert torch.equal(
+        checkpoint.read("both", headers["both"], HOST), torch.cat((TENSORS["a"], TENSORS["b"]))
+    )
+    assert checkpoint.read("turned", headers["turned"], HOST).is_contiguous()
     assert isinstance(headers["both"], MadeHeader)
     assert [part.shape for part in headers["both"].parts] == [(6,), (2,)]
 
