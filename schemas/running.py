@@ -43,12 +43,23 @@ class CompileConfig(ConfigModel):
     """A registered torch.compile backend."""
     scope: Literal["blocks", "tower"] = "blocks"
     """``blocks`` compiles one block and reuses its code for all; ``tower`` compiles the whole forward."""
+    token_budgets: Annotated[
+        tuple[Annotated[int, Field(ge=64, le=2**20)], ...],
+        Field(strict=False, max_length=8, examples=[[4096, 16384]]),
+    ] = ()
+    """On CUDA, record a packed tower as one graph for each of these numbers of patches, and pad batches to
+    the least that is enough. Batches of more patches run without."""
 
     @model_validator(mode="after")
     def _rules(self) -> Self:
-        if self.mode != "max-performance":
-            return self
         problems = []
+        if self.token_budgets and self.scope != "blocks":
+            message = "with token_budgets the whole tower is recorded, of compiled blocks; leave scope out"
+            problems.append(problem("VC210", message, "scope", value=self.scope))
+        if self.mode != "max-performance":
+            if problems:
+                raise invalid("compile", *problems)
+            return self
         if self.backend != "inductor":
             message = "mode max-performance is a set of inductor's options; take another mode or inductor"
             problems.append(problem("VC210", message, "backend", value=self.backend))

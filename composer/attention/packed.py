@@ -27,6 +27,22 @@ _NAMES = {
 }
 
 
+_ON_DEVICE = frozenset(
+    _NAMES[backend]
+    for backend in (
+        AttentionBackend.VARLEN,
+        AttentionBackend.FLASH_ATTENTION_2,
+        AttentionBackend.FLASH_ATTENTION_3,
+        AttentionBackend.FLASH_ATTENTION_4,
+    )
+)
+
+
+def reads_lengths_on_device(name: str | None) -> bool:
+    """Return whether attention of that name in transformers launches the same kernels for any lengths."""
+    return name in _ON_DEVICE
+
+
 def register_packed_attention(backend: AttentionBackend | str = AttentionBackend.SDPA) -> str:
     """Register :func:`packed_attention` on ``backend`` with transformers.
 

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..schemas.encoders.gemma4 import Gemma4VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_integers, check_pixels, refuse_unknown, without_padding
-from .layout import (
-    RopeLayout,
-    cosines_and_sines,
-    frame_segments,
-    patch_positions,
-    rope_base,
-    rope_frequencies,
-)
+from .layout import RopeLayout, frame_segments
 from .packed import PackedBatch, PackedFamily
+from .places import Patches
 from .reading import Reading
+from .rope import Rope, rope_base, rope_frequencies, side_by_side
 from .shapes import Part, Shapes, linear, linear_patches
 
 if TYPE_CHECKING:
@@ -35,8 +30,8 @@ class Gemma4Layout(RopeLayout):
     """The layout of images whose tokens are pooled.
 
     Attributes:
-        places: Column and row of each patch, (1, tokens, 2) int64.
-        squares: The patches of every pooled token, (pooled tokens, patches of a square) int64.
+        places: Column and row of each patch, (1, tokens, 2) int32.
+        squares: The patches of every pooled token, (pooled tokens, patches of a square) int32.
     """
 
     places: Tensor
@@ -157,23 +152,19 @@ class Gemma4(PackedFamily[Gemma4VisionEncoderConfig, Gemma4Layout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> Gemma4Layout:
-        import torch
-
-        grids = batch.grids
-        config = model.config
-        frequencies = rope_frequencies(config.head_dim // 2, rope_base(config))
-        ids = patch_positions(grids).flip(1)  # columns first
-        axes = [cosines_and_sines(axis[:, None].float() * frequencies) for axis in ids.unbind(1)]
-        cosines, sines = (
-            to_device(torch.cat(tables, dim=1).to(dtype), device)[None] for tables in zip(*axes, strict=True)
-        )
-        squares = squares_of_patches(grids, config.pooling_kernel_size)
+        grids, config, parcel = batch.grids, model.config, Parcel(device)
+        frames, patches = frame_segments(grids, parcel), Patches(grids, parcel)
+        frequencies = rope_frequencies(config.head_dim // 2, rope_base(config)).repeat(2)
+        rope = Rope(side_by_side(frequencies, frequencies), grids, parcel)
+        squares = Patches(grids, parcel, config.pooling_kernel_size)
+        places = patches.positions.flip(1)  # columns first
+        cosines, sines = rope.at(places, dtype)
         return Gemma4Layout(
             grids,
-            frames=frame_segments(grids, device),
-            rope=(cosines, sines),
-            places=to_device(ids, device)[None],
-            squares=to_device(squares, device),
+            frames=frames,
+            rope=(cosines[None], sines[None]),
+            places=places[None],
+            squares=squares.raster.view(-1, config.pooling_kernel_size**2),
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: Gemma4Layout) -> Tensor:
@@ -230,16 +221,3 @@ def _grids(name: str, ids: Tensor, info: VisionEncoderInfo) -> tuple[Grid, ...]:
             )
         info.checked(f"{name}[{i}]", (1, row_count, column_count))
     return tuple((1, row_count, column_count) for row_count, column_count, _ in grids)
-
-
-def squares_of_patches(grids: Sequence[Grid], side: int) -> Tensor:
-    """Return the patches of every pooled token, (pooled tokens, side * side), squares in raster order."""
-    import torch
-
-    squares, start = [], 0
-    for grid in grids:
-        _, rows, columns = grid
-        row, column = patch_positions([grid], side).unbind(1)
-        squares.append(start + row * columns + column)
-        start += rows * columns
-    return torch.cat(squares).view(-1, side * side)

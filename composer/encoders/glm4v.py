@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..attention.sending import to_device
 from ..schemas.encoders.glm4v import Glm4vVisionEncoderConfig
 from .aliases import FromTransformers
-from .layout import RopeLayoutT, TableLayout, frame_segments, table_taps
+from .layout import RopeLayoutT, TableLayout
 from .patch_embedding import position_table
 from .qwen_vl import QwenVL
 from .reading import Reading
@@ -105,15 +104,8 @@ class GLM4V(GLMVision[Glm4vVisionEncoderConfig, TableLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> TableLayout:
-        grids = batch.grids
         side = model.config.image_size // model.config.patch_size
-        rows, weights = table_taps(grids, model.config.spatial_merge_size, side, mode="bicubic")
-        return TableLayout(
-            grids,
-            frames=frame_segments(grids, device),
-            rope=self.rope(model, grids, device),
-            position_taps=(to_device(rows, device), to_device(weights, device)),
-        )
+        return self.table_layout(model, batch.grids, device, side, "bicubic")
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         from torch.nn.functional import embedding_bag

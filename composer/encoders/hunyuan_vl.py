@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..schemas.encoders.hunyuan_vl import HunYuanVisionEncoderConfig, HunYuanVLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
-from .layout import Layout, frame_segments, table_taps
+from .layout import Layout, frame_segments
 from .patch_embedding import position_table
 from .patch_rows import PatchRowsFamily
+from .places import Patches
+from .position_taps import PositionTaps
 from .reading import Reading
 from .shapes import Shapes, conv_patches, layer_norm, linears, mlp
 
@@ -69,12 +71,13 @@ class HunYuanVision(PatchRowsFamily[H, HunYuanVLLayout], Generic[H]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> HunYuanVLLayout:
-        grids = batch.grids
+        grids, parcel = batch.grids, Parcel(device)
         side = isqrt(len(model.embeddings.position_embedding.weight) - 1)
-        rows, weights = table_taps(grids, 1, side, mode=model.config.interpolate_mode, stretch=self.stretch)
+        frames, patches = frame_segments(grids, parcel), Patches(grids, parcel)
+        taps = PositionTaps(grids, parcel, side, model.config.interpolate_mode, self.stretch)
+        rows, weights = taps.at(patches)
         # Row 0 is for a class token, which there is not.
-        taps = to_device(rows + 1, device), to_device(weights, device)
-        return HunYuanVLLayout(grids, frames=frame_segments(grids, device), position_taps=taps)
+        return HunYuanVLLayout(grids, frames=frames, position_taps=(rows + 1, weights))
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: HunYuanVLLayout) -> Tensor:
         from torch.nn.functional import embedding_bag

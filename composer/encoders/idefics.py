@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..errors import InputError
 from ..images.resize import AriaCanvas, EdgeBounds, FixedSize, ResizeRule
 from ..images.settings import ProcessorSettings
@@ -18,6 +19,7 @@ from .facts import Grid, VisionEncoderInfo
 from .inputs import check_mask, check_pixels, refuse_unknown
 from .layout import Layout, frame_segments
 from .packed import PackedBatch, PackedImagesFamily
+from .places import LENGTHS, AxisTables, Patches, independent
 from .shapes import Shapes, conv_patches, num_positions
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ class IdeficsLayout(Layout):
     """The layout of images whose patches take rows of a position table.
 
     Attributes:
-        table_rows: The row of each patch, (tokens,) int64.
+        table_rows: The row of each patch, (tokens,) int32.
     """
 
     table_rows: Tensor
@@ -140,10 +142,12 @@ class Idefics(PackedImagesFamily[IdeficsVisionEncoderConfig, IdeficsLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> IdeficsLayout:
-        grids = batch.grids
+        grids, parcel = batch.grids, Parcel(device)
         side = model.config.image_size // model.config.patch_size
-        rows = to_device(table_rows(grids, side), device)
-        return IdeficsLayout(grids, frames=frame_segments(grids, device), table_rows=rows)
+        frames, patches = frame_segments(grids, parcel), Patches(grids, parcel)
+        tables = AxisTables(grids, lambda length: (spread(length, side),), parcel)
+        (places,) = tables.of(patches)
+        return IdeficsLayout(grids, frames=frames, table_rows=places[:, 0] * side + places[:, 1])
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: IdeficsLayout) -> Tensor:
         patches = self.patch_tokens(model.embeddings.patch_embedding, pixels, layout.grids)
@@ -168,20 +172,13 @@ def _rectangles(valid: Tensor, empty: Tensor) -> list[list[int]]:
     return facts
 
 
-def table_rows(grids: Sequence[Grid], side: int) -> Tensor:
-    """Return every patch's row in a ``side`` x ``side`` position table, (tokens,) int64.
-
-    The patches of an image are spread evenly over the whole table.
-    """
+@lru_cache(LENGTHS)
+@independent
+def spread(length: int, side: int) -> Tensor:
+    """Spread the patches along an axis evenly over ``side`` places of a position table, (length,) int32."""
     import torch
 
     boundaries = torch.arange(1 / side, 1.0, 1 / side, dtype=torch.float32)
-
-    def spread(length: int) -> Tensor:
-        # In float32 and in this order: other rounding would give patches on a boundary another row.
-        places = torch.arange(length, dtype=torch.float32) * (1.0 / torch.tensor(length, dtype=torch.float32))
-        return torch.bucketize(places.clamp(max=1.0 - 1e-6), boundaries, right=True)
-
-    return torch.cat(
-        [(spread(rows)[:, None] * side + spread(columns)).flatten() for _, rows, columns in grids]
-    )
+    # In float32 and in this order: other rounding would give patches on a boundary another row.
+    places = torch.arange(length, dtype=torch.float32) * (1.0 / torch.tensor(length, dtype=torch.float32))
+    return torch.bucketize(places.clamp(max=1.0 - 1e-6), boundaries, right=True, out_int32=True)

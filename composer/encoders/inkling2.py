@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..errors import InputError
 from ..schemas.encoders.inkling2 import Inkling2VisionEncoderConfig
 from ..schemas.processor_class import square
 from .aliases import FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, rows_of_integers
-from .layout import RopeLayout, patch_positions, rope_base, rope_frequencies, table_taps
+from .layout import RopeLayout
 from .patch_embedding import weighted_rows
 from .patch_rows import RopeRowsFamily
+from .places import Patches
+from .position_taps import PositionTaps
 from .reading import Reading
+from .rope import Rope, rope_base, rope_frequencies, side_by_side
 from .shapes import Shapes, layer_norm, linear, linear_patches, linears, matrix_values, mlp
 
 if TYPE_CHECKING:
@@ -38,12 +41,6 @@ class ClassTokenLayout(RopeLayout):
     position_taps: tuple[Tensor, Tensor]
     patch_index: Tensor
 
-    def __post_init__(self) -> None:
-        import torch
-
-        tokens = sum(t * h * w + 1 for t, h, w in self.grids)
-        object.__setattr__(self, "whole", torch.tensor([0, tokens], dtype=torch.int32))
-
 
 class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
     """The family of inkling2_vision. Patches are grouped by squares; class tokens are not given out."""
@@ -58,6 +55,7 @@ class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
     blocks = "layers"
     post_norm = ""
     head = "merger"
+    shapes_follow_tokens = False  # every image has a class token more
     by_squares = True
     max_frames = 1
     image_processor = "Inkling2ImageProcessor"
@@ -155,25 +153,21 @@ class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
 
         from ..attention.segments import Segments
 
-        grids, config = batch.grids, model.config
-        merge = config.spatial_merge_size
-        lengths = [t * h * w for t, h, w in grids]
-        images = torch.arange(1, len(lengths) + 1).repeat_interleave(torch.tensor(lengths))
-        index = torch.arange(sum(lengths)) + images
-        # Patches count from 1, and class tokens are at 0.
-        places = torch.zeros(sum(lengths) + len(lengths), 2, dtype=torch.float32)
-        places[index] = patch_positions(grids, merge).float() + 1
+        grids, config, parcel = batch.grids, model.config, Parcel(device)
+        frames = Segments([t * h * w + 1 for t, h, w in grids], parcel)
+        patches = Patches(grids, parcel, config.spatial_merge_size)
         head = config.hidden_size // config.num_attention_heads
-        frequencies = rope_frequencies(head // 2, rope_base(config))
-        columns_rows = places.flip(-1)[..., None] * frequencies
-        angles = to_device(columns_rows.flatten(1).repeat_interleave(2, dim=-1), device)
-        rows, weights = table_taps(grids, merge, config.posemb_grid_size, mode="bilinear")
+        # Two neighbours of a head turn together.
+        frequencies = rope_frequencies(head // 2, rope_base(config)).repeat_interleave(2)
+        rope = Rope(side_by_side(frequencies, frequencies), grids, parcel)
+        taps = PositionTaps(grids, parcel, config.posemb_grid_size, "bilinear")
+        position_taps = taps.at(patches)
+        index = torch.arange(1, 1 + len(patches.frame), device=device) + patches.frame
+        # Patches count from 1, and class tokens are at 0.
+        places = patches.positions.new_zeros(frames.num_tokens, 2)
+        places.index_copy_(0, index, patches.positions.flip(1) + 1)
         return ClassTokenLayout(
-            grids,
-            frames=Segments([length + 1 for length in lengths], device),
-            rope=(angles.cos(), angles.sin()),
-            position_taps=(to_device(rows, device), to_device(weights, device)),
-            patch_index=to_device(index, device),
+            grids, frames=frames, rope=rope.at(places), position_taps=position_taps, patch_index=index
         )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: ClassTokenLayout) -> Tensor:

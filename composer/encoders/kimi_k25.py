@@ -4,25 +4,22 @@ averaged into one at the end.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..images.resize import ResizeRule
 from ..schemas.encoders.kimi_k25 import KimiK25VisionEncoderConfig
 from .aliases import FromTransformers
 from .facts import Grid, VisionEncoderInfo
-from .layout import (
-    TableLayout,
-    clip_segments,
-    cosines_and_sines,
-    patch_positions,
-    rope_base,
-    rope_frequencies,
-    table_taps,
-)
+from .layout import TableLayout, clip_segments
 from .patch_rows import RopeRowsFamily
+from .places import Patches, send_integers
+from .position_taps import PositionTaps
 from .reading import Reading
+from .rope import Rope, rope_base, rope_frequencies
 from .shapes import Shapes, conv_patches, layer_norm, linears, mlp
 
 if TYPE_CHECKING:
@@ -37,7 +34,7 @@ class KimiLayout(TableLayout):
     """The layout of images and clips whose frames are averaged in the end.
 
     Attributes:
-        frame_index: Each token's row in the table of frames, (tokens,) int64.
+        frame_index: Each token's row in the table of frames, (tokens,) int32.
         pooling: The place where the merger puts each token, and the token's weight there, (tokens,) each.
     """
 
@@ -62,6 +59,7 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     post_norm = "final_layernorm"
     image_processor = "Kimi_K25ImageProcessor"
     patch_projection = "patch_embed.proj"
+    shapes_follow_tokens = False  # frames are pooled
     attends_across_frames = True
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
@@ -98,29 +96,28 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> KimiLayout:
-        grids = batch.grids
-        config = model.config
-        rows, weights = table_taps(grids, 1, config.pos_emb_height, mode="bicubic")
-        places, shares = _pooling(grids, config.merge_kernel_size[0])
-        return KimiLayout(
-            grids,
-            frames=clip_segments(grids, device),
-            rope=self.rope(model, grids, device),
-            position_taps=(to_device(rows, device), to_device(weights.to(dtype), device)),
-            frame_index=to_device(_frame_index(grids), device),
-            pooling=(to_device(places, device), to_device(shares, device)),
-        )
+        import torch
 
-    def rope(
-        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        config = model.config
+        grids, config, parcel = batch.grids, model.config, Parcel(device)
+        frames, patches = clip_segments(grids, parcel), Patches(grids, parcel)
+        taps = PositionTaps(grids, parcel, config.pos_emb_height, "bicubic")
+        pooling = Pooling(grids, parcel, config.merge_kernel_size[0])
+        # Row 0 of the table of frames is for single images.
+        numbers = send_integers([frame + int(t > 1) for t, _, _ in grids for frame in range(t)], parcel)
         head = config.hidden_size // config.num_attention_heads
         frequencies = rope_frequencies(head // 2, rope_base(config))
-        columns_rows = patch_positions(grids).float().flip(-1)
-        angles = (frequencies[:, None] * columns_rows[:, None]).flatten(1)
-        cosines, sines = cosines_and_sines(angles)
-        return to_device(cosines, device), to_device(sines, device)
+        # Columns and rows take turns in either half of a head.
+        in_turn = [(frequencies[:, None] * axis).flatten() for axis in torch.eye(2, dtype=torch.float32)]
+        rope = Rope(torch.stack(in_turn).repeat(1, 2), grids, parcel)
+        rows, weights = taps.at(patches)
+        return KimiLayout(
+            grids,
+            frames=frames,
+            rope=rope.at(patches.positions.flip(1)),
+            position_taps=(rows, weights.to(dtype)),
+            frame_index=numbers()[patches.frame],
+            pooling=pooling.of(patches),
+        )
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: KimiLayout) -> Tensor:
         from torch.nn.functional import embedding_bag
@@ -151,23 +148,30 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
         return pooled.flatten(1)  # patches side by side
 
 
-def _frame_index(grids: tuple[Grid, ...]) -> Tensor:
-    """Return the row of each patch's frame in the table of frames; row 0 is for single images."""
-    import torch
+class Pooling:
+    """Where the merger puts the tokens of clips, whose frames it averages.
 
-    return torch.cat([(torch.arange(t) + int(t > 1)).repeat_interleave(h * w) for t, h, w in grids])
+    Args:
+        grids: Frames, rows and columns of every clip.
+        parcel: Takes what is sent to the device.
+        merge_size: Side of the squares that are merged, in patches.
+    """
 
+    def __init__(self, grids: Sequence[Grid], parcel: Parcel, merge_size: int) -> None:
+        import torch
 
-def _pooling(grids: tuple[Grid, ...], merge_size: int) -> tuple[Tensor, Tensor]:
-    """Return each patch's place in a frame, grouped by squares, and its share in the average."""
-    import torch
+        starts = accumulate((h * w for _, h, w in grids), initial=0)
+        of_frames = [[start, w] for (t, _, w), start in zip(grids, starts, strict=False) for _ in range(t)]
+        self._merge_size = merge_size
+        self._frames = send_integers(of_frames, parcel)
+        shares = [1.0 / t for t, _, _ in grids for _ in range(t)]
+        self._shares = parcel.add(torch.tensor(shares, dtype=torch.float32))
 
-    places, shares, start = [], [], 0
-    for frames, rows, columns in grids:
-        by_square = patch_positions([(1, rows, columns)], merge_size)
-        place = torch.empty(rows * columns, dtype=torch.long)
-        place[by_square[:, 0] * columns + by_square[:, 1]] = torch.arange(rows * columns)
-        places.append((place + start).repeat(frames))
-        shares.append(torch.full((frames * rows * columns,), 1.0 / frames, dtype=torch.float32))
-        start += rows * columns
-    return torch.cat(places), torch.cat(shares)
+    def of(self, patches: Patches) -> tuple[Tensor, Tensor]:
+        """Return each patch's place in a frame, grouped by squares, int32, and its share in the average."""
+        side = self._merge_size
+        starts, widths = self._frames()[patches.frame].unbind(1)
+        rows, columns = patches.positions.unbind(1)
+        inside = rows % side * side + columns % side
+        squares = (rows - rows % side) * widths + (columns - columns % side) * side
+        return starts + squares + inside, self._shares()[patches.frame]

@@ -30,6 +30,7 @@ class Lfm3Vl(RopeRowsFamily[Lfm3VlVisionEncoderConfig, RopeLayout]):
     blocks = "layers"
     post_norm = ""
     patch_projection = "patch_embed"
+    shapes_follow_tokens = False  # convolutions run over each grid
     by_squares = True
     image_processor = "Qwen2VLImageProcessor"
     tiny: ClassVar = {"num_key_value_heads": 2}

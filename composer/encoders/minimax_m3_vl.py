@@ -6,14 +6,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..schemas.encoders.minimax_m3_vl import MiniMaxM3VLVisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
-from .facts import Grid
-from .layout import RopeLayout, clip_segments, cosines_and_sines, patch_positions, rope_base, rope_frequencies
+from .layout import RopeLayout, clip_segments
 from .patch_rows import RopeRowsFamily
+from .places import send_integers
 from .reading import Reading
+from .rope import Rope, on_halves, rope_base, rope_frequencies
 from .shapes import Shapes, conv_patches, layer_norm
 
 if TYPE_CHECKING:
@@ -55,24 +56,16 @@ class MiniMaxM3VL(RopeRowsFamily[MiniMaxM3VLVisionEncoderConfig, RopeLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> RopeLayout:
-        grids = batch.grids
-        cosines, sines = self.rope(model, grids, device)
-        rope = cosines.to(dtype), sines.to(dtype)
-        return RopeLayout(grids, frames=clip_segments(grids, device), rope=rope)
-
-    def rope(
-        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """Compute cosines and sines for a part of each head: a third each for frames, rows and columns."""
         import torch
 
-        config = model.config
+        grids, config, parcel = batch.grids, model.config, Parcel(device)
+        frames, patches = clip_segments(grids, parcel), self.patches(model, grids, parcel)
+        numbers = send_integers([frame for t, _, _ in grids for frame in range(t)], parcel)
+        # A part of each head has a rope: a third each for frames, rows and columns.
         third = config.hidden_size // config.num_attention_heads // 3 // 2 * 2
-        frames = torch.cat([torch.arange(t).repeat_interleave(h * w) for t, h, w in grids])
-        places = torch.cat([frames[:, None], patch_positions(grids, config.spatial_merge_size)], dim=1)
-        angles = (places.float()[..., None] * rope_frequencies(third, rope_base(config))).flatten(1)
-        cosines, sines = cosines_and_sines(angles)
-        return to_device(cosines, device), to_device(sines, device)
+        rope = Rope(on_halves(*[rope_frequencies(third, rope_base(config))] * 3), grids, parcel)
+        places = torch.cat([numbers()[patches.frame][:, None], patches.positions], dim=1)
+        return RopeLayout(grids, frames=frames, rope=rope.at(places, dtype))
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         norm = model.pre_layrnorm

@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..schemas.encoders.muse_glimmer import MuseGlimmerVisionEncoderConfig
 from .aliases import FromTransformers
-from .facts import Grid, VisionEncoderInfo
-from .layout import (
-    WindowLayout,
-    cosines_and_sines,
-    pairs_in_windows,
-    patch_positions,
-    rope_base,
-    rope_frequencies,
-)
+from .facts import VisionEncoderInfo
+from .layout import WindowLayout, pairs_in_windows
 from .patch_rows import RopeRowsFamily
+from .places import WindowedPatches
 from .reading import Reading
+from .rope import Rope, on_halves, rope_base, rope_frequencies
 from .shapes import Shapes, layer_norm, linear_patches, linears, mlp
 
 if TYPE_CHECKING:
@@ -42,6 +37,7 @@ class MuseGlimmer(RopeRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
     blocks = "layers"
     patch_projection = "patch_embedder.patch_embedding"
     post_norm = "ln_post"
+    shapes_follow_tokens = False  # transformers' code reads the grids
     image_processor = "MuseGlimmerImageProcessor"
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5, "patch_temporal": 1}
 
@@ -88,21 +84,17 @@ class MuseGlimmer(RopeRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> WindowLayout:
-        grids, config = batch.grids, model.config
-        cosines, sines = self.rope(model, grids, device)
-        wide = [block for block, kind in enumerate(config.layer_types) if kind == "full_attention"]
-        rope = cosines.to(dtype), sines.to(dtype)
-        return WindowLayout.of(grids, rope, wide, merge_size=1, window=config.pos_emb_height)
-
-    def rope(
-        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        config = model.config
+        grids, config, parcel = batch.grids, model.config, Parcel(device)
         head = config.hidden_size // config.num_attention_heads
         frequencies = rope_frequencies(head // 2, rope_base(config))
-        columns_rows = patch_positions(grids).float().flip(-1) + 1
-        cosines, sines = cosines_and_sines((columns_rows[..., None] * frequencies).flatten(1))
-        return to_device(cosines, device), to_device(sines, device)
+        rope = Rope(on_halves(frequencies, frequencies), grids, parcel)
+        patches = WindowedPatches(grids, parcel, merge_size=1, window=config.pos_emb_height)
+        wide = [block for block, kind in enumerate(config.layer_types) if kind == "full_attention"]
+
+        def of_places(places: Tensor) -> tuple[Tensor, Tensor]:
+            return rope.at(places.flip(1) + 1, dtype)  # columns first, counted from 1
+
+        return WindowLayout.of(grids, patches, of_places, wide, parcel)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: WindowLayout) -> Tensor:
         import torch

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
 from ..schemas.encoders.paddleocr_vl import PaddleOCRVLVisionEncoderConfig
 from .aliases import FromTransformers
 from .clip import clip_block
 from .facts import VisionEncoderInfo
-from .layout import TableLayout, frame_segments, table_taps
+from .layout import TableLayout
 from .patch_embedding import weighted_rows
 from .patch_rows import RopeRowsFamily
 from .reading import Reading
@@ -58,15 +57,8 @@ class PaddleOCRVL(RopeRowsFamily[PaddleOCRVLVisionEncoderConfig, TableLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> TableLayout:
-        grids = batch.grids
         side = model.config.image_size // model.config.patch_size
-        rows, weights = table_taps(grids, 1, side, mode="bilinear")
-        return TableLayout(
-            grids,
-            frames=frame_segments(grids, device),
-            rope=self.rope(model, grids, device),
-            position_taps=(to_device(rows, device), to_device(weights, device)),
-        )
+        return self.table_layout(model, batch.grids, device, side, "bilinear")
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         patches = super().stem(model, pixels, layout)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Generic
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..errors import InputError
 from ..images.resize import ResizeRule
 from ..images.settings import ProcessorSettings
@@ -14,11 +14,14 @@ from ..schemas import EncoderConfig
 from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
-from .layout import LayoutT, RopeLayout, RopeLayoutT, axial_rope, clip_segments, frame_segments, rope_base
+from .layout import LayoutT, RopeLayout, RopeLayoutT, TableLayout, clip_segments, frame_segments
 from .packed import PackedBatch, PackedFamily
 from .patch_embedding import embed_patches
+from .places import Patches
+from .position_taps import Mode, PositionTaps
 from .processing import C
 from .reference import Sample
+from .rope import Rope, on_halves, rope_base, rope_frequencies
 
 if TYPE_CHECKING:
     import torch
@@ -160,24 +163,39 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
 class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
     """A family that takes rows of patches and has a rope, by default over rows and columns."""
 
-    def rope(
-        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device
-    ) -> tuple[Tensor, Tensor]:
-        """Compute cosines and sines of patches in input order, (tokens, head_size) float32 each."""
+    shapes_follow_tokens = True
+
+    def rope(self, model: FromTransformers, grids: Sequence[Grid], parcel: Parcel) -> Rope:
+        """Return the rope, which has the same frequencies for rows and columns."""
         config = model.config
         head = model.get_parameter(f"{self.patch_projection}.weight").shape[0] // config.num_attention_heads
-        merge_size = config.spatial_merge_size if self.by_squares else 1
-        cosines, sines = axial_rope(grids, head, rope_base(config), merge_size)
-        return to_device(cosines, device), to_device(sines, device)
+        frequencies = rope_frequencies(head // 2, rope_base(config))
+        return Rope(on_halves(frequencies, frequencies), grids, parcel)
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> RopeLayoutT:
-        grids = batch.grids
-        frames = (clip_segments if self.attends_across_frames else frame_segments)(grids, device)
-        rope = self.rope(model, grids, device)
+        grids, parcel = batch.grids, Parcel(device)
+        frames = (clip_segments if self.attends_across_frames else frame_segments)(grids, parcel)
+        patches, rope = self.patches(model, grids, parcel), self.rope(model, grids, parcel)
         # For a family whose layout this is; a family with another makes its own.
-        return RopeLayout(grids, frames=frames, rope=rope)  # type: ignore[return-value]  # see above
+        return RopeLayout(grids, frames=frames, rope=rope.at(patches.positions))  # type: ignore[return-value]  # see above
+
+    def table_layout(
+        self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device, side: int, mode: Mode
+    ) -> TableLayout:
+        """Return the layout of a family that has a position table of ``side`` x ``side`` beside the rope."""
+        parcel = Parcel(device)
+        frames = frame_segments(grids, parcel)
+        patches, rope = self.patches(model, grids, parcel), self.rope(model, grids, parcel)
+        taps = PositionTaps(grids, parcel, side, mode)
+        return TableLayout(
+            grids, frames=frames, rope=rope.at(patches.positions), position_taps=taps.at(patches)
+        )
+
+    def patches(self, model: FromTransformers, grids: Sequence[Grid], parcel: Parcel) -> Patches:
+        """Return where the patches are."""
+        return Patches(grids, parcel, model.config.spatial_merge_size if self.by_squares else 1)
 
     def block_inputs(self, block: int, layout: RopeLayoutT) -> BlockInputs:
         return super().block_inputs(block, layout) | {"position_embeddings": layout.rope}

@@ -5,23 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..errors import InputError
 from ..schemas.encoders.pixtral import PixtralVisionEncoderConfig
 from ..schemas.processor_class import square
 from .aliases import BlockInputs, FromTransformers
 from .facts import VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
-from .layout import (
-    RopeLayout,
-    cosines_and_sines,
-    frame_segments,
-    patch_positions,
-    rope_base,
-    rope_frequencies,
-)
+from .layout import RopeLayout, frame_segments
 from .packed import PackedBatch, PackedImagesFamily
+from .places import Patches
 from .reading import Reading
+from .rope import Rope, on_halves, rope_base, rope_frequencies
 from .shapes import Shapes, conv_patches, gated_mlp, linears
 
 if TYPE_CHECKING:
@@ -104,20 +99,12 @@ class Pixtral(PackedImagesFamily[PixtralVisionEncoderConfig, RopeLayout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> RopeLayout:
-        import torch
-
-        grids = batch.grids
-        config = model.config
-        head = config.hidden_size // config.num_attention_heads
-        frequencies = rope_frequencies(head, rope_base(config))
-        rows, columns = patch_positions(grids).float().unsqueeze(-1).unbind(1)
-        angles = torch.cat((rows * frequencies[0::2], columns * frequencies[1::2]), dim=-1)
-        cosines, sines = cosines_and_sines(angles)
-        return RopeLayout(
-            grids,
-            frames=frame_segments(grids, device),
-            rope=(to_device(cosines.to(dtype), device), to_device(sines.to(dtype), device)),
-        )
+        grids, config, parcel = batch.grids, model.config, Parcel(device)
+        frequencies = rope_frequencies(config.hidden_size // config.num_attention_heads, rope_base(config))
+        # Rows and columns have frequencies in turn.
+        rope = Rope(on_halves(frequencies[0::2], frequencies[1::2]), grids, parcel)
+        frames, patches = frame_segments(grids, parcel), Patches(grids, parcel)
+        return RopeLayout(grids, frames=frames, rope=rope.at(patches.positions, dtype))
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         embedded = self.patch_tokens(model.patch_conv, pixels, layout.grids)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
+from ..attention.sending import Parcel
 from ..schemas.encoders.qwen2_5_vl import Qwen2_5_VLVisionEncoderConfig, WindowedVisionEncoderConfig
 from .aliases import FromTransformers
 from .facts import VisionEncoderInfo
 from .layout import WindowLayout, by_square, pairs_in_windows
+from .places import WindowedPatches
 from .qwen2_vl import merger_mlp
 from .qwen_vl import QwenVL
 from .reading import Reading
@@ -54,10 +56,11 @@ class WindowedVision(QwenVL[W, WindowLayout], Generic[W]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> WindowLayout:
-        grids, config = batch.grids, model.config
-        rope, merge = self.rope(model, grids, device), config.spatial_merge_size
+        grids, config, parcel = batch.grids, model.config, Parcel(device)
+        rope, merge = self.rope(model, grids, parcel), config.spatial_merge_size
         window = config.window_size // merge // config.patch_size
-        return WindowLayout.of(grids, rope, config.fullatt_block_indexes, merge_size=merge, window=window)
+        patches = WindowedPatches(grids, parcel, merge_size=merge, window=window)
+        return WindowLayout.of(grids, patches, rope.at, config.fullatt_block_indexes, parcel)
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: WindowLayout) -> Tensor:
         return layout.into_windows(super().stem(model, pixels, layout))

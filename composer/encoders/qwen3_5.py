@@ -5,10 +5,9 @@ from __future__ import annotations
 from math import isqrt
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
-from ..attention.sending import to_device
 from ..schemas.encoders.qwen3_5 import Qwen3_5VisionEncoderConfig
 from .aliases import FromTransformers
-from .layout import TableLayout, frame_segments, table_taps
+from .layout import TableLayout
 from .patch_embedding import weighted_rows
 from .qwen_vl import QwenVL
 from .reading import Reading
@@ -71,15 +70,8 @@ class Qwen35(QwenVL[P, TableLayout], Generic[P]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> TableLayout:
-        grids = batch.grids
         side = isqrt(model.config.num_position_embeddings)
-        rows, weights = table_taps(grids, model.config.spatial_merge_size, side)
-        return TableLayout(
-            grids,
-            frames=frame_segments(grids, device),
-            rope=self.rope(model, grids, device),
-            position_taps=(to_device(rows, device), to_device(weights, device)),
-        )
+        return self.table_layout(model, batch.grids, device, side, "corners")
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: TableLayout) -> Tensor:
         patches = super().stem(model, pixels, layout)

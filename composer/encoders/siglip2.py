@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from ..attention.sending import to_device
+from ..attention.sending import Parcel
 from ..errors import InputError
 from ..schemas.encoders.siglip2 import Siglip2VisionEncoderConfig
 from .aliases import BlockInputs, FromTransformers
@@ -16,6 +18,7 @@ from .inputs import check_mask, check_pixels, refuse_unknown, rows_of_integers, 
 from .layout import Layout, frame_segments
 from .packed import PackedBatch, PackedFamily
 from .patch_embedding import position_table
+from .places import LENGTHS, AxisTables, Patches, independent
 from .reading import Reading
 from .shapes import Shapes, linear_patches
 from .siglip import pooling_flops, pooling_shapes
@@ -30,7 +33,7 @@ class SigLIP2Layout(Layout):
     """The layout of images to which a position table is resized.
 
     Attributes:
-        position_taps: What :func:`resized_table` returns.
+        position_taps: What :meth:`ResizedTable.at` returns.
     """
 
     position_taps: tuple[Tensor, Tensor, Tensor]
@@ -116,14 +119,10 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype
     ) -> SigLIP2Layout:
-        grids = batch.grids
-        side = model.embeddings.position_embedding_size
-        rows, weights, starts = resized_table(grids, side)
-        return SigLIP2Layout(
-            grids,
-            frames=frame_segments(grids, device),
-            position_taps=(to_device(rows, device), to_device(weights, device), to_device(starts, device)),
-        )
+        grids, parcel = batch.grids, Parcel(device)
+        frames, patches = frame_segments(grids, parcel), Patches(grids, parcel)
+        table = ResizedTable(grids, parcel, model.embeddings.position_embedding_size)
+        return SigLIP2Layout(grids, frames=frames, position_taps=table.at(patches))
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: SigLIP2Layout) -> Tensor:
         from torch.nn.functional import embedding_bag
@@ -150,27 +149,77 @@ class SigLIP2(PackedFamily[Siglip2VisionEncoderConfig, SigLIP2Layout]):
         return torch.stack([pooled[i] for i in range(len(images))])
 
 
-def resized_table(grids: Sequence[Grid], side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Compute how a ``side`` x ``side`` position table is resized to each grid, bilinearly with antialiasing.
+class ResizedTable:
+    """A ``side`` x ``side`` position table, resized to each grid bilinearly with antialiasing.
 
-    Returns:
-        The rows of the table that each patch uses, int64, and their weights, float32, patch after patch; and
-        the index at which each patch begins, (tokens,) int64.
+    Args:
+        grids: Frames, rows and columns of every image; frames are 1.
+        parcel: Takes what is sent to the device.
+        side: Rows and columns of the table.
     """
-    import torch
 
-    sizes = [(rows, columns) for _, rows, columns in grids]
-    resized = {size: _resized_to(size, side) for size in dict.fromkeys(sizes)}
-    rows, weights, counts = (torch.cat([resized[size][part] for size in sizes]) for part in range(3))
-    return rows, weights, counts.cumsum(0) - counts
+    def __init__(self, grids: Sequence[Grid], parcel: Parcel, side: int) -> None:
+        import torch
+
+        lengths = sorted({length for _, *axes in grids for length in axes})
+        taps = {length: _taps(length, side) for length in lengths}
+        self._side = side
+        self._num_taps = sum(len(taps[h].rows) * len(taps[w].rows) for _, h, w in grids)
+        starts = dict(zip(lengths, accumulate((len(taps[n].rows) for n in lengths), initial=0), strict=False))
+
+        def table(length: int) -> tuple[Tensor, ...]:
+            return taps[length].counts, taps[length].begins + starts[length]
+
+        self._axes = AxisTables(grids, table, parcel)
+        self._rows = parcel.add(torch.cat([taps[length].rows for length in lengths]))
+        self._weights = parcel.add(torch.cat([taps[length].weights for length in lengths]))
+
+    def at(self, patches: Patches) -> tuple[Tensor, Tensor, Tensor]:
+        """Return how each patch's position is made.
+
+        Returns:
+            The rows of the table that each patch uses, int32, and their weights, float32, patch after patch;
+            and the index at which each patch begins, (tokens,) int32.
+        """
+        import torch
+
+        counts, starts = self._axes.of(patches)  # (tokens, axis)
+        num_taps = counts.prod(1, dtype=torch.int32)
+        begins = num_taps.cumsum(0, dtype=torch.int32) - num_taps
+        patch = torch.repeat_interleave(num_taps, output_size=self._num_taps)
+        inside = torch.arange(self._num_taps, dtype=torch.int32, device=patch.device) - begins[patch]
+        columns = counts[:, 1][patch]
+        down = inside.div(columns, rounding_mode="floor")
+        by_row = starts[:, 0][patch] + down
+        by_column = starts[:, 1][patch] + inside - down * columns
+        rows, weights = self._rows(), self._weights()
+        return rows[by_row] * self._side + rows[by_column], weights[by_row] * weights[by_column], begins
 
 
-def _resized_to(size: tuple[int, int], side: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return rows of the table, their weights, and how many rows each patch uses, in raster order."""
-    by_row, by_column = (_filter(length, side) for length in size)
-    weights = (by_row[:, None, :, None] * by_column[None, :, None, :]).flatten(2).flatten(0, 1)
+class _Taps(NamedTuple):
+    """What each patch along an axis uses of a table's axis.
+
+    Attributes:
+        rows: The places in the table, int32, patch after patch.
+        weights: Their weights, float32.
+        counts: How many there are for each patch, int32.
+        begins: The first of each patch, int32.
+    """
+
+    rows: Tensor
+    weights: Tensor
+    counts: Tensor
+    begins: Tensor
+
+
+@lru_cache(LENGTHS)
+@independent
+def _taps(length: int, side: int) -> _Taps:
+    weights = _filter(length, side)
     used = weights != 0
-    return used.nonzero()[:, 1], weights[used], used.sum(dim=1)
+    counts = used.sum(dim=1)
+    begins = counts.cumsum(0) - counts
+    return _Taps(used.nonzero()[:, 1].int(), weights[used], counts.int(), begins.int())
 
 
 def _filter(length: int, side: int) -> Tensor:

@@ -209,8 +209,10 @@ def _metadata(encoder: ComposedVisionEncoder) -> dict[str, Any]:
     Raises:
         ExportError: If the runtime could not make the graph's inputs.
     """
-    batch = encoder.tower.blank()
-    packed = batch.layout_key is not None
+    if encoder.tower.blank().layout_key is not None:
+        raise ExportError(
+            f"{encoder.info.model_type}: its tower packs images of different sizes, which no export does yet"
+        )
     return {
         "format": FORMAT,
         "config": encoder.config.resolved(),
@@ -224,7 +226,7 @@ def _metadata(encoder: ComposedVisionEncoder) -> dict[str, Any]:
         "dtype": str(encoder.dtype).removeprefix("torch."),
         "width": encoder.output_width,
         "per_image": encoder.config.output != "features",
-        "layout": {**layouts.describe(encoder.tower, batch), **_rows(encoder)} if packed else None,
+        "layout": None,
         "preprocessing": preprocessing_of(encoder),
     }
 

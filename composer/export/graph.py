@@ -56,14 +56,14 @@ class Graph(nn.Module):
 def graph_inputs(tower: VisionTower, batch: Batch) -> Tensors:
     """Return the inputs of the graph for a batch: its pixels, then its layout's tensors."""
     batch = batch.to(tower.device, torch.float32)
-    layout = tower.layout(batch, tower.device, tower.dtype)
+    layout = tower.layout(batch)
     tables = [table.to(tower.device) for table in tensors_of(layout).values()]
     return (batch.pixels, *tables)
 
 
 def table_names(tower: VisionTower, batch: Batch) -> list[str]:
     """Return the names of the graph's inputs behind the pixels."""
-    return list(tensors_of(tower.layout(batch, tower.device, tower.dtype)))
+    return list(tensors_of(tower.layout(batch)))
 
 
 def _with_pixels(batch: Batch, pixels: Tensor) -> Batch:
@@ -104,7 +104,7 @@ def trace(
     Raises:
         ExportError: If the graph would be of one batch, or torch cannot trace the encoder.
     """
-    layout = vision.tower.layout(batch, vision.tower.device, vision.tower.dtype)
+    layout = vision.tower.layout(batch)
     dynamic = tuple(
         {axis: Dim.DYNAMIC for axis in range(same[0].dim()) if len({each.shape[axis] for each in same}) > 1}
         for same in zip(*examples, strict=True)

@@ -267,6 +267,8 @@ def run_job(
             raise VisionComposerError(
                 f"{job.root}: parts are missing, from {missing[0]} on; run the job again"
             )
+        if count == 1:
+            remove_leftovers(job.root)  # of actors that died; another one has done their part
         return [finished[part] for part in mine if part in finished], seconds
 
 

@@ -160,6 +160,10 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> CompileSettings:
         family.compile_blocks(tower.model, compile_in_place)
     if settings.cuda_graphs:
         _keep_outputs(tower)
+    if config.token_budgets and tower.device.type == "cuda":
+        from .token_budgets import token_budgets
+
+        tower.run_batch = token_budgets(tower, config.token_budgets)
     return settings
 
 

@@ -18,8 +18,9 @@ from .readout import Readout
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_LAYOUTS = 16
-"""How many layouts are kept. Batches of the same sizes recur, and a layout holds two rows per token."""
+_LAYOUTS = 4
+"""How many layouts are kept. Batches of the same sizes recur. More are not worth their memory, two rows per
+token: a layout of sizes that were seen before takes little time."""
 
 
 def run_block(block: nn.Module, hidden_states: Tensor, **inputs: Any) -> Tensor:
@@ -56,6 +57,7 @@ class VisionTower(VisionModule[Batch]):
         self.readout = readout
         _ = readout.selection.select  # found once, since torch.compile cannot trace the search
         self.run_block: Callable[..., Tensor] = run_block
+        self.run_batch: Callable[[Batch], Tensor] | None = None
         self._block_masks = block_masks
 
         self._layouts: OrderedDict[Hashable, Any] = OrderedDict()
@@ -63,7 +65,7 @@ class VisionTower(VisionModule[Batch]):
     def __getstate__(self) -> dict[str, Any]:
         # A copy is not compiled, as with nn.Module.compile(). It makes layouts of its own, because
         # flex_attention's masks, which are functions, cannot be pickled.
-        own = {"run_block": run_block, "_layouts": OrderedDict()}
+        own: dict[str, Any] = {"run_block": run_block, "run_batch": None, "_layouts": OrderedDict()}
         return {**super().__getstate__(), **own}  # type: ignore[no-untyped-call]  # torch leaves it untyped
 
     @property
@@ -102,21 +104,26 @@ class VisionTower(VisionModule[Batch]):
             return batch.without_images(
                 self.readout.num_tokens, self.readout.width, next(self.parameters()).detach()
             )
-        device, dtype = self.device, self.dtype
-        batch = batch.to(device, dtype)
-        features = self.features(batch, self.layout(batch, device, dtype))
-        return batch.split(features, self.readout.num_tokens)
+        batch = batch.to(self.device, self.dtype)
+        run = self.run_batch or self.features
+        return batch.split(run(batch), self.readout.num_tokens)
 
-    def features(self, batch: Batch, layout: object) -> Tensor:
-        """Run the blocks; return the features of all images in one tensor, before ``batch.split``.
+    def features(self, batch: Batch, layout: object = None) -> Tensor:
+        """Compute the features of all images of a batch that is on the device, as its ``split`` takes them.
 
         Args:
-            batch: The images, on the tower's device and in its dtype.
-            layout: The family's layout of the batch.
+            batch: The images.
+            layout: Their layout; made, or found among those that are kept, if None.
         """
+        if layout is None:
+            layout = self.layout(batch)
         reads = self.readout.reads(self.model, layout)
         states = self.family.run(self.model, batch, layout, reads, self.run_block)
         return self.readout.features(self.model, states, batch, layout, self.run_block)
+
+    def layout(self, batch: Batch) -> Any:
+        """Return the layout of a batch, if it can be one that is kept."""
+        return self._layout(batch, self.device, self.dtype)
 
     def rows_of_batch(self, batch: Batch) -> list[int]:
         return self.rows_per_image(batch.grids)
@@ -135,8 +142,7 @@ class VisionTower(VisionModule[Batch]):
     def grid_of_image(self, width: int, height: int) -> Grid:
         return self.info.grid(width, height)
 
-    def layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
-        """Return the family's layout of a batch, made once for batches of the same sizes."""
+    def _layout(self, batch: Batch, device: torch.device, dtype: torch.dtype) -> Any:
         if batch.layout_key is None:
             return self.family.layout(self.model, batch, device, dtype)
         key = (batch.layout_key, device, dtype)

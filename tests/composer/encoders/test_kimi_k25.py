@@ -12,8 +12,10 @@ from support import tiny
 
 from vision_composer import compose
 from vision_composer.attention.segments import Segments
+from vision_composer.attention.sending import Parcel
 from vision_composer.encoders import FAMILIES
-from vision_composer.encoders.kimi_k25 import KimiLayout, _pooling
+from vision_composer.encoders.kimi_k25 import KimiLayout, Pooling
+from vision_composer.encoders.places import Patches
 
 ENCODER = tiny.PACKED["kimi_k25_vision"]
 
@@ -33,14 +35,14 @@ def test_a_checkpoints_own_limits_count(tmp_path: Path) -> None:
 
 def test_frames_are_averaged_in_float32() -> None:
     grids = ((31, 2, 2),)
-    unused = torch.zeros(31 * 4, 1)
+    parcel, unused = Parcel("cpu"), torch.zeros(31 * 4, 1)
     layout = KimiLayout(
         grids,
         frames=Segments([31 * 4]),
         rope=(unused, unused),
         position_taps=(unused, unused),
         frame_index=unused,
-        pooling=_pooling(grids, 2),
+        pooling=Pooling(grids, parcel, 2).of(Patches(grids, parcel)),
     )
     model = SimpleNamespace(config=SimpleNamespace(merge_kernel_size=(2, 2)))
     hidden = torch.rand(31 * 4, 64, generator=torch.Generator().manual_seed(0)).bfloat16()

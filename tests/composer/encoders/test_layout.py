@@ -1,35 +1,56 @@
-"""Orders of tokens against transformers' own."""
+"""What a layout costs: one copy to the device, and as many operations whatever the number of images."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+from typing import Any
 
+import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from transformers.vision_utils import get_vision_window_index
+from support import tiny
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from vision_composer.encoders.layout import window_order
+from vision_composer import compose
+from vision_composer.attention import sending
+from vision_composer.encoders.facts import Grid
+from vision_composer.encoders.packed import PackedBatch
+
+PACKED = tiny.PACKED | tiny.PADDED
+SIZES: list[Grid] = [(1, 24 + 12 * k, 60 - 12 * k) for k in range(4)]
 
 
-@given(
-    st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=4),
-    st.integers(1, 3),
-    st.integers(1, 4),
-)
-@settings(max_examples=100, deadline=None)
-def test_windows_are_those_of_transformers_by_size(
-    merged: list[tuple[int, int, int]], merge_size: int, window: int
-) -> None:
-    grids = [(t, h * merge_size, w * merge_size) for t, h, w in merged]
-    index, lengths = window_order(grids, merge_size, window)
-    pieces = index.split([length // merge_size**2 for length in lengths])
-    theirs, cu_seqlens = get_vision_window_index(torch.tensor(grids), merge_size, window * merge_size, 1)
-    sizes = [size // merge_size**2 for size in torch.as_tensor(cu_seqlens).unique().diff().tolist()]
-    assert sorted(map(torch.Tensor.tolist, pieces)) == sorted(map(torch.Tensor.tolist, theirs.split(sizes)))
-    frames = [h * w for t, h, w in merged for _ in range(t)]
-    for frame, tokens in zip(index.split(frames), torch.arange(sum(frames)).split(frames), strict=True):
-        assert torch.equal(frame.sort().values, tokens)
-    frame_of = torch.arange(len(frames)).repeat_interleave(torch.tensor(frames))
-    for one, other in pairwise(pieces):
-        assert len(one) >= len(other) or frame_of[one[0]] != frame_of[other[0]]
+class Operations(TorchDispatchMode):
+    """Counts the operations of torch inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def layout(encoder: Any, grids: list[Grid]) -> Any:
+    batch = PackedBatch(torch.empty(0), tuple(grids))
+    return encoder.tower._layout(batch, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_layout_goes_to_the_device_in_one_copy(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = compose({"schema": 1, "encoder": PACKED[name]})
+    sent: list[torch.Tensor] = []
+    monkeypatch.setattr(sending, "to_device", lambda tensor, device: sent.append(tensor) or tensor)
+    layout(encoder, SIZES)
+    assert len(sent) == 1
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_a_new_batch_of_known_sizes_takes_no_more_operations_for_more_images(name: str) -> None:
+    encoder = compose({"schema": 1, "encoder": PACKED[name]})
+    layout(encoder, SIZES)
+    counts = []
+    for images in (SIZES[::-1], SIZES * 8):
+        with Operations() as operations:
+            layout(encoder, images)
+        counts.append(operations.count)
+    assert counts[0] == counts[1]

@@ -6,7 +6,8 @@ import pytest
 from support import tiny
 
 from vision_composer import plan
-from vision_composer.encoders.layout import window_order
+from vision_composer.attention.sending import Parcel
+from vision_composer.encoders.places import WindowedPatches
 
 
 @pytest.mark.parametrize("name", ["qwen2_5_vl_vision", "qwen2_5_vl_vision/windows"])
@@ -17,6 +18,6 @@ def test_windows_at_the_edge_count_as_what_they_hold(name: str) -> None:
     wide = len(encoder["fullatt_block_indexes"])
     for width, height in ((56, 64), (64, 72), (56, 104), (88, 160), (200, 72)):
         grid = info.grid(width, height)
-        _, lengths = window_order([grid], info.merge_size, window)
+        lengths = WindowedPatches([grid], Parcel("cpu"), merge_size=info.merge_size, window=window).lengths
         pairs = wide * (grid[1] * grid[2]) ** 2 + (4 - wide) * sum(length**2 for length in lengths)
         assert planned.attention_flops((width, height)) == 4 * pairs * info.hidden_size

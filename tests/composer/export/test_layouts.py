@@ -8,10 +8,9 @@ import torch
 from vision_composer.attention.packed_op import attend_in_groups
 from vision_composer.attention.segments import Segments
 from vision_composer.encoders.layout import RopeLayout, frame_segments
-from vision_composer.encoders.layout import window_order as sorted_windows
 from vision_composer.errors import ExportError
-from vision_composer.export.layouts import HostGrids, _how_joined, attend, tensors_of, with_tensors
-from vision_composer.export.runtime import segment_tables, window_order
+from vision_composer.export.layouts import HostGrids, attend, tensors_of, with_tensors
+from vision_composer.export.runtime import segment_tables
 
 
 @pytest.mark.parametrize("lengths", [[3], [1, 1], [5, 2, 5, 7], [300, 4]])
@@ -40,24 +39,3 @@ def test_a_layout_is_taken_apart_and_put_together() -> None:
         len(made.grids)
     with pytest.raises((ExportError, TypeError, RuntimeError)):
         torch.tensor(HostGrids())
-
-
-def test_how_tensors_of_images_are_joined() -> None:
-    one, other = torch.arange(6), torch.arange(4)
-    assert _how_joined("a", one, other, torch.cat([one, other]), 6) == (0, False)
-    assert _how_joined("a", one, other, torch.cat([one, other + 6]), 6) == (0, True)
-    rows = torch.cat([one[None], other[None]], dim=1)
-    assert _how_joined("a", one[None], other[None], rows, 6) == (1, False)
-    with pytest.raises(ExportError, match="its layout: places is not made image by image"):
-        _how_joined("places", one, other, torch.cat([other, one]), 6)
-
-
-def test_windows_are_those_of_the_layout() -> None:
-    frames = [(4, 6), (10, 2), (6, 6)]
-
-    def windows(index: torch.Tensor, lengths: list[int]) -> set[tuple[int, ...]]:
-        pieces = torch.split(index, [length // 4 for length in lengths])
-        return {tuple(piece.tolist()) for piece in pieces}
-
-    grids = [(1, *frame) for frame in frames]
-    assert windows(*window_order(frames, 2, 2)) == windows(*sorted_windows(grids, 2, 2))

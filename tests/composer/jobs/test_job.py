@@ -247,3 +247,12 @@ def test_refusals_come_before_anything_is_written(
     with pytest.raises(InputError, match="use deepstack: concat or none instead of separate"):
         encode_dataset(separate, [photos], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_dead_actor_left_is_removed_in_the_end(tmp_path: Path) -> None:
+    draw(tmp_path / "photos", 3)
+    left = tmp_path / "out/features/.part-00000.parquet.1-1.tmp"
+    encode_dataset(
+        compose(SMALL), [tmp_path / "photos"], tmp_path / "out", on_progress=lambda *_: left.touch()
+    )
+    assert not left.exists()

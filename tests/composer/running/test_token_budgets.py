@@ -1,0 +1,202 @@
+"""Towers recorded for numbers of tokens, by a stand-in that refuses what a CUDA graph could not do again."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from support import tiny
+from support.compare import assert_close
+from support.packed import batch_of
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter, tree_map
+
+from vision_composer import compose, register_attention_backend
+from vision_composer.encoders import FAMILIES
+from vision_composer.errors import BackendError, ConfigError
+from vision_composer.running.compilation import compile_tower
+from vision_composer.running.token_budgets import TokenBudgets, token_budgets
+from vision_composer.schemas import CompileConfig
+from vision_composer.tower.module import VisionTower
+
+FOLLOWING = [
+    name
+    for name, encoder in tiny.PACKED.items()
+    if getattr(FAMILIES[encoder["model_type"]], "shapes_follow_tokens", False)
+]
+BUDGETS = (128, 512)
+BATCHES = [[(1, 4, 4)] * 2, [(1, 3, 2)], [(1, 2, 5), (2, 3, 3)], [(1, 6, 4), (1, 1, 1), (1, 1, 7)]]
+"""Of the first, no image is as long as the padding of the second."""
+
+
+def attention(
+    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: None, **kwargs: Any
+) -> tuple[Tensor, None]:
+    """Attention that reads the lengths where they are, and the longest one on the host."""
+    ends = kwargs["cu_seqlens"]
+    assert int(ends.diff().max()) <= kwargs["max_seqlen"]
+    _ = torch.full((), kwargs["max_seqlen"])  # a launch that depends on it
+    places = torch.arange(query.shape[2], dtype=ends.dtype)
+    owner = torch.searchsorted(ends[1:], places, right=True)
+    k, v = (part.repeat_interleave(query.shape[1] // part.shape[1], dim=1) for part in (key, value))
+    output = scaled_dot_product_attention(
+        query.to(v.dtype), k.to(v.dtype), v, attn_mask=owner[:, None] == owner, scale=kwargs.get("scaling")
+    )
+    return output.transpose(1, 2), None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registered() -> None:
+    attention.packed = True  # type: ignore[attr-defined]  # how a function says that it takes packed images
+    register_attention_backend("by_lengths", attention)
+
+
+class Launches(TorchDispatchMode):
+    """Writes down what is launched: operations, shapes, numbers, and the memory that was there before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[object] = []
+        self._own: dict[int, Any] = {}
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if "local_scalar" not in str(function):  # the assertion of the attention above
+            self.seen.append((str(function), tree_map(self._described, (args, kwargs))))
+        for made in tree_iter(result):
+            if isinstance(made, Tensor):
+                storage = made.untyped_storage()
+                self._own.setdefault(storage.data_ptr(), storage)  # held, so that no other gets its address
+        return result
+
+    def _described(self, value: Any) -> Any:
+        if not isinstance(value, Tensor):
+            return value
+        place = value.untyped_storage().data_ptr()
+        return (
+            tuple(value.shape),
+            value.stride(),
+            value.dtype,
+            None if place in self._own else value.data_ptr(),
+        )
+
+
+class Recorder:
+    """Like CUDA graphs: what ran once runs again with the same memory, shapes and numbers, or not at all."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, run: Callable[[], Tensor]) -> Callable[[], Tensor]:
+        self.count += 1
+        run()  # as ahead of a CUDA graph: what is made once is made
+        with Launches() as recorded:
+            output = run()
+
+        def replay() -> Tensor:
+            # In the mode of the recording: in inference mode, operations come in other pieces.
+            with torch.inference_mode(False), torch.no_grad(), Launches() as launches:
+                result = run()
+            assert launches.seen == recorded.seen, "a CUDA graph would have done something else"
+            return output.copy_(result)
+
+        return replay
+
+
+def towers(name: str, budgets: tuple[int, ...] = BUDGETS, **keys: Any) -> tuple[Any, Any, Recorder]:
+    """A tiny encoder as it is, and one with the same weights that is recorded."""
+    config = {"schema": 1, "encoder": tiny.PACKED[name], "attn_backend": "by_lengths", **keys}
+    plain, recorded, recorder = compose(config), compose(config), Recorder()
+    recorded.load_state_dict(tiny.scramble(plain).state_dict())
+    recorded.eval()
+    recorded.tower.run_batch = TokenBudgets(recorded.tower, budgets, recorder)
+    return plain, recorded, recorder
+
+
+@pytest.mark.parametrize("layers", [None, [-1, 0]], ids=str)
+@pytest.mark.parametrize("name", FOLLOWING)
+@torch.no_grad()
+def test_features_are_those_of_the_tower_as_it_is(name: str, layers: list[int] | None) -> None:
+    plain, recorded, recorder = towers(name, select_layers=layers)
+    kept = []
+    for seed, grids in enumerate(BATCHES):
+        batch = batch_of(name, grids, seed=seed)
+        kept.append((recorded(**batch), plain(**batch)))
+    for got, want in kept:  # at the end: no batch may overwrite another's features
+        assert_close(got, want)
+    assert 1 <= recorder.count <= len(BUDGETS)
+
+
+@pytest.mark.parametrize("batches", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@torch.inference_mode()
+def test_many_batches_take_no_more_memory_than_some(batches: int) -> None:
+    _, recorded, recorder = towers("qwen2_5_vl_vision", select_layers=[1])
+    generator = torch.Generator().manual_seed(0)
+    held = []
+    for number in range(1, batches + 1):
+        images = int(torch.randint(1, 5, (), generator=generator))
+        sides = torch.randint(1, 5, (images, 2), generator=generator).tolist()
+        recorded(**batch_of("qwen2_5_vl_vision", [(1, h, w) for h, w in sides]))
+        if number in (batches // 2, batches):
+            recorded.tower._layouts.clear()
+            gc.collect()
+            sizes = [thing.nbytes for thing in gc.get_objects() if issubclass(type(thing), Tensor)]
+            held.append((len(sizes), sum(sizes)))
+    assert recorder.count == len(BUDGETS)
+    assert held[1] == held[0]
+
+
+def test_what_no_recording_fits_runs_without() -> None:
+    plain, recorded, recorder = towers("qwen2_vl_vision", (64,))
+    small, large, many = (
+        batch_of("qwen2_vl_vision", grids) for grids in ([(1, 4, 4)], [(1, 1, 17)], [(1, 1, 1)] * 8)
+    )
+    with torch.no_grad():
+        for batch in (large, many):  # of too many tokens, and of too many images
+            assert_close(recorded(**batch), plain(**batch))
+    sum(part.sum() for part in recorded(**small)).backward()  # type: ignore[union-attr]
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        recorded(**small)
+    with torch.no_grad():
+        recorded.train()(**small)
+        assert recorder.count == 0
+        assert_close(recorded.eval()(**small), plain(**small))  # no token is missing
+    assert recorder.count == 1
+
+
+@torch.no_grad()
+def test_other_weights_are_recorded_again() -> None:
+    plain, recorded, recorder = towers("qwen2_vl_vision", (64,))
+    batch = batch_of("qwen2_vl_vision", [(1, 2, 3)])
+    recorded(**batch)
+    for encoder in (plain, recorded):
+        next(encoder.blocks[0].parameters()).mul_(2)
+    assert_close(recorded(**batch), plain(**batch))
+    assert recorder.count == 1
+    for encoder in (plain, recorded):
+        encoder.to(torch.bfloat16)
+    assert_close(recorded(**batch), plain(**batch))
+    assert recorder.count == 2
+
+
+def test_towers_that_cannot_be_recorded_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, message in (("muse_glimmer_vision", "more of a batch"), ("qwen2_vl_vision", "on the device")):
+        encoder = compose({"schema": 1, "encoder": tiny.PACKED[name]})
+        with pytest.raises(BackendError, match=message):
+            token_budgets(encoder.tower, BUDGETS)
+    monkeypatch.setattr(VisionTower, "device", torch.device("cuda"))
+    with pytest.raises(BackendError, match="on the device"):  # the last tower's attention is sdpa
+        compile_tower(encoder.tower, CompileConfig(token_budgets=BUDGETS))
+    with pytest.raises(ConfigError, match="leave scope out"):
+        compose(
+            {
+                "schema": 1,
+                "encoder": tiny.PACKED["qwen2_vl_vision"],
+                "compile": {"token_budgets": [64], "scope": "tower"},
+            }
+        )
