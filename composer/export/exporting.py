@@ -25,7 +25,7 @@ from . import layouts, runtime
 from .cases import Case, cases_of, noise
 from .files import FORMAT, METADATA, PARITY
 from .formats import FORMATS, FileFormat
-from .graph import graph_inputs, table_names, trace
+from .graph import trace
 from .image_steps import ImageSteps
 
 _TOLERANCES = {torch.float16: 5e-3, torch.bfloat16: 4e-2}
@@ -119,13 +119,14 @@ def _write_checked(encoder: ComposedVisionEncoder, path: Path, format: FileForma
     Raises:
         ExportError: That of the first attempt, which says most.
     """
-    metadata = _metadata(encoder)
-    sizes = (True, False) if encoder.info.any_size and metadata["layout"] is None else (True,)
+    packed = layouts.PackedInputs.of(encoder.tower)
+    metadata = _metadata(encoder, packed)
+    sizes = (True, False) if encoder.info.any_size and packed is None else (True,)
     attempts = [(any_size, strict) for any_size in sizes for strict in (False, True)]
     failed: list[ExportError] = []
     for any_size, strict in attempts:
         try:
-            return _attempt(encoder, path, format, metadata, any_size=any_size, strict=strict)
+            return _attempt(encoder, path, format, packed, metadata, any_size=any_size, strict=strict)
         except layouts.SizesNeededError:
             raise
         except ExportError as error:
@@ -138,15 +139,18 @@ def _attempt(
     encoder: ComposedVisionEncoder,
     path: Path,
     format: FileFormat,
+    packed: layouts.PackedInputs | None,
     metadata: dict[str, Any],
     *,
     any_size: bool,
     strict: bool,
 ) -> dict[str, float]:
     first, *others = cases = cases_of(encoder, any_size=any_size)
-    examples = [graph_inputs(encoder.tower, case.batch) for case in cases]
-    program = trace(encoder.vision, first.batch, examples, strict=strict)
-    format.write(program, [runtime.PIXELS, *table_names(encoder.tower, first.batch)], path)
+    pixels = [case.batch.to(encoder.device, torch.float32).pixels for case in cases]
+    tables = [packed.tensors(case.batch.grids) if packed else [] for case in cases]
+    examples = [(own, *beside) for own, beside in zip(pixels, tables, strict=True)]
+    program = trace(encoder.vision, first.batch, examples, packed, strict=strict)
+    format.write(program, [runtime.PIXELS, *(packed.names if packed else ())], path)
     format.add(str(path), METADATA, {**metadata, "pixels": _pixels(program)})
     tolerance = _TOLERANCES.get(encoder.dtype, format.tolerance)
     parity = parity_of(encoder, runtime.load(path), others, tolerance)
@@ -203,16 +207,12 @@ def _pixels(program: ExportedProgram) -> list[int | None]:
     return [side if isinstance(side, int) else None for side in node.meta["val"].shape]
 
 
-def _metadata(encoder: ComposedVisionEncoder) -> dict[str, Any]:
+def _metadata(encoder: ComposedVisionEncoder, packed: layouts.PackedInputs | None) -> dict[str, Any]:
     """Return what stands in the file beside the graph, as JSON-ready values.
 
     Raises:
         ExportError: If the runtime could not make the graph's inputs.
     """
-    if encoder.tower.blank().layout_key is not None:
-        raise ExportError(
-            f"{encoder.info.model_type}: its tower packs images of different sizes, which no export does yet"
-        )
     return {
         "format": FORMAT,
         "config": encoder.config.resolved(),
@@ -226,7 +226,7 @@ def _metadata(encoder: ComposedVisionEncoder) -> dict[str, Any]:
         "dtype": str(encoder.dtype).removeprefix("torch."),
         "width": encoder.output_width,
         "per_image": encoder.config.output != "features",
-        "layout": None,
+        "layout": {**packed.described, **_rows(encoder)} if packed else None,
         "preprocessing": preprocessing_of(encoder),
     }
 

@@ -18,7 +18,7 @@ from ..encoders.batch import Batch
 from ..errors import ExportError
 from ..tower.half import VisionHalf
 from ..tower.module import VisionTower
-from .layouts import HostGrids, attend, tensors_of, with_tensors
+from .layouts import HostGrids, PackedInputs, attend
 
 Tensors: TypeAlias = tuple[Tensor, ...]
 
@@ -28,42 +28,27 @@ class Graph(nn.Module):
 
     Args:
         vision: The tower, or the half around it.
-        batch: A batch of its tower, whose tensors the graph's inputs replace.
-        layout: The batch's layout.
+        batch: A batch of its tower, whose pixels the graph's first input replaces.
+        packed: The other inputs, if the tower packs images.
     """
 
-    def __init__(self, vision: VisionTower | VisionHalf, batch: Batch, layout: object) -> None:
+    def __init__(self, vision: VisionTower | VisionHalf, batch: Batch, packed: PackedInputs | None) -> None:
         super().__init__()
         self.model = vision.tower.model
         self.projector = vision.connector_module
-        self._vision, self._batch, self._layout = (vision,), batch, layout
-        self._names = list(tensors_of(layout))
+        self._vision, self._batch, self._packed = (vision,), batch, packed
 
     def forward(self, *tensors: Tensor) -> Tensor:
         """Return the features of all images, before they are split."""
-        (vision,) = self._vision
         pixels, *tables = tensors
+        (vision,) = self._vision
         tower = vision.tower
         batch = _with_pixels(self._batch, pixels).to(tower.device, tower.dtype)
-        layout = with_tensors(self._layout, dict(zip(self._names, tables, strict=True)))
-        features = tower.features(batch, layout)
+        features = tower.features(batch, self._packed and self._packed.layout(tables))
         if isinstance(vision, VisionTower) or vision.connector is None:
             return features
         assert self.projector is not None
         return _connected(vision.connector, self.projector, features)
-
-
-def graph_inputs(tower: VisionTower, batch: Batch) -> Tensors:
-    """Return the inputs of the graph for a batch: its pixels, then its layout's tensors."""
-    batch = batch.to(tower.device, torch.float32)
-    layout = tower.layout(batch)
-    tables = [table.to(tower.device) for table in tensors_of(layout).values()]
-    return (batch.pixels, *tables)
-
-
-def table_names(tower: VisionTower, batch: Batch) -> list[str]:
-    """Return the names of the graph's inputs behind the pixels."""
-    return list(tensors_of(tower.layout(batch)))
 
 
 def _with_pixels(batch: Batch, pixels: Tensor) -> Batch:
@@ -91,7 +76,12 @@ def _connected(connector: Connector[Any], module: nn.Module, features: Tensor) -
 
 
 def trace(
-    vision: VisionTower | VisionHalf, batch: Batch, examples: Sequence[Tensors], *, strict: bool
+    vision: VisionTower | VisionHalf,
+    batch: Batch,
+    examples: Sequence[Tensors],
+    packed: PackedInputs | None = None,
+    *,
+    strict: bool,
 ) -> ExportedProgram:
     """Trace the graph of an encoder.
 
@@ -99,21 +89,21 @@ def trace(
         vision: What runs batches.
         batch: The batch of the first example.
         examples: The graph's inputs for several batches. An axis on which any two differ is dynamic.
+        packed: What the inputs behind the pixels are, if the tower packs images.
         strict: Whether dynamo reads the bytecode, which takes longer and sees more, or the code just runs.
 
     Raises:
         ExportError: If the graph would be of one batch, or torch cannot trace the encoder.
     """
-    layout = vision.tower.layout(batch)
     dynamic = tuple(
         {axis: Dim.DYNAMIC for axis in range(same[0].dim()) if len({each.shape[axis] for each in same}) > 1}
         for same in zip(*examples, strict=True)
     )
-    graph = Graph(vision, batch, layout).eval()
+    graph = Graph(vision, batch, packed).eval()
     try:
         with torch.no_grad(), quietly():
             program = torch.export.export(graph, examples[0], dynamic_shapes=(dynamic,), strict=strict)
-            if len(dynamic) > 1:
+            if packed is not None:
                 program = program.run_decompositions({packed_attention_op._opoverload: attend})
     except ExportError:
         raise

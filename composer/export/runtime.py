@@ -5,12 +5,8 @@ Of the package, this imports the errors and what reads images; neither transform
 
 from __future__ import annotations
 
-import base64
-import io
 import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..images.decode import ImageLike
-from .files import Program, load_program, open_exported
+from .files import Program, open_exported
 from .image_steps import ImageSteps
 
 PIXELS, GRIDS = "pixel_values", "image_grid_thw"
@@ -120,32 +116,23 @@ class ExportedTower:
 
 
 Grid = tuple[int, int, int]
+Key = tuple[str, int]
+"""Names a tensor of a layout: what it is, and the side of the squares by which patches are grouped, or 0."""
 
 
 class Layout:
     """Makes the tensors of a batch that follow from the sizes of its images, for a graph that packs them.
 
     Args:
-        metadata: ``program``, which makes the tensors of one frame, and how they are joined.
+        metadata: ``inputs``, the keys of the tensors in order, and what sizes the encoder takes.
     """
 
     def __init__(self, metadata: Mapping[str, Any]) -> None:
-        self._inputs: list[dict[str, Any]] = metadata["inputs"]
+        self.inputs: list[Key] = [(name, side) for name, side in metadata["inputs"]]
         self._side: int = metadata["side"]
         self._frames: int | None = metadata["max_frames"]
         self._rows: tuple[int, int] = tuple(metadata["rows"])
-        self._windows: dict[str, int] | None = metadata["windows"]
-        self._program: Any = None
-        if (saved := metadata["program"]) is not None:
-            self._program = load_program(io.BytesIO(base64.b64decode(saved))).module()
-        self._of_frame = lru_cache(maxsize=256)(self._run)
-
-    def _run(self, rows: int, columns: int) -> list[Tensor]:
-        """Make the tensors of a frame of that many squares."""
-        if self._program is None:
-            return []
-        with torch.no_grad():
-            return list(self._program(torch.empty(rows, columns)))
+        self._window: int = metadata["window"]
 
     def read(self, value: Tensor, num_patches: int) -> list[Grid]:
         """Check grids and return them as numbers.
@@ -177,34 +164,64 @@ class Layout:
 
     def __call__(self, grids: Sequence[Grid]) -> list[Tensor]:
         """Return the graph's inputs beside the pixels."""
-        frames = [(h, w) for t, h, w in grids for _ in range(t)]
-        clips = [t * h * w for t, h, w in grids]
-        made = [self._of_frame(h // self._side, w // self._side) for h, w in frames]
-        lengths = {"frame": [h * w for h, w in frames], "clip": clips}
-        order = None
-        if self._windows is not None:
-            order, lengths["window"] = window_order(frames, **self._windows)
-        segments = {kind: segment_tables(lengths[kind]) for kind in lengths}
-        starts = [0, *accumulate(lengths["frame"])]
-        tables = []
-        for each in self._inputs:
-            if each["kind"] == "whole":
-                tables.append(torch.tensor([0, sum(clips)], dtype=torch.int32))
-            elif each["kind"] == "segments":
-                tables.append(segments[each["of"]][each["part"]])
-            elif order is not None and each["kind"] == "windows":
-                tables.append(order.argsort() if each["part"] else order)
-            else:
-                first = starts if each["offset"] else [0] * len(starts)
-                parts = [
-                    of[each["output"]] + start if start else of[each["output"]]
-                    for of, start in zip(made, first, strict=False)
-                ]
-                table = torch.cat(parts, dim=each["dim"])
-                if order is not None and each["windows"]:
-                    table = table.view(len(order), -1, *table.shape[1:])[order].flatten(0, 1)
-                tables.append(table)
-        return tables
+        return layout_tensors(grids, self.inputs, self._window)
+
+
+def layout_tensors(grids: Sequence[Grid], keys: Sequence[Key], window: int) -> list[Tensor]:
+    """Make tensors of a layout.
+
+    Args:
+        grids: Frames, rows and columns of patches of every image.
+        keys: The tensors, all int64. Of each patch: ``positions`` and ``window_positions`` (tokens, 2), its
+            row and column in the frame, in the order of the sequence or of the windows; ``raster``, its place
+            if frames were in raster order; ``frame``, counted through all images; ``sizes`` (tokens, 2), rows
+            and columns of the frame. ``numbers`` of frames, counted inside each image. ``window_index``, the
+            square at each place in the order of windows. ``frames``, ``clips`` or ``windows`` with ``.table``
+            or ``.place``, see ``segment_tables``.
+        window: Squares along a side of a window; those at the edges may be smaller. 0 without windows.
+    """
+    made: dict[Key, Tensor] = {}
+    for key in keys:
+        if key not in made:
+            made |= _made(grids, key, window)
+    return [made[key] for key in keys]
+
+
+def _made(grids: Sequence[Grid], key: Key, window: int) -> dict[Key, Tensor]:
+    """Make a tensor of a layout, and what comes with it."""
+    (name, side), (of, _, part) = key, key[0].partition(".")
+    frames = [(h, w) for t, h, w in grids for _ in range(t)]
+    areas = torch.tensor([h * w for h, w in frames])
+    if name == "numbers":
+        numbers = [frame for t, _, _ in grids for frame in range(t)]
+        return {key: torch.tensor(numbers)}
+    if name in ("frame", "sizes"):
+        rows = torch.tensor(frames) if name == "sizes" else torch.arange(len(frames))
+        return {key: rows.repeat_interleave(areas, dim=0)}
+    if part:
+        lengths = {"frames": areas.tolist(), "clips": [t * h * w for t, h, w in grids]}
+        if of == "windows":
+            lengths[of] = window_order(frames, side, window)[1]
+        table, place = segment_tables(lengths[of])
+        return {(f"{of}.table", side): table, (f"{of}.place", side): place}
+    if name == "window_index":
+        return {key: window_order(frames, side, window)[0]}
+    inside = [_in_squares(h, w, side) for h, w in frames]
+    if name == "raster":
+        starts = (areas.cumsum(0) - areas).tolist()
+        return {key: torch.cat([own + start for own, start in zip(inside, starts, strict=True)])}
+    places = [torch.stack([own // w, own % w], dim=1) for own, (_, w) in zip(inside, frames, strict=True)]
+    positions = torch.cat(places)
+    if name == "window_positions":
+        order, _ = window_order(frames, side, window)
+        positions = positions.view(len(order), -1, 2)[order].flatten(0, 1)
+    return {key: positions}
+
+
+def _in_squares(rows: int, columns: int, side: int) -> Tensor:
+    """Return the place in raster order of each patch of a frame whose patches are grouped by squares."""
+    places = torch.arange(rows * columns).view(rows // side, side, columns // side, side)
+    return places.transpose(1, 2).flatten()
 
 
 def window_order(frames: Sequence[tuple[int, int]], side: int, window: int) -> tuple[Tensor, list[int]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -81,7 +83,7 @@ def test_other_features_leave_no_file(tmp_path: Path, monkeypatch: pytest.Monkey
 @pytest.mark.slow
 def test_a_graph_of_one_batch_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        exporting, "trace", lambda a, b, examples, strict: trace(a, b, examples[:1], strict=False)
+        exporting, "trace", lambda a, b, examples, packed, strict: trace(a, b, examples[:1], strict=False)
     )
     with pytest.raises(ExportError, match="the export does not take 3 images"):
         export_encoder(encoder(), tmp_path / "tower.pt2")
@@ -104,11 +106,47 @@ def test_every_family_is_exported_or_refused_as_the_guide_says(name: str, tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["qwen2_5_vl_vision", "qwen3_vl_vision"])
+def test_packed_images_in_another_process(name: str, tmp_path: Path) -> None:
+    """The tower's own output, with merger and DeepStack, on images of sizes that no check has seen."""
+    composed = compose({"schema": 1, "encoder": FAMILIES[name]})
+    assert isinstance(composed, ComposedVisionEncoder)
+    file = export_encoder(composed, tmp_path / "tower.pt2").path
+    code = f"""
+import sys
+import numpy as np, torch
+from vision_composer.export.runtime import load
+tower = load({str(file)!r})
+draw = np.random.default_rng(5)
+images = [draw.integers(0, 256, (h, w, 3), dtype=np.uint8) for h, w in ((90, 300), (64, 64), (200, 90))]
+torch.save((images, tower(**tower.make_inputs(images))), {str(tmp_path / "found.pt")!r})
+assert not {{"transformers", "pydantic"}} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    images, found = torch.load(tmp_path / "found.pt", weights_only=False)
+    for wanted, features in zip(composed.encode(images), found, strict=True):
+        assert torch.allclose(features, wanted, rtol=0, atol=1e-5 * float(wanted.abs().max()))
+
+
+@pytest.mark.slow
+def test_clips_are_frames_of_one_layout(tmp_path: Path) -> None:
+    composed = encoder("qwen2_vl_vision", select_layers=[1])
+    exported = load(export_encoder(composed, tmp_path / "tower.pt2").path)
+    grids = torch.tensor([[2, 4, 6], [1, 2, 2], [3, 2, 4]])
+    inputs = {"pixel_values": torch.randn(int(grids.prod(1).sum()), 96), "image_grid_thw": grids}
+    with torch.no_grad():
+        wanted = composed(**inputs)
+    for mine, other in zip(exported(**inputs), wanted, strict=True):
+        assert torch.allclose(mine, other, rtol=0, atol=1e-5 * float(other.abs().max()))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "connector"),
     [
         ("clip_vision_model", {"type": "llava", "hidden_size": 24}),
         ("siglip_vision_model", {"type": "gemma3", "hidden_size": 24, "mm_tokens_per_image": 4}),
+        ("minimax_m3_vl_vision", {"type": "minimax_m3_vl", "hidden_size": 24}),
     ],
 )
 def test_the_connector_goes_along(name: str, connector: dict[str, Any], tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_weights_that_onnx_cannot_hold(weights: torch.Tensor, message: str, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["clip_vision_model"])
+@pytest.mark.parametrize("name", ["clip_vision_model", "hunyuan_vl_vision", "minimax_m3_vl_vision"])
 def test_onnx(name: str, tmp_path: Path) -> None:
     onnx, ort = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")

@@ -14,6 +14,13 @@ from vision_composer.encoders.clip import CLIP
 from vision_composer.errors import ExportError
 
 
+def test_a_tower_that_reads_sizes_of_the_host_is_refused(tmp_path: Path) -> None:
+    encoder = compose(config("pixtral", select_layers=[0]))
+    with pytest.raises(ExportError, match="its tower reads the sizes of the images while it runs"):
+        export_encoder(encoder, tmp_path / "tower.pt2")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_no_batch_is_fixed_in_silence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = compose(config("clip_vision_model", select_layers=[0], post_norm="none"))
     stem = CLIP.stem
