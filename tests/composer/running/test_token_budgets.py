@@ -118,7 +118,7 @@ def towers(name: str, budgets: tuple[int, ...] = BUDGETS, **keys: Any) -> tuple[
     return plain, recorded, recorder
 
 
-@pytest.mark.parametrize("layers", [None, [-1, 0]], ids=str)
+@pytest.mark.parametrize("layers", [None, pytest.param([-1, 0], marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("name", FOLLOWING)
 @torch.no_grad()
 def test_features_are_those_of_the_tower_as_it_is(name: str, layers: list[int] | None) -> None:
