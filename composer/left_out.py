@@ -13,7 +13,7 @@ _LONGEST = 80
 _ELSEWHERE = re.compile(
     r"""
       _?\w*token_(id|index|ids)      # places of images in the text
-    | im_\w+_id | \w+_seq_length | image_patch_id
+    | im_\w+_id | \w+_seq_length | image_patch_id | max_image_size
     | _name_or_path | transformers_version | architectures | auto_map | model_type | dtype | torch_dtype
     | (text|audio|vq|talker|code2wav|token2wav|decoder|generation|qformer|perceiver)_config
     | initializer_\w+ | \w*dropout\w* | layerdrop | use_cache | tie_\w+ | output_\w+ | return_dict\w*

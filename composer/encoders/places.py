@@ -10,12 +10,11 @@ from functools import cached_property, lru_cache, wraps
 from math import prod
 from typing import TYPE_CHECKING, ParamSpec, TypeAlias, TypeVar
 
-import numpy as np
-
 from ..attention.sending import Parcel
 from .facts import Grid
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -49,6 +48,7 @@ def send_integers(
     rows: Integers | Sequence[int] | Sequence[Sequence[int]], parcel: Parcel
 ) -> Callable[[], Tensor]:
     """Put integers into a parcel; they arrive as int32."""
+    import numpy as np
     import torch
 
     return parcel.add(torch.from_numpy(np.asarray(rows, dtype=np.int32)))
@@ -115,6 +115,8 @@ class Patches:
     """
 
     def __init__(self, grids: Sequence[Grid], parcel: Parcel, merge_size: int = 1) -> None:
+        import numpy as np
+
         sizes = np.repeat([grid[1:] for grid in grids], [grid[0] for grid in grids], axis=0)
         self._merge_size = merge_size
         self._squares = Boxes(sizes // merge_size, parcel)
@@ -157,6 +159,8 @@ class WindowedPatches:
     """
 
     def __init__(self, grids: Sequence[Grid], parcel: Parcel, *, merge_size: int, window: int) -> None:
+        import numpy as np
+
         pieces = [_windows((t, h // merge_size, w // merge_size), window) for t, h, w in grids]
         windows = np.concatenate(pieces)
         squares = np.array([prod(grid) // merge_size**2 for grid in grids])
@@ -189,6 +193,8 @@ def _windows(squares: Grid, window: int) -> Integers:
     Each is rows and columns; the row and column where it begins; its frame's columns; and the place of its
     first square in the sequence of the image's squares.
     """
+    import numpy as np
+
     frames, rows, columns = squares
     top, left = (grid.ravel() for grid in np.mgrid[0:rows:window, 0:columns:window])
     height, width = np.minimum(rows - top, window), np.minimum(columns - left, window)
@@ -222,6 +228,7 @@ class AxisTables:
     def __init__(
         self, grids: Sequence[Grid], tables: Callable[[int], tuple[Tensor, ...]], parcel: Parcel
     ) -> None:
+        import numpy as np
         import torch
 
         lengths = sorted({length for _, *axes in grids for length in axes})

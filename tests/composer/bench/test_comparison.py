@@ -21,7 +21,7 @@ DENSE = ["clip_vision_model", "siglip_vision_model", "dinov2", "internvl_vision"
 PACKED = ["pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision"]
 
 
-@pytest.mark.parametrize("layers", [None, [1, -2]], ids=str)
+@pytest.mark.parametrize("layers", [None, pytest.param([1, -2], marks=pytest.mark.slow)], ids=str)
 @pytest.mark.parametrize("name", DENSE)
 def test_dense_encoders_beside_transformers(name: str, layers: list[int] | None) -> None:
     result = compare(config(name, select_layers=layers), against=["transformers"], batch=3, rounds=2)

@@ -31,7 +31,7 @@ def batch_for(encoder: Any) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_some_images(name: str) -> None:
-    encoder = compose({"schema": 1, "encoder": ALL[name]})
+    encoder = tiny.scramble(compose({"schema": 1, "encoder": ALL[name]}))
     batch = batch_for(encoder)
     whole = run(encoder, batch)
     grids = encoder.image_grids(batch)

@@ -67,8 +67,11 @@ def test_compiled_features_equal_eager_ones(scope: str) -> None:
 @pytest.mark.parametrize(  # blocks that differ in what they are called with
     "name",
     [
-        *("clip_vision_model", "dinov3_vit", "llama4_vision_model"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in ("got_ocr2_vision", "internvl_vision")),
+        "clip_vision_model",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("dinov3_vit", "llama4_vision_model", "got_ocr2_vision", "internvl_vision")
+        ),
     ],
 )
 @torch.no_grad()
@@ -93,6 +96,7 @@ def test_image_sizes_do_not_recompile() -> None:
     assert _codes(counter) == 1
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_towers_do_not_share_the_limit_on_recompilations() -> None:
     with torch._dynamo.config.patch(recompile_limit=2):
@@ -104,6 +108,7 @@ def test_towers_do_not_share_the_limit_on_recompilations() -> None:
             assert _codes(counter) == 1
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_beyond_the_limit_blocks_run_uncompiled() -> None:
     eager, tower = _tower(), _tower()
@@ -177,7 +182,8 @@ def test_frozen_blocks_run_uncompiled_where_gradients_flow() -> None:
     assert _codes(counter) == 0
 
 
-@pytest.mark.parametrize("training", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("training", [False, True])
 def test_frozen_blocks_notice_what_training_wrote_through_data(training: bool) -> None:
     frozen = _tower()
     counter = _counted(frozen, freeze=True, dynamic=False)

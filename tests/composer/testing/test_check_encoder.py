@@ -31,8 +31,8 @@ VARIANTS = {
 
 
 ALWAYS = {
-    *("clip_vision_model", "siglip_vision_model", "dinov2", "qwen2_5_vl_vision", "qwen3_vl_vision"),
-    *("pixtral", "siglip2_vision_model", "idefics3_vision", "mllama_vision_model", "gemma4_vision"),
+    *("clip_vision_model", "dinov2", "qwen2_5_vl_vision"),
+    *("pixtral", "idefics3_vision", "mllama_vision_model"),
 }
 """Of every kind a few; the others take a minute and a half, and are left to ``make test-all``."""
 
