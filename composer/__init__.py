@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         register_encoder,
     )
     from .errors import VisionComposerError
+    from .export.exporting import export_encoder
     from .fused_encoder import FusedVisionEncoder
     from .jobs import encode_dataset, read_features, register_pooler
     from .parallel import (
@@ -61,6 +62,7 @@ _HOME = {
     "encoder": ("ComposedVisionEncoder",),
     "encoders": ("VisionEncoderInfo", "VisionLanguageConfig", "get_vision_encoder_info", "register_encoder"),
     "errors": ("VisionComposerError",),
+    "export.exporting": ("export_encoder",),
     "fused_encoder": ("FusedVisionEncoder",),
     "jobs": ("encode_dataset", "read_features", "register_pooler"),
     "parallel": (
@@ -105,6 +107,7 @@ __all__ = [
     "compose",
     "config_from",
     "encode_dataset",
+    "export_encoder",
     "get_llm_pos_ids_for_vision",
     "get_load_balance_assignment",
     "get_num_selected_vision_tokens",

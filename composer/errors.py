@@ -103,6 +103,10 @@ class ImageError(VisionComposerError, ValueError):
         super().__init__(f"{name}: {reason}")
 
 
+class ExportError(VisionComposerError):
+    """An encoder that cannot be exported, or an exported file that cannot be used; says why."""
+
+
 class DistributedError(VisionComposerError, RuntimeError):
     """A rank that failed, is gone, or runs something else; names it, and its image if known."""
 

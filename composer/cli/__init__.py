@@ -15,6 +15,7 @@ from . import (
     demo,
     diff,
     encode,
+    export,
     init,
     job,
     migrate,
@@ -40,6 +41,7 @@ app.command()(plan.plan)
 app.command()(backends.backends)
 app.command()(encode.encode)
 app.command()(job.job)
+app.command()(export.export)
 app.command()(bench.bench)
 app.command()(verify.verify)
 app.command()(demo.demo)

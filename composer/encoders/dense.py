@@ -40,10 +40,11 @@ class DenseBatch(StackedBatch):
 
     @property
     def grids(self) -> tuple[Grid, ...]:
-        return (self._grid,) * len(self.pixels)
+        return (self.grid,) * len(self.pixels)
 
     @property
-    def _grid(self) -> Grid:
+    def grid(self) -> Grid:
+        """Frames, patch rows and patch columns of each image."""
         rows, columns = (side // self.patch_size for side in self.pixels.shape[2:])
         return 1, rows, columns
 
@@ -61,7 +62,7 @@ class DenseBatch(StackedBatch):
         return features.contiguous()
 
     def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> Tensor:
-        return like.new_empty((0, num_tokens(self._grid), width))
+        return like.new_empty((0, num_tokens(self.grid), width))
 
 
 class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):

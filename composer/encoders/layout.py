@@ -127,7 +127,7 @@ class WindowLayout(RopeLayout):
             windows=windows,
             window_index=index,
             window_inverse=torch.empty_like(index).index_copy_(
-                0, index, torch.arange(len(index), device=index.device)
+                0, index, torch.arange(index.shape[0], device=index.device)
             ),
             longest_window=patches.longest,
             wide_blocks=frozenset(wide_blocks),
@@ -186,5 +186,5 @@ def pairs_in_windows(grid: Grid, merge_size: int, window: int) -> int:
 
 def by_square(states: Tensor, index: Tensor) -> Tensor:
     """Reorder tokens (tokens, width), or the squares of tokens of which ``index`` has one number each."""
-    square = len(states) // len(index)
-    return states.view(-1, square, states.shape[-1])[index].flatten(0, 1)
+    # Not by len(): it would fix the number of tokens where torch.export traces this.
+    return states.view(index.shape[0], -1, states.shape[-1])[index].flatten(0, 1)

@@ -69,7 +69,8 @@ class Llama4(DenseFamily[Llama4VisionEncoderConfig]):
         import torch
 
         patches = model.patch_embedding(pixel_values)
-        class_token = model.class_embedding.expand(len(patches), 1, -1)
+        # Not len(patches): it would fix the number of images where torch.export traces this.
+        class_token = model.class_embedding.expand(patches.shape[0], 1, -1)
         hidden_states = torch.cat([patches, class_token], dim=1) + model.positional_embedding_vlm
         return model.layernorm_pre(hidden_states), {"freqs_ci": model.rotary_embedding(pixel_values)}
 

@@ -116,8 +116,10 @@ class Phi4Multimodal(DenseFamily[Phi4MultimodalVisionEncoderConfig]):
         import torch
 
         mask = batch.mask if isinstance(batch, MaskedBatch) else None
-        _, rows, columns = batch.grids[0]
-        valid = batch.pixels.new_ones((len(batch), rows, columns), dtype=torch.bool) if mask is None else mask
+        _, rows, columns = batch.grid
+        # Not len(batch): it would fix the number of images where torch.export traces this.
+        shape = (batch.pixels.shape[0], rows, columns)
+        valid = batch.pixels.new_ones(shape, dtype=torch.bool) if mask is None else mask
         hidden_states = model.embeddings(pixel_values=batch.pixels, patch_attention_mask=valid)
         # Said to the blocks, because transformers' would hide later patches where there is no mask.
         inputs: BlockInputs = {"attention_mask": None, "is_causal": False}

@@ -52,17 +52,36 @@ def _taps(length: int, side: int, mode: Mode, stretch: float) -> tuple[Tensor, T
     """
     import torch
 
-    places = torch.arange(length, dtype=torch.float32)
+    return taps_at(torch.arange(length), torch.tensor([length]), side, mode, stretch)
+
+
+def taps_at(
+    places: Tensor, lengths: Tensor, side: int, mode: Mode, stretch: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return the places in a table's axis around patches of images' axes, and their weights.
+
+    Args:
+        places: The patches' places along their axes, integers.
+        lengths: The patches along these axes, integers; broadcast to ``places``.
+        side: Places of the table's axis.
+        mode: As for :class:`PositionTaps`.
+        stretch: As for :class:`PositionTaps`.
+
+    Returns:
+        int32 and float32, (..., 2) each; (..., 4) if bicubic.
+    """
+    import torch
+
     if mode == "corners":
-        at = places * (side - 1) / torch.tensor([max(length - 1, 1)], dtype=torch.float32)
+        at = places.float() * (side - 1) / (lengths - 1).clamp(min=1).float()
     else:
-        at = (places + 0.5) * side / (torch.tensor([length], dtype=torch.float32) + stretch) - 0.5
+        at = (places.float() + 0.5) * side / (lengths.float() + stretch) - 0.5
     cubic = mode == "bicubic"
-    offsets = torch.arange(-1, 3) if cubic else torch.arange(2)
-    low = at.floor()
-    distances = (at[:, None] - low[:, None] - offsets).abs()
+    offsets = torch.arange(-1, 3, device=at.device) if cubic else torch.arange(2, device=at.device)
+    low = at.floor()[..., None]
+    distances = (at[..., None] - low - offsets).abs()
     weights = _cubic_weights(distances) if cubic else (1 - distances).clamp(min=0)
-    return (low.long()[:, None] + offsets).clamp(0, side - 1).int(), weights
+    return (low.long() + offsets).clamp(0, side - 1).int(), weights
 
 
 def _cubic_weights(distances: Tensor) -> Tensor:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from ..errors import InputError
-from ..schemas.processor_class import Values
+
+if TYPE_CHECKING:  # the schemas load pydantic, and exported towers compute sizes without it
+    from ..schemas.processor_class import Values
 
 Box = tuple[int, int]
 """Width and height in pixels."""
