@@ -31,7 +31,7 @@ class PatchesBatch(DenseBatch):
     """Square images of one size: ``pixels`` are (images, patches, height x width x channels of a patch)."""
 
     @property
-    def _grid(self) -> Grid:
+    def grid(self) -> Grid:
         side = isqrt(self.pixels.shape[1])
         return 1, side, side
 

@@ -60,7 +60,7 @@ def test_a_layout_is_made_on_the_cpu_whatever_the_default_device(name: str) -> N
     torch.set_default_device("meta")  # a tensor made there holds no values
     try:
         batch = encoder.tower.read(inputs)
-        layout = encoder.tower.layout(batch, torch.device("cpu"), torch.float32)
+        layout = encoder.tower.layout(batch)
     finally:
         torch.set_default_device(before)
     assert layout.frames.order.device.type == "cpu"
