@@ -73,7 +73,7 @@ def test_dense_features_equal_transformers(name: str, dtype: torch.dtype, folder
 
 @pytest.mark.parametrize("backend", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 @each_dtype
-@pytest.mark.parametrize("name", tiny.PACKED)
+@pytest.mark.parametrize("name", packed.one_of_each_kind(tiny.PACKED))
 def test_packed_features_equal_transformers(
     name: str, dtype: torch.dtype, backend: str, folders: Any
 ) -> None:

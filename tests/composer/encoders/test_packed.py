@@ -26,6 +26,7 @@ from support.packed import (
     Theirs,
     alone,
     batch_of,
+    one_of_each_kind,
     raw,
     reference,
     tokens_of,
@@ -39,7 +40,7 @@ from vision_composer.errors import ConfigError, ImageError, InputError, WeightsE
 from vision_composer.jobs import encode_images, read_features
 from vision_composer.weights.names import TensorNames
 
-LAYERS = [None, [0], [-1, -3], [4, 0, 0]]
+LAYERS = [None, [-1, -3], *(pytest.param(layers, marks=pytest.mark.slow) for layers in ([0], [4, 0, 0]))]
 
 DEEPSTACK = [name for name in tiny.PACKED if name.startswith(("qwen3_vl", "qwen3_omni"))]
 PREFIXES = ["visual.", "model.visual.", "vision_tower.", "vision_encoder."]
@@ -47,6 +48,7 @@ HEAD: tuple[str, dict[str, Any]] = ("siglip2_vision_model", {"head": True})
 NORMED = [(name, {"select_layers": [1], "post_norm": "each"}) for name in ("idefics3_vision", HEAD[0])]
 
 each_family = pytest.mark.parametrize("name", ENCODERS)
+a_family_of_each_kind = pytest.mark.parametrize("name", one_of_each_kind())
 
 
 def selections(*several: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -138,7 +140,7 @@ def test_deepstack_levels(name: str, deepstack: str, folders: dict[str, Path]) -
     assert bool(names) == (deepstack != "none")
 
 
-@each_family
+@a_family_of_each_kind
 def test_layouts_made_in_inference_mode_are_good_for_training(name: str, folders: dict[str, Path]) -> None:
     encoder = compose(config(name, folders))
     batch = batch_of(name, GRIDS[1])
@@ -175,7 +177,7 @@ def test_only_what_is_used_exists_and_all_of_it_trains(
 
 
 @pytest.mark.parametrize("layers", [[-2, 0], pytest.param(None, marks=pytest.mark.slow)], ids=str)
-@each_family
+@a_family_of_each_kind
 def test_saved_towers_come_back(
     name: str, layers: list[int] | None, folders: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -224,7 +226,7 @@ def test_flops_equal_what_torch_counts(name: str, keys: dict[str, Any]) -> None:
 # --- images -------------------------------------------------------------------------------------------
 
 
-@each_family
+@a_family_of_each_kind
 def test_num_tokens_is_what_comes_out(name: str) -> None:
     keys = config(name)
     merging, patches = compose(keys), compose(keys | {"select_layers": [0]})
@@ -248,7 +250,7 @@ def test_num_tokens_is_what_comes_out(name: str) -> None:
     check()
 
 
-@each_family
+@a_family_of_each_kind
 def test_images_are_encoded_like_batches_of_the_processor(
     name: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
