@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Generic
+from typing import TYPE_CHECKING, ClassVar, Generic, cast
 
 from ..attention.sending import Parcel
 from ..errors import InputError
@@ -83,13 +83,7 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
             return made
         from ..images.preprocess_clips import ClipPreprocessor
 
-        return ClipPreprocessor(
-            made.processor,
-            made.resize,
-            num_channels=made.num_channels,
-            halves=made.halves,
-            temporal_patch_size=_frames(encoder),
-        )
+        return ClipPreprocessor(made, _frames(encoder))
 
     # --- building -------------------------------------------------------------------------------------
 
@@ -178,8 +172,8 @@ class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
         grids, parcel = batch.grids, Parcel(device)
         frames = (clip_segments if self.attends_across_frames else frame_segments)(grids, parcel)
         patches, rope = self.patches(model, grids, parcel), self.rope(model, grids, parcel)
-        # For a family whose layout this is; a family with another makes its own.
-        return RopeLayout(grids, frames=frames, rope=rope.at(patches.positions))  # type: ignore[return-value]  # see above
+        made = RopeLayout(grids, frames=frames, rope=rope.at(patches.positions))
+        return cast("RopeLayoutT", made)  # a family with another layout makes its own
 
     def table_layout(
         self, model: FromTransformers, grids: tuple[Grid, ...], device: torch.device, side: int, mode: Mode

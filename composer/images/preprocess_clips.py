@@ -11,16 +11,12 @@ from PIL import Image
 
 from ..errors import ImageError, InputError
 from .limits import MAX_PIXELS
-from .preprocess import RaggedPreprocessor
+from .preprocess import ImagePreprocessor, RaggedPreprocessor
 from .processors import trial_image
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
-    from transformers.image_processing_backends import PilBackend
-
-    from .pixels import Halves
-    from .resize import ResizeRule
 
 
 class ClipPreprocessor(RaggedPreprocessor):
@@ -30,25 +26,16 @@ class ClipPreprocessor(RaggedPreprocessor):
     frames, those that follow each other share it, and the last frame fills the last patches up.
 
     Args:
-        processor: Resizes and normalises.
-        resize: The sizes it will choose.
-        num_channels: Colour channels of the tower.
-        halves: The processor in two halves, or None.
+        images: Makes the inputs of an image.
         temporal_patch_size: Frames in a patch.
     """
 
     takes_clips = True
 
-    def __init__(
-        self,
-        processor: PilBackend,
-        resize: ResizeRule,
-        *,
-        num_channels: int = 3,
-        halves: Halves | None = None,
-        temporal_patch_size: int = 1,
-    ) -> None:
-        super().__init__(processor, resize, num_channels=num_channels, halves=halves)
+    def __init__(self, images: ImagePreprocessor, temporal_patch_size: int) -> None:
+        super().__init__(
+            images.processor, images.resize, num_channels=images.num_channels, halves=images.halves
+        )
         self.temporal_patch_size = temporal_patch_size
 
     def read_clip(self, frames: Iterable[Image.Image], label: str) -> dict[str, Tensor]:

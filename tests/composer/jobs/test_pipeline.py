@@ -162,7 +162,11 @@ def test_a_task_has_one_clip_at_most() -> None:
     kinds = ["file"] * 9 + ["clip"] * 2 + ["file"] * 2
     rows = [Row(str(i), "in", kind, str(i)) for i, kind in enumerate(kinds)]
     asked: deque[tuple[Unit, list[int]]] = deque()
-    unit = Unit(0, list(enumerate(rows, 5)), lambda: None, lambda *_: None)  # type: ignore[arg-type, return-value]  # not opened
+
+    def never(*_: object) -> Any:
+        raise AssertionError("no file is needed to make tasks")
+
+    unit = Unit(0, list(enumerate(rows, 5)), never, never)
     tasks = list(pipeline._tasks([unit], asked))
     assert [[row.id for row, _ in task] for task in tasks] == [
         list("01234567"),
