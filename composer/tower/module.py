@@ -100,11 +100,10 @@ class VisionTower(VisionModule[Batch]):
             (tokens, width) tensor per image where the number of tokens can differ between images. With
             DeepStack levels on an axis of their own: (levels, tokens, width) per image.
         """
+        parameter = next(self.parameters()).detach()
         if batch.is_empty:
-            return batch.without_images(
-                self.readout.num_tokens, self.readout.width, next(self.parameters()).detach()
-            )
-        batch = batch.to(self.device, self.dtype)
+            return batch.without_images(self.readout.num_tokens, self.readout.width, parameter)
+        batch = batch.to(parameter.device, parameter.dtype)
         run = self.run_batch or self.features
         return batch.split(run(batch), self.readout.num_tokens)
 
@@ -123,7 +122,8 @@ class VisionTower(VisionModule[Batch]):
 
     def layout(self, batch: Batch) -> Any:
         """Return the layout of a batch, if it can be one that is kept."""
-        return self._layout(batch, self.device, self.dtype)
+        parameter = next(self.parameters())
+        return self._layout(batch, parameter.device, parameter.dtype)
 
     def rows_of_batch(self, batch: Batch) -> list[int]:
         return self.rows_per_image(batch.grids)
