@@ -153,6 +153,7 @@ def test_errors_of_weights_name_the_tower(tmp_path: Path) -> None:
         load_config(config({"dino": DINO, "siglip": {"encoder": {**SIGLIP["encoder"], "hidden": 1}}}))
 
 
+@pytest.mark.slow
 def test_it_compiles_every_tower_and_warms_up() -> None:
     encoder = composed(compile={"backend": "eager"}, **GRID)
     plain = composed(**GRID)

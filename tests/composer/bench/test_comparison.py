@@ -17,8 +17,18 @@ from vision_composer.bench import compare, peers
 from vision_composer.bench.comparison import noise
 from vision_composer.errors import BackendError, InputError
 
-DENSE = ["clip_vision_model", "siglip_vision_model", "dinov2", "internvl_vision"]
-PACKED = ["pixtral", "qwen2_vl_vision", "qwen2_5_vl_vision", "qwen3_vl_vision"]
+DENSE = [
+    "clip_vision_model",
+    pytest.param("siglip_vision_model", marks=pytest.mark.slow),
+    pytest.param("dinov2", marks=pytest.mark.slow),
+    "internvl_vision",
+]
+PACKED = [
+    "pixtral",
+    pytest.param("qwen2_vl_vision", marks=pytest.mark.slow),
+    "qwen2_5_vl_vision",
+    pytest.param("qwen3_vl_vision", marks=pytest.mark.slow),
+]
 
 
 @pytest.mark.parametrize("layers", [None, pytest.param([1, -2], marks=pytest.mark.slow)], ids=str)

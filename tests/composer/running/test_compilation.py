@@ -285,6 +285,7 @@ def test_max_performance_freezes_a_dense_tower_on_cpu() -> None:
     assert isinstance(tower.tower.run_block, FrozenBlocks)
 
 
+@pytest.mark.slow
 def test_outputs_of_cuda_graphs_are_copied(monkeypatch: pytest.MonkeyPatch) -> None:
     import vision_composer.running.compilation as compilation
 

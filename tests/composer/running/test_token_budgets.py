@@ -10,7 +10,7 @@ import pytest
 import torch
 from support import tiny
 from support.compare import assert_close
-from support.packed import batch_of
+from support.packed import batch_of, one_of_each_kind
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -119,7 +119,7 @@ def towers(name: str, budgets: tuple[int, ...] = BUDGETS, **keys: Any) -> tuple[
 
 
 @pytest.mark.parametrize("layers", [None, pytest.param([-1, 0], marks=pytest.mark.slow)], ids=str)
-@pytest.mark.parametrize("name", FOLLOWING)
+@pytest.mark.parametrize("name", one_of_each_kind(FOLLOWING))
 @torch.no_grad()
 def test_features_are_those_of_the_tower_as_it_is(name: str, layers: list[int] | None) -> None:
     plain, recorded, recorder = towers(name, select_layers=layers)

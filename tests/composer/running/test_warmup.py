@@ -52,7 +52,9 @@ def test_compiled_code_that_computes_something_else_is_an_error(
         tower.warmup([(40, 32)])
 
 
-@pytest.mark.parametrize("encoder", [ENCODER, PACKED], ids=["dense", "packed"])
+@pytest.mark.parametrize(
+    "encoder", [ENCODER, pytest.param(PACKED, marks=pytest.mark.slow)], ids=["dense", "packed"]
+)
 def test_warmup_compiles_what_is_to_come(encoder: dict[str, Any]) -> None:
     tower = compose({"schema": 1, "encoder": encoder, "compile": {"backend": "aot_eager"}}).train()
     assert tower.warmup([2, (40, 32), [(32, 32), (64, 32)]]) <= 1e-5

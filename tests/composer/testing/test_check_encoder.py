@@ -47,7 +47,13 @@ def test_every_family_passes(model_type: str) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name == "clip_vision_model/indivisible" else pytest.mark.slow)
+        for name in VARIANTS
+    ],
+)
 def test_a_config_of_ones_own_is_checked(name: str) -> None:
     check_encoder(VARIANTS[name])
 
