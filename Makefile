@@ -1,6 +1,8 @@
 # Every target makes its own .venv on first use. `make PYTHON=python3.12 test` takes another interpreter.
 PYTHON ?= python3
 BIN := .venv/bin
+# Tests start many processes: they read bytecode that the first has written, also where it is usually not kept.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all test-hydra test-ray fuzz mutants lint check format generate clean FORCE
 
