@@ -35,10 +35,10 @@ _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.form
 _PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 _SMALL = ("config.json", "tower.yaml", ADAPTER_CONFIG, *_PROCESSOR_FILES)
 _INDEX_BYTES = 48 << 20
-_INDEX_VALUES = 300_000
+_INDEX_VALUES = 250_000
 _INDEX_FILES = 10_000
 """The index of a model of 1,000 billion parameters names 210,000 tensors in 64 files, and has 24 MB."""
-_FOLDER_TENSORS = 25_000
+_FOLDER_TENSORS = 10_000
 """Tensors in the weight files of a folder without an index: all headers are read to find their names."""
 _NAME_BYTES = 255
 """Longest name that file systems give to a file."""

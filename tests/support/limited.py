@@ -1,7 +1,7 @@
 """Commands of vision-composer in processes of limited time and memory: a script, fed with JSON on stdin.
 
 Takes a list of argument lists, and prints a list of what each came to: exit status (negative for a signal),
-seconds of the processor, MiB of memory, and output. Each runs in a fork of one process that has loaded the
+seconds of the processor (of one that `pace` gives 1 for), MiB of memory, and output. Each runs in a fork of one process that has loaded the
 commands, so that loading them is paid for once.
 """
 
@@ -40,6 +40,7 @@ def run(commands: Sequence[Sequence[str]], folder: str | os.PathLike[str]) -> li
 
 
 def _limited(command: Sequence[str]) -> dict[str, object]:
+    before = pace()
     with tempfile.TemporaryFile() as output:
         child = os.fork()
         if not child:
@@ -53,7 +54,7 @@ def _limited(command: Sequence[str]) -> dict[str, object]:
         output.seek(0)
         return {
             "status": os.waitstatus_to_exitcode(status),
-            "seconds": usage.ru_utime + usage.ru_stime,
+            "seconds": (usage.ru_utime + usage.ru_stime) / max(before, pace()),
             "memory": usage.ru_maxrss / 1_024,
             "output": output.read().decode(errors="replace"),
         }
@@ -84,6 +85,7 @@ if __name__ == "__main__":
 
     import vision_composer.schemas.yaml.references
     import vision_composer.schemas.yaml.warnings  # noqa: F401
+    from pace import pace
     from vision_composer.cli import main
 
     json.dump([_limited(command) for command in json.load(sys.stdin)], sys.stdout)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
+from support.pace import pace
 from support.ranks import CONTEXT
 
 
@@ -19,7 +20,7 @@ class Outcome:
     Attributes:
         error: The class of what it raised, or "died" or "still running"; empty if it returned.
         message: What that says.
-        seconds: Of computing.
+        seconds: Of computing, on a machine that `pace` gives 1 for.
         peak_bytes: Memory of the process at most, with what it had imported before.
     """
 
@@ -49,12 +50,13 @@ def measured(function: Callable[..., Any], *arguments: Any, seconds: float = 30)
 
 
 def _run(pipe: Connection, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+    before = pace()
     start = time.process_time()
     error = message = ""
     try:
         function(*arguments)
     except BaseException as raised:
         error, message = type(raised).__name__, str(raised)
-    seconds = time.process_time() - start
+    seconds = (time.process_time() - start) / max(before, pace())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     pipe.send(Outcome(error, message, seconds, peak))
