@@ -8,6 +8,7 @@ import pytest
 import torch
 from support import packed, tiny
 from support.compare import assert_close
+from support.kinds import one_of_each_kind
 from torch import Tensor
 
 from vision_composer import compose
@@ -50,7 +51,7 @@ def reference(encoder: dict[str, Any], folder: Any, dtype: torch.dtype) -> Any:
 
 
 @each_dtype
-@pytest.mark.parametrize("name", tiny.ENCODERS)
+@pytest.mark.parametrize("name", one_of_each_kind(tiny.ENCODERS))
 def test_dense_features_equal_transformers(name: str, dtype: torch.dtype, folders: Any) -> None:
     encoder, folder = folders(name)
     weights = {"source": str(folder), "dtype": name_of(dtype)}
@@ -73,7 +74,7 @@ def test_dense_features_equal_transformers(name: str, dtype: torch.dtype, folder
 
 @pytest.mark.parametrize("backend", ["sdpa", pytest.param("eager", marks=pytest.mark.slow)])
 @each_dtype
-@pytest.mark.parametrize("name", packed.one_of_each_kind(tiny.PACKED))
+@pytest.mark.parametrize("name", one_of_each_kind(tiny.PACKED))
 def test_packed_features_equal_transformers(
     name: str, dtype: torch.dtype, backend: str, folders: Any
 ) -> None:
@@ -89,7 +90,7 @@ def test_packed_features_equal_transformers(
 
 
 @each_dtype
-@pytest.mark.parametrize("name", [*tiny.ENCODERS, *tiny.PACKED])
+@pytest.mark.parametrize("name", one_of_each_kind([*tiny.ENCODERS, *tiny.PACKED]))
 def test_blocks_attention_and_norms_keep_the_dtype(name: str, dtype: torch.dtype) -> None:
     """No module hands on another dtype than the parameters', from the first block to the output."""
     encoder = {**tiny.ENCODERS, **tiny.PACKED}[name]

@@ -1,8 +1,8 @@
 """Commands of vision-composer in processes of limited time and memory: a script, fed with JSON on stdin.
 
 Takes a list of argument lists, and prints a list of what each came to: exit status (negative for a signal),
-seconds of the processor (of one that `pace` gives 1 for), MiB of memory, and output. Each runs in a fork of one process that has loaded the
-commands, so that loading them is paid for once.
+seconds of the processor (of one that `pace` gives 1 for), MiB of memory, and output. Each runs in a fork of
+one process that has loaded the commands, so that loading them is paid for once.
 """
 
 from __future__ import annotations
@@ -82,10 +82,10 @@ def _call(command: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     import yaml  # noqa: F401
+    from pace import pace
 
     import vision_composer.schemas.yaml.references
     import vision_composer.schemas.yaml.warnings  # noqa: F401
-    from pace import pace
     from vision_composer.cli import main
 
     json.dump([_limited(command) for command in json.load(sys.stdin)], sys.stdout)

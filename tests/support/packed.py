@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from functools import cache
 from typing import Any, NamedTuple
 
-import pytest
 import torch
 from torch import Tensor
 from transformers.vision_utils import get_vision_window_index
@@ -210,22 +208,3 @@ def own_output(name: str, output: Any) -> Tensor:
     if name.startswith("kimi"):
         return output.pooler_output.flatten(1)
     return torch.cat([output.pooler_output, *(getattr(output, "deepstack_features", None) or ())], dim=-1)
-
-
-_KINDS = frozenset(
-    (
-        "qwen2_5_vl_vision",
-        "qwen3_vl_vision",
-        "pixtral",
-        "siglip2_vision_model",
-        "kimi_k25_vision",
-        "gemma4_vision",
-        "idefics3_vision",
-    )
-)
-"""Of every kind of packed encoder one."""
-
-
-def one_of_each_kind(names: Iterable[str] = ENCODERS) -> list[Any]:
-    """Names as parameters of a test; those that are not of `_KINDS` are left to the slow tests."""
-    return [pytest.param(name, marks=() if name in _KINDS else pytest.mark.slow, id=name) for name in names]

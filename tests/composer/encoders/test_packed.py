@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from support import tiny
 from support.checkpoints import Folders
 from support.compare import assert_as_exact, assert_close
+from support.kinds import one_of_each_kind
 from support.packed import (
     DEPTH,
     ENCODERS,
@@ -26,7 +27,6 @@ from support.packed import (
     Theirs,
     alone,
     batch_of,
-    one_of_each_kind,
     raw,
     reference,
     tokens_of,
@@ -48,12 +48,16 @@ HEAD: tuple[str, dict[str, Any]] = ("siglip2_vision_model", {"head": True})
 NORMED = [(name, {"select_layers": [1], "post_norm": "each"}) for name in ("idefics3_vision", HEAD[0])]
 
 each_family = pytest.mark.parametrize("name", ENCODERS)
-a_family_of_each_kind = pytest.mark.parametrize("name", one_of_each_kind())
+a_family_of_each_kind = pytest.mark.parametrize("name", one_of_each_kind(ENCODERS))
 
 
-def selections(*several: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+def selections(*several: dict[str, Any]) -> list[Any]:
     """Every family with each of several selections of its output."""
-    return [(name, keys) for name in ENCODERS for keys in several]
+    return [
+        pytest.param(*family.values, keys, marks=family.marks)
+        for family in one_of_each_kind(ENCODERS)
+        for keys in several
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +197,10 @@ def test_saved_towers_come_back(
 
 @pytest.mark.parametrize(
     ("name", "prefix"),
-    list(zip(tiny.PACKED, cycle(PREFIXES), strict=False)),
+    [
+        pytest.param(*family.values, prefix, marks=family.marks)
+        for family, prefix in zip(one_of_each_kind(tiny.PACKED), cycle(PREFIXES), strict=False)
+    ],
 )
 def test_towers_are_found_inside_vlms(
     name: str, prefix: str, folders: dict[str, Path], tmp_path: Path

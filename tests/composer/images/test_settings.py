@@ -12,6 +12,7 @@ from hypothesis import settings as trials
 from hypothesis import strategies as st
 from PIL import Image
 from support import tiny
+from support.kinds import one_of_each_kind
 from support.processors import resolved, written
 
 from vision_composer import compose, load_config, plan
@@ -85,7 +86,7 @@ def test_values_that_do_not_work() -> None:
 # --- plans --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", one_of_each_kind(ENCODERS))
 def test_the_plan_is_that_of_the_composed_encoder(name: str, tmp_path: Path) -> None:
     encoder = compose({"schema": 1, "encoder": ENCODERS[name]})
     config = load_config({"schema": 1, "encoder": ENCODERS[name]})
@@ -98,7 +99,7 @@ def test_the_plan_is_that_of_the_composed_encoder(name: str, tmp_path: Path) -> 
     assert saved.plan.processor.origin["type"] == "preprocessor_config.json"
 
 
-@pytest.mark.parametrize("name", COLOUR)
+@pytest.mark.parametrize("name", one_of_each_kind(COLOUR))
 def test_an_image_gives_as_many_tokens_as_planned(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": COLOUR[name], "select_layers": [0]})
 

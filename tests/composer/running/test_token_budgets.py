@@ -10,7 +10,8 @@ import pytest
 import torch
 from support import tiny
 from support.compare import assert_close
-from support.packed import batch_of, one_of_each_kind
+from support.kinds import one_of_each_kind
+from support.packed import batch_of
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode

@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from support import tiny
+from support.kinds import one_of_each_kind
 
 from vision_composer import compose
 
@@ -35,7 +36,7 @@ def features(encoder: Any, inputs: dict[str, torch.Tensor]) -> list[torch.Tensor
         return list(encoder(**inputs))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", one_of_each_kind(ENCODERS))
 def test_the_default_dtype_changes_no_features(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": ENCODERS[name]})
     again = compose({"schema": 1, "encoder": ENCODERS[name]})  # with no layout of its own yet
@@ -50,7 +51,7 @@ def test_the_default_dtype_changes_no_features(name: str) -> None:
         assert all(torch.equal(mine, theirs) for mine, theirs in zip(got, want, strict=True)), dtype
 
 
-@pytest.mark.parametrize("name", [*tiny.PACKED, *tiny.PADDED])
+@pytest.mark.parametrize("name", one_of_each_kind([*tiny.PACKED, *tiny.PADDED]))
 def test_a_layout_is_made_on_the_cpu_whatever_the_default_device(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": (tiny.PACKED | tiny.PADDED)[name]})
     inputs = encoder.preprocess([Image.effect_noise((64, 96), 60).convert("RGB")])
@@ -67,7 +68,7 @@ def test_a_layout_is_made_on_the_cpu_whatever_the_default_device(name: str) -> N
     assert all(torch.equal(mine, other) for mine, other in zip(features(encoder, inputs), want, strict=True))
 
 
-@pytest.mark.parametrize("name", ENCODERS)
+@pytest.mark.parametrize("name", one_of_each_kind(ENCODERS))
 def test_autocast_gives_the_dtype_that_transformers_gives(name: str) -> None:
     encoder = compose({"schema": 1, "encoder": ENCODERS[name], "select_layers": [-1]})
     sample = encoder.family.samples(encoder.info, encoder.preprocess)[0]
