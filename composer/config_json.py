@@ -295,7 +295,12 @@ def _check_first_token(encoder: Mapping[str, Any]) -> None:
 
 def _from_hub(repo: str, revision: str | None) -> Path:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+    )
 
     failures = (EntryNotFoundError, HfHubHTTPError, OSError)
     try:
@@ -303,9 +308,13 @@ def _from_hub(repo: str, revision: str | None) -> Path:
     except HFValidationError as error:
         raise InputError(f"{repo}: neither a file, a folder, nor a hub id") from error
     except failures as error:
-        if isinstance(error, EntryNotFoundError):  # offline, it also stands for a file that was not fetched
+        if isinstance(error, EntryNotFoundError):
+            # A hub that could not be reached is not waited for again: what was fetched before is here.
+            unreachable = isinstance(error, LocalEntryNotFoundError)
             with suppress(*failures):
-                return Path(hf_hub_download(repo, OPEN_CLIP_CONFIG, revision=revision))
+                return Path(
+                    hf_hub_download(repo, OPEN_CLIP_CONFIG, revision=revision, local_files_only=unreachable)
+                )
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{repo}: no such file or folder{near_miss(repo)}, and no config.json from the hub: {reason}"

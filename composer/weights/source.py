@@ -320,10 +320,14 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
         LocalEntryNotFoundError,
     )
 
+    unreachable = False
+
     def fetch(name: str) -> Path | None:
+        nonlocal unreachable
         try:
-            return Path(hf_hub_download(repo, name, revision=revision))
+            return Path(hf_hub_download(repo, name, revision=revision, local_files_only=unreachable))
         except LocalEntryNotFoundError as error:
+            unreachable = True  # and is not waited for again: what was fetched before is here
             # Offline, a file that the repository lacks and one that was never downloaded look the same;
             # only the weights must be there.
             if name not in _SMALL and not name.endswith(".index.json"):

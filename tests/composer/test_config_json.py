@@ -107,6 +107,23 @@ def test_a_hub_id_is_pinned_to_the_commit_that_was_read(tmp_path, monkeypatch):
     assert asked == [("org/model", name, "main") for name in names]
 
 
+def test_a_hub_that_cannot_be_reached_is_waited_for_once(monkeypatch):
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    waited = []
+
+    def download(repo, name, revision=None, local_files_only=False):
+        if not local_files_only:
+            waited.append(name)
+        raise LocalEntryNotFoundError("cannot find the file, and there is no connection")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(InputError, match=r"org/model: no such file .* no config\.json from the hub"):
+        tower_of_config_json("org/model")
+    assert waited == ["config.json"]
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, "\ud800", '{"a": 1, "a": 2}'])
 def test_what_is_no_json_object(text, tmp_path):
     (tmp_path / "config.json").write_bytes(text.encode("utf-8", "surrogatepass"))

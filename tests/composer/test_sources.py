@@ -110,7 +110,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     snapshot.mkdir()
     (snapshot / "config.json").write_text(json.dumps(CLIP))
 
-    def download(repo: str, name: str, revision: str | None = None) -> str:
+    def download(repo: str, name: str, revision: str | None = None, local_files_only: bool = False) -> str:
         if repo != "org/clip" or not (snapshot / name).exists():
             raise LocalEntryNotFoundError("it cannot be reached")
         return str(snapshot / name)

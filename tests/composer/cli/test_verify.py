@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from huggingface_hub import constants
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from support.vlms import save_vlm
@@ -82,6 +83,6 @@ def test_infinite_differences_are_json(tmp_path: Path, image: Path) -> None:
 def test_a_hub_id_is_asked_for_where_there_is_no_such_preset(
     image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "no config.json from the hub" in str(verify("nobody/nothing-there", image).exception)
     assert "there is no preset" in str(verify("nothing-there", image).exception)

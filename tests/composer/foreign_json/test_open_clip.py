@@ -161,7 +161,7 @@ def test_a_hub_id_has_it_where_it_has_no_config_json(
     snapshot = tmp_path / COMMIT
     save(snapshot, config())
 
-    def download(repo: str, name: str, revision: str | None = None) -> str:
+    def download(repo: str, name: str, revision: str | None = None, local_files_only: bool = False) -> str:
         if not (snapshot / name).exists():
             raise EntryNotFoundError("404") if reached else LocalEntryNotFoundError("it cannot be reached")
         return str(snapshot / name)

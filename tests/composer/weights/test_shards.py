@@ -112,7 +112,7 @@ def test_the_revision_that_is_asked_for_is_fetched(tmp_path: Path, monkeypatch: 
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
     asked = []
 
-    def download(repo: str, name: str, *, revision: str | None = None) -> str:
+    def download(repo: str, name: str, *, revision: str | None = None, local_files_only: bool = False) -> str:
         asked.append((repo, revision))
         if name.endswith(".index.json"):
             raise EntryNotFoundError(name)

@@ -10,8 +10,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import pytest
 import torch
+from huggingface_hub.errors import LocalEntryNotFoundError
 from support import tiny
 from support.checkpoints import load
 
@@ -96,6 +98,22 @@ def test_what_is_not_there_is_said(hub: Path) -> None:
     shard.unlink()
     with pytest.raises(WeightsError, match=rf"{shard.name} is not in the local cache"):
         compose({"schema": 1, "encoder": ENCODER, "weights": {"source": "someone/siglip"}})
+
+
+def test_a_hub_that_cannot_be_reached_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited = []
+
+    def download(repo: str, name: str, *, revision: str | None, local_files_only: bool) -> str:
+        if not local_files_only:
+            waited.append(name)
+        raise LocalEntryNotFoundError("cannot find the file, and there is no connection")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    with pytest.raises(
+        WeightsError, match=r"org/model: model\.safetensors is not in the local cache and the hub"
+    ):
+        open_checkpoint("org/model")
+    assert waited == ["model.safetensors"]
 
 
 def test_a_folder_of_that_name_goes_before_the_hub(
