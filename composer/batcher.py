@@ -78,7 +78,8 @@ class Batcher:
         """Return the features that the image will have, without waiting for them.
 
         Args:
-            image: A path, the bytes of an image file, a PIL image, or a uint8 array (height, width[, channels]).
+            image: A path, the bytes of an image file, a PIL image, or a uint8 array (height, width[,
+                channels]).
 
         Returns:
             A future of the features, (tokens, width), on the encoder's device. Its exception is an
