@@ -66,6 +66,9 @@ def test_a_saved_tower_is_read_as_it_was_saved(vlm) -> None:
     compose(folder, overrides=["select_layers=[1]"]).save(folder.parent / "tower")
     assert (folder.parent / "tower/config.json").exists()
     assert compose(folder.parent / "tower").config.select_layers == (1,)
+    written = folder.parent / "tower/tower.yaml"
+    written.write_text(written.read_text().replace("select_layers: [1]", "select_layers: [0]"))
+    assert compose(folder.parent / "tower").config.select_layers == (0,)
 
 
 def test_a_config_json_without_weights_is_not_one_of_random_weights(tmp_path: Path) -> None:

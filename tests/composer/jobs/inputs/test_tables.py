@@ -41,6 +41,7 @@ def test_bytes_by_row(tmp_path: Path) -> None:
     assert [row.id for row in listed] == [f"{path}#{i}" for i in range(100)]
     assert contents(listed) == values
     assert contents(listed[40:45] + listed[60:61] + listed[99:]) == [*values[40:45], values[60], values[99]]
+    assert contents(listed[60:64]) == values[60:64]  # 63 is the first of its group
 
 
 @pytest.mark.parametrize("group", [3_000, 20_000])
