@@ -14,6 +14,7 @@ from ._version import __version__
 
 if TYPE_CHECKING:
     from .attention import AttentionBackend, get_vit_attn_backend, register_attention_backend
+    from .batcher import Batcher
     from .bridges.registration import register_transformers
     from .bridges.vlm import build_vlm
     from .builder import VisionEncoderBuilder
@@ -53,6 +54,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "attention": ("AttentionBackend", "get_vit_attn_backend", "register_attention_backend"),
+    "batcher": ("Batcher",),
     "bridges.registration": ("register_transformers",),
     "bridges.vlm": ("build_vlm",),
     "builder": ("VisionEncoderBuilder",),
@@ -89,6 +91,7 @@ _MODULE_OF = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "AttentionBackend",
+    "Batcher",
     "ComposedVisionEncoder",
     "FusedConfig",
     "FusedPlan",

@@ -10,7 +10,12 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-GUIDES = ("language-model.md", "swap-the-tower.md", pytest.param("export.md", marks=pytest.mark.slow))
+GUIDES = (
+    "language-model.md",
+    "serving.md",
+    "swap-the-tower.md",
+    pytest.param("export.md", marks=pytest.mark.slow),
+)
 OPTIONAL = {"LoraConfig": "peft", "onnxruntime": "onnxruntime"}
 """What an example imports -> the optional package that has it."""
 

@@ -2,7 +2,17 @@
 
 from .calibration import calibrate
 from .comparison import compare
+from .latency import LatencyResult, measure_latency
 from .peers import PEERS, known_peers
 from .result import BenchResult, Row
 
-__all__ = ["PEERS", "BenchResult", "Row", "calibrate", "compare", "known_peers"]
+__all__ = [
+    "PEERS",
+    "BenchResult",
+    "LatencyResult",
+    "Row",
+    "calibrate",
+    "compare",
+    "known_peers",
+    "measure_latency",
+]

@@ -9,7 +9,6 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
@@ -17,6 +16,7 @@ from ..encoders import family_of
 from ..errors import BackendError
 from ..planning import only_tower, plan
 from ..schemas import AnyConfig
+from .jpeg import jpeg
 from .measure import device_name, interleaved
 
 SIZES = ((1280, 960),)
@@ -97,7 +97,9 @@ def compare_preprocessing(
     torch.set_num_threads(1)
     try:
         with TemporaryDirectory() as folder:
-            paths = [_jpeg(Path(folder) / f"{i}.jpg", *size) for i, size in enumerate(sizes)]
+            paths = [Path(folder) / f"{i}.jpg" for i in range(len(sizes))]
+            for path, size in zip(paths, sizes, strict=True):
+                path.write_bytes(jpeg(*size))
             for got, wanted in zip(ours(), theirs(), strict=True):
                 if not torch.equal(got.flatten(), wanted.float().flatten()):
                     raise BackendError(f"{made.processor.type}: the pixels differ from those of transformers")
@@ -105,13 +107,3 @@ def compare_preprocessing(
     finally:
         torch.set_num_threads(threads)
     return PreprocessResult(made.processor.type, sizes, device_name(torch.device("cpu")), *seconds)
-
-
-def _jpeg(path: Path, width: int, height: int) -> Path:
-    """Write soft shapes with a little noise, which take about as long to decode as a photo."""
-    generator = np.random.default_rng(0)
-    soft = generator.integers(0, 256, (height // 16 + 1, width // 16 + 1, 3), dtype=np.uint8)
-    pixels = np.asarray(Image.fromarray(soft).resize((width, height), Image.Resampling.BICUBIC))
-    noisy = pixels + generator.normal(0, 4, pixels.shape)
-    Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=90)
-    return path

@@ -14,6 +14,7 @@ from .result import OURS, BenchResult, Row
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from .latency import LatencyResult
     from .preprocessing import PreprocessResult
 
 
@@ -76,6 +77,19 @@ def preprocessing(result: PreprocessResult) -> str:
         spread = f"{min(seconds) * 1e3:,.0f}-{max(seconds) * 1e3:,.0f}"
         lines.append(f"{name:<16}{median(seconds) * 1e3:>6,.0f} ms {spread:>12}")
     return "\n".join([*lines, f"x transformers  {result.speed:>6.2f}"])
+
+
+def latency(result: LatencyResult) -> str:
+    """Say what callers waited, in three lines."""
+    number = len(result.seconds)
+    sizes = ", ".join(f"{w}x{h}" for w, h in result.images)
+    waited = ", ".join(f"p{share} {result.percentile(share) * 1e3:,.1f} ms" for share in (50, 90, 99))
+    lines = [
+        f"{number} JPEGs of {sizes} at {result.rate:g} a second, {result.device}",
+        f"waited: {waited}",
+        f"done: {result.served:,.1f} a second, {number / result.forwards:.1f} in a forward",
+    ]
+    return "\n".join(lines)
 
 
 def plot(result: BenchResult, path: Path) -> None:

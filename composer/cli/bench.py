@@ -23,7 +23,9 @@ def bench(
         typer.Option(metavar="WxH,...", help="Sizes of the images in pixels; default: the encoder's own."),
     ] = "",
     batch: Annotated[int, typer.Option(min=1, help="How often the images are in the batch.")] = 1,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each is timed.")] = 5,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="How often each is timed; with --latency, times 40 images.")
+    ] = 5,
     device: Annotated[str | None, typer.Option(help="Where to run, such as cuda or cuda:1.")] = None,
     set_: Overrides = None,
     root: Root = None,
@@ -37,6 +39,13 @@ def bench(
             help="Instead, time from JPEG files to pixels, beside transformers' image processor.",
         ),
     ] = False,
+    latency: Annotated[
+        float | None,
+        typer.Option(
+            metavar="RATE",
+            help="Instead, have RATE images a second come at random moments, and time what each waits.",
+        ),
+    ] = None,
     calibrate: Annotated[
         Path | None,
         typer.Option(
@@ -61,6 +70,15 @@ def bench(
         costs.save(calibrate)
         for (frames, rows, columns), seconds, number in costs.measurements:
             echo(f"{number} of {frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
+        return
+
+    if latency is not None:
+        from ..bench import measure_latency, report
+        from ..composing import compose
+
+        composed = compose(tower, overrides=["parallel=none"], device=device)
+        waits = measure_latency(composed, rate=latency, number=40 * rounds, images=sizes)
+        echo(json.dumps(waits.to_dict(), indent=2) if as_json else report.latency(waits))
         return
 
     if preprocess:

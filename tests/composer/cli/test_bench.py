@@ -71,3 +71,11 @@ def test_a_size_that_is_none(tower: Path) -> None:
     result = run(tower, "--images", "32")
     assert result.exit_code == 2
     assert "--images" in result.output
+
+
+def test_latency(tower: Path) -> None:
+    result = run(tower, "--latency", 400, "--images", "40x40", "--rounds", 1)
+    assert result.stdout.startswith("40 JPEGs of 40x40 at 400 a second")
+    facts = json.loads(run(tower, "--latency", 400, "--images", "40x40", "--rounds", 1, "--json").stdout)
+    assert facts["p50"] <= facts["p99"]
+    assert len(facts["seconds"]) == 40
