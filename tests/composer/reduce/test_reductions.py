@@ -190,6 +190,12 @@ def test_the_frame_that_is_unlike_the_others_keeps_most() -> None:
     assert counts[2] > 2 * max(counts[:2] + counts[3:]) - 2
 
 
+def test_every_frame_keeps_a_token() -> None:
+    alike = torch.ones(20, 8)
+    alike[:10] = tokens_of((1, 2, 5))
+    assert reduction("vidcom2", 0.1).run(alike, (2, 2, 5))[1].tolist()[1] == 10
+
+
 @each_kind
 def test_what_stays_can_be_trained(kind: str) -> None:
     tokens = tokens_of((3, 4, 4)).requires_grad_()

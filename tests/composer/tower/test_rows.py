@@ -38,7 +38,8 @@ CASES: dict[str, dict[str, Any]] = {
     "packed": QWEN,
     "hidden states by squares": config("qwen2_5_vl_vision", select_layers=[-1, 1]),
     "a connector that joins squares": {**CLIP, "output": "embeds", "connector": STEPS},
-    "tiles": {**CLIP, **LLAVA_NEXT},
+    "tiles with newline rows": {**CLIP, **LLAVA_NEXT},
+    "tiles one after the other": {**CLIP, **LLAVA_NEXT, "connector": {"type": "llava", "hidden_size": 24}},
     "frames that are pooled": config("kimi_k25_vision"),
 }
 PLANAR = {"dense", "packed", "a connector that joins squares", "frames that are pooled"}
@@ -125,6 +126,19 @@ def test_every_encoder_tells_the_grid_of_its_tokens() -> None:
                 if np.prod(readout.token_grid(grid)) != readout.num_tokens(grid):
                     wrong[name, strategy, grid] = readout.token_grid(grid), readout.num_tokens(grid)
     assert wrong == {}
+
+
+def test_tiles_are_no_frames() -> None:
+    mllama = {"schema": 1, "encoder": tiny.TILED["mllama_vision_model"], "feature_select_strategy": "default"}
+    for keys in (CASES["tiles one after the other"], {**mllama, "select_layers": [-1]}):
+        whole, reduced = plan(keys), plan({**keys, "reduce": {"type": "evs", "keep": 0.1}})
+        assert whole.num_tokens(128, 32) > whole.num_tokens(32, 32)
+        assert reduced.num_tokens(128, 32) == whole.num_tokens(128, 32)
+
+
+def test_frames_of_hidden_states_are_compared() -> None:
+    whole, reduced = (encoder_of("hidden states by squares", kind) for kind in (None, "evs"))
+    assert reduced.num_tokens(48, 64, 8) == int(0.3 * whole.num_tokens(48, 64, 8))
 
 
 def test_it_is_saved_and_composed_again(tmp_path: Path) -> None:
