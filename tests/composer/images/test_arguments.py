@@ -29,6 +29,12 @@ def test_keys_become_arguments(block: dict[str, Any], values: dict[str, Any]) ->
     assert {made.origin[key] for key in values} == {"config"}
 
 
+def test_one_number_keeps_the_form_that_the_checkpoint_gives_its_size_in(tmp_path: Path) -> None:
+    written(tmp_path, {"size": {"height": 30, "width": 30}, "crop_size": 20})
+    made = resolved("CLIPImageProcessor", tmp_path, {"size": 48})
+    assert made.values["size"] == {"height": 48, "width": 48}
+
+
 @pytest.mark.parametrize(
     ("own", "block", "values"),
     [

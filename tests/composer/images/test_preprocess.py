@@ -147,3 +147,12 @@ def test_a_processor_of_another_tower_is_refused(height: int, width: int) -> Non
     preprocessor = DensePreprocessor(transformers.CLIPImageProcessorPil(), Steps(), size=32)
     with pytest.raises(InputError, match=f"makes 3 channels of {width}x{height} pixels"):
         preprocessor.collate([{"pixel_values": torch.zeros(1, 3, height, width)}])
+
+
+def test_only_pixels_of_one_size_share_a_batch() -> None:
+    made = preprocessor()
+    square, same, wide = (
+        {"pixel_values": torch.zeros(1, 3, *size)} for size in ((28, 28), (28, 28), (28, 42))
+    )
+    assert made.share(square, same)
+    assert not made.share(square, wide)

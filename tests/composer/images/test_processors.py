@@ -26,7 +26,7 @@ def test_an_image_is_not_given_to_a_processor_that_would_make_it_huge() -> None:
 
 
 def test_null_is_a_value_as_in_transformers(tmp_path: Path) -> None:
-    values = {"do_normalize": None, "do_center_crop": None}
+    values = {"do_normalize": None, "do_center_crop": None, "crop_size": None}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(values))
     image = Image.linear_gradient("L").resize((70, 50)).convert("RGB")
     theirs = CLIPImageProcessorPil.from_pretrained(tmp_path)(image, return_tensors="pt")["pixel_values"]
