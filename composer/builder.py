@@ -185,6 +185,15 @@ class VisionEncoderBuilder:
         """Set what comes out: ``features``, ``tiles`` or ``embeds``."""
         return self._with("output", output)
 
+    def reduce(self, type: str, **fields: Any) -> Self:
+        """Set how the tokens of an image or clip become fewer: ``pool``, ``evs`` or ``vidcom2``.
+
+        Args:
+            type: Which reduction.
+            **fields: ``keep``, the share of tokens that stay.
+        """
+        return self._with("reduce", {"type": type, **fields})
+
     def attn_backend(self, name: str) -> Self:
         """Set the attention backend: ``auto``, or the one to insist on."""
         return self._with("attn_backend", name)

@@ -132,7 +132,7 @@ def preprocessor_of(plan: Plan) -> ImagePreprocessor:
 def vision_half(
     plan: Plan, attention: AttentionChoice, where: torch.device, *, reads: bool = True
 ) -> VisionTower | VisionHalf:
-    """Build what this process runs: the tower, or with another ``output`` the vision half around it.
+    """Build what this process runs: the tower, or with another ``output`` or ``reduce`` the vision half.
 
     With ``reads`` the weights come from where the config says; without, they are random, and on the device
     ``meta`` there are none.
@@ -142,7 +142,7 @@ def vision_half(
         BackendError: If transformers cannot build it.
     """
     tower = _tower(plan, attention, where, reads=reads)
-    if plan.config.output == "features":
+    if plan.config.output == "features" and plan.reduction is None:
         return tower
     module = None
     if plan.connector is not None and plan.connector_weights is not None:
@@ -150,7 +150,8 @@ def vision_half(
         module = load_connector(
             plan.connector, plan.connector_weights if reads else SourceConfig(), dtype=dtype, device=where
         )
-    return VisionHalf(tower, plan.tiling, plan.connector, module).to(where).eval()
+    half = VisionHalf(tower, plan.tiling, plan.connector, module, plan.reduction)
+    return half.to(where).eval()
 
 
 def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads: bool = True) -> VisionTower:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from .attention import AttentionChoice
+from .bridges.flags import without_flags
 from .encoders import AnyFamily, VisionEncoderInfo
+from .errors import InputError
 from .images.preprocess import ImagePreprocessor
 from .parallel import DataParallel
 from .planning import Plan
@@ -87,6 +89,31 @@ class ComposedVisionEncoder(VisionEncoder):
             InputError: If the encoder does not take pixels of that size.
         """
         return self.plan.tokens_of(width, height, frames)
+
+    def encode_reduced(self, **inputs: Any) -> list[tuple[Tensor, Tensor]]:
+        """Encode a batch as a call does, and tell which tokens ``reduce`` keeps.
+
+        Position ids of the tokens that stay are those of the indices; see docs/language-model.md.
+
+        Args:
+            **inputs: As those of :meth:`forward`; what :meth:`preprocess` returns.
+
+        Returns:
+            For every image or clip the features that :meth:`forward` returns, (tokens, width), and the
+            indices of these tokens among all that would come out without ``reduce``, (tokens,) int64,
+            ascending, on the same device. With ``pool``, that of the token at the middle of each cell.
+
+        Raises:
+            InputError: As :meth:`forward`; or if the config has no ``reduce``, or images are spread over
+                processes.
+        """
+        if not isinstance(self.vision, VisionHalf) or self.vision.reduction is None:
+            raise InputError("this encoder returns all tokens: set reduce in its config")
+        if self.parallel is not None:
+            raise InputError(
+                "indices of tokens are not gathered from other processes: compose with parallel=none"
+            )
+        return self.vision.reduced(self.vision.read(without_flags(inputs)))
 
     def as_transformers(self) -> VisionComposerModel:
         from .bridges.registration import register_transformers

@@ -110,6 +110,7 @@ class VisionEncoder(nn.Module, ABC):
             - With ``head: true``: one token per image.
             - With ``output: tiles`` or ``embeds``: one (rows, width) tensor per image, tile after tile or as
               the language model reads them.
+            - With ``reduce``: one (tokens, width) tensor per image, of the tokens that stay.
 
         Raises:
             InputError: If inputs are missing, unknown, of a wrong shape or dtype, or do not fit together.
@@ -293,8 +294,8 @@ class VisionEncoder(nn.Module, ABC):
         ``AutoModel`` load.
 
         Raises:
-            InputError: If the encoder has several towers or spreads images over processes, or DeepStack
-                levels stand on an axis of their own.
+            InputError: If the encoder has several towers, spreads images over processes or reduces tokens, or
+                DeepStack levels stand on an axis of their own.
         """
 
     @abstractmethod

@@ -28,7 +28,7 @@ CODES: dict[str, str] = {
     "VC208": "The encoder's sizes do not fit each other.",
     "VC209": "deepstack asks for levels that the encoder or the selection does not have.",
     "VC210": "compile asks for a mode that its backend or scope does not have.",
-    "VC211": "output, connector and tiling do not fit together, or do not fit the encoder.",
+    "VC211": "output, connector, tiling and reduce do not fit together, or do not fit the encoder.",
     "VC212": "image_processor names a class or a key that cannot make the tower's pixels.",
     "VC213": "Several towers do not fit together, or a key belongs to one of them, or to all.",
     "VC301": "Warning: no weights.source, so the weights are random.",

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import InitErrorDetails
 
 from ..registry import Registry
@@ -15,6 +21,7 @@ from .connectors import AnyConnectorConfig
 from .encoders import AnyEncoderConfig, RopeType
 from .encoders.base import MAX_BLOCKS
 from .image_processor import ImageProcessorConfig
+from .reduce import AnyReduceConfig
 from .root import RootConfig, check_function
 from .running import CompileConfig, ParallelConfig, TrainingConfig
 from .tiling import AnyTilingConfig
@@ -75,6 +82,8 @@ class TowerConfig(RootConfig):
     output: Output = "features"
     """What comes out: ``features`` (the tower's, of the image whole), ``tiles`` (the tower's, tile after
     tile), or ``embeds`` (the rows that the language model reads)."""
+    reduce: Annotated[AnyReduceConfig, Field(examples=[{"type": "evs", "keep": 0.25}, None])] = None
+    """How the tokens of an image or clip become fewer, behind connector or tower; null: all stay."""
     attn_backend: Annotated[str, Field(examples=["auto", "sdpa"])] = "auto"
     """``auto``, or the attention backend to insist on."""
     compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
@@ -114,6 +123,7 @@ class TowerConfig(RootConfig):
             *self._head_rules(),
             *self._deepstack_rules(),
             *self._output_rules(),
+            *self._reduce_rules(),
             *self._run_rules(),
             *self.training_faults(),
         ]
@@ -222,6 +232,19 @@ class TowerConfig(RootConfig):
             return []
         return [problem("VC211", message, "output", value=self.output)]
 
+    def _reduce_rules(self) -> list[InitErrorDetails]:
+        if self.reduce is None:
+            return []
+        if self.output == "tiles":
+            message = "tokens of tiles are not reduced; leave this out, or take output: features or embeds"
+        elif self.deepstack == "separate":
+            message = "takes tokens, and deepstack: separate gives levels of them; take concat or none"
+        elif self.head:
+            message = "the pooling head returns one token; leave this out with head: true"
+        else:
+            return []
+        return [problem("VC211", message, "reduce", value=self.reduce.type)]
+
     def _run_rules(self) -> list[InitErrorDetails]:
         problems = super()._run_rules()
         if self.rope_type is not None and self.rope_type != self.encoder.rope_type:
@@ -267,8 +290,19 @@ class TowerConfig(RootConfig):
         depth = self.encoder.num_hidden_layers
         return tuple(k if k >= 0 else depth + 1 + k for k in self.select_layers or (depth,))
 
+    @model_serializer(mode="wrap")
+    def _only_what_is_reduced(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Jobs compare whole configs, and those from before there was the key have none.
+        values: dict[str, Any] = handler(self)
+        return values if self.reduce is not None else {k: v for k, v in values.items() if k != "reduce"}
+
     def _whole_blocks(self) -> dict[str, Any]:
-        blocks = {"encoder": self.encoder, "connector": self.connector, "tiling": self.tiling}
+        blocks = {
+            "encoder": self.encoder,
+            "connector": self.connector,
+            "tiling": self.tiling,
+            "reduce": self.reduce,
+        }
         return {
             key: block.model_dump(mode="json")
             for key, block in blocks.items()

@@ -184,6 +184,9 @@ class FusedConfig(RootConfig):
             if tower.deepstack == "separate":
                 message = "levels on an axis of their own cannot be fused; use concat or none"
                 problems.append(problem("VC213", message, "towers", name, "deepstack", value="separate"))
+            if tower.reduce is not None:
+                message = "tokens of several towers are not reduced; leave this out"
+                problems.append(problem("VC213", message, "towers", name, "reduce", value=tower.reduce.type))
             if encoder.tiled:
                 message = f"{encoder.model_type} takes images as tiles, and its tokens form no one grid"
                 problems.append(problem("VC213", message, "towers", name, "encoder", value=None))

@@ -28,6 +28,7 @@ from .encoders import (
 )
 from .fusion import MAX_TOWERS, TOWER_NAME, FusedConfig
 from .processor_classes import PROCESSOR_CLASSES
+from .reduce import REDUCE_CONFIGS
 from .root import ATTENTION_BACKEND_PLUGINS, ATTN_BACKENDS
 from .tiling import TILING_CONFIGS
 from .typed import TypedBlock
@@ -65,6 +66,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
     blocks: list[type[EncoderConfig]] = [GenericEncoderConfig, *ENCODER_CONFIGS.values(), *added.values()]
     encoders = list(dict.fromkeys(blocks))
     typed = [*CONNECTOR_CONFIGS.values(), *STEP_CONFIGS.values(), *TILING_CONFIGS.values()]
+    typed += REDUCE_CONFIGS.values()
     references, definitions = _definitions([TowerConfig, FusedConfig, *encoders, *typed])
     for definition in definitions.values():
         _exemplify_fields(definition)
@@ -75,6 +77,7 @@ def json_schema(*, plugins: bool = False) -> _Json:
     properties["encoder"] |= _encoder(families, references[GenericEncoderConfig])
     properties["connector"]["anyOf"][0] = _by_type(CONNECTOR_CONFIGS, references)
     properties["tiling"]["anyOf"] = [{"const": "none"}, _by_type(TILING_CONFIGS, references)]
+    properties["reduce"]["anyOf"] = [_by_type(REDUCE_CONFIGS, references), {"type": "null"}]
     steps = definitions[_name(references[StepsConnectorConfig])]["properties"]["steps"]
     steps |= {"items": _by_type(STEP_CONFIGS, references), "minItems": 1}
     properties["select_layers"]["anyOf"][0]["minItems"] = 1

@@ -180,7 +180,10 @@ class RootConfig(ConfigModel):
         return written(self.model_dump(mode="json", by_alias=True, exclude_unset=True))
 
     def resolved(self) -> dict[str, Any]:
-        """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out."""
+        """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out.
+
+        ``reduce`` is there only if tokens are reduced.
+        """
         return written({**self.model_dump(mode="json", by_alias=True), **self._whole_blocks()})
 
     @abstractmethod

@@ -17,11 +17,12 @@ OUTSIDE = [
 TOGETHER = {
     "composer/connectors": "composer/test_vlms.py",
     "composer/encoders": "composer/encoders/test_families.py",
+    "composer/reduce": "composer/reduce/test_reductions.py",
     "schemas/connectors": "schemas/test_config.py",
     "schemas/encoders": "schemas/encoders/test_encoders.py",
     "schemas/tiling": "schemas/test_config.py",
 }
-"""Folders of one file a family -> the tests that walk the families."""
+"""Folders of one file a family, or a type -> the tests that walk them."""
 ELSEWHERE = {
     # A constant, and blocks of data without a line of behaviour.
     "composer/_version.py": "test_packaging.py",

@@ -63,6 +63,8 @@ def compare(
             f"{', '.join(peers)} runs a tower alone, but the config has output: {asked.output}; set output: "
             "features to compare"
         )
+    if peers and "reduce" in asked.to_dict():
+        raise InputError(f"{', '.join(peers)} returns all tokens: leave reduce out to compare")
     tower = compose_tower(asked, overrides=["compile=false", "parallel=none"], device=device)
     sizes = tuple(images or [(tower.info.image_size,) * 2]) * batch
     inputs = noise(tower, sizes)

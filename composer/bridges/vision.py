@@ -65,6 +65,10 @@ class VisionComposerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  
             )
         if plan.separate_levels:
             raise InputError("deepstack: separate gives levels, not tokens; set deepstack to concat or none")
+        if plan.reduces:
+            raise InputError(
+                "a model of transformers does not know how many tokens reduce keeps: leave reduce out"
+            )
         tower = plan.config.to_dict()
         tower["weights"] = {"dtype": plan.dtype}
         if tower.get("connector"):

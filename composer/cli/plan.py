@@ -148,16 +148,19 @@ def _towers(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _vision_half(facts: dict[str, Any]) -> list[tuple[str, str]]:
     """How images are cut, and what stands behind the tower; nothing for the features of images whole."""
+    from ..schemas.yaml.dump import inline
+
+    behind = [("reduce", inline(facts["reduce"]))] if facts.get("reduce") else []
     if facts["output"] == "features":
-        return []
+        return behind
     rows = [("tiling", facts["tiling"])] if "tiling" in facts else []
     if facts["output"] != "embeds":
         return rows
     if facts["connector"] is None:
-        return [*rows, ("connector", "none: the tower's own output is read")]
+        return [*rows, ("connector", "none: the tower's own output is read"), *behind]
     weights = facts["connector_weights"]
     where = f"weights from {weights}" if weights else "random initialisation"
-    return [*rows, ("connector", f"{facts['connector']}, {where}")]
+    return [*rows, ("connector", f"{facts['connector']}, {where}"), *behind]
 
 
 def _image_processor(processor: dict[str, Any]) -> list[tuple[str, str]]:

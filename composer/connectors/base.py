@@ -37,6 +37,8 @@ class TowerOutput:
         width: Features of a token, of all selected hidden states together.
         num_layers: Selected hidden states; 1 for the tower's own output.
         num_tokens: Counts the tokens of a tile (or of an image that is not cut) with a grid of patches.
+        token_grid: Tells their frames, rows and columns.
+        planar: Whether they stand row by row in the plane of the image.
     """
 
     encoder: EncoderConfig
@@ -44,6 +46,8 @@ class TowerOutput:
     width: int
     num_layers: int
     num_tokens: Callable[[Grid], int]
+    token_grid: Callable[[Grid], Grid]
+    planar: bool
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,8 @@ class Connector(ABC, Generic[C]):
     follow from others or say nothing of images."""
     disk_names: ClassVar[Mapping[str, str]] = {}
     """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
+    row_per_token: ClassVar[bool] = False
+    """Whether it makes one row of every token of an image that is not cut, in their order."""
     in_float32: ClassVar[tuple[str, ...]] = ()
     """What tensors' names begin with that transformers keeps in float32 where the model is in float16."""
 
@@ -138,6 +144,19 @@ class Connector(ABC, Generic[C]):
     @abstractmethod
     def num_rows(self, image: ImageOfTiles) -> int:
         """Count the rows that an image becomes."""
+
+    @property
+    def planar(self) -> bool:
+        """Whether the rows of an image that is not cut stand row by row in its plane, frame after frame."""
+        return self.row_per_token and self.tower.planar
+
+    def row_grid(self, grid: Grid) -> Grid | None:
+        """Return frames, rows and columns of the rows of an image that is not cut; None if they have none.
+
+        Args:
+            grid: Frames, patch rows and patch columns of the image.
+        """
+        return self.tower.token_grid(grid) if self.row_per_token else None
 
     def flops(self, image: ImageOfTiles) -> int:
         """Count the floating-point operations of matrix products for one image.
@@ -239,6 +258,8 @@ class GridConnector(Connector[C], Generic[C]):
 class TokenConnector(GridConnector[C], Generic[C]):
     """A connector that makes one row of every token."""
 
+    row_per_token: ClassVar[bool] = True
+
     def num_rows(self, image: ImageOfTiles) -> int:
         return self.tower.num_tokens(image.grid)
 
@@ -248,7 +269,15 @@ class TokenConnector(GridConnector[C], Generic[C]):
 
 
 class SquareConnector(TokenConnector[C], Generic[C]):
-    """A connector that makes one row of every square of patches."""
+    """A connector that makes one row of every square of patches, the squares row by row."""
+
+    @property
+    def planar(self) -> bool:
+        return True
+
+    def row_grid(self, grid: Grid) -> Grid | None:
+        frames, rows, columns = grid
+        return frames, rows // self.side, columns // self.side
 
     @property
     def side(self) -> int:

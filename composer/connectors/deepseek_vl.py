@@ -16,6 +16,7 @@ class DeepseekVLConnector(TileConnector[DeepseekVLConnectorConfig]):
     """Two linear layers on every token."""
 
     type = "deepseek_vl"
+    row_per_token: ClassVar = True
     read_by: ClassVar = ("deepseek_vl",)
     projector = "aligner"
 

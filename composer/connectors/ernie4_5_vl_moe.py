@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..errors import InputError
 from ..schemas.connectors.ernie4_5_vl_moe import Ernie45VLConnectorConfig
@@ -66,6 +67,10 @@ class Ernie45VLConnector(SquareConnector[Ernie45VLConnectorConfig]):
         if frames > 1 and frames % 2:
             raise InputError(f"a clip of {frames} frames cannot be merged in pairs; give an even number")
         return max(frames // 2, 1) * rows * columns // self.side**2
+
+    def row_grid(self, grid: Grid) -> Grid | None:
+        frames, rows, columns = grid
+        return super().row_grid((max(frames // 2, 1), rows, columns))
 
     def flops(self, image: ImageOfTiles) -> int:
         square, rows = self.square_width, self.num_rows(image)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, linear
 from ..errors import InputError
 from ..schemas.connectors.hunyuan_vl import HunYuanFields, HunYuanVLConnectorConfig
@@ -48,6 +49,13 @@ class SquaresOfPatches(SquareConnector[M], Generic[M]):
         for name in self.learned_tokens:  # transformers leaves their memory as it is
             torch.nn.init.normal_(merger.get_parameter(name), std=width**-0.5)
         return parts(patch_merger=merger)
+
+    @property
+    def planar(self) -> bool:
+        return False  # learned tokens stand between the rows
+
+    def row_grid(self, grid: Grid) -> Grid | None:
+        return None
 
     def num_rows(self, image: ImageOfTiles) -> int:
         frames, rows, columns = image.grid

@@ -32,6 +32,14 @@ class SquaresOfTokens(TileConnector[S], Generic[S]):
         """Features of all tokens of a square."""
         return self.tower.width * self.factor**2
 
+    @property
+    def planar(self) -> bool:
+        return self.tower.planar
+
+    def row_grid(self, grid: Grid) -> Grid | None:
+        frames, rows, columns = grid
+        return frames, rows // self.factor, columns // self.factor
+
     def num_tile_rows(self, grid: Grid) -> int:
         _, rows, columns = grid
         if self.tower.num_tokens(grid) != rows * columns:

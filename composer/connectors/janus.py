@@ -18,6 +18,7 @@ class JanusConnector(TileConnector[JanusConnectorConfig]):
     """Linear layers on every token. Their fields are those of the tower's config in transformers."""
 
     type = "janus"
+    row_per_token: ClassVar = True
     read_by: ClassVar = ("janus",)
     projector = "aligner"
 

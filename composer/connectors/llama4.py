@@ -16,6 +16,7 @@ class Llama4Connector(TileConnector[Llama4ConnectorConfig]):
     """One linear layer on every token of every tile."""
 
     type = "llama4"
+    row_per_token: ClassVar = True
     read_by: ClassVar = ("llama4",)
 
     def shapes(self) -> Shapes:

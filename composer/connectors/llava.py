@@ -45,4 +45,5 @@ class LlavaConnector(LlavaLayers[LlavaConnectorConfig]):
     """LLaVA's: two linear layers on every token."""
 
     type = "llava"
+    row_per_token: ClassVar = True
     read_by: ClassVar = ("llava", "video_llava")

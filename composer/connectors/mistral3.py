@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, linear
 from ..errors import InputError
 from ..schemas.connectors.mistral3 import Mistral3ConnectorConfig
@@ -60,6 +61,15 @@ class Mistral3Connector(GridConnector[Mistral3ConnectorConfig]):
                 f"{rows}x{columns} patches are less than one square of {size}x{size}; enlarge the image"
             )
         return frames * (rows // size) * (columns // size)
+
+    @property
+    def planar(self) -> bool:
+        return self.tower.planar
+
+    def row_grid(self, grid: Grid) -> Grid | None:
+        frames, rows, columns = grid
+        size = self.config.spatial_merge_size
+        return frames, rows // size, columns // size
 
     def build(self) -> nn.Module:
         projector = transformers_class("mistral3.modeling_mistral3", "Mistral3MultiModalProjector")

@@ -17,6 +17,7 @@ class PaliGemmaConnector(TileConnector[PaliGemmaConnectorConfig]):
     """One linear layer on every token."""
 
     type = "paligemma"
+    row_per_token: ClassVar = True
     read_by: ClassVar = ("paligemma",)
 
     @classmethod

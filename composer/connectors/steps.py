@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..encoders import Grid
@@ -80,6 +81,17 @@ class StepsConnector(Connector[StepsConnectorConfig]):
 
     def num_rows(self, image: ImageOfTiles) -> int:
         return image.tiles.num_tiles * self._rows_of_tile(image.grid)[-1]
+
+    @property
+    def planar(self) -> bool:
+        return bool(self._squares) or self.tower.planar
+
+    def row_grid(self, grid: Grid) -> Grid | None:
+        if not self._squares:
+            return self.tower.token_grid(grid)
+        frames, rows, columns = self._grid_of_rows(grid)
+        side = prod(self._squares)
+        return frames, rows // side, columns // side
 
     def flops(self, image: ImageOfTiles) -> int:
         rows = self._rows_of_tile(image.grid)

@@ -17,6 +17,7 @@ class VipLlavaConnector(TileConnector[VipLlavaConnectorConfig]):
     """A norm and two linear layers on every token."""
 
     type = "vipllava"
+    row_per_token: ClassVar = True
     read_by: ClassVar = ("vipllava",)
 
     @classmethod

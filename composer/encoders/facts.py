@@ -107,6 +107,16 @@ class VisionEncoderInfo:
         return self.packed or self.tiled
 
     @property
+    def one_plane(self) -> bool:
+        """Whether the patches of a frame stand in one plane, and not in one for every tile."""
+        return not self.tiled
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether a grid may have several frames, those of a clip."""
+        return self.packed
+
+    @property
     def patch_grid_length(self) -> int:
         """Whole patches along one side of an image of ``image_size``; the rest is cut off."""
         return self.image_size // self.patch_size

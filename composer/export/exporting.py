@@ -107,6 +107,8 @@ def _exportable(composed: VisionEncoder) -> ComposedVisionEncoder:
         raise ExportError(
             f"{name} cuts images into tiles; export it with output=features, which takes a tile"
         )
+    if composed.plan.reduces:
+        raise ExportError(f"{name} reduces tokens, which no file does; export it without reduce")
     return composed
 
 

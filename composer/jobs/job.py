@@ -149,6 +149,8 @@ def checked_output(
         raise InputError(
             "vLLM takes what the language model reads: set output: embeds in the config, and pool nothing"
         )
+    if embeds and plan.packs_images and plan.reduces:
+        raise InputError("vLLM counts the rows of an image by its grid: leave reduce out")
     try:
         return Output(
             format=format,

@@ -84,6 +84,11 @@ class VisionPlan(ABC):
         return False
 
     @property
+    def reduces(self) -> bool:
+        """Whether the tokens of an image become fewer at the end."""
+        return False
+
+    @property
     def begins_with_class_token(self) -> bool:
         """Whether the first token of an image is a class token."""
         return False

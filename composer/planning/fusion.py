@@ -244,7 +244,8 @@ def _connector(plan: FusedPlan, grid: Grid) -> AnyConnector:
     first = next(iter(plan.towers.values()))
     # Joined tokens come row by row, one of each cell, whatever the towers' did.
     info = replace(first.info, any_size=True, patch_square=1, merge_size=1, out_hidden_size=0)
-    connector = connector_of(block, TowerOutput(first.encoder, info, plan.fusion.width, 1, prod))
+    tower = TowerOutput(first.encoder, info, plan.fusion.width, 1, prod, lambda grid: grid, planar=True)
+    connector = connector_of(block, tower)
     try:
         connector.num_rows(one_image(grid))
     except InputError as error:

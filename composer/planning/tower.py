@@ -13,13 +13,15 @@ from typing import Any
 from ..connectors import AnyConnector, ImageOfTiles, TowerOutput, connector_of
 from ..encoders import VisionEncoderInfo, family_of
 from ..encoders.shapes import Part, Shapes, expanded, matrix_values
-from ..errors import InputError
+from ..errors import ConfigError, InputError, Problem
 from ..images.hub_cache import folder_at_hand
 from ..images.settings import ProcessorSettings
 from ..images.tiling import AnyTiling, TilePlan, tiling_of
+from ..reduce import Reduction, reduction_of
 from ..schemas import EncoderConfig, TowerConfig
 from ..schemas.weights import SourceConfig
 from ..tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
+from ..tower.rows import OutputRows
 from .base import BYTES_PER_PARAMETER, VisionPlan
 
 
@@ -37,6 +39,7 @@ class Plan(VisionPlan):
             adapter, which learns them when it builds.
         tiling: How images are cut into tiles; None if each is taken whole.
         connector: What stands between the tower and the language model; None if it is not built.
+        reduction: What makes the tokens of an image fewer; None if nothing does.
     """
 
     config: TowerConfig
@@ -47,6 +50,7 @@ class Plan(VisionPlan):
     parts: Sequence[Part] | None = field(repr=False)
     tiling: AnyTiling | None = field(default=None, repr=False)
     connector: AnyConnector | None = field(default=None, repr=False)
+    reduction: Reduction | None = field(default=None, repr=False)
 
     @property
     def towers(self) -> dict[str, Plan]:
@@ -58,7 +62,7 @@ class Plan(VisionPlan):
 
     @property
     def ragged(self) -> bool:
-        return self.info.ragged
+        return self.info.ragged or self.reduces
 
     @property
     def generic(self) -> bool:
@@ -97,6 +101,10 @@ class Plan(VisionPlan):
         return self.readout.norm_layers
 
     @property
+    def reduces(self) -> bool:
+        return self.reduction is not None
+
+    @property
     def num_blocks(self) -> int:
         """Blocks that are built: the deepest hidden state that is read."""
         return self.readout.num_blocks
@@ -111,7 +119,7 @@ class Plan(VisionPlan):
             return "(levels, rows, width) per image" if self.separate_levels else "(rows, width) per image"
         if self.separate_levels:
             return "(levels, tokens, width) per image"
-        return "(tokens, width) per image" if self.info.ragged else "(images, tokens, width)"
+        return "(tokens, width) per image" if self.ragged else "(images, tokens, width)"
 
     @cached_property
     def num_parameters(self) -> int | None:
@@ -138,17 +146,14 @@ class Plan(VisionPlan):
     def begins_with_class_token(self) -> bool:
         selection = self.readout.selection
         kept = selection.num_prefix_tokens and selection.strategy in ("full", "class")
-        return bool(kept) and self.config.output == "features"
+        return bool(kept) and self.config.output == "features" and not self.reduces
 
     @property
     def separate_levels(self) -> bool:
         return bool(self.deepstack_layers) and self.config.deepstack == "separate"
 
     def num_tokens(self, width: int, height: int, frames: int = 1) -> int:
-        image = self.image_of_tiles(width, height, frames)
-        if self.connector is not None:
-            return self.connector.num_rows(image)
-        return sum(map(self.readout.num_tokens, image.grid_of_each))
+        return self._rows.count(self.image_of_tiles(width, height, frames))
 
     def image_of_tiles(self, width: int, height: int, frames: int = 1) -> ImageOfTiles:
         """Return how an image of that size in pixels is cut, and the grid of each of its tiles.
@@ -163,7 +168,9 @@ class Plan(VisionPlan):
         return ImageOfTiles.of_grids(tiles, grids)
 
     def tokens_of(self, width: int, height: int, frames: int = 1) -> int:
-        """Tokens that the tower returns for ``pixel_values`` of one image, or of a clip of ``frames``.
+        """Tokens that the tower gives for ``pixel_values`` of one image, or of a clip of ``frames``.
+
+        Neither connector nor reduction is counted in.
 
         Args:
             width: Width of the pixels, which are resized already; of a tiled encoder, of all tiles together.
@@ -209,6 +216,10 @@ class Plan(VisionPlan):
         return 4 * pairs * self.info.num_attention_heads * self.info.head_size
 
     @property
+    def _rows(self) -> OutputRows:
+        return OutputRows(self.readout, self.connector, self.reduction)
+
+    @property
     def _patch_values(self) -> int:
         return self.info.num_channels * self.info.temporal_patch_size * self.info.patch_size**2
 
@@ -241,6 +252,7 @@ class Plan(VisionPlan):
             "connector": None if config.connector is None else config.connector.type,
             "connector_weights": self.connector_weights and self.connector_weights.source,
             "tiling": "none" if config.tiling == "none" else config.tiling.type,
+            "reduce": None if config.reduce is None else config.reduce.model_dump(mode="json"),
             "deepstack_layers": list(self.deepstack_layers),
             "output_layout": self.layout,
             "output_width": self.output_width,
@@ -305,10 +317,22 @@ def plan_config(config: TowerConfig, processor: ProcessorSettings | None = None)
         tiling = tiling_of(config.tiling, info.image_size, info.resize)
     if config.output == "embeds" and config.connector is not None:
         num_layers = len(config.select_layers or (None,))
-        tower = TowerOutput(encoder, info, readout.width, num_layers, readout.num_tokens)
+        tower = TowerOutput(
+            encoder,
+            info,
+            readout.width,
+            num_layers,
+            readout.num_tokens,
+            readout.token_grid,
+            readout.planar,
+        )
         with config.locating():
             connector = connector_of(config.connector, tower)
-    return Plan(config, encoder, info, readout, processor, parts, tiling, connector)
+    reduction = None if config.reduce is None else reduction_of(config.reduce)
+    if fault := OutputRows(readout, connector, reduction).fault(tiled=tiling is not None):
+        with config.locating():
+            raise ConfigError(Problem("VC211", fault, "reduce.type"))
+    return Plan(config, encoder, info, readout, processor, parts, tiling, connector, reduction)
 
 
 def _readout(config: TowerConfig, encoder: EncoderConfig, info: VisionEncoderInfo) -> Readout:

@@ -1,4 +1,4 @@
-"""The vision half as a torch module: a tower, the tiles of its images, and the connector behind it."""
+"""The vision half as a torch module: a tower, the tiles of its images, the connector, and a reduction."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from ..encoders.batch import Batch, Images
 from ..encoders.facts import Grid
 from ..errors import InputError
 from ..images.tiling import AnyTiling, TilePlan
+from ..reduce import Reduction
 from .base import Features, VisionModule
 from .module import VisionTower
+from .rows import OutputRows
 
 IMAGE_SIZES = "image_sizes"
 """The input that holds the height and width in pixels of every image before it was cut into tiles."""
@@ -77,6 +79,7 @@ class VisionHalf(VisionModule[TiledBatch]):
         connector: What makes the rows that the language model reads; None to return the tower's features,
             tile after tile.
         connector_module: The connector's module.
+        reduction: What makes the rows of an image fewer; None to return all.
     """
 
     def __init__(
@@ -85,10 +88,13 @@ class VisionHalf(VisionModule[TiledBatch]):
         tiling: AnyTiling | None,
         connector: AnyConnector | None,
         connector_module: nn.Module | None,
+        reduction: Reduction | None = None,
     ) -> None:
         super().__init__()
         self.tower, self.tiling = tower, tiling
         self.connector, self.connector_module = connector, connector_module
+        self.reduction = reduction
+        self.rows = OutputRows(tower.readout, connector, reduction)
 
     @property
     def parts(self) -> dict[str, VisionTower]:
@@ -121,9 +127,26 @@ class VisionHalf(VisionModule[TiledBatch]):
 
         Returns:
             One (rows, width) tensor per image, contiguous: what the language model reads, or without a
-            connector the tower's tokens, tile after tile. With DeepStack levels on an axis of their own:
-            (levels, rows, width).
+            connector the tower's tokens, tile after tile; with a reduction, those that stay. With DeepStack
+            levels on an axis of their own: (levels, rows, width).
         """
+        if self.reduction is None:
+            return self._unreduced(batch)
+        return tuple(rows for rows, _ in self.reduced(batch))
+
+    def reduced(self, batch: TiledBatch) -> list[tuple[Tensor, Tensor]]:
+        """Encode a batch, and tell which rows stay.
+
+        Returns:
+            For every image the rows that stay, (rows, width), and their indices among all rows, (rows,)
+            int64, ascending, on the same device. Without a reduction all rows stay.
+        """
+        every = zip(self._unreduced(batch), batch.images, strict=True)
+        if self.reduction is None:
+            return [(rows, torch.arange(len(rows), device=rows.device)) for rows, _ in every]
+        return [self.reduction.run(rows, self.rows.grid(image)) for rows, image in every]
+
+    def _unreduced(self, batch: TiledBatch) -> tuple[Tensor, ...]:
         if batch.is_empty:
             return ()
         features = self.tower(batch.tiles)
@@ -134,12 +157,12 @@ class VisionHalf(VisionModule[TiledBatch]):
         return tuple(image.contiguous() for image in rows)
 
     def rows_of_batch(self, batch: TiledBatch) -> list[int]:
-        return [self._num_rows(image) for image in batch.images]
+        return [self.rows.count(image) for image in batch.images]
 
     def rows_per_image(self, grids: Sequence[Grid]) -> list[int]:
         if self.tiling is not None:
             raise InputError("the grids of tiles do not tell how many rows an image has; pass exact=False")
-        return [self._num_rows(ImageOfTiles(_UNCUT, grid)) for grid in grids]
+        return [self.rows.count(ImageOfTiles(_UNCUT, grid)) for grid in grids]
 
     def join(self, images: Sequence[Tensor]) -> Features:
         return tuple(image.clone(memory_format=torch.contiguous_format) for image in images)
@@ -157,11 +180,6 @@ class VisionHalf(VisionModule[TiledBatch]):
         plan = self.tiling.plan(width, height)
         grids = tuple(self.tower.info.grid_of_pixels(*size) for size in self.tiling.sizes(plan))
         return ImageOfTiles.of_grids(plan, grids).grid_of_all
-
-    def _num_rows(self, image: ImageOfTiles) -> int:
-        if self.connector is not None:
-            return self.connector.num_rows(image)
-        return sum(map(self.tower.readout.num_tokens, image.grid_of_each))
 
 
 def _sizes(sizes: object) -> list[list[int]]:

@@ -73,6 +73,12 @@ class Selection:
             )
         return kept
 
+    @property
+    def keeps_patches(self) -> bool:
+        """Whether exactly the patches are kept."""
+        others = self.num_prefix_tokens + self.num_suffix_tokens
+        return self.strategy == "default" or (self.strategy == "full" and not others)
+
     def count(self, num_tokens: int) -> int:
         """Count the tokens that are kept of ``num_tokens``."""
         return get_num_selected_vision_tokens(
@@ -128,6 +134,26 @@ class Readout(ABC):
     @abstractmethod
     def num_tokens(self, grid: Grid) -> int:
         """Count the output tokens of an image with this grid."""
+
+    @property
+    def planar(self) -> bool:
+        """Whether output tokens stand row by row in the plane of the image, frame after frame."""
+        return self._keeps_patches and self.info.patch_square == 1
+
+    def token_grid(self, grid: Grid) -> Grid:
+        """Return frames, rows and columns of an image's output tokens.
+
+        Tokens that stand in no plane are one row; those of all frames together if there are others than
+        patches.
+        """
+        if not self._keeps_patches:
+            return 1, 1, self.num_tokens(grid)
+        frames, rows, columns = grid
+        return grid if self.planar else (frames, 1, rows * columns)
+
+    @property
+    def _keeps_patches(self) -> bool:
+        return self.selection.keeps_patches and self.info.one_plane
 
     def flops(self, num_tokens: int) -> int:
         """Count the floating-point operations after the blocks, for an image of that many tokens in them."""
@@ -244,6 +270,13 @@ class PooledHead(Readout):
     def num_tokens(self, grid: Grid) -> int:
         return 1
 
+    @property
+    def planar(self) -> bool:
+        return False
+
+    def token_grid(self, grid: Grid) -> Grid:
+        return 1, 1, 1
+
     def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._normed, model, k) for k in self.keep}
 
@@ -287,6 +320,17 @@ class OwnOutput(Readout):
     def num_tokens(self, grid: Grid) -> int:
         sequences = self.info.num_sequences(grid)
         return sequences * self.selection.count(self.info.num_own_tokens(grid) // sequences)
+
+    @property
+    def planar(self) -> bool:
+        return self.info.merges or super().planar  # merged tokens come row by row
+
+    def token_grid(self, grid: Grid) -> Grid:
+        if not self.info.merges:
+            return super().token_grid(grid)
+        frames, rows, columns = grid
+        side = self.info.merge_size
+        return 1 if self.info.pools_frames else frames, rows // side, columns // side
 
     def reads(self, model: FromTransformers, layout: object) -> Reads:
         return {k: partial(self._read, model, layout, k) for k in self.keep}

@@ -53,7 +53,8 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .rope_type("none")
         .connector("llava", hidden_size=48, act="relu")
         .tiling("llava_next", image_grid_pinpoints=[[64, 32]])
-        .output("tiles")
+        .output("embeds")
+        .reduce("vidcom2", keep=0.25)
         .attn_backend("sdpa")
         .compile(mode="max-autotune", dynamic=True)
         .parallel(balance="patches", gather="none")
@@ -86,7 +87,8 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "rope_type": "none",
             "connector": {"type": "llava", "hidden_size": 48, "act": "relu"},
             "tiling": {"type": "llava_next", "image_grid_pinpoints": [[64, 32]]},
-            "output": "tiles",
+            "output": "embeds",
+            "reduce": {"type": "vidcom2", "keep": 0.25},
             "attn_backend": "sdpa",
             "compile": {"mode": "max-autotune", "dynamic": True},
             "parallel": {"mode": "data", "balance": "patches", "gather": "none"},

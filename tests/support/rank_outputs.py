@@ -34,6 +34,8 @@ SELECTIONS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "packed states": (QWEN3, {"select_layers": [0, -1]}),
     "half precision": (PIXTRAL, {"select_layers": [2], "weights": {"dtype": "bfloat16"}}),
     "dense states": (CLIP, {"select_layers": [-2, 0], "feature_select_strategy": "default"}),
+    "pooled tokens": (CLIP, {"reduce": {"type": "pool"}, "feature_select_strategy": "default"}),
+    "fewer tokens": (QWEN, {"reduce": {"type": "vidcom2"}}),
     "head": (tiny.ENCODERS["siglip_vision_model"], {"head": True}),
     "compiled": (CLIP, {"compile": {"backend": "eager"}}),
 }
