@@ -195,7 +195,10 @@ def _fields(config: Any) -> Mapping[str, Any]:
         fields: Mapping[str, Any] = config.to_dict()
         return fields
     raise ConfigError(
-        Problem("VC103", f"expected a transformers config or a mapping as in config.json, not {config!r}")
+        Problem(
+            "VC103",
+            f"expected a transformers config or a mapping as in config.json, not {type(config).__name__}",
+        )
     )
 
 
