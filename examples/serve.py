@@ -2,7 +2,7 @@
 
 Needs FastAPI and uvicorn: ``pip install '.[serve]'``.
 
-    python examples/serve.py tiny-digits --layers -2,-1 --port 8000
+    python examples/serve.py tiny-digits --layers -2 -1 --port 8000
     curl --data-binary @photo.jpg 'http://127.0.0.1:8000/encode?pool=mean'
 
 ``GET /`` tells what is served. ``POST /encode`` takes an image file as its body and answers with
@@ -124,17 +124,16 @@ def main() -> None:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Serve a vision encoder over HTTP.")
     parser.add_argument("source", help="a preset, a YAML file, or a checkpoint")
-    parser.add_argument("--layers", help="hidden states to serve, such as -2,-1")
+    parser.add_argument("--layers", type=int, nargs="+", help="hidden states to serve, such as -2 -1")
     parser.add_argument("--device")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--max-tokens", type=int, default=8192, help="patches of a forward at most")
     parser.add_argument("--max-wait", type=float, default=0.005, help="seconds an image waits for others")
     given = parser.parse_args()
-    layers = None if given.layers is None else [int(layer) for layer in given.layers.split(",")]
     app = create_app(
         given.source,
-        layers=layers,
+        layers=given.layers,
         device=given.device,
         max_tokens=given.max_tokens,
         max_wait=given.max_wait,

@@ -141,3 +141,18 @@ def test_a_body_is_not_read_beyond_its_limit() -> None:
 
 def test_it_says_what_it_serves(port: int) -> None:
     assert json.loads(answer(port, None, "/")[1])["layers"] == [-2, -1]
+
+
+def test_the_command_line_makes_that_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("uvicorn")
+    serve = example("serve")
+    made: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        serve, "create_app", lambda source, **options: made.append({"source": source, **options})
+    )
+    monkeypatch.setattr(serve.uvicorn, "run", lambda app, **options: made.append(options))
+    monkeypatch.setattr("sys.argv", ["serve.py", "tiny-digits", "--layers", "-2", "-1", "--port", "9"])
+    serve.main()
+    assert made[0]["source"] == "tiny-digits"
+    assert made[0]["layers"] == [-2, -1]
+    assert made[1] == {"host": "127.0.0.1", "port": 9}
