@@ -74,6 +74,13 @@ def test_migrate(tmp_path):
     assert loaded(RUN.format(arguments=["migrate", str(tmp_path)])).isdisjoint([*SLOW, "omegaconf"])
 
 
+def test_lock(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    text = "schema: 1\nencoder: {model_type: dinov2}\nweights: {source: ./model.safetensors}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    assert loaded(RUN.format(arguments=["lock", str(tmp_path)])).isdisjoint(SLOW)
+
+
 def test_init_from_a_config_json(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "llava", "vision_config": {"image_size": 64}}')
     arguments = ["init", "--from", str(tmp_path)]
