@@ -71,6 +71,7 @@ def test_validate(tmp_path):
 
 def test_migrate(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: llava-1.5-7b\n")
+    (tmp_path / "b.yaml").write_text("encoder: {model_type: dinov2}\n")
     assert loaded(RUN.format(arguments=["migrate", str(tmp_path)])).isdisjoint([*SLOW, "omegaconf"])
 
 
