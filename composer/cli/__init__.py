@@ -31,6 +31,9 @@ from . import (
 )
 from .output import echo
 
+_LEFT_OUT = ("torch", "transformers", "numpy", "PIL", "pyarrow", "safetensors")
+"""Packages that every installation has but one that ``requirements-light.txt`` made."""
+
 app = typer.Typer(
     help="A YAML file in, the vision encoder of a vision-language model out.",
     no_args_is_help=True,
@@ -68,6 +71,12 @@ def main() -> None:
         app()
     except VisionComposerError as error:
         echo(str(error), err=True)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _LEFT_OUT:
+            raise
+        command = next((word for word in sys.argv[1:] if not word.startswith("-")), "this")
+        echo(f"{command} needs {error.name}, which a light environment leaves out: pip install .", err=True)
         sys.exit(1)
     except OSError as error:
         echo(_reason(error), err=True)

@@ -225,7 +225,7 @@ def test_the_pre_commit_hook_runs_a_command_that_is_there():
     root = Path(__file__).parents[3]
     (hook,) = yaml.safe_load((root / ".pre-commit-hooks.yaml").read_text())
     program, command = hook["entry"].split()
-    assert program == "vision-composer"
+    assert (root / program).exists()
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
