@@ -95,8 +95,8 @@ def test_no_colours_without_a_terminal() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands(shell: str) -> None:
     variables = {"_VISION_COMPOSER_COMPLETE": f"complete_{shell}"}
-    words = {"COMP_WORDS": "vision-composer va", "COMP_CWORD": "1", "_TYPER_COMPLETE_ARGS": "vision-composer va"}
-    words |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+    words = {"COMP_WORDS": "vision-composer va", "COMP_CWORD": "1"}
+    words |= {"_TYPER_COMPLETE_ARGS": "vision-composer va", "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     result = CliRunner().invoke(app, [], prog_name="vision-composer", env={**variables, **words})
     assert "validate" in result.output
     assert "encode" not in result.output
