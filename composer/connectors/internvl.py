@@ -22,6 +22,9 @@ S = TypeVar("S", bound=ConnectorConfig)
 class SquaresOfTokens(TileConnector[S], Generic[S]):
     """Connectors that make one row of every square of tokens of a tile."""
 
+    reads = "patches"
+    takes_squares = True
+
     @property
     @abstractmethod
     def factor(self) -> int:
@@ -42,11 +45,6 @@ class SquaresOfTokens(TileConnector[S], Generic[S]):
 
     def num_tile_rows(self, grid: Grid) -> int:
         _, rows, columns = grid
-        if self.tower.num_tokens(grid) != rows * columns:
-            raise InputError(
-                f"the connector {self.type!r} makes squares of {rows}x{columns} patches, but the tower gives "
-                f"{self.tower.num_tokens(grid)} tokens; set feature_select_strategy: default"
-            )
         if rows % self.factor or columns % self.factor:
             raise InputError(
                 f"{rows}x{columns} patches are no whole squares of {self.factor}x{self.factor}, which the "
