@@ -136,15 +136,14 @@ class VisionHalf(VisionModule[TiledBatch]):
         return tuple(rows for rows, _ in self.reduced(batch))
 
     def reduced(self, batch: TiledBatch) -> list[tuple[Tensor, Tensor]]:
-        """Encode a batch, and tell which rows stay.
+        """Encode a batch with a reduction, and tell which rows stay.
 
         Returns:
             For every image the rows that stay, (rows, width), and their indices among all rows, (rows,)
-            int64, ascending, on the same device. Without a reduction all rows stay.
+            int64, ascending, on the same device.
         """
+        assert self.reduction is not None
         every = zip(self._unreduced(batch), batch.images, strict=True)
-        if self.reduction is None:
-            return [(rows, torch.arange(len(rows), device=rows.device)) for rows, _ in every]
         return [self.reduction.run(rows, self.rows.grid(image)) for rows, image in every]
 
     def _unreduced(self, batch: TiledBatch) -> tuple[Tensor, ...]:
