@@ -13,7 +13,7 @@ from ..encoder import ComposedVisionEncoder
 from ..errors import ExportError, WeightsError
 from ..weights.plain import plain
 from .gguf_file import Value, check, gguf_package, write
-from .projectors import GELU, Projector, layers_of, pooled_side, projector_of
+from .projectors import GELU, Projector, image_side, layers_of, pooled_side, projector_of
 
 SUFFIX = ".gguf"
 
@@ -68,7 +68,7 @@ def _keys(encoder: ComposedVisionEncoder, projector: Projector, dtype: str) -> d
         clip.HAS_VISION_ENCODER: True,
         clip.PROJECTOR_TYPE: projector.type,
         vision.PROJECTION_DIM: encoder.output_width,
-        vision.IMAGE_SIZE: encoder.info.image_size,
+        vision.IMAGE_SIZE: image_side(tower),
         vision.PATCH_SIZE: encoder.info.patch_size,
         vision.EMBEDDING_LENGTH: encoder.info.hidden_size,
         vision.FEED_FORWARD_LENGTH: tower["intermediate_size"],
@@ -89,9 +89,7 @@ def _keys(encoder: ComposedVisionEncoder, projector: Projector, dtype: str) -> d
         keys[vision.Projector.SCALE_FACTOR] = pooled_side(tower, connector)
     if projector.tiling == "idefics3":
         # The length that llama.cpp resizes the longer side to, before it cuts tiles of image_size.
-        edge = (
-            encoder.info.image_size if config.tiling == "none" else config.tiling.model_dump()["longest_edge"]
-        )
+        edge = image_side(tower) if config.tiling == "none" else config.tiling.model_dump()["longest_edge"]
         keys[vision.PREPROC_IMAGE_SIZE] = edge
     return keys
 

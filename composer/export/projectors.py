@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isqrt
 from typing import Any
 
 from ..errors import ExportError
@@ -121,6 +122,17 @@ def layers_of(readout: Readout) -> tuple[int, ...]:
     return readout.layers if isinstance(readout, HiddenStates) else tuple(readout.keep)
 
 
+def image_side(encoder: Mapping[str, Any]) -> int:
+    """Return the side in pixels of the square image whose patches the position embeddings count.
+
+    Args:
+        encoder: The fields of the tower's block.
+    """
+    if "image_size" in encoder:
+        return int(encoder["image_size"])
+    return isqrt(encoder["num_patches"]) * int(encoder["patch_size"])
+
+
 def pooled_side(encoder: Mapping[str, Any], connector: Mapping[str, Any]) -> int:
     """Return the patches along a side of the square that becomes one row; 1 where each patch is one.
 
@@ -129,8 +141,8 @@ def pooled_side(encoder: Mapping[str, Any], connector: Mapping[str, Any]) -> int
         connector: The fields of the connector's block.
     """
     if "mm_tokens_per_image" in connector:
-        patches: int = encoder["image_size"] // encoder["patch_size"]
-        return patches // int(connector["mm_tokens_per_image"] ** 0.5)
+        patches: int = image_side(encoder) // encoder["patch_size"]
+        return patches // isqrt(connector["mm_tokens_per_image"])
     side: int = connector.get("scale_factor") or connector.get("downsample_factor") or 1
     return side
 
@@ -157,7 +169,7 @@ def _of_connector(connector: Mapping[str, Any], encoder: Mapping[str, Any]) -> s
         return f"llama.cpp's connector has gelu between its layers, not {act}"
     if not connector.get("bias", True):
         return "llama.cpp's connector has biases"
-    if "image_size" in encoder:
+    if "image_size" in encoder:  # else images come in any size
         side, patches = pooled_side(encoder, connector), encoder["image_size"] // encoder["patch_size"]
         if patches % side:
             return f"{patches} patches along a side make no whole squares of {side}"

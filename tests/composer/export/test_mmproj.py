@@ -184,8 +184,11 @@ def test_idefics3_names_the_edge_that_llama_cpp_cuts(tiling: Any, edge: int, tmp
     assert Mmproj(exported.path).keys["clip.vision.preproc_image_size"] == edge
 
 
-def test_lfm2_may_be_cut_into_tiles(tmp_path: Path) -> None:
-    composed = encoder("lfm2", tiling={"type": "lfm2_vl", "tile_size": 48})
+def test_the_image_size_of_lfm2_is_that_of_its_positions(tmp_path: Path) -> None:
+    """Whatever the largest image is that its processor makes."""
+    tiles = {"type": "lfm2_vl", "tile_size": 96}
+    composed = encoder("lfm2", image_processor={"type": "Lfm2VlImageProcessor"}, tiling=tiles)
+    assert composed.info.image_size > 48
     keys = Mmproj(export_encoder(composed, tmp_path / "mmproj.gguf", "gguf").path).keys
     assert keys["clip.vision.image_size"] == 48
     assert keys["clip.vision.projector.scale_factor"] == 2
