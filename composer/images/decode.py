@@ -121,8 +121,11 @@ def size_of_image(image: ImageLike | bytes) -> tuple[int, int] | None:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    if image.format == "PNG" and getattr(image, "tile", None) and "exif" not in image.info:
-        return width, height  # Pillow would decode it to look behind the pixels
+    if getattr(image, "tile", None):  # not decoded yet
+        if image.format == "TIFF":
+            return width, height  # Pillow gives its size upright from the beginning
+        if image.format == "PNG" and "exif" not in image.info:
+            return width, height  # Pillow would decode it to look behind the pixels
     return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
 

@@ -289,7 +289,7 @@ class RaggedPreprocessor(ImagePreprocessor):
     def check_channels(self) -> None:
         if self.num_channels != 3:
             raise InputError(
-                f"a packed tower of {self.num_channels} channels takes no images; call it with pixel_values"
+                f"a tower of {self.num_channels} channels takes no images; call it with pixel_values"
             )
 
     def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
