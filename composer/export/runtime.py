@@ -26,7 +26,7 @@ def load(path: str | os.PathLike[str]) -> ExportedTower:
     A file is code: load only files from people you trust.
 
     Args:
-        path: The file; its content, not its name, says in which format it is.
+        path: The file. The name of an ONNX file ends in ``.onnx``; the other formats are told by the content.
 
     Raises:
         ExportError: If there is no such file, it is no exported encoder, is broken, or needs a newer version.

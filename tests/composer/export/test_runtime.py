@@ -71,8 +71,10 @@ def test_what_does_not_fit_is_refused(exported: ExportedTower, tmp_path: Path) -
     ):
         with pytest.raises(InputError, match=message):
             exported(**inputs)
-    with pytest.raises(InputError, match="a list of images"):
+    with pytest.raises(InputError, match="no images"):
         exported.make_inputs([])
+    with pytest.raises(InputError, match="a list of images"):
+        exported.make_inputs(tmp_path / "empty.png")
     (tmp_path / "empty.png").touch()
     with pytest.raises(ImageError, match=r"empty.png"):
         exported.make_inputs([tmp_path / "empty.png"])
