@@ -113,6 +113,8 @@ def encode_dataset(
     if part_size < 1:
         raise InputError(f"part_size is {part_size}; it must be at least 1")
     share = checked_shard(shard)
+    if overwrite and share[1] > 1:
+        raise InputError("a shard cannot overwrite a job that other shards work on: remove its folder first")
     root = Path(os.path.expanduser(output))
     composed = _composed(source, overrides, device)
     check_encoder(composed)

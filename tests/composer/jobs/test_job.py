@@ -147,6 +147,9 @@ def test_shards_are_the_job(run: Callable[..., EncodeSummary], tmp_path: Path) -
     for shard in ((3, 3), (-1, 2), (0, 0)):
         with pytest.raises(InputError, match="there is no shard"):
             run(shard=shard)
+    with pytest.raises(InputError, match="a shard cannot overwrite a job"):
+        run(shard=(0, 3), overwrite=True)
+    assert_same(values(tmp_path / "out"), values(tmp_path / "whole"))
 
 
 def test_torchrun_shards_by_itself(
