@@ -18,6 +18,8 @@ from .writers import FeatureFile
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 _HEADER_BYTES = 160
 """What a tensor takes in the header at most: its name of three dozen characters, dtype, shape and place."""
+MOST_IMAGES = 300_000
+"""Images of a file: of as many, two tensors each, the header is within the 100 MB that safetensors reads."""
 
 
 class SafetensorsFile(FeatureFile):

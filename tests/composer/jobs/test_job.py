@@ -238,6 +238,9 @@ def test_refusals_come_before_anything_is_written(
 ) -> None:
     for options, reason in (
         ({"part_size": 0}, "part_size is 0"),
+        ({"part_size": 300_001, "format": "safetensors"}, "part_size is 300001; of safetensors it must be"),
+        ({"shard": (0, 0)}, "there is no shard of 0: a job is cut into 1 or more"),
+        ({"engine": "ray", "num_gpus": -1}, "num_gpus is -1; it must be at least 0"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"workers": -1}, "workers is -1"),
         ({"pool": "men"}, r"unknown pooler 'men' \(did you mean 'mean'"),
