@@ -71,8 +71,7 @@ def compose(
         BackendError: If the attention or compile backend that the config names cannot work here.
         DistributedError: If another process fails, is gone, or has another config.
     """
-    given = [overrides] if isinstance(overrides, str) else overrides
-    config, parallel, where = _settled(source, given, dtype, device, process_group)
+    config, parallel, where = _settled(source, overrides, dtype, device, process_group)
     with torch.device("cpu"):  # what is made without naming a device; it is moved where it belongs
         return _composed(config, parallel, where, process_group)
 
