@@ -50,10 +50,16 @@ def save_tower(
         merge_adapters: Whether to merge adapters of peft in what is written; else they are refused.
 
     Raises:
-        WeightsError: If the folder cannot be written, the dtype is not one that a config can name, or the
-            weights are not plain tensors, as with adapters and quantisation.
+        WeightsError: If the folder cannot be written, or has the processor config of another model; the dtype
+            is not one that a config can name; or the weights are not plain tensors, as with adapters and
+            quantisation.
     """
     name = _saved_dtype(dtype, folder)
+    if (folder / PROCESSOR_FILES[0]).exists():
+        raise WeightsError(
+            f"{folder}: has a {PROCESSOR_FILES[0]}, which would be read in place of the tower's image "
+            "processor; save into another folder"
+        )
     model = _checked(model, folder, merge_adapters)  # type: ignore[assignment]  # of the same class
     connector = None if connector is None else _checked(connector, folder, merge_adapters)
     try:

@@ -62,6 +62,10 @@ def test_where_or_what_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "taken" / "model.safetensors").mkdir(parents=True)
     with pytest.raises(WeightsError, match="taken: cannot be written"):
         tower.save(tmp_path / "taken")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "processor_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"other: has a processor_config\.json, which would be read"):
+        tower.save(tmp_path / "other")
     with pytest.raises(WeightsError, match="a tower of float64 cannot be saved"):
         tower.double().save(tmp_path / "tower")
     assert not (tmp_path / "tower").exists()
