@@ -88,8 +88,10 @@ def load_model(
 
     try:
         with Staging(device) as staging:
-            checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
-            adapter = None if weights.adapter is None else Adapter(weights.adapter, weights.adapter_revision)
+            checkpoint = open_checkpoint(weights.source, weights.hub_revision, file_format=weights.format)
+            adapter = (
+                None if weights.adapter is None else Adapter(weights.adapter, weights.hub_adapter_revision)
+            )
             if adapter is None:
                 refuse_adapter(checkpoint)
             check_own_config(checkpoint, family, encoder)
