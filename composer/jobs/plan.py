@@ -58,7 +58,7 @@ class JobPlan(BaseModel):
         config_hash: SHA-256 of the config and the output, in hexadecimal.
         weights_hash: SHA-256 of values taken from all over the encoder's parameters.
         output: What the features are stored as.
-        inputs: The inputs as they were given, the first hundred.
+        inputs: The first hundred inputs, those that patterns match among them.
         inputs_hash: SHA-256 of the names and places of all images.
         num_rows: Images of the job.
         part_size: Images of a part; the last one may have fewer.
