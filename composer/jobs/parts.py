@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from ..errors import InputError, VisionComposerError
 from .encoded import Failed, storable
@@ -99,7 +99,7 @@ def read_record(path: Path) -> PartRecord | None:
     try:
         metadata = pq.read_metadata(path).metadata or {}
         return PartRecord.model_validate_json(metadata.get(RECORD_KEY, b""))
-    except (OSError, pa.ArrowException, ValidationError):
+    except (OSError, pa.ArrowException, ValueError):
         return None
 
 

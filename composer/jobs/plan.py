@@ -279,11 +279,11 @@ def rows_of_part(root: Path, plan: JobPlan, part: int) -> list[Row]:
 
     try:
         file = pq.ParquetFile(rows_file(root))
-        listed_hash = (file.metadata.metadata or {}).get(_HASH_KEY, b"").decode()
+        listed_hash = (file.metadata.metadata or {}).get(_HASH_KEY)
         listed = file.read_row_group(part, columns=_schema().names).cast(_schema()).to_pylist()
-    except (OSError, pa.ArrowException, IndexError) as error:
+    except (OSError, pa.ArrowException, IndexError, ValueError) as error:
         raise InputError(f"{rows_file(root)}: the job's list of images cannot be read: {error}") from error
-    if listed_hash != plan.inputs_hash or len(listed) != plan.size_of(part):
+    if listed_hash != plan.inputs_hash.encode() or len(listed) != plan.size_of(part):
         raise InputError(f"{rows_file(root)}: is not the list of images of this job")
     return list(_rows(listed))
 

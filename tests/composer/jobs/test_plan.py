@@ -10,6 +10,8 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from support.jobs import wanted
 
@@ -114,9 +116,11 @@ def test_a_folder_without_a_plan(tmp_path: Path) -> None:
 
 def test_a_list_of_images_that_is_gone_or_another_jobs(tmp_path: Path) -> None:
     plan = settle_plan(tmp_path, iter(rows(10)), wanted())
-    for broken in (b"", None):
+    for broken in (b"", {"name": ["a.png"]}, None):
         if broken is None:
             (tmp_path / "rows.parquet").unlink()
+        elif isinstance(broken, dict):
+            pq.write_table(pa.table(broken), tmp_path / "rows.parquet")
         else:
             (tmp_path / "rows.parquet").write_bytes(broken)
         with pytest.raises(InputError, match="the job's list of images cannot be read"):
