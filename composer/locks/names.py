@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from ..images.settings import PROCESSOR_FILES
 from ..schemas.paths import TOWER_FILE
 
 ADAPTER_CONFIG = "adapter_config.json"
-PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 SMALL = ("config.json", TOWER_FILE, ADAPTER_CONFIG, *PROCESSOR_FILES)
 """Files that a checkpoint may lack."""
 _SUFFIX = {"safetensors": ".safetensors", "pickle": ".bin"}

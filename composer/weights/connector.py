@@ -72,9 +72,9 @@ def fill(
     Raises:
         WeightsError: If the checkpoint is missing or broken, or does not have the tensors.
     """
-    if weights.source is None:
-        return
     tensors = module.state_dict()
+    if weights.source is None or not tensors:
+        return
     try:
         checkpoint = open_checkpoint(weights.source, weights.hub_revision, file_format=weights.format)
         sources = _sources(checkpoint, tensors, disk_names, f"{what} needs", key)

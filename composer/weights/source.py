@@ -12,8 +12,9 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
 from ..files import read_json
+from ..images.settings import PROCESSOR_FILES
 from ..locks.holding import Fetch, held
-from ..locks.names import ADAPTER_CONFIG, PROCESSOR_FILES, SMALL
+from ..locks.names import ADAPTER_CONFIG, SMALL
 from ..schemas.paths import is_weights_path, near_miss
 from ..text import shortened
 from .header import Format, TensorHeader

@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ...errors import ImageError, InputError
 from ...files import open_regular, read_json
@@ -65,11 +65,11 @@ def dataset_rows(source: str, column: str | None) -> Iterator[Row]:
             raise InputError(f"{folder}: rows are chosen by an index; save it after flatten_indices()")
         for entry in _list(state.get("_data_files"), folder):
             name = entry.get("filename") if isinstance(entry, dict) else None
-            if not isinstance(name, str) or os.path.basename(name) != name:
+            if not _is_in_folder(name):
                 raise InputError(f"{folder}/state.json: names a file outside its folder, or none")
             path = os.path.join(folder, name)
-            schema, sizes = _batch_sizes(path)
-            chosen = column_of(path, schema.names, column)
+            schema, names, sizes = _batch_sizes(path)
+            chosen = column_of(path, names, column)
             _check_type(path, schema.field(chosen))
             for batch, size in enumerate(sizes):
                 for i in range(size):
@@ -84,9 +84,13 @@ def _splits(source: str) -> list[str]:
     if not os.path.isfile(index):
         return [source]
     names = _list(_json(index).get("splits"), index)
-    if not all(isinstance(name, str) and os.path.basename(name) == name for name in names):
+    if not all(map(_is_in_folder, names)):
         raise InputError(f"{index}: names a folder outside its own")
     return [os.path.join(source, name) for name in names]
+
+
+def _is_in_folder(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and os.path.basename(name) == name and name not in ("", ".", "..")
 
 
 def _json(path: str) -> dict[str, Any]:
@@ -133,12 +137,16 @@ def _is_content(kind: pa.DataType) -> bool:
     )
 
 
-def _content(value: object, row: Row) -> Content:
+def _content(cell: pa.Scalar, row: Row) -> Content:
     """Return what a cell holds.
 
     Raises:
-        ImageError: If it is empty.
+        ImageError: If it is empty, or a path that is not UTF-8.
     """
+    try:
+        value = cell.as_py()
+    except UnicodeDecodeError as error:
+        raise ImageError(row.id, f"the path in the cell is not UTF-8: {error}") from error
     if isinstance(value, dict):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):
@@ -155,7 +163,7 @@ def _parquet(path: str) -> pq.ParquetFile:
     try:
         file = open_regular(path, limit=sys.maxsize)
         return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # names of columns can be anything
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: not a readable Parquet file: {reason}") from error
 
@@ -170,8 +178,8 @@ def read_parquet(rows: Sequence[Row]) -> Iterator[Content | ImageError]:
         with _parquet(rows[0].path) as file:
             for position, cell in _cells(file, rows[0], rows[-1]):
                 if rest and position == rest[0].where[0]:
-                    yield _tried(cell.as_py(), rest.popleft())
-    except (OSError, pa.ArrowException, InputError) as error:
+                    yield _tried(cell, rest.popleft())
+    except (OSError, pa.ArrowException, KeyError, InputError) as error:
         reason = f"the Parquet file cannot be read here: {error}"
     for row in rest:
         yield ImageError(row.id, reason)
@@ -197,9 +205,9 @@ def _cells(file: pq.ParquetFile, first: Row, last: Row) -> Iterator[tuple[int, p
         start = end
 
 
-def _tried(value: object, row: Row) -> Content | ImageError:
+def _tried(cell: pa.Scalar, row: Row) -> Content | ImageError:
     try:
-        return _content(value, row)
+        return _content(cell, row)
     except ImageError as error:
         return error
 
@@ -211,13 +219,13 @@ def _stream(path: str) -> pa.RecordBatchStreamReader:
     return pa.ipc.open_stream(pa.memory_map(path))
 
 
-def _batch_sizes(path: str) -> tuple[pa.Schema, list[int]]:
+def _batch_sizes(path: str) -> tuple[pa.Schema, list[str], list[int]]:
     import pyarrow as pa
 
     try:
         stream = _stream(path)
-        return stream.schema, [batch.num_rows for batch in stream]
-    except (OSError, pa.ArrowException) as error:
+        return stream.schema, stream.schema.names, [batch.num_rows for batch in stream]
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:  # names of columns can be anything
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path}: not a readable Arrow stream: {reason}") from error
 
@@ -241,6 +249,6 @@ def load(row: Row) -> Content:
 
     batch, i = row.where
     try:
-        return _content(_batches(row.path, row.column)[batch][i].as_py(), row)
+        return _content(_batches(row.path, row.column)[batch][i], row)
     except (IndexError, pa.ArrowException) as error:
         raise ImageError(row.id, f"the file is not what it was when the job was planned: {error}") from error

@@ -48,12 +48,14 @@ def test_files_are_in_the_order_of_the_images(tmp_path: Path) -> None:
 
 
 def test_what_is_not_whole_has_no_record(tmp_path: Path) -> None:
-    job = planned_job(tmp_path, 12)
-    cut, other, whole = (finish(job, PartTask(part)) for part in range(3))
+    job = planned_job(tmp_path, 16)
+    cut, other, whole, damaged = (finish(job, PartTask(part)) for part in range(4))
     cut.write_bytes(cut.read_bytes()[:500])
+    damaged.write_bytes(damaged.read_bytes().replace(b"num_tokens", b"num_token\xe9"))
     pq.write_table(pa.table({"a": [1]}), other)
     assert read_record(tmp_path / "nowhere") is None
-    assert [read_record(path) is None for path in (cut, other, whole)] == [True, True, False]
+    found = [read_record(path) is not None for path in (cut, other, whole, damaged)]
+    assert found == [False, False, True, False]
     assert finished_parts(tmp_path, job.plan).keys() == {2}
     assert list(iter_files(tmp_path)) == [whole]
 

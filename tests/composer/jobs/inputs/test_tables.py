@@ -115,10 +115,35 @@ def test_a_table_that_changes_after_the_plan(tmp_path: Path) -> None:
     listed = rows(path)
     pq.write_table(pa.table({"image": [b"x"] * 4}), path)
     assert contents(listed) == [b"x"] * 4 + ["the file has fewer rows than when the job was planned"] * 5
+    pq.write_table(pa.table({"other": [b"x"] * 9}), path)
+    assert all("cannot be read here: 'Column image does not" in reason for reason in contents(listed))
     path.write_bytes(b"broken")
     assert all(reason.startswith("the Parquet file cannot be read here") for reason in contents(listed))
     path.unlink()
     assert all("no such file" in reason for reason in contents(listed))
+
+
+def latin_1(values: list[bytes]) -> pa.Array:
+    """Bytes that claim to be UTF-8."""
+    content = pa.array(values)
+    return pa.Array.from_buffers(pa.string(), len(content), content.buffers())
+
+
+def test_texts_that_are_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"image": latin_1([b"a.jpg", b"caf\xe9.jpg", b"b.jpg"])}), path)
+    first, second, third = contents(rows(path))
+    assert (first, third) == (f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg")
+    assert second.startswith("the path in the cell is not UTF-8: ")
+    pq.write_table(pa.table({"image": [b"x"], "cafe": [1]}), path)
+    path.write_bytes(path.read_bytes().replace(b"cafe", b"caf\xe9"))
+    with pytest.raises(InputError, match=r"not a readable Parquet file: 'utf-8' codec"):
+        rows(path)
+    folder = save_dataset(tmp_path / "d", [pa.table({"image": [b"x"], "cafe": [1]})])
+    (path,) = folder.glob("*.arrow")
+    path.write_bytes(path.read_bytes().replace(b"cafe", b"caf\xe9"))
+    with pytest.raises(InputError, match=r"not a readable Arrow stream: 'utf-8' codec"):
+        rows(folder)
 
 
 def test_a_table_broken_in_the_middle(tmp_path: Path) -> None:
@@ -164,6 +189,9 @@ def test_splits(tmp_path: Path) -> None:
         save_dataset(tmp_path / "d" / split, [pa.table({"image": [split.encode()]})])
     (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     assert contents(rows(tmp_path / "d")) == [b"train", b"test"]
+    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": [".."]}')
+    with pytest.raises(InputError, match="names a folder outside its own"):
+        rows(tmp_path / "d")
 
 
 @pytest.mark.parametrize(
