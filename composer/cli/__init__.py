@@ -19,6 +19,7 @@ from . import (
     init,
     inspect,
     job,
+    lock,
     migrate,
     new_family,
     plan,
@@ -49,6 +50,7 @@ app.command()(verify.verify)
 app.command()(demo.demo)
 app.command()(validate.validate)
 app.command()(migrate.migrate)
+app.command()(lock.lock)
 app.command()(init.init)
 app.command()(show.show)
 app.command()(show.explain)
