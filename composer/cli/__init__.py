@@ -17,6 +17,7 @@ from . import (
     encode,
     export,
     init,
+    inspect,
     job,
     lock,
     migrate,
@@ -43,6 +44,7 @@ app.command()(backends.backends)
 app.command()(encode.encode)
 app.command()(job.job)
 app.command()(export.export)
+app.command()(inspect.inspect)
 app.command()(bench.bench)
 app.command()(verify.verify)
 app.command()(demo.demo)
