@@ -19,7 +19,7 @@ DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent / "scripts"))
 
 from pages import write_reference  # noqa: E402
-from pages.markdown import for_site  # noqa: E402
+from pages.markdown import for_site, with_unlisted  # noqa: E402
 
 from vision_composer import __version__  # noqa: E402
 
@@ -73,7 +73,8 @@ html_theme_options = {
 
 
 def _read(app: Sphinx, name: str, source: list[str]) -> None:
-    source[0] = for_site(source[0], DOCS, "../" * name.count("/"))
+    text = with_unlisted(source[0], DOCS) if name == "index" else source[0]
+    source[0] = for_site(text, DOCS, "../" * name.count("/"))
 
 
 def setup(app: Sphinx) -> None:

@@ -18,7 +18,7 @@ _HEAD = """# Every option
 What `vision-composer COMMAND --help` prints, command by command. [The command line](../cli.md) explains them with
 examples.
 
-"""
+"""  # noqa: E501  # lines of a page
 
 
 def page() -> str:

@@ -50,9 +50,10 @@ def drawing() -> str:
         for j, module in enumerate(modules):
             left = 30 + j * (width + _GAP)
             hue = _HUES.get(module, "fill")
+            middle, size = left + width / 2, f'width="{width:.0f}" height="{_FLOOR}"'
             parts += [
-                f'<rect class="{hue}" x="{left:.0f}" y="{top}" width="{width:.0f}" height="{_FLOOR}" rx="4"/>',
-                f'<text class="code" x="{left + width / 2:.0f}" y="{top + 19}" text-anchor="middle">{module}</text>',
+                f'<rect class="{hue}" x="{left:.0f}" y="{top}" {size} rx="4"/>',
+                f'<text class="code" x="{middle:.0f}" y="{top + 19}" text-anchor="middle">{module}</text>',
             ]
     label = "; ".join(", ".join(modules) for modules in floors)
     return (

@@ -20,21 +20,21 @@ These tables are made from the JSON Schema that `vision-composer schema` prints 
 and stand among the [encoder blocks](encoder-keys.md); those of `connector` and `tiling` depend on their `type` and stand
 among the [connectors and tilings](connector-keys.md).
 
-"""
+"""  # noqa: E501  # lines of a page
 _ENCODERS = """# Encoder blocks
 
 The keys of `encoder`, by `model_type`. They have the names and defaults of transformers' config, so that the
 `config.json` of a checkpoint can be copied. `vision-composer init MODEL_TYPE` prints a commented config with all of them,
 and `vision-composer init --from SOURCE` the one of a checkpoint.
 
-"""
+"""  # noqa: E501  # lines of a page
 _CONNECTORS = """# Connectors and tilings
 
 The keys of `connector` and `tiling`, by `type`. A preset of a vision-language model sets both, and
 `vision-composer init --from SOURCE` writes them for a checkpoint. The steps at the end of the connectors are those that a
 [connector of your own](../config.md#the-vision-half) is composed of.
 
-"""
+"""  # noqa: E501  # lines of a page
 _LONG = {"gelu": "Activations", "CLIPImageProcessor": "Image processors"}
 """A value of an enumeration that is too long for a cell -> the heading that it stands under."""
 
@@ -109,10 +109,11 @@ def _sections(page: str) -> str:
         (name for name in _places() if _page_of(name) == page),
         key=lambda name: (_places()[name].partition(".")[0], _places()[name], _title(name)),
     )
-    return "".join(
-        f"({_anchor(name)})=\n## {_title(name)}\n\n{_meaning(definitions[name])}\n\n{_table(definitions[name], page)}"
-        for name in names
-    )
+    return "".join(_section(name, definitions[name], page) for name in names)
+
+
+def _section(name: str, block: _Json, page: str) -> str:
+    return f"({_anchor(name)})=\n## {_title(name)}\n\n{_meaning(block)}\n\n{_table(block, page)}"
 
 
 def _title(name: str) -> str:

@@ -38,6 +38,20 @@ def for_site(text: str, docs: Path, up: str = "") -> str:
     return re.sub(r"\]\(\.\./([\w.]+(?:#[\w-]+)?)\)", lambda match: f"]({_page(match[1], up)})", text)
 
 
+def listed(index: str) -> list[str]:
+    """The names in the tables of contents of ``index.md``, without their endings."""
+    trees = re.findall(r"^```\{toctree\}\n(.*?)^```", index, flags=re.DOTALL | re.MULTILINE)
+    entries = [line for tree in trees for line in tree.splitlines() if line and not line.startswith(":")]
+    return [re.sub(r".*<(.*)>$", r"\1", entry) for entry in entries]
+
+
+def with_unlisted(index: str, docs: Path) -> str:
+    """The index with a table of the pages that it forgot: a test names them, and the site has them all the same."""
+    forgotten = {path.stem for path in docs.glob("*.md")} - {"index", *listed(index)}
+    tree = "\n".join(["```{toctree}", ":hidden:", ":caption: More", *sorted(forgotten), "```"])
+    return f"{index}\n{tree}\n" if forgotten else index
+
+
 def picture(svg: str, alt: str) -> str:
     """A drawing as HTML in Markdown. Its colours are those of ``site.css``; its own are for GitHub."""
     svg = re.sub(r"<title>.*?</title>\n|<style>.*?</style>\n", "", svg.strip(), flags=re.DOTALL)

@@ -22,7 +22,7 @@ A row is a family of encoders: one way to run them, whatever their sizes. Image 
 one size only, *any* if it takes any size but all images of a batch must have the same, *native* if images of different
 sizes are packed into one sequence, and *tiles* if it takes an image as tiles.
 
-"""
+"""  # noqa: E501  # lines of a page
 _EVERY = """
 ## Every preset
 
@@ -30,7 +30,7 @@ All figures are those of `vision-composer plan`, for the output that the preset 
 size in pixels, and *tokens* are those of an image of that size: an encoder that takes any size has other numbers for
 others, and `plan NAME --image-size 640x480` prints them. *Parameters* are those that are built.
 
-"""
+"""  # noqa: E501  # lines of a page
 
 
 def page() -> str:

@@ -18,7 +18,7 @@ Every public name of `vision_composer`, with its docstring. Importing the packag
 use; `load_config`, `plan` and `validate` never load torch. What plugins and tests import from its modules is on the page
 of [plugins](../plugins.md).
 
-"""
+"""  # noqa: E501  # lines of a page
 _GROUPS = {
     "From a config to an encoder": ("compose", "plan", "load_config", "config_from", "validate"),
     "Encoders": ("VisionEncoder", "ComposedVisionEncoder", "FusedVisionEncoder", "Batcher"),
