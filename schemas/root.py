@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
@@ -162,6 +163,11 @@ class RootConfig(ConfigModel):
             message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
             problems.append(problem("VC104", message, "compile", "scope", value="tower"))
         return problems
+
+    @property
+    def file(self) -> Path | None:
+        """The YAML file that was loaded, absolute; None for a config that came from no file."""
+        return self._origin.file
 
     @contextmanager
     def locating(self) -> Iterator[None]:
