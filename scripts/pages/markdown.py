@@ -46,7 +46,7 @@ def listed(index: str) -> list[str]:
 
 
 def with_unlisted(index: str, docs: Path) -> str:
-    """The index with a table of the pages that it forgot: a test names them, and the site has them all the same."""
+    """The index with a table of the pages that it forgot, which a test names: the site has them still."""
     forgotten = {path.stem for path in docs.glob("*.md")} - {"index", *listed(index)}
     tree = "\n".join(["```{toctree}", ":hidden:", ":caption: More", *sorted(forgotten), "```"])
     return f"{index}\n{tree}\n" if forgotten else index
