@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests start many processes: they read bytecode that the first has written, also where it is usually not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-hydra test-ray fuzz mutants lint check format generate clean FORCE
+.PHONY: demo test test-all test-hydra test-ray fuzz mutants lint docs check format generate clean FORCE
 
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
@@ -39,7 +39,12 @@ lint: .venv/installed  ## format, style, types, import order
 	@$(BIN)/mypy -p vision_composer
 	@$(BIN)/lint-imports
 
-check: lint test-all  ## what CI runs
+docs: .venv/installed  ## the site, into docs/_build; a warning or a broken link is an error
+	@rm -rf docs/_build
+	@$(BIN)/python -m sphinx -q -W --keep-going -d docs/_build/.doctrees docs docs/_build
+	@$(BIN)/python scripts/check_site.py docs/_build
+
+check: lint docs test-all  ## what CI runs
 
 format: .venv/installed  ## rewrite the files as lint wants them
 	@$(BIN)/ruff check --fix
@@ -49,7 +54,7 @@ generate: .venv/installed  ## write the JSON Schema and the README's table anew
 	@$(BIN)/python scripts/generate.py
 
 clean:  ## remove all that the targets above made
-	rm -rf .venv .venv-hydra .venv-ray build dist demo-output *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
+	rm -rf .venv .venv-hydra .venv-ray build dist demo-output docs/_build docs/reference *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
 	  .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from .planning import FusedPlan, Plan, plan
     from .presets import load_config
     from .registry import load_plugin
+    from .report import inspect_images, write_report
     from .running.compilation import should_torch_compile_mm_vit
     from .schemas import FusedConfig, TowerConfig
     from .tower.mrope import get_llm_pos_ids_for_vision, mrope_position_ids
@@ -75,6 +76,7 @@ _HOME = {
     "planning": ("FusedPlan", "Plan", "plan"),
     "presets": ("load_config",),
     "registry": ("load_plugin",),
+    "report": ("inspect_images", "write_report"),
     "running.compilation": ("should_torch_compile_mm_vit",),
     "schemas": ("FusedConfig", "TowerConfig"),
     "tower.mrope": ("get_llm_pos_ids_for_vision", "mrope_position_ids"),
@@ -116,6 +118,7 @@ __all__ = [
     "get_num_selected_vision_tokens",
     "get_vision_encoder_info",
     "get_vit_attn_backend",
+    "inspect_images",
     "load_config",
     "load_plugin",
     "mrope_position_ids",
@@ -131,6 +134,7 @@ __all__ = [
     "run_dp_sharded_vision_model",
     "should_torch_compile_mm_vit",
     "validate",
+    "write_report",
 ]
 
 

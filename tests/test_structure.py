@@ -44,6 +44,12 @@ ELSEWHERE = {
     "composer/fusion/inputs.py": "composer/fusion/test_module.py",
     "composer/fusion/preprocess.py": "composer/fusion/test_module.py",
     "composer/planning/base.py": "composer/planning/test_fusion.py",
+    # Parts of what a command prints, and of a page.
+    "composer/planning/rows.py": "composer/cli/test_plan.py",
+    "composer/report/charts.py": "composer/report/test_page.py",
+    "composer/report/diagram.py": "composer/report/test_page.py",
+    "composer/report/markup.py": "composer/report/test_page.py",
+    "composer/report/states.py": "composer/report/test_inspecting.py",
     "composer/vision_encoder.py": "composer/test_encoder.py",
     "schemas/fusion.py": "composer/test_fused_encoder.py",
     "schemas/root.py": "schemas/test_config.py",

@@ -20,6 +20,7 @@ from . import (
     encode,
     export,
     init,
+    inspect,
     job,
     lock,
     migrate,
@@ -59,6 +60,7 @@ _SECTIONS: dict[str, dict[Callable[..., None], str]] = {
     },
     "Measure and compare": {
         bench.bench: "bench tiny-digits",
+        inspect.inspect: "inspect tiny-digits docs/images/demo.png -o page.html",
         verify.verify: "verify llava-hf/llava-1.5-7b-hf photo.jpg",
         backends.backends: "backends llava-1.5-7b --device cuda:0",
     },
