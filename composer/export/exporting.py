@@ -98,6 +98,8 @@ def _exportable(composed: VisionEncoder) -> ComposedVisionEncoder:
         raise ExportError(f"{name} spreads images over processes; compose it with parallel=none")
     if should_torch_compile_mm_vit(composed.config):
         raise ExportError(f"{name} is compiled; compose it with compile=false")
+    if composed.config.quantize != "none":
+        raise ExportError(f"{name} is quantised, which no file is; compose it with quantize=none")
     if composed.attention.implementation not in ("sdpa", "eager"):
         raise ExportError(
             f"{name} runs attention by {composed.attention.implementation}, whose kernels are in no file; "
