@@ -152,7 +152,7 @@ def _processors(config: AnyConfig) -> list[ProcessorSettings]:
     for name, tower in config.towers_by_name.items():
         weights = tower.weights
         with naming(name):
-            folder = None if weights.source is None else local_folder(weights.source, weights.revision)
+            folder = None if weights.source is None else local_folder(weights.source, weights.hub_revision)
             found.append(processor_settings(tower, folder))
     return found
 

@@ -314,9 +314,9 @@ class VisionEncoder(nn.Module, ABC):
             merge_adapters: Write peft's adapters merged into the weights. The encoder itself keeps them.
 
         Raises:
-            WeightsError: If the folder cannot be written, the tower's dtype is not float32, float16 or
-                bfloat16, or its weights are not plain tensors: with adapters unless they are merged, under
-                parametrizations, and quantised by other means than the config's ``quantize``.
+            WeightsError: If the folder cannot be written or has a processor_config.json, the tower's dtype is
+                not float32, float16 or bfloat16, or its weights are not plain tensors: with adapters unless
+                they are merged, under parametrizations, and quantised by other means than ``quantize``.
         """
 
 

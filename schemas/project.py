@@ -55,11 +55,12 @@ class ProjectSettings:
         Raises:
             SettingsError: As the class.
         """
+        own = ProjectSettings(tuple(select), tuple(ignore), tuple(error))  # a wrong one is not the file's
         return replace(
             self,
-            select=tuple(select) or self.select,
-            ignore=(*self.ignore, *ignore),
-            error=(*self.error, *error),
+            select=own.select or self.select,
+            ignore=(*self.ignore, *own.ignore),
+            error=(*self.error, *own.error),
         )
 
     def judged(self, problems: Iterable[Problem]) -> list[Problem]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 def register_transformers() -> None:
     """Let ``from_pretrained`` of transformers load what the bridges here have saved.
 
-    Call it in a process that has called neither ``encoder.as_transformers()`` nor ``build_vlm``.
+    ``encoder.as_transformers()`` and ``build_vlm`` call it, so that only a process with neither has to.
     """
     from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, AutoProcessor
 

@@ -98,7 +98,7 @@ def _print_since(revision: str, paths: Iterable[str], root: Path | None) -> None
     repository = repository_of(here)
     with TemporaryDirectory() as scratch:
         sides = _Sides(Path(os.path.realpath(scratch)), repository, f"{revision}:")
-        lay_out(repository, revision, sides.old)
+        left_out = lay_out(repository, revision, sides.old)
         names: set[Path] = set()
         for path in paths:
             place = Path(os.path.realpath(path))
@@ -109,6 +109,10 @@ def _print_since(revision: str, paths: Iterable[str], root: Path | None) -> None
             if not found:
                 raise typer.BadParameter(f"no config at {path!r}, neither now nor at {revision}")
             names |= found
+        for name in sorted(names & left_out):
+            shown = os.path.relpath(repository / name, here)
+            echo(f"{shown}: passed over, since it is a link that leads out of the repository", err=True)
+        names -= left_out
         _print(sides, sorted(names), root, here)
 
 

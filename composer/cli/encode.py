@@ -123,6 +123,7 @@ def encode(
         "overwrite": overwrite,
     }
     shown = _Shown()
+    output = output.expanduser()
     try:
         # What is cheap to find wrong comes before the seconds that loading takes.
         find_inputs(inputs)

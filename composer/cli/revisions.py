@@ -20,8 +20,11 @@ def repository_of(folder: Path) -> Path:
     return Path(os.fsdecode(_git(folder, "rev-parse", "--show-toplevel").rstrip(b"\n")))
 
 
-def lay_out(repository: Path, revision: str, folder: Path) -> None:
+def lay_out(repository: Path, revision: str, folder: Path) -> set[Path]:
     """Write every YAML file of a revision below a folder, where it stood in the repository.
+
+    Returns:
+        The files that were left out, because they are links that lead out of the repository.
 
     Raises:
         InputError: If there is no such revision.
@@ -33,11 +36,21 @@ def lay_out(repository: Path, revision: str, folder: Path) -> None:
     listed = _git(repository, "ls-tree", "-r", "-z", "--name-only", commit).split(b"\0")
     # A pattern that matches nothing is an error of git archive.
     kinds = [kind for kind in (".yaml", ".yml") if any(name.endswith(kind.encode()) for name in listed)]
+    left_out: set[Path] = set()
+
+    def inside(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+        try:
+            return tarfile.data_filter(member, path)
+        except tarfile.FilterError:
+            left_out.add(Path(member.name))
+            return None
+
     if kinds:
         patterns = (f":(glob,top)**/*{kind}" for kind in kinds)
         archive = _git(repository, "archive", "--format=tar", commit, "--", *patterns)
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-            tar.extractall(folder, filter="data")
+            tar.extractall(folder, filter=inside)
+    return left_out
 
 
 def _git(folder: Path, *arguments: str, what: str = "") -> bytes:

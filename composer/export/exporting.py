@@ -27,6 +27,11 @@ from .files import FORMAT, METADATA, PARITY
 from .formats import FORMATS, FileFormat
 from .graph import trace
 from .image_steps import ImageSteps
+from .mmproj import SUFFIX, write_mmproj
+
+_GGUF = "gguf"
+_SUFFIXES = {**{name: format.suffix for name, format in FORMATS.items()}, _GGUF: SUFFIX}
+"""Format -> what names of its files end in."""
 
 _TOLERANCES = {torch.float16: 5e-3, torch.bfloat16: 4e-2}
 """Half precision -> the largest difference from the encoder, relative to the largest feature."""
@@ -39,24 +44,34 @@ class Exported:
     Attributes:
         path: The file.
         parity: Batch, in words -> the largest difference between the features of the file and the encoder's,
-            relative to the largest feature.
+            relative to the largest feature. Empty of a GGUF file, which has tensors and no graph.
     """
 
     path: Path
     parity: dict[str, float]
 
 
-def export_encoder(encoder: VisionEncoder, path: str | os.PathLike[str], format: str = "pt2") -> Exported:
+def export_encoder(
+    encoder: VisionEncoder,
+    path: str | os.PathLike[str],
+    format: str = "pt2",
+    *,
+    dtype: str | None = None,
+) -> Exported:
     """Write an encoder into one file that runs without transformers.
 
     The file is written beside its name, loaded again, and run on batches of other numbers and sizes of images
     than it was traced with. It gets its name only if its features are the encoder's. Where the encoder takes
     images of any size, so does the file, with any number of them.
 
+    A GGUF file has no graph. Its tensors are read back, and must be the encoder's in the dtype of the file.
+
     Args:
         encoder: What ``compose`` returned. It is exported for the device that it is on.
-        path: Where to write, a name that ends in ``.pt2``, or in ``.onnx`` for ONNX.
-        format: ``pt2`` for torch.export.load, ``aoti`` for code that AOTInductor compiles here, or ``onnx``.
+        path: Where to write, a name that ends in ``.pt2``, ``.onnx`` or ``.gguf``, as the format does.
+        format: ``pt2`` for torch.export.load, ``aoti`` for code that AOTInductor compiles here, ``onnx``, or
+            ``gguf`` for llama.cpp.
+        dtype: What the matrices of a GGUF file are in: ``f16``, which is the default, ``f32`` or ``bf16``.
 
     Returns:
         The file, and how far its features are from the encoder's.
@@ -64,14 +79,18 @@ def export_encoder(encoder: VisionEncoder, path: str | os.PathLike[str], format:
     Raises:
         ExportError: If the encoder cannot be exported, the reason is said; if the file's features are others,
             by how much; or if the file cannot be written, or is there already. No file is left then.
-        MissingDependencyError: If ONNX is asked for and its packages are not installed.
+        MissingDependencyError: If ONNX or GGUF is asked for and its packages are not installed.
     """
     target = Path(os.path.expanduser(path))
-    tower = _exportable(encoder)
-    if format not in FORMATS:
-        raise ExportError(f"format is {format!r}; it must be {', '.join(FORMATS)}")
-    if target.suffix != FORMATS[format].suffix:
-        raise ExportError(f"{target}: the name of a file of format {format} ends in {FORMATS[format].suffix}")
+    tower = _one_tower(encoder)
+    if format not in _SUFFIXES:
+        raise ExportError(f"format is {format!r}; it must be {', '.join(_SUFFIXES)}")
+    if format != _GGUF:
+        _check_graph(tower)
+        if dtype is not None:
+            raise ExportError(f"a file of format {format} has the encoder's own dtype: set weights.dtype")
+    if target.suffix != _SUFFIXES[format]:
+        raise ExportError(f"{target}: the name of a file of format {format} ends in {_SUFFIXES[format]}")
     if target.exists():
         raise ExportError(f"{target}: it is there already; remove it, or choose another name")
     try:
@@ -80,13 +99,17 @@ def export_encoder(encoder: VisionEncoder, path: str | os.PathLike[str], format:
         raise ExportError(f"{target}: cannot be written: {error.strerror}") from error
     with folder as name, tower.evaluating():
         written = Path(name) / target.name
-        parity = _write_checked(tower, written, FORMATS[format])
+        if format == _GGUF:
+            write_mmproj(tower, written, dtype or "f16")
+            parity = {}
+        else:
+            parity = _write_checked(tower, written, FORMATS[format])
         written.replace(target)
     return Exported(target, parity)
 
 
-def _exportable(composed: VisionEncoder) -> ComposedVisionEncoder:
-    """Return the encoder, if it is one that can be exported.
+def _one_tower(composed: VisionEncoder) -> ComposedVisionEncoder:
+    """Return the encoder, if it is one that any file can hold.
 
     Raises:
         ExportError: If not.
@@ -96,22 +119,31 @@ def _exportable(composed: VisionEncoder) -> ComposedVisionEncoder:
         raise ExportError(f"{name} has several towers; export each by itself")
     if composed.parallel is not None:
         raise ExportError(f"{name} spreads images over processes; compose it with parallel=none")
-    if should_torch_compile_mm_vit(composed.config):
-        raise ExportError(f"{name} is compiled; compose it with compile=false")
     if composed.config.quantize != "none":
         raise ExportError(f"{name} is quantised, which no file is; compose it with quantize=none")
-    if composed.attention.implementation not in ("sdpa", "eager"):
-        raise ExportError(
-            f"{name} runs attention by {composed.attention.implementation}, whose kernels are in no file; "
-            "compose it with attn_backend=sdpa"
-        )
-    if composed.plan.tiling is not None:
-        raise ExportError(
-            f"{name} cuts images into tiles; export it with output=features, which takes a tile"
-        )
     if composed.plan.reduces:
         raise ExportError(f"{name} reduces tokens, which no file does; export it without reduce")
     return composed
+
+
+def _check_graph(encoder: ComposedVisionEncoder) -> None:
+    """Check that the encoder can be a graph.
+
+    Raises:
+        ExportError: If not.
+    """
+    name = encoder.config.name or "this encoder"
+    if should_torch_compile_mm_vit(encoder.config):
+        raise ExportError(f"{name} is compiled; compose it with compile=false")
+    if encoder.attention.implementation not in ("sdpa", "eager"):
+        raise ExportError(
+            f"{name} runs attention by {encoder.attention.implementation}, whose kernels are in no file; "
+            "compose it with attn_backend=sdpa"
+        )
+    if encoder.plan.tiling is not None:
+        raise ExportError(
+            f"{name} cuts images into tiles; export it with output=features, which takes a tile"
+        )
 
 
 def _write_checked(encoder: ComposedVisionEncoder, path: Path, format: FileFormat) -> dict[str, float]:

@@ -86,7 +86,7 @@ def _archive(path: str) -> tuple[Program, dict[str, Any]]:
         else:
             program = load_program(path).module()
     except Exception as error:  # torch's readers raise whatever a byte leads them to
-        raise ExportError(f"{path}: torch {torch.__version__} cannot load it: {_line(error)}") from error
+        raise ExportError(f"{path}: torch {torch.__version__} cannot load it: {first_line(error)}") from error
     return program, metadata
 
 
@@ -100,7 +100,7 @@ def _onnx(path: str) -> tuple[Program, dict[str, Any]]:
     try:
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no one class for what is broken
-        raise ExportError(f"{path}: onnxruntime cannot load it: {_line(error)}") from error
+        raise ExportError(f"{path}: onnxruntime cannot load it: {first_line(error)}") from error
     texts = session.get_modelmeta().custom_metadata_map
     if METADATA not in texts:
         raise ExportError(f"{path}: this is no exported encoder: nothing in it is of vision-composer")
@@ -120,7 +120,7 @@ def _checked(path: str, texts: Mapping[str, str | bytes]) -> dict[str, Any]:
         version = metadata["format"]
         metadata["parity"] = json.loads(texts.get(PARITY, "{}"))
     except (ValueError, KeyError, TypeError) as error:
-        raise ExportError(f"{path}: its metadata is damaged: {_line(error)}") from error
+        raise ExportError(f"{path}: its metadata is damaged: {first_line(error)}") from error
     if version != FORMAT:
         raise ExportError(
             f"{path}: it is of version {version} of the format, and this package reads version {FORMAT}"
@@ -128,5 +128,6 @@ def _checked(path: str, texts: Mapping[str, str | bytes]) -> dict[str, Any]:
     return metadata
 
 
-def _line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, or its class if it says nothing."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -12,7 +12,7 @@ import torch
 from torch.export import ExportedProgram
 
 from ..errors import ExportError, MissingDependencyError
-from .files import add_to_archive
+from .files import add_to_archive, first_line
 from .graph import quietly
 
 OPSET = 20
@@ -48,7 +48,7 @@ def _write_aoti(program: ExportedProgram, names: Sequence[str], path: Path) -> N
         with quietly():
             torch._inductor.aoti_compile_and_package(program, package_path=str(path))
     except Exception as error:  # inductor and its compilers raise errors of all kinds
-        raise ExportError(f"AOTInductor cannot compile it: {str(error).splitlines()[0][:200]}") from error
+        raise ExportError(f"AOTInductor cannot compile it: {first_line(error)}") from error
 
 
 def _write_onnx(program: ExportedProgram, names: Sequence[str], path: Path) -> None:
@@ -78,7 +78,7 @@ def _write_onnx(program: ExportedProgram, names: Sequence[str], path: Path) -> N
                 output_names=["features"],
             )
     except Exception as error:  # torch has classes for some failures of its translation only
-        raise ExportError(f"torch cannot translate it to ONNX: {str(error).splitlines()[0][:200]}") from error
+        raise ExportError(f"torch cannot translate it to ONNX: {first_line(error)}") from error
     assert made is not None
     made.save(path)
 

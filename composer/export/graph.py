@@ -18,6 +18,7 @@ from ..encoders.batch import Batch
 from ..errors import ExportError
 from ..tower.half import VisionHalf
 from ..tower.module import VisionTower
+from .files import first_line
 from .layouts import HostGrids, PackedInputs, attend
 
 Tensors: TypeAlias = tuple[Tensor, ...]
@@ -110,7 +111,7 @@ def trace(
     except Exception as error:  # tracing raises whatever the traced code does, and much of torch's own
         if isinstance(cause := _cause(error), ExportError):
             raise cause from error
-        raise ExportError(f"torch.export cannot trace it: {str(error).splitlines()[0][:200]}") from error
+        raise ExportError(f"torch.export cannot trace it: {first_line(error)}") from error
     return program
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ImageError, InputError
-from ..images.decode import ImageLike, image_name, open_image
+from ..images.decode import ImageLike, check_list, image_name, open_image
 from ..images.levels import Levels
 from ..images.limits import MAX_PIXELS
 from ..images.patch_order import PatchOrder
@@ -76,8 +76,7 @@ class ImageSteps:
 
     def __call__(self, images: Sequence[ImageLike]) -> dict[str, Tensor]:
         """Make the inputs of a batch; errors as ``ExportedTower.make_inputs``."""
-        if isinstance(images, (str, Image.Image, np.ndarray)) or not len(images):
-            raise InputError("expected a list of images, at least one; for one image write [image]")
+        check_list(images)
         names = [image_name(image, f"image {i}") for i, image in enumerate(images)]
         pixels = [
             self._pixels(open_image(image, name=name), name)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from ..images.decode import ImageLike
-from .files import Program, open_exported
+from .files import Program, first_line, open_exported
 from .image_steps import ImageSteps
 
 PIXELS, GRIDS = "pixel_values", "image_grid_thw"
@@ -26,7 +26,7 @@ def load(path: str | os.PathLike[str]) -> ExportedTower:
     A file is code: load only files from people you trust.
 
     Args:
-        path: The file; its content, not its name, says in which format it is.
+        path: The file. The name of an ONNX file ends in ``.onnx``; the other formats are told by the content.
 
     Raises:
         ExportError: If there is no such file, it is no exported encoder, is broken, or needs a newer version.
@@ -108,11 +108,11 @@ class ExportedTower:
         try:
             with torch.no_grad():
                 return self._program(*tensors)
-        except (AssertionError, RuntimeError) as error:
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # onnxruntime's have no class of their own
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
-            raise InputError(
-                f"the graph does not take tensors of {shapes}: {str(error).splitlines()[0][:200]}"
-            ) from error
+            raise InputError(f"the graph does not take tensors of {shapes}: {first_line(error)}") from error
 
 
 Grid = tuple[int, int, int]

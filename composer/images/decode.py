@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from ..errors import ImageError
+from ..errors import ImageError, InputError
 from .limits import MAX_PIXELS, Budget, LimitError, TimedFile, check_scans, decoding_bytes
 
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
@@ -121,14 +121,30 @@ def size_of_image(image: ImageLike | bytes) -> tuple[int, int] | None:
 
 def _upright_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    if image.format == "PNG" and getattr(image, "tile", None) and "exif" not in image.info:
-        return width, height  # Pillow would decode it to look behind the pixels
+    if getattr(image, "tile", None):  # not decoded yet
+        if image.format == "TIFF":
+            return width, height  # Pillow gives its size upright from the beginning
+        if image.format == "PNG" and "exif" not in image.info:
+            return width, height  # Pillow would decode it to look behind the pixels
     return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
 
 
 def image_name(image: object, default: str) -> str:
     """Return what to call an image: its path, or ``default`` for one that has none."""
     return os.fsdecode(image) if isinstance(image, (str, os.PathLike)) else default
+
+
+def check_list(images: object) -> None:
+    """Refuse what is no list of images, and a list without any.
+
+    Raises:
+        InputError: If it is that.
+    """
+    one = isinstance(images, (str, bytes, os.PathLike, Image.Image, np.ndarray))
+    if one or not isinstance(images, Sized):
+        raise InputError("expected a list of images; for one image write [image]")
+    if len(images) == 0:
+        raise InputError("no images to preprocess")
 
 
 def _read(content: str | bytes, label: str) -> Image.Image:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +12,8 @@ from transformers.image_processing_backends import PilBackend
 from transformers.processing_utils import ImagesKwargs
 
 from ..schemas.processor_class import BICUBIC, BILINEAR
-
-Pixels: TypeAlias = "np.ndarray[Any, Any]"
+from .levels import arithmetic
+from .patch_order import Pixels
 
 _MODES = {BILINEAR: "bilinear", BICUBIC: "bicubic"}
 
@@ -54,10 +54,7 @@ class Molmo2ImageProcessorPil(PilBackend):
             pixels = image
             if values["do_resize"]:  # a crop is not
                 pixels = self.resize(image, values["size"], values["resample"])
-            if values["do_rescale"]:
-                pixels = self.rescale(pixels, values["rescale_factor"])
-            if values["do_normalize"]:
-                pixels = self.normalize(pixels, values["image_mean"], values["image_std"])
+            pixels = arithmetic(self, pixels, values)
             channels, height, width = pixels.shape
             rows, columns = height // side, width // side
             whole = pixels[:, : rows * side, : columns * side]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from transformers.processing_utils import ImagesKwargs
 
 from ..schemas.processor_class import BICUBIC, BILINEAR
 from ..schemas.tiling.phi4_multimodal import Phi4MultimodalTilingConfig
+from .patch_order import Pixels
 from .tiling.phi4_multimodal import Phi4MultimodalTiling, shown_size, valid_patches
-
-Pixels: TypeAlias = "np.ndarray[Any, Any]"
 
 _MODES = {BILINEAR: "bilinear", BICUBIC: "bicubic"}
 _WHITE = 255.0

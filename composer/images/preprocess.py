@@ -8,16 +8,14 @@ Importing this module loads Pillow but not torch; what needs torch imports it.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
 from PIL import Image
 
 from ..errors import ImageError, InputError
-from .decode import Clip, ImageLike, image_name, open_image
+from .decode import Clip, ImageLike, check_list, image_name, open_image
 from .pixels import Halves, load_halves
 from .processors import Arrays, check_size, process_dense, process_ragged
 
@@ -77,10 +75,7 @@ class Preprocessor(ABC):
                 colours, or there are clips for one that takes none.
         """
         self.check_channels()
-        if isinstance(images, (str, os.PathLike, np.ndarray, Image.Image)):
-            raise InputError("expected a list of images; for one image write [image]")
-        if len(images) == 0:
-            raise InputError("no images to preprocess")
+        check_list(images)
         names = [image_name(image, f"image {i}") for i, image in enumerate(images, first)]
         return [self._read_one(image, name) for image, name in zip(images, names, strict=True)]
 
@@ -289,7 +284,7 @@ class RaggedPreprocessor(ImagePreprocessor):
     def check_channels(self) -> None:
         if self.num_channels != 3:
             raise InputError(
-                f"a packed tower of {self.num_channels} channels takes no images; call it with pixel_values"
+                f"a tower of {self.num_channels} channels takes no images; call it with pixel_values"
             )
 
     def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:

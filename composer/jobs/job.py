@@ -20,6 +20,7 @@ from .pooling import pooler_of
 from .progress import Progress, Reporter
 from .ray_cluster import RayCluster
 from .single import EncodeSummary, check_encoder
+from .tensor_files import MOST_IMAGES
 
 if TYPE_CHECKING:
     from ..schemas import AnyConfig
@@ -109,14 +110,19 @@ def encode_dataset(
     if engine not in ("local", "ray"):
         raise InputError(f"engine is {engine!r}; it must be local or ray")
     running = Running(workers, batch_size, batch_tokens)
+    cluster = RayCluster(ray_address, num_gpus)
     given = find_inputs(inputs)
     if part_size < 1:
         raise InputError(f"part_size is {part_size}; it must be at least 1")
     share = checked_shard(shard)
+    if overwrite and share[1] > 1:
+        raise InputError("a shard cannot overwrite a job that other shards work on: remove its folder first")
     root = Path(os.path.expanduser(output))
     composed = _composed(source, overrides, device)
     check_encoder(composed)
     kept = checked_output(composed, format, store_dtype, pool)
+    if part_size > MOST_IMAGES and format in ("safetensors", "vllm-embeds"):
+        raise InputError(f"part_size is {part_size}; of {format} it must be at most {MOST_IMAGES}")
     if clips:
         _check_clips(composed, kept)
     make_folder(root, overwrite=overwrite)
@@ -125,7 +131,7 @@ def encode_dataset(
     job = JobFolder(root, plan)
     parts, seconds = run_job(
         job,
-        _engine(engine, job, composed, running, RayCluster(ray_address, num_gpus)),
+        _engine(engine, job, composed, running, cluster),
         share,
         retry_failures=retry_failures,
         max_failures=max_failures,
@@ -182,6 +188,8 @@ def checked_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
         except ValueError as error:
             raise InputError(f"RANK and WORLD_SIZE must be numbers: {error}") from error
     index, count = shard
+    if count < 1:
+        raise InputError(f"there is no shard of {count}: a job is cut into 1 or more")
     if not 0 <= index < count:
         raise InputError(f"there is no shard {index} of {count}: they are numbered from 0 to {count - 1}")
     return index, count

@@ -37,24 +37,37 @@ def make_folder(root: Path, *, overwrite: bool = False) -> None:
         overwrite: Remove the job that is in it.
 
     Raises:
-        InputError: If it holds something else than a job.
+        InputError: If it holds something else than a job, or one to overwrite that a process works on.
         VisionComposerError: If it cannot be made.
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
+        _check_others(root)
         if overwrite:
-            plan_file(root).unlink(missing_ok=True)  # first: without it, nothing of the rest counts
-            for path in (rows_file(root), failures_file(root), *features_folder(root).glob("part-*")):
-                path.unlink(missing_ok=True)
-        known = {rows_file(root).name, features_folder(root).name, failures_file(root).name}
-        others = {path.name for path in root.iterdir() if not path.name.startswith(".")} - known
-        if others and not plan_file(root).exists():
-            raise InputError(
-                f"{root}: is a folder of other files, such as {min(others)}; choose another output"
-            )
+            _remove_job(root)
         features_folder(root).mkdir(exist_ok=True)
     except OSError as error:
         raise VisionComposerError(f"{root}: cannot be written: {error.strerror or error}") from error
+
+
+def _check_others(root: Path) -> None:
+    """Refuse a folder without a plan that has more in it than a run that was killed early leaves."""
+    known = {rows_file(root), features_folder(root), failures_file(root)}
+    others = [path for path in root.iterdir() if not path.name.startswith(".") and path not in known]
+    others += features_folder(root).glob("part-*")
+    if others and not plan_file(root).exists():  # in this order, since another shard may just be planning
+        name = min(others).relative_to(root)
+        raise InputError(f"{root}: is a folder of other files, such as {name}; choose another output")
+
+
+def _remove_job(root: Path) -> None:
+    """Remove a job that nobody works on; its plan after its parts, which without it would fit another job."""
+    for lock in root.glob(".*.lock"):
+        with locked(root, lock.name[1:].removesuffix(".lock")):
+            pass
+    parts = features_folder(root).glob("part-*")
+    for path in (*parts, failures_file(root), plan_file(root), rows_file(root)):
+        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -63,10 +76,14 @@ def locked(root: Path, name: str) -> Iterator[None]:
 
     Raises:
         InputError: If another process holds it.
+        VisionComposerError: If the lock cannot be made.
     """
     import fcntl
 
-    descriptor = os.open(root / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    try:
+        descriptor = os.open(root / f".{name}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise VisionComposerError(f"{root}: cannot be written: {error.strerror or error}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

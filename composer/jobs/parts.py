@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ..errors import InputError, VisionComposerError
 from .encoded import Failed, storable
+from .hidden import LEFTOVERS, hidden
 from .plan import JobPlan
 
 RECORD_KEY = b"vision_composer.part"
@@ -132,7 +133,7 @@ def finished_parts(root: Path, plan: JobPlan) -> dict[int, Part]:
 def remove_leftovers(root: Path) -> None:
     """Remove what a run that was killed left behind; nobody else may be working on the job."""
     for folder in (root, features_folder(root)):
-        for path in folder.glob(".*.tmp"):
+        for path in folder.glob(LEFTOVERS):
             path.unlink(missing_ok=True)
 
 
@@ -151,7 +152,8 @@ def write_failures(root: Path, finished: dict[int, Part]) -> int:
     import pyarrow.parquet as pq
 
     rows = [row.model_dump() for number in sorted(finished) for row in finished[number].failed]
-    path, part = failures_file(root), root / f".failures.{os.getpid()}.tmp"
+    path = failures_file(root)
+    part = hidden(path)
     types = [("row", pa.int64()), ("id", pa.string()), ("source", pa.string()), ("reason", pa.string())]
     try:
         if rows:
@@ -162,6 +164,8 @@ def write_failures(root: Path, finished: dict[int, Part]) -> int:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise VisionComposerError(f"{path}: cannot be written: {error.strerror or error}") from error
+    finally:
+        part.unlink(missing_ok=True)
     return len(rows)
 
 

@@ -16,11 +16,13 @@ from .._version import __version__
 from ..errors import InputError, VisionComposerError
 from ..files import read_json
 from .encoded import storable
+from .hidden import hidden
 from .inputs import Row
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_HASH_KEY = b"vision_composer.inputs_hash"
 PART_SIZE = 2048
 """Images of a part, unless asked for otherwise."""
 
@@ -136,15 +138,16 @@ def settle_plan(root: Path, rows: Iterable[Row], wanted: JobPlan) -> JobPlan:
         VisionComposerError: If it cannot be written.
     """
     if not plan_file(root).exists():
-        _write_plan(root, rows, wanted)
-    else:
-        number, digest = 0, hashlib.sha256()
-        for some in _parts(rows, wanted):
-            number += len(some)
-            digest.update(_lines(some, _names(some)))
-        wanted = wanted.model_copy(update={"num_rows": number, "inputs_hash": digest.hexdigest()})
-        return _compared(root, wanted)
-    return _compared(root, read_plan(root))
+        return _compared(root, _write_plan(root, rows, wanted))
+    number, digest = 0, hashlib.sha256()
+    for some in _parts(rows, wanted):
+        number += len(some)
+        digest.update(_lines(some, _names(some)))
+    return _compared(root, _counted(wanted, number, digest.hexdigest()))
+
+
+def _counted(wanted: JobPlan, number: int, digest: str) -> JobPlan:
+    return wanted.model_copy(update={"num_rows": number, "inputs_hash": digest})
 
 
 def _compared(root: Path, wanted: JobPlan) -> JobPlan:
@@ -195,19 +198,23 @@ def _lines(rows: Sequence[Row], names: tuple[list[bytes], list[bytes]]) -> bytes
     )
 
 
-def _write_plan(root: Path, rows: Iterable[Row], wanted: JobPlan) -> None:
+def _write_plan(root: Path, rows: Iterable[Row], wanted: JobPlan) -> JobPlan:
+    """Write the plan with the list of images, unless another run does so meanwhile; return it."""
     import pyarrow.parquet as pq
 
     digest, number = hashlib.sha256(), 0
-    part = root / f".rows.{os.getpid()}.tmp"
+    part = hidden(rows_file(root))
     try:
         with part.open("wb") as file, pq.ParquetWriter(file, _schema()) as writer:
             for some in _parts(rows, wanted):
                 names = _names(some)
                 number += len(some)
                 digest.update(_lines(some, names))
-                writer.write_table(_stored(some, names))
-        plan = wanted.model_copy(update={"num_rows": number, "inputs_hash": digest.hexdigest()})
+                writer.write_table(_stored(some, names), row_group_size=len(some))
+            writer.add_key_value_metadata({_HASH_KEY: digest.hexdigest()})
+        plan = _counted(wanted, number, digest.hexdigest())
+        if plan_file(root).exists():  # and its list of images must stay
+            return plan
         part.replace(rows_file(root))
         part.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
         try:
@@ -216,6 +223,7 @@ def _write_plan(root: Path, rows: Iterable[Row], wanted: JobPlan) -> None:
             pass
         except OSError:  # a file system without links
             part.replace(plan_file(root))
+        return plan
     except OSError as error:
         raise VisionComposerError(f"{root}: cannot be written: {error.strerror or error}") from error
     finally:
@@ -266,11 +274,12 @@ def rows_of_part(root: Path, plan: JobPlan, part: int) -> list[Row]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.ParquetFile(rows_file(root)).read_row_group(part, columns=_schema().names)
-        listed = table.cast(_schema()).to_pylist()
+        file = pq.ParquetFile(rows_file(root))
+        listed_hash = (file.metadata.metadata or {}).get(_HASH_KEY, b"").decode()
+        listed = file.read_row_group(part, columns=_schema().names).cast(_schema()).to_pylist()
     except (OSError, pa.ArrowException, IndexError) as error:
         raise InputError(f"{rows_file(root)}: the job's list of images cannot be read: {error}") from error
-    if len(listed) != plan.size_of(part):
+    if listed_hash != plan.inputs_hash or len(listed) != plan.size_of(part):
         raise InputError(f"{rows_file(root)}: is not the list of images of this job")
     return list(_rows(listed))
 

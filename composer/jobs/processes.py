@@ -51,8 +51,8 @@ class _Worker:
         Raises:
             ConnectionError: If it is dead.
         """
-        self.asked.append(piece)
         self.channel.send(piece.images)
+        self.asked.append(piece)
 
     def receive(self) -> tuple[_Piece, Answers]:
         """Take an answer.
@@ -171,10 +171,12 @@ class ProcessPool(Pool):
                     state.taken += 1
             if not state.waiting:
                 return
+            piece = state.waiting.popleft()
             try:
-                worker.ask(state.waiting.popleft())
-            except ConnectionError:
-                self._replace(worker, state)
+                worker.ask(piece)
+            except ConnectionError:  # what it has answered is received before it is replaced
+                state.waiting.appendleft(piece)
+                return
 
     def _receive(self, state: _Progress) -> None:
         """Take what workers have answered; wait a little if none has."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import InputError
+
 
 @dataclass(frozen=True)
 class RayCluster:
@@ -17,3 +19,7 @@ class RayCluster:
 
     address: str | None = None
     num_gpus: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.num_gpus is not None and self.num_gpus < 0:
+            raise InputError(f"num_gpus is {self.num_gpus}; it must be at least 0")

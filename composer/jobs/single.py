@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from .._version import __version__
 from ..errors import ImageError, InputError, VisionComposerError
 from ..files import open_regular
 from .encoded import Encoded, Failed, storable
+from .hidden import hidden
 from .inputs import InputOptions, find_inputs, list_rows
 from .inputs.files import Files
 from .plan import Output
@@ -245,7 +245,7 @@ class SingleFile:
                 written then stays under another name, which the error gives.
         """
         file.finish()
-        listed = self.path.with_name(f".{self.failures.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+        listed = hidden(self.failures)
         try:
             if failures:
                 with listed.open("w", encoding="utf-8") as lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,14 @@ from typing import IO, Any
 import numpy as np
 
 from .encoded import Encoded
+from .hidden import hidden
 from .writers import FeatureFile
 
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 _HEADER_BYTES = 160
 """What a tensor takes in the header at most: its name of three dozen characters, dtype, shape and place."""
+MOST_IMAGES = 300_000
+"""Images of a file: of as many, two tensors each, the header is within the 100 MB that safetensors reads."""
 
 
 class SafetensorsFile(FeatureFile):
@@ -33,7 +37,7 @@ class SafetensorsFile(FeatureFile):
     def __init__(self, path: Path, metadata: Mapping[str, Any], *, num_images: int) -> None:
         super().__init__(path, metadata)
         self._tensors_path = path.with_suffix(".safetensors")
-        self._tensors_part = self._hidden(self._tensors_path)
+        self._tensors_part = hidden(self._tensors_path)
         self._header: dict[str, Any] = {}
         self._room = 8 + 8 * (8 + num_images * self.tensors_per_image * _HEADER_BYTES // 8)
         try:
@@ -90,7 +94,8 @@ class SafetensorsFile(FeatureFile):
 
     def discard(self) -> None:
         super().discard()
-        self._tensors.close()
+        with contextlib.suppress(OSError):
+            self._tensors.close()
         self._tensors_part.unlink(missing_ok=True)
 
 

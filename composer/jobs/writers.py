@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..errors import VisionComposerError
 from .encoded import METADATA_KEY, Encoded, as_float32, storable
+from .hidden import hidden
 
 ROW_GROUP_BYTES = 64 * 2**20
 
@@ -38,7 +38,7 @@ class FeatureFile(ABC):
         self.path = path
         self.kept = False
         self.num_images = self.num_tokens = 0
-        self.part = self._hidden(path)
+        self.part = hidden(path)
         self._rows: list[Encoded] = []
         self._num_bytes = 0
         fields = [
@@ -68,9 +68,6 @@ class FeatureFile(ABC):
             )
         except OSError as error:
             raise self.cannot_write(error) from error
-
-    def _hidden(self, path: Path) -> Path:
-        return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
 
     @abstractmethod
     def own_fields(self) -> list[tuple[str, Any]]:
@@ -148,9 +145,9 @@ class FeatureFile(ABC):
 
     def discard(self) -> None:
         """Remove what was written, if it was neither published nor is ``kept``."""
-        with contextlib.suppress(Exception):  # it may have failed before, and be closed or not
-            self._parquet.close()
-        self._file.close()
+        for file in (self._parquet, self._file):
+            with contextlib.suppress(Exception):  # what it holds back may not fit on the disk either
+                file.close()
         if not self.kept:
             self.part.unlink(missing_ok=True)
 

@@ -301,7 +301,7 @@ def processor_settings(config: TowerConfig, folder: Path | None = None) -> Proce
         WeightsError: If the checkpoint's processor config is broken, or not for this encoder.
     """
     if folder is None:
-        folder = folder_at_hand(config.weights.source, config.weights.revision)
+        folder = folder_at_hand(config.weights.source, config.weights.hub_revision)
     with config.locating():
         settings: ProcessorSettings = family_of(config.encoder).processor_settings(
             config.encoder, config.image_processor, folder

@@ -108,7 +108,7 @@ def compare_vlm(config: TowerConfig, images: Sequence[Image.Image]) -> list[Imag
     if config.weights.source is None:
         raise InputError("the config has no weights.source, so that there is no model to compare with")
     encoder = compose_tower(config, overrides=["output=embeds", "weights.dtype=float32"])
-    model, processor = load_vlm(config.weights.source, config.weights.revision)
+    model, processor = load_vlm(config.weights.source, config.weights.hub_revision)
     states = TowerStates(encoder, model)
     compared = []
     together = encoder.encode(list(images))

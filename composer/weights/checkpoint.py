@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from ..schemas import WeightsConfig
 
-_NO_WEIGHTS = ("position_ids", "inv_freq", "num_batches_tracked", "relative_position_index")
-"""Last parts of names of what old checkpoints hold of a block beside its weights: it is computed."""
+_NO_WEIGHTS = ("position_ids", "inv_freq", "num_batches_tracked", "relative_position_index", "mask_token")
+"""Last parts of names of what old checkpoints hold beside a tower's weights: computed, or pre-training's."""
 
 
 def load_model(
@@ -90,8 +90,10 @@ def load_model(
 
     try:
         with Staging(device) as staging:
-            checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
-            adapter = None if weights.adapter is None else Adapter(weights.adapter, weights.adapter_revision)
+            checkpoint = open_checkpoint(weights.source, weights.hub_revision, file_format=weights.format)
+            adapter = (
+                None if weights.adapter is None else Adapter(weights.adapter, weights.hub_adapter_revision)
+            )
             if adapter is None:
                 refuse_adapter(checkpoint)
             check_own_config(checkpoint, family, encoder)
@@ -238,15 +240,16 @@ def _unread(
         if not names.needed.keys().isdisjoint(targets):
             sources[stripped] = name
             covered.update(targets)
-        elif names.in_a_block(targets) and not name.endswith(_NO_WEIGHTS):
+        elif names.in_a_part(targets) and not name.endswith(_NO_WEIGHTS):
             unknown.append(name)
     _check_depth(checkpoint, encoder, depth, num_blocks)
     _check_complete(checkpoint, names, prefix, covered | names.left_out(covered, optional))
     if unknown:
         more = f", and {len(unknown) - 1} more," if len(unknown) > 1 else ""
         raise WeightsError(
-            f"{checkpoint.label}: tensor {shortened(checkpoint.called(unknown[0]))}{more} is in a block, and "
-            "this encoder has none such: a field of encoder is not that of the checkpoint"
+            f"{checkpoint.label}: holds tensor {shortened(checkpoint.called(unknown[0]))}{more} for which "
+            f"this {encoder.model_type} has no place: encoder.model_type, or another field of encoder, is "
+            "not that of the checkpoint"
         )
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():

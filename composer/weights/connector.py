@@ -81,11 +81,11 @@ def fill(
     Raises:
         WeightsError: If the checkpoint is missing or broken, or does not have the tensors.
     """
-    if weights.source is None:
-        return
     tensors = module.state_dict()
+    if weights.source is None or not tensors:
+        return
     try:
-        checkpoint = open_checkpoint(weights.source, weights.revision, file_format=weights.format)
+        checkpoint = open_checkpoint(weights.source, weights.hub_revision, file_format=weights.format)
         sources = _sources(checkpoint, tensors, disk_names, f"{what} needs", key)
         _refuse_adapted(weights, sources.values())
         headers = checkpoint.headers(sources.values())
@@ -121,7 +121,7 @@ def _refuse_adapted(weights: SourceConfig, sources: Iterable[str]) -> None:
     """
     if not isinstance(weights, WeightsConfig) or weights.adapter is None:
         return
-    adapter = Adapter(weights.adapter, weights.adapter_revision)
+    adapter = Adapter(weights.adapter, weights.hub_adapter_revision)
     touched = adapter.touches(name.removeprefix("model.") for name in sources)
     if touched:
         raise WeightsError(

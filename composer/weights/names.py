@@ -45,7 +45,7 @@ class TensorNames:
         self._planned = planned
         self.root = root
         self.needed = dict(model.state_dict())
-        self._blocks = {found[0] for found in map(_UP_TO_BLOCK.match, self.needed) if found}
+        self._parts = {_part(name) for name in self.needed} - {""}
 
     def __call__(self, name: str) -> list[str]:
         """The names in the module: several for a tensor that is split on loading."""
@@ -108,14 +108,20 @@ class TensorNames:
         target = next(iter(convolutions or named or self.needed))
         return {self.root + target, *(name for name in self._planned or () if self(name) == [target])}
 
-    def in_a_block(self, targets: list[str]) -> bool:
-        """Whether tensors of these names would belong to a block of the module."""
-        return any((found := _UP_TO_BLOCK.match(target)) and found[0] in self._blocks for target in targets)
+    def in_a_part(self, targets: list[str]) -> bool:
+        """Whether tensors of these names would belong to a block of the module, or to another part of it."""
+        return any(_part(target) in self._parts for target in targets)
 
     def depth(self, targets: list[str]) -> int:
         """One more than the block that a tensor belongs to; 0 for one outside the blocks."""
         matches = [_BLOCK.search(target) for target in targets]
         return max((int(match[1]) + 1 for match in matches if match), default=0)
+
+
+def _part(name: str) -> str:
+    """Return what the name of a tensor's block begins with; outside the blocks the name of its module."""
+    found = _UP_TO_BLOCK.match(name)
+    return found[0] if found else name.rpartition(".")[0]
 
 
 def prefixes_of(checkpoint: Checkpoint, names: TensorNames) -> set[str]:

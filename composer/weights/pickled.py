@@ -30,13 +30,14 @@ def pickled_headers(path: Path) -> dict[str, TensorHeader]:
 
 
 def read_pickled(header: TensorHeader, name: str) -> Tensor:
-    """Return one tensor, in the dtype it is stored in.
+    """Return one tensor, in the dtype it is stored in and in memory of its own.
 
     Raises:
         WeightsError: As :func:`pickled_headers`, or if the file is another one by now.
     """
     try:
-        return _state_dict(header.file)[name]
+        # A mapped tensor would change with the file.
+        return _state_dict(header.file)[name].clone()
     except KeyError as error:
         raise WeightsError(f"{header.file}: tensor {name} is no longer there") from error
 

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from safetensors import SafetensorError
+
 from ..connectors.base import parts
 from ..errors import WeightsError
 from ..images.settings import PROCESSOR_FILES, ProcessorSettings
@@ -51,10 +53,16 @@ def save_tower(
         merge_adapters: Whether to merge adapters of peft in what is written; else they are refused.
 
     Raises:
-        WeightsError: If the folder cannot be written, the dtype is not one that a config can name, or the
-            weights are not plain tensors, as with adapters and with quantisation that is not the config's.
+        WeightsError: If the folder cannot be written, or has the processor config of another model; the dtype
+            is not one that a config can name; or the weights are not plain tensors, as with adapters and with
+            quantisation that is not the config's.
     """
     name = _saved_dtype(dtype, folder)
+    if (folder / PROCESSOR_FILES[0]).exists():
+        raise WeightsError(
+            f"{folder}: has a {PROCESSOR_FILES[0]}, which would be read in place of the tower's image "
+            "processor; save into another folder"
+        )
     quantised = config.quantize != "none"
     model = _checked(model, folder, merge_adapters, quantised)  # type: ignore[assignment]  # of the same class
     connector = None if connector is None else _checked(connector, folder, merge_adapters, quantised)
@@ -74,8 +82,8 @@ def save_tower(
         else:
             keys |= _connector_left(config)
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
-    except OSError as error:
-        raise WeightsError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(folder, error) from error
 
 
 def save_fused(
@@ -117,8 +125,12 @@ def save_fused(
         else:
             keys |= _connector_left(config)
         (folder / "tower.yaml").write_text(to_yaml(keys), encoding="utf-8")
-    except OSError as error:
-        raise WeightsError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(folder: Path, error: Exception) -> WeightsError:
+    return WeightsError(f"{folder}: cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def _saved_dtype(dtype: torch.dtype, folder: Path) -> str:
@@ -157,11 +169,17 @@ def _write(module: nn.Module, file: Path) -> None:
 
 
 def _connector_left(config: AnyConfig) -> dict[str, Any]:
-    """Return the ``connector`` of a config that was not built, and so stays where it was read from."""
+    """Return the ``connector`` of a config that was not built: its weights stay where they are.
+
+    It is as it was where an adapter was merged into the tower, which may change the connector, too: whoever
+    builds it must say where its weights are.
+    """
     written = config.to_dict()
     if config.connector is None or config.connector.weights is not None or not config.weights.source:
         return {}
-    where = {key: written["weights"].get(key) for key in ("source", "revision")}
+    if config.weights.adapter is not None:
+        return {}
+    where = {key: written["weights"].get(key) for key in ("source", "revision", "format")}
     return {
         "connector": written["connector"] | {"weights": {key: value for key, value in where.items() if value}}
     }

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
 from ..files import read_json
+from ..images.settings import PROCESSOR_FILES
 from ..schemas.paths import is_weights_path, near_miss
 from ..text import shortened
 from .header import Format, TensorHeader
@@ -32,8 +33,7 @@ _OPEN_CLIP: dict[Format, str] = {
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
-_PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
-_SMALL = ("config.json", "tower.yaml", ADAPTER_CONFIG, *_PROCESSOR_FILES)
+_SMALL = ("config.json", "tower.yaml", ADAPTER_CONFIG, *PROCESSOR_FILES)
 _INDEX_BYTES = 48 << 20
 _INDEX_VALUES = 250_000
 _INDEX_FILES = 10_000
@@ -206,7 +206,7 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     if is_weights_path(source):
         return None  # what is missing is said where weights are read
     fetch = _hub_fetch(source, revision)
-    found = [fetch(name) for name in _PROCESSOR_FILES]
+    found = [fetch(name) for name in PROCESSOR_FILES]
     return next((file.parent for file in found if file is not None), None)
 
 

@@ -8,7 +8,17 @@ from typing import ClassVar, Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, Rows, SquareSize
+from .base import (
+    Activation,
+    Count,
+    DenseEncoderConfig,
+    Depth,
+    Epsilon,
+    Probability,
+    Rows,
+    SquareSize,
+    check_key_value_heads,
+)
 
 
 class Molmo2VisionEncoderConfig(DenseEncoderConfig):
@@ -54,10 +64,7 @@ class Molmo2VisionEncoderConfig(DenseEncoderConfig):
         return self.head_dim
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
-        if self.num_attention_heads % self.num_key_value_heads:
-            message = f"{self.num_key_value_heads} do not divide {self.num_attention_heads} heads"
-            problems.append(problem("VC208", message, "num_key_value_heads", value=self.num_key_value_heads))
+        problems = [*super()._check(), *check_key_value_heads(self, self.num_key_value_heads)]
         patches = (self.image_size // self.patch_size) ** 2
         if self.num_position_embeddings not in (None, patches):
             message = f"{self.num_position_embeddings} positions do not fit the {patches} patches of a crop"

@@ -9,8 +9,10 @@ from ..config import TowerConfig
 from ..encoders import ENCODER_CONFIGS
 from ..fusion import AnyConfig
 from ..paths import is_weights_path
-from ..weights import SourceConfig, WeightsConfig, is_commit
+from ..weights import UNPINNED, SourceConfig, WeightsConfig, is_commit
 from .nodes import Loc, Node, find
+
+_REVISION_OF = {"source": "revision", "adapter": "adapter_revision"}
 
 
 def warnings_of(config: AnyConfig, tree: Node) -> list[Problem]:
@@ -21,22 +23,38 @@ def warnings_of(config: AnyConfig, tree: Node) -> list[Problem]:
         tree: Where its values stand. A warning about a value that another file wrote stands at the start of
             the outermost file: that is the one that can do something about it.
     """
-    found = [
-        (code, message, (*(("towers", name) if name else ()), *path))
-        for name, tower in config.towers_by_name.items()
-        for code, message, path in (
-            *_encoder(tower),
-            *_source(f"tower {name}".rstrip(), tower.weights, ("weights",)),
-            *_adapter(tower.weights),
-            *_layers(tower),
-        )
-    ]
-    found += [
-        (code, message, (*where, "weights", *path))
-        for what, where, weights in config.weights_beside
-        for code, message, path in _source(what, weights, ())
-    ]
-    return [_located(tree, code, message, path) for code, message, path in found]
+    found: list[tuple[str, str, Loc]] = []
+    for name, tower in config.towers_by_name.items():
+        where: Loc = ("towers", name) if name else ()
+        weights = _weights_at(where, config, tree)
+        found += _source(f"tower {name}".rstrip(), tower.weights, weights)
+        found += _adapter(tower.weights, weights)
+        found += [(code, message, (*where, *path)) for code, message, path in _encoder(tower)]
+        found += [(code, message, (*where, *path)) for code, message, path in _layers(tower)]
+    for what, where, source in config.weights_beside:
+        found += _source(what, source, (*where, "weights"))
+    meant = (warning for warning in found if not _said_here(tree, warning[2]))
+    return [_located(tree, code, message, path) for code, message, path in meant]
+
+
+def _weights_at(where: Loc, config: AnyConfig, tree: Node) -> Loc:
+    """Where the weights of a tower are named: at the root, if they are those of all towers."""
+    own = (*where, "weights")
+    _, depth = find(tree, (*own, "source"))
+    return ("weights",) if depth <= len(own) and config.weights.source is not None else own
+
+
+def _said_here(tree: Node, path: Loc) -> bool:
+    """Whether the outermost file itself says ``unpinned`` of the source at a path: none can for others."""
+    path = (*path[:-1], _REVISION_OF.get(str(path[-1]), path[-1]))
+    node, depth = find(tree, path)
+    return depth == len(path) and node.value == UNPINNED and not _from_elsewhere(tree, node)
+
+
+def _from_elsewhere(tree: Node, node: Node) -> bool:
+    """Whether a value was written by a file that the outermost one extends."""
+    place = node.place or node.key
+    return bool(place and tree.place and place.source.name != tree.place.source.name)
 
 
 def _encoder(config: TowerConfig) -> list[tuple[str, str, Loc]]:
@@ -47,19 +65,19 @@ def _encoder(config: TowerConfig) -> list[tuple[str, str, Loc]]:
     return [("VC305", message, ("encoder", "prefix_tokens"))]
 
 
-def _adapter(weights: WeightsConfig) -> list[tuple[str, str, Loc]]:
+def _adapter(weights: WeightsConfig, path: Loc) -> list[tuple[str, str, Loc]]:
     if weights.adapter is None:
         return []
-    key = "adapter" if weights.adapter_revision is None else "adapter_revision"
-    return _unpinned("adapter", weights.adapter, weights.adapter_revision, ("weights", key))
+    key = "adapter" if weights.hub_adapter_revision is None else "adapter_revision"
+    return _unpinned("adapter", weights.adapter, weights.hub_adapter_revision, (*path, key))
 
 
 def _source(what: str, weights: SourceConfig, path: Loc) -> list[tuple[str, str, Loc]]:
     if weights.source is None:
         message = f"no source: the {what} starts from random weights; name a hub id, a folder or a file"
         return [("VC301", message, path)]
-    key = "revision" if weights.revision else "source"
-    return _unpinned("weights", weights.source, weights.revision, (*path, key))
+    key = "source" if weights.hub_revision is None else "revision"
+    return _unpinned("weights", weights.source, weights.hub_revision, (*path, key))
 
 
 def _unpinned(what: str, source: str, revision: str | None, path: Loc) -> list[tuple[str, str, Loc]]:
@@ -89,8 +107,7 @@ def _layers(config: TowerConfig) -> list[tuple[str, str, Loc]]:
 def _located(tree: Node, code: str, message: str, path: Loc) -> Problem:
     node, _ = find(tree, path)
     place = node.place or node.key
-    if place and tree.place and place.source.name != tree.place.source.name:
-        first = tree.place
+    if place and tree.place and _from_elsewhere(tree, node):
         where = f" (set at {place.span})"
-        return first.problem(code, message + where, path)
+        return tree.place.problem(code, message + where, path)
     return node.problem(code, message, path)

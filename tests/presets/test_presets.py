@@ -19,6 +19,7 @@ from transformers import AutoConfig
 
 from vision_composer import plan
 from vision_composer.presets import load_config, preset_names, preset_path
+from vision_composer.schemas.weights import is_commit
 
 PRESETS = Path(str(resources.files("vision_composer.presets")))
 FILES = {
@@ -183,6 +184,24 @@ def test_weights_are_named_or_their_absence_explained() -> None:
         assert source is not None or "weights" in content["summary"]
 
     assert offenders(check, SINGLE) == []
+
+
+def test_weights_on_a_hub_are_pinned_or_said_not_to_be() -> None:
+    """Each file says it itself; what one extends does not count. None may promise a commit by a branch."""
+
+    def check(address: str) -> None:
+        content = written(address)
+        if content.get("weights", {}).get("source"):
+            named = [content["weights"]]
+        else:
+            blocks = [tower for tower in content.get("towers", {}).values() if "extends" in tower]
+            named = [block["weights"] for block in blocks if load_config(block["extends"]).weights.source]
+        for weights in named:
+            revision = weights.get("revision")
+            local = str(weights.get("source")).endswith(".safetensors")
+            assert local or revision == "unpinned" or is_commit(str(revision))
+
+    assert offenders(check, FILES) == []
 
 
 def test_vlms_say_what_they_read() -> None:

@@ -64,6 +64,13 @@ def test_a_call_is_laid_over_the_file() -> None:
     assert team.laid_under() == team
 
 
+def test_what_is_wrong_in_a_call_is_not_said_of_the_file(tmp_path: Path) -> None:
+    (tmp_path / "vision-composer.toml").write_text("select = ['VC1']")
+    team = project_settings(tmp_path)
+    with pytest.raises(SettingsError, match=r"^select: there is no code 'XYZ'"):
+        team.laid_under(select=["XYZ"])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -32,6 +32,10 @@ PATH = {"source": "./model.safetensors"}
         (HUB | {"adapter": "c/d", "adapter_revision": "main"}, []),
         (HUB | {"adapter_revision": "main"}, [("VC104", ("adapter_revision",))]),
         (HUB | {"adapter": "./lora", "adapter_revision": "main"}, [("VC104", ("adapter_revision",))]),
+        (HUB | {"revision": "unpinned", "adapter": "c/d", "adapter_revision": "unpinned"}, []),
+        # As a config inherits it whose own source is another.
+        (PATH | {"revision": "unpinned"}, []),
+        ({"revision": "unpinned", "adapter_revision": "unpinned"}, []),
         (HUB | {"format": "pickles"}, [("literal_error", ("format",))]),
     ],
     ids=str,
@@ -45,3 +49,10 @@ def test_only_a_commit_stays_what_it_is() -> None:
     assert is_commit(commit)
     for other in ("main", commit[:-1], f"{commit}0", commit.upper(), f"{commit}\n", "v" + commit[1:]):
         assert not is_commit(other)
+
+
+def test_unpinned_asks_the_hub_for_its_default_branch() -> None:
+    for written, asked in ((None, None), ("unpinned", None), ("main", "main")):
+        weights = WeightsConfig(source="a/b", adapter="c/d", revision=written, adapter_revision=written)
+        assert (weights.revision, weights.hub_revision) == (written, asked)
+        assert (weights.adapter_revision, weights.hub_adapter_revision) == (written, asked)

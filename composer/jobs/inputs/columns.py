@@ -26,6 +26,8 @@ def column_of(table: str, columns: Sequence[str], wanted: str | None) -> str:
         if wanted not in columns:
             hint = did_you_mean(wanted, columns)
             raise InputError(f"{table}: has no column {wanted!r}{hint}; its columns: {listed}")
+        if columns.count(wanted) > 1:
+            raise InputError(f"{table}: has several columns {wanted!r}; give that of the images another name")
         return wanted
     usual = [name for name in columns if name.lower() in _USUAL]
     if len(usual) != 1:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from io import BufferedReader, TextIOWrapper
 from typing import BinaryIO
@@ -69,7 +70,7 @@ def _opened(source: str) -> BufferedReader:
 
 
 def _lines(file: BinaryIO, source: str, folder: str) -> Iterator[Row]:
-    rest, separator = file.read(_MOST_BYTES), b"\n"
+    rest, separator = file.read(_MOST_BYTES).removeprefix(BOM_UTF8), b"\n"
     if b"\0" in rest:
         separator = b"\0"
     while rest:

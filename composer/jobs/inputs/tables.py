@@ -7,7 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ...errors import ImageError, InputError
 from ...files import open_regular, read_json
@@ -65,7 +65,7 @@ def dataset_rows(source: str, column: str | None) -> Iterator[Row]:
             raise InputError(f"{folder}: rows are chosen by an index; save it after flatten_indices()")
         for entry in _list(state.get("_data_files"), folder):
             name = entry.get("filename") if isinstance(entry, dict) else None
-            if not isinstance(name, str) or os.path.basename(name) != name:
+            if not _is_in_folder(name):
                 raise InputError(f"{folder}/state.json: names a file outside its folder, or none")
             path = os.path.join(folder, name)
             schema, sizes = _batch_sizes(path)
@@ -84,9 +84,13 @@ def _splits(source: str) -> list[str]:
     if not os.path.isfile(index):
         return [source]
     names = _list(_json(index).get("splits"), index)
-    if not all(isinstance(name, str) and os.path.basename(name) == name for name in names):
+    if not all(map(_is_in_folder, names)):
         raise InputError(f"{index}: names a folder outside its own")
     return [os.path.join(source, name) for name in names]
+
+
+def _is_in_folder(name: object) -> TypeGuard[str]:
+    return isinstance(name, str) and os.path.basename(name) == name and name not in ("", ".", "..")
 
 
 def _json(path: str) -> dict[str, Any]:
@@ -171,7 +175,7 @@ def read_parquet(rows: Sequence[Row]) -> Iterator[Content | ImageError]:
             for position, cell in _cells(file, rows[0], rows[-1]):
                 if rest and position == rest[0].where[0]:
                     yield _tried(cell.as_py(), rest.popleft())
-    except (OSError, pa.ArrowException, InputError) as error:
+    except (OSError, pa.ArrowException, KeyError, InputError) as error:
         reason = f"the Parquet file cannot be read here: {error}"
     for row in rest:
         yield ImageError(row.id, reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import tarfile
 from collections.abc import Iterator
+from typing import BinaryIO
 
 from ...errors import ImageError, InputError
 from ...files import open_regular
@@ -18,7 +19,7 @@ KIND = "tar"
 def rows(source: str) -> Iterator[Row]:
     """Yield the images of an archive in their order, known by their extensions.
 
-    If the archive is cut off, the last row says so, and has no image.
+    If the archive is cut off or damaged, the last row says so, and has no image.
 
     Raises:
         InputError: If it is no tar archive, is compressed, or holds no images.
@@ -43,12 +44,22 @@ def rows(source: str) -> Iterator[Row]:
                     found += 1
                     where = (member.offset_data, member.size)
                     yield Row(f"{source}/{member.name}", source, KIND, source, where)
+            if not _ends_at(archive.offset, file):
+                problem = f"the archive is damaged: no file begins at byte {archive.offset:,}"
+                yield Row(source, source, KIND, source, problem=problem)
+                return
     except tarfile.TarError as error:
         raise InputError(f"{source}: not a tar archive without compression: {error}") from error
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror or error}") from error
     if not found:
         raise InputError(f"{source}: holds no images")
+
+
+def _ends_at(offset: int, file: BinaryIO) -> bool:
+    """Whether an archive ends there: a block of zeros follows, or nothing. tarfile ends at any block."""
+    file.seek(offset)
+    return not any(file.read(tarfile.BLOCKSIZE))
 
 
 def load(row: Row) -> bytes:

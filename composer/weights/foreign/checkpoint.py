@@ -72,9 +72,11 @@ class TranslatedCheckpoint(Checkpoint):
         assert isinstance(header, MadeHeader)  # of `headers`
         recipe = self.recipes[name]
         sources = zip(recipe.sources, header.parts, strict=True)
-        return recipe.make(
+        made = recipe.make(
             *(self.original.read(source, part, staging) for source, part in sources)
         ).contiguous()
+        # A part of a tensor would keep the whole of it in memory.
+        return made if made.nbytes == made.untyped_storage().nbytes() else made.clone()
 
     def called(self, name: str) -> str:
         recipe = self.recipes.get(name)

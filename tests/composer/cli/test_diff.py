@@ -63,6 +63,16 @@ def test_from_a_folder_below_and_of_one_file(repository: Path, monkeypatch: pyte
     assert run("--git", "HEAD", "deep").stdout == ""
 
 
+def test_a_link_out_of_the_repository_is_passed_over(repository: Path) -> None:
+    (repository / "configs/link.yaml").symlink_to("/etc/hostname")
+    git("add", ".")
+    git("commit", "-qm", "two")
+    result = run("--git", "HEAD")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == ""
+    assert "configs/link.yaml: passed over, since it is a link" in result.stderr
+
+
 def test_a_broken_file_is_named_and_the_others_compared(repository: Path) -> None:
     (repository / "configs/new.yaml").write_text("a: [\n")
     git("add", ".")

@@ -203,7 +203,8 @@ def test_importing_the_command_loads_no_torch() -> None:
 
 def test_going_on(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C says what is kept; the same command does the rest."""
-    command = ("tiny/digits", photos, "-o", tmp_path / "out", "--part-size", 1, "--batch-size", 1)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    command = ("tiny/digits", photos, "-o", "~/out", "--part-size", 1, "--batch-size", 1)
     report = Reporter.__call__
 
     def interrupt(reporter: Reporter, progress: Progress) -> None:

@@ -41,6 +41,16 @@ def test_yaml_files_of_a_revision_stand_where_they_stood(repository: Path, tmp_p
     assert not (tmp_path / "old/README").exists()
 
 
+def test_links_stay_links_unless_they_lead_out(repository: Path, tmp_path: Path) -> None:
+    for name, target in (("in", "configs/a.yaml"), ("out", "/etc/hostname"), ("up", "../a.yaml")):
+        (repository / f"{name}.yaml").symlink_to(target)
+    git(repository, "add", ".")
+    git(repository, "commit", "-qm", "links")
+    assert lay_out(repository, "HEAD", tmp_path / "old") == {Path("out.yaml"), Path("up.yaml")}
+    assert (tmp_path / "old/in.yaml").read_text() == "a: 1"
+    assert [path.name for path in (tmp_path / "old").iterdir() if path.is_symlink()] == ["in.yaml"]
+
+
 def test_a_revision_without_configs_is_an_empty_folder(repository: Path, tmp_path: Path) -> None:
     lay_out(repository, "HEAD~1", tmp_path / "old")
     assert not list((tmp_path / "old").rglob("*"))

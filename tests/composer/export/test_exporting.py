@@ -48,8 +48,9 @@ def test_what_cannot_be_exported_is_named(tmp_path: Path) -> None:
         with pytest.raises(ExportError, match=message):
             export_encoder(composed, file)
     for path, format, message in (
-        (file, "tflite", "format is 'tflite'; it must be pt2, aoti, onnx"),
+        (file, "tflite", "format is 'tflite'; it must be pt2, aoti, onnx, gguf"),
         (tmp_path / "tower.bin", "pt2", "ends in .pt2"),
+        (tmp_path / "tower.pt2", "gguf", "ends in .gguf"),
         (tmp_path / "no" / "tower.pt2", "pt2", "cannot be written"),
     ):
         with pytest.raises(ExportError, match=message):

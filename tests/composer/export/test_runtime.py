@@ -71,14 +71,24 @@ def test_what_does_not_fit_is_refused(exported: ExportedTower, tmp_path: Path) -
     ):
         with pytest.raises(InputError, match=message):
             exported(**inputs)
-    with pytest.raises(InputError, match="a list of images"):
+    with pytest.raises(InputError, match="no images"):
         exported.make_inputs([])
+    with pytest.raises(InputError, match="a list of images"):
+        exported.make_inputs(tmp_path / "empty.png")
     (tmp_path / "empty.png").touch()
     with pytest.raises(ImageError, match=r"empty.png"):
         exported.make_inputs([tmp_path / "empty.png"])
 
 
 @pytest.mark.slow
+def test_whatever_its_engine_raises_is_of_the_inputs(exported: ExportedTower) -> None:
+    def failing(*tensors: torch.Tensor) -> torch.Tensor:
+        raise LookupError  # onnxruntime's errors are of no class that others have
+
+    with pytest.raises(InputError, match=r"does not take tensors of .*: LookupError"):
+        ExportedTower(failing, exported.metadata)(pixel_values=torch.zeros(1, 3, 32, 32))
+
+
 def test_it_loads_neither_transformers_nor_pydantic(file: Path) -> None:
     code = f"""
 import json, sys

@@ -276,15 +276,22 @@ def test_the_size_of_a_png_that_is_loaded_is_that_of_its_metadata(tmp_path: Path
         assert size_of_image(opened) == (20, 30)
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "webp"])
 @pytest.mark.parametrize("orientation", [None, *range(1, 9)])
-def test_the_size_is_known_without_decoding(orientation: int | None, tmp_path: Path) -> None:
+def test_the_size_is_known_without_decoding(orientation: int | None, suffix: str, tmp_path: Path) -> None:
     image = Image.new("RGB", (30, 20))
     exif = Image.Exif()
     if orientation is not None:
         exif[0x0112] = orientation
-    path = tmp_path / "a.jpg"
+    path = tmp_path / f"a.{suffix}"
     image.save(path, exif=exif)
     assert size_of_image(path) == open_image(path).size
+    with Image.open(path) as opened:
+        assert size_of_image(opened) == open_image(path).size
+
+
+def test_the_size_is_known_of_what_cannot_be_decoded(tmp_path: Path) -> None:
+    path = save(PHOTO, tmp_path / "a.jpg")
     assert size_of_image(np.zeros((3, 5, 3), np.uint8)) == (5, 3)
     path.write_bytes(path.read_bytes()[:-8])  # its pixels are not read, only what stands before them
     assert size_of_image(str(path)) is not None

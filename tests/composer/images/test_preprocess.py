@@ -142,6 +142,12 @@ def test_one_image_is_no_list(kind: Any, tmp_path: Path) -> None:
     assert preprocessor()([image])["pixel_values"].shape[0] == 1
 
 
+@pytest.mark.parametrize("images", [iter([np.zeros((8, 8, 3), np.uint8)]), None, b"a file"])
+def test_what_else_is_no_list(images: Any) -> None:
+    with pytest.raises(InputError, match="expected a list of images"):
+        preprocessor()(images)
+
+
 @pytest.mark.parametrize(("height", "width"), [(32, 40), (40, 32)])
 def test_a_processor_of_another_tower_is_refused(height: int, width: int) -> None:
     preprocessor = DensePreprocessor(transformers.CLIPImageProcessorPil(), Steps(), size=32)

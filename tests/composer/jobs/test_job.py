@@ -147,6 +147,9 @@ def test_shards_are_the_job(run: Callable[..., EncodeSummary], tmp_path: Path) -
     for shard in ((3, 3), (-1, 2), (0, 0)):
         with pytest.raises(InputError, match="there is no shard"):
             run(shard=shard)
+    with pytest.raises(InputError, match="a shard cannot overwrite a job"):
+        run(shard=(0, 3), overwrite=True)
+    assert_same(values(tmp_path / "out"), values(tmp_path / "whole"))
 
 
 def test_torchrun_shards_by_itself(
@@ -235,6 +238,9 @@ def test_refusals_come_before_anything_is_written(
 ) -> None:
     for options, reason in (
         ({"part_size": 0}, "part_size is 0"),
+        ({"part_size": 300_001, "format": "safetensors"}, "part_size is 300001; of safetensors it must be"),
+        ({"shard": (0, 0)}, "there is no shard of 0: a job is cut into 1 or more"),
+        ({"engine": "ray", "num_gpus": -1}, "num_gpus is -1; it must be at least 0"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"workers": -1}, "workers is -1"),
         ({"pool": "men"}, r"unknown pooler 'men' \(did you mean 'mean'"),

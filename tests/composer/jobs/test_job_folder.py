@@ -17,7 +17,7 @@ from vision_composer.jobs.writers import BinaryFile, ListFile
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
@@ -27,6 +27,15 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"a folder of other files, such as thesis\.tex"):
             make_folder(tmp_path / "out", overwrite=overwrite)
     assert names(tmp_path / "out") == ["thesis.tex"]
+
+
+def test_features_without_a_plan_are_left_alone(tmp_path: Path) -> None:
+    finish(planned_job(tmp_path, 4), PartTask(0))
+    (tmp_path / "job.json").unlink()
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=r"other files, such as features/part-00000\.parquet"):
+            make_folder(tmp_path, overwrite=overwrite)
+    assert names(tmp_path / "features") == ["part-00000.parquet"]
 
 
 def test_a_folder_that_may_be_used(tmp_path: Path) -> None:
@@ -56,6 +65,38 @@ def test_what_a_job_wrote_is_overwritten_and_nothing_else(tmp_path: Path) -> Non
     assert names(tmp_path / "features") == ["mine.txt"]
 
 
+def test_a_job_that_somebody_works_on_is_not_overwritten(tmp_path: Path) -> None:
+    finish(planned_job(tmp_path, 8), PartTask(0))
+    with (
+        locked(tmp_path, "shard-1-of-2"),
+        pytest.raises(InputError, match=r"another process works on this job \(shard-1-of-2\)"),
+    ):
+        make_folder(tmp_path, overwrite=True)
+    assert names(tmp_path) == ["features", "job.json", "rows.parquet"]
+    assert names(tmp_path / "features") == ["part-00000.parquet"]
+
+
+def test_a_job_that_is_half_removed_is_still_that_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = planned_job(tmp_path, 8)
+    for part in (0, 1):
+        finish(job, PartTask(part))
+    unlink = Path.unlink
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            make_folder(tmp_path, overwrite=True)
+    assert len(job.finished()) == 1
+    with pytest.raises(InputError, match="other weights"):  # or else its parts would be kept for them
+        planned_job(tmp_path, 8, weights_hash="v")
+
+
 def test_a_share_is_one_process_alone(tmp_path: Path) -> None:
     with locked(tmp_path, "shard-0-of-2"):
         with locked(tmp_path, "shard-1-of-2"):
@@ -68,6 +109,11 @@ def test_a_share_is_one_process_alone(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), locked(tmp_path, "shard-0-of-2"):
         raise ZeroDivisionError
     with locked(tmp_path, "shard-0-of-2"):  # however the one before ended
+        pass
+    with (
+        pytest.raises(VisionComposerError, match="gone: cannot be written: "),
+        locked(tmp_path / "gone", "s"),
+    ):
         pass
 
 

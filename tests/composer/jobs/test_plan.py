@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -122,3 +124,47 @@ def test_a_list_of_images_that_is_gone_or_another_jobs(tmp_path: Path) -> None:
     settle_plan(tmp_path, iter(rows(3)), wanted())
     with pytest.raises(InputError, match="is not the list of images of this job"):
         rows_of_part(tmp_path, plan, 0)
+
+
+@pytest.mark.parametrize(("same", "reason"), [(True, ""), (False, "other inputs: 10 images, not 9")])
+def test_two_runs_that_plan_at_once(same: bool, reason: str, tmp_path: Path) -> None:
+    """In one process here: on two machines, processes can have one number as well."""
+
+    def interrupted() -> Iterator[Row]:
+        for i, row in enumerate(rows(10 if same else 9)):
+            if i == 6:
+                settle_plan(tmp_path, iter(rows(10)), wanted())
+            yield row
+
+    if same:
+        settle_plan(tmp_path, interrupted(), wanted())
+    else:
+        with pytest.raises(InputError, match=reason):
+            settle_plan(tmp_path, interrupted(), wanted())
+    plan = read_plan(tmp_path)
+    assert [row for part in range(3) for row in rows_of_part(tmp_path, plan, part)] == rows(10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["job.json", "rows.parquet"]
+
+
+def test_two_jobs_that_are_planned_at_once(tmp_path: Path) -> None:
+    def interrupted() -> Iterator[Row]:
+        settle_plan(tmp_path, iter(rows(4)), wanted())
+        yield from rows(4)
+
+    with pytest.raises(InputError, match="other weights"):
+        settle_plan(tmp_path, interrupted(), wanted(weights_hash="v"))
+
+
+def test_the_list_of_another_job_of_as_many_images(tmp_path: Path) -> None:
+    plan = settle_plan(tmp_path, iter(rows(4)), wanted())
+    (tmp_path / "job.json").unlink()
+    settle_plan(tmp_path, iter(reversed(rows(4))), wanted())
+    with pytest.raises(InputError, match="is not the list of images of this job"):
+        rows_of_part(tmp_path, plan, 0)
+
+
+@pytest.mark.slow  # a million images
+def test_parts_larger_than_a_row_group_of_pyarrow(tmp_path: Path) -> None:
+    count = 2**20 + 1  # of which pyarrow makes two unless told otherwise
+    plan = settle_plan(tmp_path, repeat(rows(1)[0], count + 1), wanted(part_size=count))
+    assert len(rows_of_part(tmp_path, plan, 1)) == 1

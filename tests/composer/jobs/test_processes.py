@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,22 @@ def test_workers_that_are_killed_are_replaced(processes: MakeProcesses, tmp_path
         if number in (0, 5, 6):
             os.kill(pool._workers[number % 2]._process, signal.SIGKILL)
     assert [isinstance(result, ImageError) for result in results] == [False] * 60
+
+
+def test_a_worker_that_is_killed_while_it_waits_costs_no_image(
+    processes: MakeProcesses, tmp_path: Path
+) -> None:
+    pool = processes(preprocessor().read, 1)
+    results: Answers = []
+    for number, (_, some) in enumerate(pool.map(tasks(draw(tmp_path, 6), 1))):
+        results += some
+        if number == 2:
+            (worker,) = pool._workers
+            assert worker.channel.poll(60)  # it has answered all that it was asked
+            os.kill(worker._process, signal.SIGKILL)
+            while Path(f"/proc/{worker._process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                time.sleep(0.01)
+    assert [isinstance(result, ImageError) for result in results] == [False] * 6
 
 
 @pytest.mark.slow  # 360 MiB through shared memory

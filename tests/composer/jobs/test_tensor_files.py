@@ -16,7 +16,7 @@ from support.jobs import SMALL, draw, encoded
 from vision_composer import compose
 from vision_composer.errors import InputError
 from vision_composer.jobs import encode_dataset, read_features
-from vision_composer.jobs.tensor_files import SafetensorsFile, VllmFile
+from vision_composer.jobs.tensor_files import MOST_IMAGES, SafetensorsFile, VllmFile
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -90,3 +90,15 @@ def test_vllm_takes_what_the_language_model_reads(tmp_path: Path) -> None:
     for options in ({}, {"pool": "mean"}):
         with pytest.raises(InputError, match="set output: embeds in the config, and pool nothing"):
             encode_dataset(compose(SMALL), [tmp_path], tmp_path / "out", format="vllm-embeds", **options)
+
+
+@pytest.mark.slow  # 90 MB of a header
+def test_the_largest_header_can_be_read(tmp_path: Path) -> None:
+    file = VllmFile(tmp_path / "f.parquet", {}, num_images=MOST_IMAGES, grids=True)
+    file.write([encoded("a", torch.ones(2, 2))])
+    file.finish()
+    file.publish()
+    assert load_file(tmp_path / "f.safetensors").keys() == {
+        "000000000.image_embeds",
+        "000000000.image_grid_thw",
+    }

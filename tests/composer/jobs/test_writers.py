@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from support.jobs import encoded
 
 from vision_composer.errors import VisionComposerError
 from vision_composer.jobs import read_features, writers
+from vision_composer.jobs.tensor_files import SafetensorsFile
 from vision_composer.jobs.writers import BinaryFile, FeatureFile, ListFile
 
 
@@ -94,4 +98,21 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pq.ParquetWriter, "write_batch", full)
     with pytest.raises(VisionComposerError, match="No space left on device"):
         store(BinaryFile(tmp_path / "f.parquet", {}), rows(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", [BinaryFile, partial(SafetensorsFile, num_images=100)])
+def test_a_disk_that_fills_up_while_a_file_is_closed(
+    kind: Callable[..., FeatureFile], tmp_path: Path
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    file = kind(tmp_path / "f.parquet", {})
+    file.write([encoded(f"{i}", features, row=i) for i, (_, features) in enumerate(rows(100))])
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        with pytest.raises(VisionComposerError, match=r"f\.parquet: cannot be written: File too large"):
+            file.finish()
+        file.discard()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []

@@ -84,3 +84,15 @@ def test_steps_are_read_under_the_names_that_they_say(tmp_path: Path) -> None:
         for i, name in enumerate(names):
             for kind in ("weight", "bias"):
                 assert torch.equal(loaded[f"steps.{i}.{kind}"], tensors[f"model.{name}.{kind}"])
+
+
+def test_steps_without_weights_are_read_from_anywhere(tmp_path: Path) -> None:
+    save_file({"x": torch.ones(1)}, tmp_path / "x.safetensors")
+    connector = {"type": "steps", "hidden_size": 128, "steps": [{"type": "space_to_depth"}]}
+    connector["weights"] = {"source": str(tmp_path / "x.safetensors")}
+    encoder = compose(
+        {"schema": 1, "encoder": CLIP, "connector": connector, "output": "embeds"},
+        overrides=["select_layers=[-2]", "feature_select_strategy=default"],
+    )
+    encoder.save(tmp_path / "saved")
+    assert compose(tmp_path / "saved").output_width == 128

@@ -21,6 +21,7 @@ from vision_composer.schemas import encoder_config
 from vision_composer.weights.kinds import _KINDS, quantised_by
 
 QUERY = "encoder.layers.1.self_attn.q_proj"
+PATCHES = "embeddings.patch_embedding"
 PLAIN = "use the checkpoint that was quantised, in float32, float16 or bfloat16"
 
 
@@ -186,9 +187,11 @@ def test_a_checkpoint_without_a_config_json_says_nothing_of_a_method() -> None:
     [
         (lambda t: t | {f"{QUERY}.extra": torch.ones(1)}, f"{QUERY}.extra"),
         (lambda t: t | {"encoder.layers.0.q_norm.weight": torch.ones(1)}, "encoder.layers.0.q_norm.weight"),
+        (lambda t: t | {"embeddings.register_tokens": torch.ones(1)}, "embeddings.register_tokens"),
+        (lambda t: t | {f"{PATCHES}.bias": torch.ones(1)}, f"{PATCHES}.bias"),
     ],
 )
-def test_a_tensor_of_a_block_that_the_encoder_does_not_have(
+def test_a_tensor_of_a_part_that_the_encoder_has_without_it(
     change: Callable[[Tensors], Tensors], name: str, folder: Path
 ) -> None:
     (folder / "config.json").unlink()
@@ -196,13 +199,11 @@ def test_a_tensor_of_a_block_that_the_encoder_does_not_have(
         folder, lambda t: t | {"encoder.layers.3.unbuilt": torch.ones(1), "other.layers.0.x": torch.ones(1)}
     )
     load(folder)
-    for harmless in ("position_ids", "rotary_emb.inv_freq"):
-        rewrite(folder, lambda t, last=harmless: t | {f"{QUERY}.{last}": torch.ones(1)})
+    for harmless in (f"{QUERY}.position_ids", f"{QUERY}.rotary_emb.inv_freq", "embeddings.mask_token"):
+        rewrite(folder, lambda t, name=harmless: t | {name: torch.ones(1)})
     load(folder)
     rewrite(folder, change)
-    with pytest.raises(
-        WeightsError, match=rf"tensor '{re.escape(name)}' is in a block, and this encoder has no"
-    ):
+    with pytest.raises(WeightsError, match=rf"holds tensor '{re.escape(name)}' for which .* has no place"):
         load(folder)
 
 
@@ -224,5 +225,5 @@ def test_fields_that_leave_out_tensors_of_the_blocks(
     (folder / "config.json").unlink()
     config = {"schema": 1, "encoder": encoder, "weights": {"source": str(folder)}}
     compose(config)
-    with pytest.raises(WeightsError, match="is in a block, and this encoder has none such"):
+    with pytest.raises(WeightsError, match=r"for which this .* has no place"):
         compose(config | {"encoder": encoder | without})

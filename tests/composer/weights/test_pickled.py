@@ -88,6 +88,15 @@ def test_a_pickle_that_is_written_anew_is_read_anew(tmp_path: Path) -> None:
     forget()
 
 
+def test_what_was_read_does_not_change_with_the_file(tmp_path: Path) -> None:
+    path = saved(tmp_path / "x.bin", {"a": torch.ones(2)})
+    read = read_pickled(pickled_headers(path)["a"], "a")
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+    assert read.tolist() == [1, 1]
+    forget()
+
+
 def test_a_pickle_is_let_go_of_when_it_is_refused(folder: Path) -> None:
     tensors = load_file(folder / "model.safetensors")
     torch.save({name: t for name, t in tensors.items() if name != POSITIONS}, folder / "pytorch_model.bin")

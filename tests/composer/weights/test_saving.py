@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from support.checkpoints import ENCODER, features, load
 
 from vision_composer import compose
@@ -59,6 +59,36 @@ def test_where_or_what_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(WeightsError, match="cannot be written"):
         tower.save(tmp_path / "file")
+    (tmp_path / "taken" / "model.safetensors").mkdir(parents=True)
+    with pytest.raises(WeightsError, match="taken: cannot be written"):
+        tower.save(tmp_path / "taken")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "processor_config.json").write_text("{}")
+    with pytest.raises(WeightsError, match=r"other: has a processor_config\.json, which would be read"):
+        tower.save(tmp_path / "other")
     with pytest.raises(WeightsError, match="a tower of float64 cannot be saved"):
         tower.double().save(tmp_path / "tower")
     assert not (tmp_path / "tower").exists()
+
+
+def test_a_connector_that_was_not_built_is_read_from_where_it_was(folder: Path, tmp_path: Path) -> None:
+    shapes = {"linear_1": (48, 32), "linear_2": (48, 48)}
+    projector = {f"multi_modal_projector.{name}.weight": torch.ones(shape) for name, shape in shapes.items()}
+    projector |= {f"multi_modal_projector.{name}.bias": torch.ones(48) for name in shapes}
+    torch.save(load_file(folder / "model.safetensors") | projector, tmp_path / "vlm.bin")
+    connector = {"type": "llava", "hidden_size": 48}
+    load(tmp_path / "vlm.bin", weights={"format": "pickle"}, connector=connector).save(tmp_path / "saved")
+    assert compose(tmp_path / "saved", overrides=["output=embeds"]).output_width == 48
+
+
+def test_a_connector_that_an_adapter_may_change_has_to_be_named(folder: Path, tmp_path: Path) -> None:
+    lora = tmp_path / "lora"
+    lora.mkdir()
+    query = "base_model.model.encoder.layers.0.self_attn.q_proj.lora"
+    tensors = {f"{query}_A.weight": torch.ones(2, 32), f"{query}_B.weight": torch.ones(32, 2)}
+    save_file(tensors, lora / "adapter_model.safetensors")
+    (lora / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 2}))
+    connector = {"type": "llava", "hidden_size": 48}
+    load(folder, weights={"adapter": str(lora)}, connector=connector).save(tmp_path / "saved")
+    with pytest.raises(WeightsError, match=r"connector\.weights says where"):
+        compose(tmp_path / "saved", overrides=["output=embeds"])

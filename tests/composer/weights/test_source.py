@@ -47,7 +47,7 @@ def publish(hub: Path, repo: str, **save: Any) -> Path:
 
 
 @pytest.mark.parametrize("save", [{}, {"max_shard_size": "20KB"}], ids=["single", "sharded"])
-@pytest.mark.parametrize("revision", [None, "main", COMMIT])
+@pytest.mark.parametrize("revision", [None, "unpinned", "main", COMMIT])
 def test_a_hub_id_is_read_from_the_cache(hub: Path, save: dict[str, Any], revision: str | None) -> None:
     publish(hub, "someone/siglip", **save)
     weights = {"source": "someone/siglip"} | ({"revision": revision} if revision else {})

@@ -26,6 +26,11 @@ def test_what_is_asked_for_counts() -> None:
         column_of("t.csv", ["image", "label"], "Label")
 
 
+def test_a_column_that_is_there_twice() -> None:
+    with pytest.raises(InputError, match=r"t\.csv: has several columns 'image'; give that of the images"):
+        column_of("t.csv", ["image", "label", "image"], "image")
+
+
 def test_a_message_names_some_of_many_columns() -> None:
     with pytest.raises(InputError, match=r"its columns: c0, .*, c19$"):
         column_of("t.csv", [f"c{number}" for number in range(1000)], "c")

@@ -32,6 +32,12 @@ def test_lines_across_the_pieces_that_are_read(length: int, tmp_path: Path) -> N
     assert paths(tmp_path / "list.txt") == [f"{tmp_path}/{name}" for name in names]
 
 
+@pytest.mark.parametrize("separator", ["\n", "\0"])
+def test_a_byte_order_mark_is_no_part_of_a_name(separator: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"a.jpg{separator}b.jpg", encoding="utf-8-sig")
+    assert paths(tmp_path / "list.txt") == [f"{tmp_path}/a.jpg", f"{tmp_path}/b.jpg"]
+
+
 def test_null_characters_keep_line_breaks_in_names(tmp_path: Path) -> None:
     (tmp_path / "list.txt").write_bytes(b"a\nb.jpg\0c.jpg\0")
     assert paths(tmp_path / "list.txt") == [f"{tmp_path}/a\nb.jpg", f"{tmp_path}/c.jpg"]

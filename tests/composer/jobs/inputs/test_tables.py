@@ -115,6 +115,8 @@ def test_a_table_that_changes_after_the_plan(tmp_path: Path) -> None:
     listed = rows(path)
     pq.write_table(pa.table({"image": [b"x"] * 4}), path)
     assert contents(listed) == [b"x"] * 4 + ["the file has fewer rows than when the job was planned"] * 5
+    pq.write_table(pa.table({"other": [b"x"] * 9}), path)
+    assert all("cannot be read here: 'Column image does not" in reason for reason in contents(listed))
     path.write_bytes(b"broken")
     assert all(reason.startswith("the Parquet file cannot be read here") for reason in contents(listed))
     path.unlink()
@@ -164,6 +166,9 @@ def test_splits(tmp_path: Path) -> None:
         save_dataset(tmp_path / "d" / split, [pa.table({"image": [split.encode()]})])
     (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     assert contents(rows(tmp_path / "d")) == [b"train", b"test"]
+    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": [".."]}')
+    with pytest.raises(InputError, match="names a folder outside its own"):
+        rows(tmp_path / "d")
 
 
 @pytest.mark.parametrize(

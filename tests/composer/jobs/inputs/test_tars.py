@@ -65,6 +65,20 @@ def test_an_archive_that_ends_early(tmp_path: Path) -> None:
         load_row(listed[5])
 
 
+@pytest.mark.parametrize("damage", ["a header", "a header that is cut off", "a name that is cut off"])
+def test_an_archive_that_is_damaged(damage: str, tmp_path: Path) -> None:
+    long = damage == "a name that is cut off"
+    files = [(f"{'n' * 200 * long}{i}.png", picture(i)) for i in range(9)]
+    whole = make(tmp_path / "s.tar", files).read_bytes()
+    start = (len(whole) // 1024 - 2) // 9 * 1024 * 4 if long else 4 * 1024
+    broken = whole[:start] + (whole[start : start + 200] if "cut off" in damage else b"x" * 512)
+    (tmp_path / "s.tar").write_bytes(broken + (b"" if "cut off" in damage else whole[len(broken) :]))
+    *listed, last = rows(tmp_path / "s.tar")
+    assert [load_row(row) for row in listed] == [picture(i) for i in range(4)]
+    with pytest.raises(ImageError, match=r"the archive is (damaged|cut off)"):
+        load_row(last)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [(b"", "holds no images|not a tar"), (b"no archive" * 100, "not a tar archive without compression")],

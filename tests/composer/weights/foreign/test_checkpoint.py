@@ -22,6 +22,7 @@ RECIPES = {
     "same": Recipe(("a",)),
     "both": Recipe(("a", "b"), joined),
     "turned": Recipe(("table",), lambda tensor: tensor.T),
+    "part": Recipe(("a",), lambda tensor: tensor[2:4]),
     "shaped": Recipe(("a",), reshaped(4, 4)),
     "mixed": Recipe(("a", "half"), joined),
 }
@@ -68,6 +69,13 @@ def test_tensors_are_made_of_others_and_no_more_is_asked_for() -> None:
     assert checkpoint.read("turned", headers["turned"], HOST).is_contiguous()
     assert isinstance(headers["both"], MadeHeader)
     assert [part.shape for part in headers["both"].parts] == [(6,), (2,)]
+
+
+def test_a_part_does_not_keep_the_whole_in_memory() -> None:
+    checkpoint = translated()
+    part = checkpoint.read("part", checkpoint.headers(["part"])["part"], HOST)
+    assert part.tolist() == [2, 3]
+    assert part.untyped_storage().nbytes() == part.nbytes
 
 
 def test_messages_call_a_tensor_as_the_file_does() -> None:
