@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 GUIDES = (
     "language-model.md",
+    "probe.md",
     "serving.md",
     "swap-the-tower.md",
     pytest.param("export.md", marks=pytest.mark.slow),

@@ -23,6 +23,7 @@ from . import (
     plan,
     plugins,
     presets,
+    probe,
     schema,
     show,
     validate,
@@ -43,6 +44,7 @@ app.command()(encode.encode)
 app.command()(job.job)
 app.command()(export.export)
 app.command()(bench.bench)
+app.command()(probe.probe)
 app.command()(verify.verify)
 app.command()(demo.demo)
 app.command()(validate.validate)
