@@ -16,6 +16,7 @@ from .fusion.module import FusedTowers
 from .fusion.naming import naming
 from .images.preprocess import ImagePreprocessor
 from .images.settings import ProcessorSettings
+from .locks.holding import holding, lock_of
 from .parallel import Startup, device_of_rank, join_group, tell_ranks
 from .planning import FusedPlan, plan_any, processor_settings
 from .presets import load_config
@@ -73,10 +74,13 @@ def compose(
             work here.
         MissingDependencyError: If the config asks for ``quantize``, and torchao is not installed.
         DistributedError: If another process fails, is gone, or has another config.
+        LockError: If ``vision-composer.lock`` lies beside the config's file, and the weights are not those
+            that it names.
     """
     given = [overrides] if isinstance(overrides, str) else overrides
     config, parallel, where = _settled(source, given, dtype, device, process_group)
-    with torch.device("cpu"):  # what is made without naming a device; it is moved where it belongs
+    # The CPU is for what is made without naming a device; it is moved where it belongs.
+    with holding(lock_of(config)), torch.device("cpu"):
         return _composed(config, parallel, where, process_group)
 
 

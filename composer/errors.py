@@ -78,6 +78,10 @@ class SettingsError(VisionComposerError, ValueError):
     """A team's settings, or options of the same names, that cannot be used; names file, line and key."""
 
 
+class LockError(VisionComposerError):
+    """A lock file that cannot be read or written, or weights that are not those it names."""
+
+
 class WeightsError(VisionComposerError):
     """A checkpoint that is missing, broken, or not the one the config describes; names file and tensor."""
 

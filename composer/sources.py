@@ -9,6 +9,7 @@ from pathlib import Path
 from .config_json import CONFIG_JSON, tower_of_config_json
 from .errors import InputError
 from .foreign_json import OPEN_CLIP_CONFIG
+from .locks.holding import pinned
 from .presets import is_preset, load_config, preset_names
 from .schemas import AnyConfig, ConfigSource
 from .schemas.paths import TOWER_FILE, is_hub_id, looks_like_path
@@ -33,11 +34,12 @@ def config_of(source: ConfigSource, *, overrides: Iterable[str] = ()) -> AnyConf
     Raises:
         ConfigError: If the config cannot be read or cannot work, or nothing is known of the checkpoint.
         InputError: If there is no such checkpoint.
+        LockError: If ``vision-composer.lock`` lies beside the config's file, and does not hold its sources.
     """
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     checkpoint = _checkpoint(source)
     if checkpoint is None:
-        return load_config(source, overrides=overrides)
+        return pinned(load_config(source, overrides=overrides))
     generic = any(override.startswith(_GENERIC) for override in overrides)
     try:
         derived = tower_of_config_json(checkpoint, generic=generic)

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -159,7 +160,7 @@ class VisionEncoder(nn.Module, ABC):
     @overload
     def encode(
         self,
-        images: ImageLike | Sequence[ImageLike | Clip],
+        images: ImageLike | bytes | Iterable[ImageLike | bytes | Clip],
         *,
         batch_size: int = 8,
         errors: Literal["raise"] = "raise",
@@ -168,7 +169,7 @@ class VisionEncoder(nn.Module, ABC):
     @overload
     def encode(
         self,
-        images: ImageLike | Sequence[ImageLike | Clip],
+        images: ImageLike | bytes | Iterable[ImageLike | bytes | Clip],
         *,
         batch_size: int = 8,
         errors: Literal["return"],
@@ -176,7 +177,7 @@ class VisionEncoder(nn.Module, ABC):
 
     def encode(
         self,
-        images: ImageLike | Sequence[ImageLike | Clip],
+        images: ImageLike | bytes | Iterable[ImageLike | bytes | Clip],
         *,
         batch_size: int = 8,
         errors: Literal["raise", "return"] = "raise",
@@ -186,8 +187,9 @@ class VisionEncoder(nn.Module, ABC):
         Threads read the images of the next batch while this one is encoded.
 
         Args:
-            images: One image or several: paths, PIL images, or uint8 arrays (height, width[, channels]). For
-                encoders that take clips, a list among them is a clip; its frames are resized as images are.
+            images: One image or several: paths, the bytes of files, PIL images, or uint8 arrays (height,
+                width[, channels]). For encoders that take clips, a list among them is a clip; its frames are
+                resized as images are.
             batch_size: Images per forward and process.
             errors: What becomes of an image that cannot be read, or whose features are NaN or infinite:
                 ``raise`` its error, or ``return`` the error in the image's place, beside the features of the
@@ -209,7 +211,7 @@ class VisionEncoder(nn.Module, ABC):
             raise InputError(f"batch_size is {batch_size}; it must be at least 1")
         if errors not in ("raise", "return"):
             raise InputError(f'errors is {errors!r}; it must be "raise" or "return"')
-        listed = [images] if isinstance(images, str) or not isinstance(images, Sequence) else list(images)
+        listed = _listed(images)
         with self.evaluating():
             if self.parallel is not None:
                 if errors == "return":
@@ -318,6 +320,12 @@ class VisionEncoder(nn.Module, ABC):
                 not float32, float16 or bfloat16, or its weights are not plain tensors: with adapters unless
                 they are merged, under parametrizations, and quantised by other means than ``quantize``.
         """
+
+
+def _listed(images: Any) -> list[ImageLike | Clip]:
+    """Return one image, or several, as a list."""
+    one = isinstance(images, (str, bytes, np.ndarray)) or not isinstance(images, Iterable)
+    return [images] if one else list(images)
 
 
 def _raise_first(results: Iterable[object]) -> None:

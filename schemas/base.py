@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
@@ -58,9 +59,11 @@ class Origin:
 
     Attributes:
         locate: Gives a problem the position of the value that it is about.
+        file: The YAML file that was loaded; None if it came from no file.
     """
 
     locate: Callable[[Problem], Problem] = field(default=_as_it_is, compare=False)
+    file: Path | None = field(default=None, compare=False)
 
 
 class ConfigModel(BaseModel):

@@ -6,6 +6,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
@@ -202,6 +203,11 @@ class RootConfig(ConfigModel):
         # Jobs compare whole configs, and those from before there were these keys have none.
         values: dict[str, Any] = handler(self)
         return {key: value for key, value in values.items() if key not in _OFF or value != _OFF[key]}
+
+    @property
+    def file(self) -> Path | None:
+        """The YAML file that was loaded, absolute; None for a config that came from no file."""
+        return self._origin.file
 
     @contextmanager
     def locating(self) -> Iterator[None]:

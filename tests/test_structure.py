@@ -37,6 +37,9 @@ ELSEWHERE = {
     "composer/scaffold/observed.py": "composer/scaffold/test_family_code.py",
     "composer/scaffold/reading.py": "composer/scaffold/test_family_code.py",
     "composer/testing/molmo2.py": "composer/images/test_molmo2.py",
+    # What the lock file is for: read and compared, as the command and compose do.
+    "composer/locks/finding.py": "composer/cli/test_lock.py",
+    "composer/locks/holding.py": "composer/cli/test_lock.py",
     # Parts of several towers that are one encoder.
     "composer/fusion/inputs.py": "composer/fusion/test_module.py",
     "composer/fusion/preprocess.py": "composer/fusion/test_module.py",

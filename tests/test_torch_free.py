@@ -71,7 +71,15 @@ def test_validate(tmp_path):
 
 def test_migrate(tmp_path):
     (tmp_path / "a.yaml").write_text("extends: llava-1.5-7b\n")
+    (tmp_path / "b.yaml").write_text("encoder: {model_type: dinov2}\n")
     assert loaded(RUN.format(arguments=["migrate", str(tmp_path)])).isdisjoint([*SLOW, "omegaconf"])
+
+
+def test_lock(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    text = "schema: 1\nencoder: {model_type: dinov2}\nweights: {source: ./model.safetensors}\n"
+    (tmp_path / "a.yaml").write_text(text)
+    assert loaded(RUN.format(arguments=["lock", str(tmp_path)])).isdisjoint(SLOW)
 
 
 def test_init_from_a_config_json(tmp_path):

@@ -113,6 +113,6 @@ class Segments:
     @cached_property
     def block_mask(self) -> BlockMask:
         """flex_attention's mask of the segments, on the device; made on first use."""
-        from ..attention.block_mask import segment_block_mask
+        from .block_mask import segment_block_mask
 
         return segment_block_mask(self.cu_seqlens, self.num_tokens)

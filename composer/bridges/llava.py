@@ -56,7 +56,7 @@ class VisionComposerLlavaForConditionalGeneration(LlavaForConditionalGeneration)
         rows: Tensor = self.model.multi_modal_projector(torch.cat(features))
         return torch.split(rows, [len(image) for image in features])
 
-    def embed(self, input_ids: Tensor, **inputs: Tensor) -> Tensor:
+    def embed(self, input_ids: Tensor | None, **inputs: Tensor) -> Tensor:
         """Return input embeddings, those of image tokens being the images' rows: (texts, tokens, width).
 
         Args:
@@ -64,8 +64,10 @@ class VisionComposerLlavaForConditionalGeneration(LlavaForConditionalGeneration)
             **inputs: What the image processor makes.
 
         Raises:
-            InputError: If there are not as many image tokens as rows.
+            InputError: If there are no tokens, or not as many image tokens as rows.
         """
+        if input_ids is None:
+            raise InputError("images need input_ids, which say where they stand")
         embeds: Tensor = self.get_input_embeddings()(input_ids)
         places = input_ids == self.config.image_token_id
         rows = torch.cat(self.get_image_rows(**inputs)).to(embeds.device, embeds.dtype)
@@ -88,12 +90,10 @@ class VisionComposerLlavaForConditionalGeneration(LlavaForConditionalGeneration)
         """Run the model; arguments and output as for transformers' LLaVA, with the image processor's tensors.
 
         Raises:
-            InputError: As :meth:`embed`, or if images come without ``input_ids``.
+            InputError: As :meth:`embed`.
         """
         images = self._images(kwargs, pixel_values)
         if images:
-            if input_ids is None:
-                raise InputError("images need input_ids, which say where they stand")
             inputs_embeds, input_ids = self.embed(input_ids, **images), None
         return super().forward(
             input_ids=input_ids,
@@ -105,10 +105,14 @@ class VisionComposerLlavaForConditionalGeneration(LlavaForConditionalGeneration)
 
     @torch.no_grad()
     def generate(self, inputs: Tensor | None = None, **kwargs: Any) -> Any:
-        """Generate text, as transformers' models do, from tokens and the image processor's tensors."""
+        """Generate text, as transformers' models do, from tokens and the image processor's tensors.
+
+        Raises:
+            InputError: As :meth:`embed`.
+        """
         images = self._images(kwargs, kwargs.pop("pixel_values", None))
         if images:
-            input_ids = kwargs["input_ids"] if inputs is None else inputs
+            input_ids = kwargs.get("input_ids") if inputs is None else inputs
             kwargs["inputs_embeds"] = self.embed(input_ids, **images)
         return super().generate(inputs, **kwargs)
 

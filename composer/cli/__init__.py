@@ -18,6 +18,7 @@ from . import (
     export,
     init,
     job,
+    lock,
     migrate,
     new_family,
     plan,
@@ -49,6 +50,7 @@ app.command()(verify.verify)
 app.command()(demo.demo)
 app.command()(validate.validate)
 app.command()(migrate.migrate)
+app.command()(lock.lock)
 app.command()(init.init)
 app.command()(show.show)
 app.command()(show.explain)

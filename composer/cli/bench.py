@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +61,10 @@ def bench(
     """
     from ..presets import load_config
 
+    _check_alone(
+        {"--preprocess": preprocess, "--latency": latency is not None, "--calibrate": calibrate is not None},
+        {"--against": against, "--batch": batch != 1, "--plot": plot},
+    )
     sizes = [parse_size(size, "--images") for size in _split(images)]
     tower = load_config(config, overrides=set_ or (), root=root)
     if calibrate is not None:
@@ -105,6 +110,14 @@ def bench(
             echo(line)
     if plot is not None:
         report.plot(result, plot)
+
+
+def _check_alone(instead: Mapping[str, object], comparing: Mapping[str, object]) -> None:
+    """Refuse two things to do instead of a comparison, or options of a comparison beside one."""
+    chosen = [name for name, given in instead.items() if given]
+    beside = [name for name, given in comparing.items() if given]
+    if chosen and len([*chosen, *beside]) > 1:
+        raise typer.BadParameter(f"{' and '.join([*chosen, *beside])} exclude each other")
 
 
 def _split(text: str) -> list[str]:

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from importlib import import_module
 from math import prod
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeAlias, TypeVar
 
 from ..encoders import Grid, VisionEncoderInfo
 from ..encoders.shapes import Shapes, matrix_values
-from ..errors import BackendError, ConfigError, Problem
+from ..errors import BackendError, ConfigError, InputError, Problem
 from ..images.tiling import TilePlan
 from ..schemas import EncoderConfig
 from ..schemas.connectors import ConnectorConfig
+from .text_config import text_width
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,6 +90,9 @@ class Connector(ABC, Generic[C]):
     Args:
         config: The config block.
         tower: What the tower gives.
+
+    Raises:
+        ConfigError: If it cannot read that.
     """
 
     type: ClassVar[str]
@@ -111,9 +115,33 @@ class Connector(ABC, Generic[C]):
     """Names of matrices that are not the weights of a linear layer as it runs."""
     in_float32: ClassVar[tuple[str, ...]] = ()
     """What tensors' names begin with that transformers keeps in float32 where the model is in float16."""
+    reads: ClassVar[Literal["tokens", "patches", "squares"]] = "tokens"
+    """What it reads: every token alone, whatever it is; or the patches and nothing else, row by row or by the
+    squares that are merged."""
 
     def __init__(self, config: C, tower: TowerOutput) -> None:
         self.config, self.tower = config, tower
+        if fault := self._fault_of_tower():
+            raise ConfigError(Problem("VC211", fault, "connector.type"))
+
+    def _fault_of_tower(self) -> str:
+        """Say why the tower's tokens are not what :attr:`reads` says; empty if they are."""
+        if self.reads == "tokens":
+            return ""
+        tower, info = self.tower, self.tower.info
+        side = max(info.patch_grid_length // info.grid_multiple, 1) * info.grid_multiple
+        count = tower.num_tokens((1, side, side))
+        if count != side * side:
+            remedy = "name select_layers" if tower.planar else "set feature_select_strategy: default"
+            return (
+                f"{self.type} reads one token for each patch, and the tower gives {count} for {side}x{side} "
+                f"patches; {remedy}"
+            )
+        if self.reads == "patches" and not tower.planar:
+            return f"{self.type} reads patches row by row, and {info.model_type} gives them in another order"
+        if self.reads == "squares" and info.patch_square != info.grid_multiple:
+            return f"{self.type} reads patches square by square, and {info.model_type} gives them row by row"
+        return ""
 
     # --- facts ----------------------------------------------------------------------------------------
 
@@ -205,11 +233,35 @@ class Connector(ABC, Generic[C]):
 
         Returns:
             One (rows, :attr:`width`) tensor per image, in order.
+
+        Raises:
+            InputError: If the connector cannot run images of such sizes.
         """
+
+    def stacked(self, features: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """Return the features of tiles, or of images that are not cut, as (tiles, tokens, width).
+
+        Raises:
+            InputError: If they differ in their number of tokens.
+        """
+        import torch
+
+        if isinstance(features, torch.Tensor):
+            return features
+        counts = sorted({len(tokens) for tokens in features})
+        if len(counts) > 1:
+            raise InputError(
+                f"the connector {self.type!r} takes images of one size, and these have {counts[0]} to "
+                f"{counts[-1]} tokens; give it images of one size, or take a connector of type steps"
+            )
+        return torch.stack(features)
 
 
 class TileConnector(Connector[C], Generic[C]):
     """A connector that runs every tile alone, and then puts the tiles of each image together."""
+
+    takes_squares: ClassVar[bool] = False
+    """Whether tiles must be single images with as many rows of patches as columns."""
 
     def project(self, module: nn.Module, features: Tensor) -> Tensor:
         """Run tiles (tiles, tokens, width) to (tiles, rows, hidden_size)."""
@@ -225,6 +277,15 @@ class TileConnector(Connector[C], Generic[C]):
         return self.tower.num_tokens(grid)
 
     def num_rows(self, image: ImageOfTiles) -> int:
+        frames, rows, columns = image.grid
+        if image.grids:
+            raise InputError(
+                f"the connector {self.type!r} takes tiles of one size, and this tiling cuts others; set "
+                "tiling: none"
+            )
+        if self.takes_squares and (frames, rows) != (1, columns):
+            given = f"{rows}x{columns} patches" + (f" in {frames} frames" if frames > 1 else "")
+            raise InputError(f"the connector {self.type!r} takes square images, not {given}")
         return image.tiles.num_tiles * self.num_tile_rows(image.grid)
 
     def run(
@@ -232,8 +293,9 @@ class TileConnector(Connector[C], Generic[C]):
     ) -> tuple[Tensor, ...]:
         import torch
 
-        stacked = features if isinstance(features, torch.Tensor) else torch.stack(features)
-        rows = self.project(module, stacked)
+        for image in images:
+            self.num_rows(image)  # raises if the connector cannot run it
+        rows = self.project(module, self.stacked(features))
         of_images = torch.split(rows, [image.tiles.num_tiles for image in images])
         return tuple(self.join(module, tiles, image) for tiles, image in zip(of_images, images, strict=True))
 
@@ -277,6 +339,8 @@ class TokenConnector(GridConnector[C], Generic[C]):
 class SquareConnector(TokenConnector[C], Generic[C]):
     """A connector that makes one row of every square of patches, the squares row by row."""
 
+    reads: ClassVar[Literal["patches", "squares"]] = "squares"
+
     @property
     def planar(self) -> bool:
         return True
@@ -317,66 +381,6 @@ def transformers_class(module: str, name: str) -> Any:
             f"transformers {__version__} has no {module}.{name}, which this connector needs; "
             "install a newer one"
         ) from error
-
-
-DEFAULT_WIDTHS = {
-    "aria_text": 4096,
-    "cohere": 8192,
-    "cohere2": 8192,
-    "cosmos3_edge_text": 2048,
-    "deepseek_v3": 7168,
-    "ernie4_5_vl_moe_text": 2560,
-    "gemma": 3072,
-    "gemma2": 2304,
-    "gemma3_text": 2304,
-    "hunyuan_vl_text": 4096,
-    "hyperclovax": 4096,
-    "kimi_k2": 7168,
-    "lfm2": 2560,
-    "lfm3": 2048,
-    "llama": 4096,
-    "minimax_m3_vl_text": 6144,
-    "muse_glimmer_text": 6656,
-    "muse_spark_text": 8192,
-    "mistral": 4096,
-    "mistral_large4_text": 6144,
-    "mllama_text_model": 4096,
-    "opt": 768,
-    "paddleocr_vl_text": 1024,
-    "qwen2": 4096,
-    "qwen3": 4096,
-    "t5": 512,
-    "t5gemma2_text": 2304,
-}
-"""model_type of a language model -> the default of its hidden_size in transformers."""
-
-
-def text_field(vlm: Mapping[str, Any], name: str) -> Any:
-    """Return what a VLM's config.json says of its language model; None if it does not say."""
-    text = vlm.get("text_config")
-    return text.get(name) if isinstance(text, Mapping) else None
-
-
-def text_width(vlm: Mapping[str, Any], model_type: str = "llama") -> int:
-    """Return the width of the language model that a VLM's config.json names.
-
-    A config.json leaves out what is the default of its language model.
-
-    Args:
-        vlm: The config.json.
-        model_type: That of the language model where the config.json does not say it.
-
-    Raises:
-        ConfigError: If it does not say.
-    """
-    # T5 calls it d_model.
-    width = text_field(vlm, "hidden_size") or text_field(vlm, "d_model")
-    width = width or DEFAULT_WIDTHS.get(str(text_field(vlm, "model_type") or model_type))
-    if not isinstance(width, int):
-        raise ConfigError(
-            Problem("VC104", "the width of the language model is missing", "text_config.hidden_size")
-        )
-    return width
 
 
 def parts(**named: nn.Module | Tensor) -> nn.Module:

@@ -10,7 +10,8 @@ from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, layer_norm, linear
 from ..errors import InputError
 from ..schemas.connectors.ernie4_5_vl_moe import Ernie45VLConnectorConfig
-from .base import ImageOfTiles, SquareConnector, parts, text_field, transformers_class
+from .base import ImageOfTiles, SquareConnector, parts, transformers_class
+from .text_config import text_field
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

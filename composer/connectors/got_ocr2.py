@@ -17,6 +17,8 @@ class GotOcr2Connector(TileConnector[GotOcr2ConnectorConfig]):
     """Two strided convolutions over the neck's channels, and a linear layer."""
 
     type = "got_ocr2"
+    reads = "patches"
+    takes_squares = True
     read_by: ClassVar = ("got_ocr2", "pp_chart2table")
 
     def shapes(self) -> Shapes:

@@ -11,7 +11,8 @@ from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, linear
 from ..errors import InputError
 from ..schemas.connectors.hunyuan_vl import HunYuanFields, HunYuanVLConnectorConfig
-from .base import ImageOfTiles, SquareConnector, parts, text_width, transformers_class
+from .base import ImageOfTiles, SquareConnector, parts, transformers_class
+from .text_config import text_width
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,6 +23,7 @@ M = TypeVar("M", bound=HunYuanFields)
 class SquaresOfPatches(SquareConnector[M], Generic[M]):
     """The connectors of HunyuanOCR and Hy4, which run a merger on every image alone."""
 
+    reads = "patches"
     projector = "patch_merger"
     merger: ClassVar[tuple[str, str]]
     """Module and name of the merger's class."""

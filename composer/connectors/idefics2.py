@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..schemas.connectors.idefics2 import Idefics2ConnectorConfig
-from .base import Connector, ImageOfTiles, parts, text_field, transformers_class
+from .base import Connector, ImageOfTiles, parts, transformers_class
+from .text_config import text_field
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

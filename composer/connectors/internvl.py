@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, layer_norm, linear
-from ..errors import InputError
+from ..errors import ConfigError, InputError, Problem
 from ..schemas.connectors import ConnectorConfig
 from ..schemas.connectors.internvl import InternVLConnectorConfig
 from .base import TileConnector, parts, transformers_class
@@ -21,6 +21,9 @@ S = TypeVar("S", bound=ConnectorConfig)
 
 class SquaresOfTokens(TileConnector[S], Generic[S]):
     """Connectors that make one row of every square of tokens of a tile."""
+
+    reads = "patches"
+    takes_squares = True
 
     @property
     @abstractmethod
@@ -42,11 +45,6 @@ class SquaresOfTokens(TileConnector[S], Generic[S]):
 
     def num_tile_rows(self, grid: Grid) -> int:
         _, rows, columns = grid
-        if self.tower.num_tokens(grid) != rows * columns:
-            raise InputError(
-                f"the connector {self.type!r} makes squares of {rows}x{columns} patches, but the tower gives "
-                f"{self.tower.num_tokens(grid)} tokens; set feature_select_strategy: default"
-            )
         if rows % self.factor or columns % self.factor:
             raise InputError(
                 f"{rows}x{columns} patches are no whole squares of {self.factor}x{self.factor}, which the "
@@ -69,6 +67,9 @@ class InternVLConnector(SquaresOfTokens[InternVLConnectorConfig]):
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
         ratio = vlm.get("downsample_ratio")
+        if ratio is not None and not (isinstance(ratio, (int, float)) and 0.001 < ratio <= 1):
+            message = f"expected a number above 0.001 and up to 1, got {repr(ratio)[:80]}"
+            raise ConfigError(Problem("VC104", message, "downsample_ratio"))
         return super().fields_of(vlm) | {
             "downsample_factor": None if ratio is None else int(1 / ratio),
             "act": vlm.get("projector_hidden_act"),

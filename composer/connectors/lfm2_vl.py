@@ -19,6 +19,7 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
     """Squares of tokens and two linear layers, on images of any size."""
 
     type = "lfm2_vl"
+    reads = "patches"
     read_by: ClassVar = ("lfm2_vl",)
 
     @classmethod
@@ -71,6 +72,7 @@ class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
         tiles = iter(features)
         rows = []
         for image in images:
+            self.num_rows(image)  # raises if its patches are no whole squares
             of_tiles = [
                 projector(next(tiles).reshape(1, height, width, -1)).flatten(0, 2)
                 for _, height, width in image.grid_of_each

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Generic
 
 from ..encoders.shapes import Shapes
+from ..errors import InputError
 from ..images.tiling import TilePlan
 from ..schemas.connectors.llava_next import LlavaNextConnectorConfig
 from .base import ImageOfTiles
@@ -32,7 +33,12 @@ class AnyResConnector(LlavaLayers[F], Generic[F]):
         return module
 
     def num_rows(self, image: ImageOfTiles) -> int:
-        whole = self.num_tile_rows(image.grid)
+        whole, (_, rows, columns) = self.num_tile_rows(image.grid), image.grid
+        if image.tiles.rows and whole != rows * columns:
+            raise InputError(
+                f"the connector {self.type!r} puts tiles of {rows}x{columns} patches together, and the tower "
+                f"gives {whole} tokens for each; set feature_select_strategy: default"
+            )
         lines, length = self.shape_of_lines(image)
         return whole + (lines * (length + 1) if image.tiles.rows else 1)
 

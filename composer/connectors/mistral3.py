@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, linear
-from ..errors import InputError
+from ..errors import ConfigError, InputError, Problem
 from ..schemas.connectors.mistral3 import Mistral3ConnectorConfig
-from .base import GridConnector, ImageOfTiles, parts, text_field, transformers_class
+from .base import GridConnector, ImageOfTiles, TowerOutput, parts, transformers_class
+from .text_config import text_field
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -20,6 +21,7 @@ class Mistral3Connector(GridConnector[Mistral3ConnectorConfig]):
     """A norm, squares of tokens merged by a linear layer, and two linear layers."""
 
     type = "mistral3"
+    reads = "patches"
     read_by: ClassVar = ("mistral3", "lighton_ocr", "mistral_large4")
     disk_names: ClassVar = {
         "vision_projection.": "multi_modal_projector.",
@@ -29,6 +31,12 @@ class Mistral3Connector(GridConnector[Mistral3ConnectorConfig]):
         "vision_language_adapter.w_in.": "multi_modal_projector.linear_1.",
         "vision_language_adapter.w_out.": "multi_modal_projector.linear_2.",
     }
+
+    def __init__(self, config: Mistral3ConnectorConfig, tower: TowerOutput) -> None:
+        super().__init__(config, tower)
+        if tower.num_layers > 1:
+            message = f"the connector mistral3 reads one hidden state, not {tower.num_layers}"
+            raise ConfigError(Problem("VC211", message, "select_layers"))
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:
@@ -40,11 +48,6 @@ class Mistral3Connector(GridConnector[Mistral3ConnectorConfig]):
         }
 
     def shapes(self) -> Shapes:
-        if self.tower.num_layers > 1:
-            raise InputError(
-                f"the connector mistral3 reads one hidden state, not {self.tower.num_layers}; name one in "
-                "select_layers"
-            )
         width, out, bias = self.tower.width, self.config.hidden_size, self.config.bias
         layers: Shapes = {"norm.weight": (width,)}
         layers |= linear(

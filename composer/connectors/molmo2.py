@@ -30,6 +30,7 @@ class Molmo2Connector(Connector[Molmo2ConnectorConfig]):
     """
 
     type = "molmo2"
+    reads = "patches"
     read_by: ClassVar = ("molmo2",)
     of_processor: ClassVar = ("pooling_size",)
     disk_names: ClassVar = {
@@ -109,7 +110,7 @@ class Molmo2Connector(Connector[Molmo2ConnectorConfig]):
     ) -> tuple[Tensor, ...]:
         import torch
 
-        tiles = features if isinstance(features, torch.Tensor) else torch.stack(features)
+        tiles = self.stacked(features)
         windows, start = [], 0
         for image in images:
             of_image = self._windows(image)

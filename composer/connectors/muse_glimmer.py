@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, linear
 from ..schemas.connectors.muse_glimmer import MuseGlimmerConnectorConfig
-from .base import TokenConnector, parts, text_field, text_width, transformers_class
+from .base import TokenConnector, parts, transformers_class
+from .text_config import text_field, text_width
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -18,6 +18,7 @@ class PaddleOCRVLConnector(SquareConnector[PaddleOCRVLConnectorConfig]):
 
     type = "paddleocr_vl"
     read_by: ClassVar = ("paddleocr_vl",)
+    reads = "patches"
     projector = "projector"
     text_model_type = "paddleocr_vl_text"
     disk_names: ClassVar = {"mlp_AR.": "projector."}

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders.shapes import Shapes, below, linear
 from ..schemas.connectors.paligemma import PaliGemmaConnectorConfig
-from .base import TileConnector, parts, text_width, transformers_class
+from .base import TileConnector, parts, transformers_class
+from .text_config import text_width
 
 if TYPE_CHECKING:
     from torch import nn

@@ -24,6 +24,7 @@ class Phi4MultimodalConnector(Connector[Phi4MultimodalConnectorConfig]):
     """
 
     type = "phi4_multimodal"
+    reads = "patches"
     read_by: ClassVar = ("phi4_multimodal",)
 
     @classmethod
@@ -83,11 +84,11 @@ class Phi4MultimodalConnector(Connector[Phi4MultimodalConnectorConfig]):
         from torch.nn.functional import avg_pool2d, gelu, pad
 
         own = module.get_submodule(_PLACE)
-        tiles = features if isinstance(features, torch.Tensor) else torch.stack(features)
+        tiles = self.stacked(features)
         _, rows, columns = images[0].grid
         patches = tiles.view(len(tiles), rows, columns, -1).permute(0, 3, 1, 2)
-        if rows % 2:  # a last row and column that repeat the last but one
-            patches = pad(patches, (0, 1, 0, 1), mode="reflect")
+        if rows % 2 or columns % 2:  # a last row or column that repeats the last but one
+            patches = pad(patches, (0, columns % 2, 0, rows % 2), mode="reflect")
         squares = avg_pool2d(patches, 2).permute(0, 2, 3, 1)
         ends, found = own.get_parameter("sub_img_feature_extensor")[0], []
         of_images = torch.split(squares, [image.tiles.num_tiles for image in images])

@@ -80,7 +80,7 @@ class StepsConnector(Connector[StepsConnectorConfig]):
         }
 
     def num_rows(self, image: ImageOfTiles) -> int:
-        return image.tiles.num_tiles * self._rows_of_tile(image.grid)[-1]
+        return sum(self._rows_of_tile(grid)[-1] for grid in image.grid_of_each)
 
     @property
     def planar(self) -> bool:
@@ -94,10 +94,10 @@ class StepsConnector(Connector[StepsConnectorConfig]):
         return frames, rows // side, columns // side
 
     def flops(self, image: ImageOfTiles) -> int:
-        rows = self._rows_of_tile(image.grid)
-        steps = zip(self.config.steps, self._inputs, rows, strict=False)
-        of_tile = sum(2 * n * matrix_values(_shapes("", step, width)) for step, width, n in steps)
-        return image.tiles.num_tiles * of_tile
+        steps = zip(self.config.steps, self._inputs, strict=True)
+        values = [matrix_values(_shapes("", step, width)) for step, width in steps]
+        rows = [self._rows_of_tile(grid) for grid in image.grid_of_each]
+        return sum(2 * n * each for of_tile in rows for n, each in zip(of_tile, values, strict=False))
 
     def _rows_of_tile(self, grid: Grid) -> list[int]:
         """Count the rows of a tile in front of every step, and behind the last.
@@ -168,12 +168,9 @@ class StepsConnector(Connector[StepsConnectorConfig]):
         from .step_modules import rows_by_square
 
         orders = []
-        squares = [self._square_of_patches(image.grid) for image in images]
-        grids = [
-            (image.tiles.num_tiles * frames, rows, columns)
-            for image in images
-            for frames, rows, columns in [self._grid_of_rows(image.grid)]
-        ]
+        tiles = [grid for image in images for grid in image.grid_of_each]
+        squares = [self._square_of_patches(grid) for grid in tiles]
+        grids = [self._grid_of_rows(grid) for grid in tiles]
         for side in self._squares:
             orders.append(rows_by_square(grids, side, squares))
             grids = [(frames, rows // side, columns // side) for frames, rows, columns in grids]

@@ -1,8 +1,8 @@
 """The encoder families: what each encoder's facts are and how its stages run, one file each. Loads no torch.
 
 A family is two files of one name: its config block in ``vision_composer.schemas.encoders``, and here a
-subclass of ``DenseFamily`` or ``PackedFamily`` with a ``model_type`` of its own. Nothing lists the files:
-they are found by their names.
+subclass of ``DenseFamily``, ``PackedFamily`` or ``EncoderFamily`` with a ``model_type`` of its own. Nothing
+lists the files: they are found by their names.
 """
 
 from __future__ import annotations
@@ -168,11 +168,9 @@ def encoder_from_transformers(config: Any) -> EncoderConfig:
                 'overrides=["encoder.prefix_tokens=1"]'
             )
         raise ConfigError(Problem("VC105", message))
-    known, aliases = config_class.model_fields, config_class.aliases
-    fields = {aliases.get(key, key): value for key, value in fields.items()}
     try:
         fields = own_names(fields, config_class)
-        known_fields = {key: value for key, value in fields.items() if key in known}
+        known_fields = {key: value for key, value in fields.items() if key in config_class.model_fields}
         return encoder_config(known_fields | {"model_type": model_type})
     except ValidationError as error:
         raise ConfigError(

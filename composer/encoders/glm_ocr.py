@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from ..schemas.encoders.glm_ocr import GlmOcrVisionEncoderConfig
 from .glm4v import GLMVision
 from .layout import RopeLayout
 from .reading import Reading
 from .shapes import Shapes, gated_mlp, linear
-
-if TYPE_CHECKING:
-    pass
-
 
 R = TypeVar("R", bound=GlmOcrVisionEncoderConfig)
 

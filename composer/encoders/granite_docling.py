@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ..schemas.encoders.granite_docling import GraniteDoclingVisionEncoderConfig
 from .aliases import FromTransformers
@@ -10,9 +10,6 @@ from .clip import clip_block
 from .reading import Reading
 from .shapes import Shapes
 from .siglip import SigLIPTower
-
-if TYPE_CHECKING:
-    pass
 
 _SMALLEST = {"scale_factor": 1, "out_hidden_size": 4, "deepstack_visual_indexes": [], "use_fine_route": False}
 """Fields of the connector that transformers builds into the tower, and that the tower is built without."""

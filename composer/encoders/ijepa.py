@@ -7,7 +7,7 @@ from .vit import ViTStages
 
 
 class IJepa(ViTStages[IJepaEncoderConfig]):
-    """ijepa."""
+    """The family of ijepa."""
 
     model_type = "ijepa"
     model_class = "IJepaModel"

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ..schemas.encoders.janus import JanusVisionEncoderConfig
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear, linears, mlp
 from .siglip import SigLIPTower
-
-if TYPE_CHECKING:
-    pass
 
 
 class Janus(SigLIPTower[JanusVisionEncoderConfig]):

@@ -11,7 +11,8 @@ _ROPE = {"rope_theta", "rope_scaling", "rope_parameters"}
 def own_names(fields: JsonObject, block: type[EncoderConfig]) -> JsonObject:
     """Return the fields of an encoder's config.json with aliases replaced by the names that they stand for.
 
-    ``rope_theta`` and ``rope_scaling``, which transformers wrote until version 5, become ``rope_parameters``.
+    As in transformers, an alias wins over the field. ``rope_theta`` and ``rope_scaling``, which transformers
+    wrote until version 5, become ``rope_parameters``.
 
     Args:
         fields: What the config.json holds.
@@ -20,7 +21,7 @@ def own_names(fields: JsonObject, block: type[EncoderConfig]) -> JsonObject:
     named = dict(fields)
     for alias, name in block.aliases.items():
         if alias in fields and alias not in block.model_fields:
-            named.setdefault(name, named.pop(alias))
+            named[name] = named.pop(alias)
     if "rope_parameters" in block.model_fields and "rope_theta" not in block.model_fields:
         given = {key: named.pop(key) for key in _ROPE if named.get(key) is not None}
         parameters = given.get("rope_scaling") or given.get("rope_parameters")

@@ -13,7 +13,7 @@ from .aliases import BlockInputs, FromTransformers
 from .clip import clip_block
 from .dense import DenseBatch, DenseFamily
 from .facts import VisionEncoderInfo
-from .inputs import check_mask, check_tensor
+from .inputs import check_mask
 from .reading import Reading
 from .reference import Sample
 from .shapes import Shapes, conv_patches, num_positions
@@ -102,8 +102,7 @@ class Phi4Multimodal(DenseFamily[Phi4MultimodalVisionEncoderConfig]):
         side = info.patch_grid_length
         mask = None
         if _MASK in inputs:
-            mask = check_tensor(_MASK, inputs[_MASK])
-            mask = check_mask(_MASK, mask, (len(pixels), side, side))
+            mask = check_mask(_MASK, inputs[_MASK], (len(pixels), side, side))
         return MaskedBatch(pixels, info.patch_size, mask)
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> MaskedBatch:

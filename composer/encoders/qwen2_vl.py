@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from ..schemas.encoders.qwen2_vl import Qwen2VLVisionEncoderConfig
 from ..schemas.encoders.qwen_vl import QwenVisionEncoderConfig
@@ -10,9 +10,6 @@ from .layout import RopeLayout
 from .qwen_vl import QwenVL
 from .reading import Reading
 from .shapes import Shapes, layer_norm, linear, mlp
-
-if TYPE_CHECKING:
-    pass
 
 
 class Qwen2VL(QwenVL[Qwen2VLVisionEncoderConfig, RopeLayout]):

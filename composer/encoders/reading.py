@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from ..errors import ConfigError, Problem
 from .aliases import JsonObject
 
 
@@ -39,6 +40,9 @@ def seeing_part(fields: JsonObject) -> JsonObject:
     """Return the part of a config.json that has the tower; all of it for most models.
 
     That is the thinker of an omni model, and one of two models in a pair.
+
+    Raises:
+        ConfigError: If it says layers that are no numbers.
     """
     name = fields.get("model_type")
     if name == "molmo2":
@@ -62,8 +66,12 @@ def _molmo2(fields: JsonObject) -> JsonObject:
     """
     adapter, vision = fields.get("adapter_config"), fields.get("vision_config", fields.get("vit_config"))
     own = adapter if isinstance(adapter, Mapping) else {}
-    blocks = own.get("vit_layers", own.get("vision_feature_layer")) or _MOLMO2_LAYERS
-    if not isinstance(vision, Mapping) or not all(isinstance(block, int) for block in blocks):
+    key = "vit_layers" if "vit_layers" in own else "vision_feature_layer"
+    blocks = own.get(key) or _MOLMO2_LAYERS
+    if not isinstance(blocks, (list, tuple)) or not all(isinstance(block, int) for block in blocks):
+        message = f"expected a list of blocks, got {repr(blocks)[:80]}"
+        raise ConfigError(Problem("VC104", message, f"adapter_config.{key}"))
+    if not isinstance(vision, Mapping):
         return fields
     depth = vision.get("num_hidden_layers")
     if "vision_config" not in fields and isinstance(depth, int) and depth > 0:

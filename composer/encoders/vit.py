@@ -58,7 +58,7 @@ def vit_attention(width: int, *, bias: bool) -> Shapes:
 
 
 class ViT(ViTStages[ViTEncoderConfig]):
-    """vit."""
+    """The family of vit."""
 
     model_type = "vit"
     model_class = "ViTModel"

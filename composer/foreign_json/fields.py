@@ -68,7 +68,9 @@ class Fields:
     def whole(self, key: str, default: int) -> int:
         """Return a whole number of at least 1; of a pair of equal ones, the one."""
         value = self.values.get(key)
-        if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] == value[1]:
+        if isinstance(value, (list, tuple)) and len(value) == 2:
+            if value[0] != value[1]:
+                raise self.fault(key, f"expected one number, or two equal ones, got {shown(value)}")
             value = value[0]
         if value is None:
             return default

@@ -181,7 +181,17 @@ class FusedTowers(VisionModule[FusedBatch]):
         return tuple(image.clone(memory_format=torch.contiguous_format) for image in images)
 
     def blank(self) -> FusedBatch:
-        return FusedBatch(tuple(tower.blank() for tower in self._listed), self._lead)
+        smallest = FusedBatch(tuple(tower.blank() for tower in self._listed), self._lead)
+        try:
+            self.rows_of_batch(smallest)
+        except InputError:  # their tokens cannot be joined; those of the size that was planned for can
+            side = max(tower.info.image_size for tower in self._listed)
+            multiples = [
+                tower.grid_of_image(side, side)[1] // tower.info.grid_multiple for tower in self._listed
+            ]
+            parts = [tower.blank(n) for tower, n in zip(self._listed, multiples, strict=True)]
+            return FusedBatch(tuple(parts), self._lead)
+        return smallest
 
     def grid_of_image(self, width: int, height: int) -> Grid:
         return self._listed[self._lead].grid_of_image(width, height)

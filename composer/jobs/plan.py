@@ -16,7 +16,7 @@ from .._version import __version__
 from ..errors import InputError, VisionComposerError
 from ..files import read_json
 from .encoded import storable
-from .hidden import hidden
+from .hidden import hidden, sync
 from .inputs import Row
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class JobPlan(BaseModel):
         config_hash: SHA-256 of the config and the output, in hexadecimal.
         weights_hash: SHA-256 of values taken from all over the encoder's parameters.
         output: What the features are stored as.
-        inputs: The inputs as they were given, the first hundred.
+        inputs: The first hundred inputs, those that patterns match among them.
         inputs_hash: SHA-256 of the names and places of all images.
         num_rows: Images of the job.
         part_size: Images of a part; the last one may have fewer.
@@ -205,18 +205,22 @@ def _write_plan(root: Path, rows: Iterable[Row], wanted: JobPlan) -> JobPlan:
     digest, number = hashlib.sha256(), 0
     part = hidden(rows_file(root))
     try:
-        with part.open("wb") as file, pq.ParquetWriter(file, _schema()) as writer:
-            for some in _parts(rows, wanted):
-                names = _names(some)
-                number += len(some)
-                digest.update(_lines(some, names))
-                writer.write_table(_stored(some, names), row_group_size=len(some))
-            writer.add_key_value_metadata({_HASH_KEY: digest.hexdigest()})
+        with part.open("wb") as file:
+            with pq.ParquetWriter(file, _schema()) as writer:
+                for some in _parts(rows, wanted):
+                    names = _names(some)
+                    number += len(some)
+                    digest.update(_lines(some, names))
+                    writer.write_table(_stored(some, names), row_group_size=len(some))
+                writer.add_key_value_metadata({_HASH_KEY: digest.hexdigest()})
+            sync(file)
         plan = _counted(wanted, number, digest.hexdigest())
         if plan_file(root).exists():  # and its list of images must stay
             return plan
         part.replace(rows_file(root))
-        part.write_text(plan.model_dump_json(indent=1), encoding="utf-8")
+        with part.open("wb") as file:
+            file.write(plan.model_dump_json(indent=1).encode())
+            sync(file)
         try:
             os.link(part, plan_file(root))  # whoever comes second finds the plan of the first
         except FileExistsError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -12,7 +11,7 @@ from typing import IO, Any
 import numpy as np
 
 from .encoded import Encoded
-from .hidden import hidden
+from .hidden import hidden, sync
 from .writers import FeatureFile
 
 _DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -79,8 +78,7 @@ class SafetensorsFile(FeatureFile):
             self._tensors.seek(0)
             size = self._room - 8
             self._tensors.write(size.to_bytes(8, "little") + header.ljust(size))
-            self._tensors.flush()
-            os.fsync(self._tensors.fileno())
+            sync(self._tensors)
             self._tensors.close()
         except OSError as error:
             raise self.cannot_write(error) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
@@ -15,7 +14,7 @@ import numpy as np
 
 from ..errors import VisionComposerError
 from .encoded import METADATA_KEY, Encoded, as_float32, storable
-from .hidden import hidden
+from .hidden import hidden, sync
 
 ROW_GROUP_BYTES = 64 * 2**20
 
@@ -126,8 +125,7 @@ class FeatureFile(ABC):
         try:
             self._parquet.add_key_value_metadata(dict(metadata or {}))
             self._parquet.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            sync(self._file)
             self._file.close()
         except OSError as error:
             raise self.cannot_write(error) from error

@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import InputError
 from ..schemas import DenseEncoderConfig
 from ..text import closest, shortened
+from ..weights.quiet import quiet_transformers
 
 _CLOSEST = 3
 _BY_HAND = "docs/plugins.md says how to write such a family by hand"
@@ -53,7 +54,8 @@ def classes_of(model_type: str) -> Classes:
         )
     config = transformers.CONFIG_MAPPING[model_type]
     if "vision_config" in getattr(config, "sub_configs", {}):
-        tower = getattr(config().vision_config, "model_type", "MODEL_TYPE")
+        with quiet_transformers():
+            tower = getattr(config().vision_config, "model_type", "MODEL_TYPE")
         raise InputError(f"{model_type} has a vision encoder and more; name the encoder: --from {tower}")
     model, module = _model_of(config)
     parameters = dict(list(signature(model.forward).parameters.items())[1:])

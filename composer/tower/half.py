@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -135,15 +136,14 @@ class VisionHalf(VisionModule[TiledBatch]):
         return tuple(rows for rows, _ in self.reduced(batch))
 
     def reduced(self, batch: TiledBatch) -> list[tuple[Tensor, Tensor]]:
-        """Encode a batch, and tell which rows stay.
+        """Encode a batch with a reduction, and tell which rows stay.
 
         Returns:
             For every image the rows that stay, (rows, width), and their indices among all rows, (rows,)
-            int64, ascending, on the same device. Without a reduction all rows stay.
+            int64, ascending, on the same device.
         """
+        assert self.reduction is not None
         every = zip(self._unreduced(batch), batch.images, strict=True)
-        if self.reduction is None:
-            return [(rows, torch.arange(len(rows), device=rows.device)) for rows, _ in every]
         return [self.reduction.run(rows, self.rows.grid(image)) for rows, image in every]
 
     def _unreduced(self, batch: TiledBatch) -> tuple[Tensor, ...]:
@@ -168,11 +168,18 @@ class VisionHalf(VisionModule[TiledBatch]):
         return tuple(image.clone(memory_format=torch.contiguous_format) for image in images)
 
     def blank(self) -> TiledBatch:
-        tiles = self.tower.blank()
-        if self.tiling is None:
-            return TiledBatch(tiles, (_UNCUT,))
-        plan = self.tiling.plan(self.tiling.side, self.tiling.side)
+        plan = _UNCUT if self.tiling is None else self.tiling.plan(self.tiling.side, self.tiling.side)
+        tiles = self.tower.blank(self._smallest_multiple(plan))
         return TiledBatch(tiles.take([0] * plan.num_tiles), (plan,))
+
+    def _smallest_multiple(self, plan: TilePlan) -> int:
+        """Return how many of the tower's smallest images a side of a tile must have for the connector."""
+        side = self.tower.info.grid_multiple
+        for multiple in range(1, self.tower.info.patch_grid_length // side + 1):
+            with suppress(InputError):
+                self.rows.count(ImageOfTiles(plan, (1, multiple * side, multiple * side)))
+                return multiple
+        return 1
 
     def grid_of_image(self, width: int, height: int) -> Grid:
         if self.tiling is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -135,8 +136,15 @@ class VisionTower(VisionModule[Batch]):
         features: Features = self.family.join(images)
         return features
 
-    def blank(self) -> Batch:
-        batch: Batch = self.family.blank(self.info, self.device)
+    def blank(self, multiple: int = 1) -> Batch:
+        """Return a batch of one small image.
+
+        Args:
+            multiple: How many times the rows and columns of the smallest image; a tower that takes images of
+                one size ignores it.
+        """
+        info = replace(self.info, grid_multiple=multiple * self.info.grid_multiple)
+        batch: Batch = self.family.blank(info, self.device)
         return batch
 
     def grid_of_image(self, width: int, height: int) -> Grid:

@@ -176,6 +176,8 @@ def _frame_steps(
     second_per_grid_ts: Tensor | Sequence[float] | None,
 ) -> Sequence[float | Tensor]:
     """Return the distance between two frames of each video, in temporal ids."""
+    import torch
+
     if tokens_per_second is None:
         if second_per_grid_ts is not None:
             raise InputError("second_per_grid_ts needs tokens_per_second, which turns seconds into ids")
@@ -190,6 +192,8 @@ def _frame_steps(
     if second_per_grid_ts is None:
         return [tokens_per_second] * num_videos
     _check_seconds(second_per_grid_ts, num_videos)
+    if isinstance(second_per_grid_ts, torch.Tensor):
+        second_per_grid_ts = second_per_grid_ts.cpu()
     # The product keeps the dtype of the values: ids are rounded down, so they depend on the last bit.
     return [tokens_per_second * value for value in second_per_grid_ts]
 

@@ -12,8 +12,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import WeightsError
+from ..locks.names import ADAPTER_CONFIG
 from ..text import shortened
-from .source import ADAPTER_CONFIG, open_adapter
+from .source import open_adapter
 from .staging import Staging
 from .tensors import check_readable, is_finite, read_tensor
 

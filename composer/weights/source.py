@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 from ..errors import WeightsError
 from ..files import read_json
 from ..images.settings import PROCESSOR_FILES
+from ..locks.holding import Fetch, held
+from ..locks.names import ADAPTER_CONFIG, SMALL
 from ..schemas.paths import is_weights_path, near_miss
 from ..text import shortened
 from .header import Format, TensorHeader
@@ -30,10 +32,8 @@ _OPEN_CLIP: dict[Format, str] = {
     "pickle": "open_clip_pytorch_model.bin",
 }
 """What open_clip calls its file; in a folder, a file may have any name."""
-ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PICKLE_HINT = "to read it with torch's weights-only unpickler, set weights.format: pickle"
-_SMALL = ("config.json", "tower.yaml", ADAPTER_CONFIG, *PROCESSOR_FILES)
 _INDEX_BYTES = 48 << 20
 _INDEX_VALUES = 250_000
 _INDEX_FILES = 10_000
@@ -59,7 +59,7 @@ class Checkpoint:
 
     label: str
     files: Mapping[str, str]
-    fetch: Callable[[str], Path | None]
+    fetch: Fetch
     file_format: Format
     known: Mapping[str, Mapping[str, TensorHeader]] = field(default_factory=dict)
     is_file: bool = False
@@ -140,7 +140,7 @@ def open_checkpoint(
     """
     path = _path(source)
     if path.is_dir():
-        return _from_folder(source, path, file_format)
+        return _from_folder(source, path, held(_local_fetch(path), source, None), file_format)
     if path.exists():
         _refuse_gguf(source, path)
         if (path.suffix == ".safetensors") != (file_format == "safetensors"):
@@ -148,7 +148,8 @@ def open_checkpoint(
                 "set weights.format: pickle" if file_format == "safetensors" else "leave out weights.format"
             )
             raise WeightsError(f"{source}: not a {file_format} file; if it is to be read, {hint}")
-        return replace(_from_files(source, [path], path.parent, file_format), is_file=True)
+        fetch = held(_local_fetch(path.parent), source, None)
+        return replace(_from_files(source, [path], fetch, file_format), is_file=True)
     if is_weights_path(source):
         raise WeightsError(f"{source}: no such file or folder")
     return _from_hub(source, revision, file_format)
@@ -167,7 +168,7 @@ def open_adapter(source: str, revision: str | None = None) -> tuple[Checkpoint, 
     path = _path(source)
     if is_weights_path(source) and not path.is_dir():
         raise WeightsError(f"{source}: no such folder; weights.adapter is the folder of an adapter")
-    fetch = _local_fetch(path) if path.is_dir() else _hub_fetch(source, revision)
+    fetch = held(_local_fetch(path) if path.is_dir() else _hub_fetch(source, revision), source, revision)
     config = fetch(ADAPTER_CONFIG)
     if config is None:
         raise WeightsError(f"{source}: no adapter: it has no {ADAPTER_CONFIG}")
@@ -202,12 +203,14 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
     """
     path = _path(source)
     if path.exists():
-        return path if path.is_dir() else path.parent
-    if is_weights_path(source):
+        folder = path if path.is_dir() else path.parent
+        fetch = held(_local_fetch(folder), source, None)
+    elif is_weights_path(source):
         return None  # what is missing is said where weights are read
-    fetch = _hub_fetch(source, revision)
+    else:
+        folder, fetch = None, held(_hub_fetch(source, revision), source, revision)
     found = [fetch(name) for name in PROCESSOR_FILES]
-    return next((file.parent for file in found if file is not None), None)
+    return folder or next((file.parent for file in found if file is not None), None)
 
 
 def _path(source: str) -> Path:
@@ -219,11 +222,13 @@ def _path(source: str) -> Path:
     return path
 
 
-def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
+def _from_folder(label: str, folder: Path, fetch: Fetch, file_format: Format) -> Checkpoint:
     single = folder / _SINGLE[file_format]
     index = folder / f"{single.name}.index.json"
+    for weights in (single, index):
+        fetch(weights.name)  # which compares it with a lock, and misses it
     if index.exists() and not single.exists():  # as transformers does; an index may be left from before
-        return Checkpoint(label, _weight_map(index, file_format), _local_fetch(folder), file_format)
+        return Checkpoint(label, _weight_map(index, file_format), fetch, file_format)
     files = [single] if single.exists() else sorted(folder.glob(f"*{single.suffix}"))
     files = [file for file in files if not file.name.startswith("adapter_model.")]
     if not files:
@@ -233,7 +238,7 @@ def _from_folder(label: str, folder: Path, file_format: Format) -> Checkpoint:
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         hint = f", but {pickles[0]}: {_PICKLE_HINT}" if pickles else ""
         raise WeightsError(f"{label}: no {single.suffix} file in this folder{hint}")
-    return _from_files(label, files, folder, file_format)
+    return _from_files(label, files, fetch, file_format)
 
 
 def _refuse_adapter_alone(label: str, config: Path | None) -> None:
@@ -258,10 +263,11 @@ def _headers(path: Path, file_format: Format) -> dict[str, TensorHeader]:
     return safetensors_headers(path) if file_format == "safetensors" else pickled_headers(path)
 
 
-def _from_files(label: str, files: list[Path], folder: Path, file_format: Format) -> Checkpoint:
+def _from_files(label: str, files: list[Path], fetch: Fetch, file_format: Format) -> Checkpoint:
     names: dict[str, str] = {}
     known: dict[str, Mapping[str, TensorHeader]] = {}
     for file in files:
+        fetch(file.name)  # which compares it with a lock
         known[file.name] = _headers(file, file_format)
         for name in known[file.name]:
             if name in names:
@@ -272,16 +278,16 @@ def _from_files(label: str, files: list[Path], folder: Path, file_format: Format
                 f"{label}: its files hold more than {_FOLDER_TENSORS:,} tensors and there is no index, so "
                 f"that all headers have to be read; add a {_SINGLE[file_format]}.index.json"
             )
-    return Checkpoint(label, names, _local_fetch(folder), file_format, known)
+    return Checkpoint(label, names, fetch, file_format, known)
 
 
-def _local_fetch(folder: Path) -> Callable[[str], Path | None]:
+def _local_fetch(folder: Path) -> Fetch:
     # Whatever is there is returned: what is no regular file is refused, not passed over, when it is read.
     return lambda name: folder / name if (folder / name).exists() else None
 
 
 def _from_hub(repo: str, revision: str | None, file_format: Format) -> Checkpoint:
-    fetch = _hub_fetch(repo, revision)
+    fetch = held(_hub_fetch(repo, revision), repo, revision)
     name = _SINGLE[file_format]
     single, not_cached = None, None
     try:
@@ -311,7 +317,7 @@ class _NotCachedError(WeightsError):
     """A file that may be on the hub, which cannot be reached."""
 
 
-def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
+def _hub_fetch(repo: str, revision: str | None) -> Fetch:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -330,7 +336,7 @@ def _hub_fetch(repo: str, revision: str | None) -> Callable[[str], Path | None]:
             unreachable = True  # and is not waited for again: what was fetched before is here
             # Offline, a file that the repository lacks and one that was never downloaded look the same;
             # only the weights must be there.
-            if name not in _SMALL and not name.endswith(".index.json"):
+            if name not in SMALL and not name.endswith(".index.json"):
                 raise _NotCachedError(
                     f"{repo}{near_miss(repo)}: {name} is not in the local cache and the hub cannot be reached"
                 ) from error

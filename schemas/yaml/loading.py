@@ -16,6 +16,7 @@ from ..base import ConfigModel, Origin
 from ..config import TowerConfig
 from ..fusion import AnyConfig, FusedConfig
 from ..paths import TOWER_FILE, absolute_weights, config_file, looks_like_path
+from ..root import RootConfig
 from .extends import FindPreset, Layers
 from .interpolation import interpolate
 from .nodes import Node, from_python
@@ -50,7 +51,9 @@ def load_config(
     overrides = [overrides] if isinstance(overrides, str) else list(overrides)
     if isinstance(source, ConfigModel) and not overrides:
         return source
-    return validate_tree(load_tree(source, overrides=overrides, find_preset=find_preset, root=root))
+    config = validate_tree(load_tree(source, overrides=overrides, find_preset=find_preset, root=root))
+    config._origin = replace(config._origin, file=_file(source, find_preset))
+    return config
 
 
 def load_tree(
@@ -111,6 +114,13 @@ def _source_tree(source: ConfigSource | Node, layers: Layers, find_preset: FindP
             return layers.merged(tree, Path.cwd())
     message = f"a config comes from a preset's name, a path or a mapping, not from {type(source).__name__}"
     raise ConfigError(Problem("VC010", message))
+
+
+def _file(source: ConfigSource, find_preset: FindPreset) -> Path | None:
+    """The file that a config is loaded from; of a config that is changed, its own."""
+    if isinstance(source, RootConfig):
+        return source.file
+    return _locate(source, find_preset).absolute() if isinstance(source, str | os.PathLike) else None
 
 
 def _locate(source: str | os.PathLike[str], find_preset: FindPreset) -> Path:

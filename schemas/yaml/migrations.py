@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from ...errors import ConfigError
@@ -22,6 +23,8 @@ Migration = Callable[[dict[str, Any]], None]
 It is called with plain values and with ruamel's tree, whose mappings are dicts with comments, and may use on
 them what a dict has, and :func:`rename`.
 """
+Inherits = Callable[[Node], Node]
+"""A file's tree -> the same, merged over what it extends."""
 
 
 def rename(block: dict[str, Any], old: str, new: str) -> None:
@@ -45,31 +48,34 @@ MIGRATIONS: dict[int, Migration] = {0: _to_1}
 """Version -> how a file of it becomes one of the next. A file without ``schema`` is of version 0."""
 
 
-def is_current(content: bytes, source: str) -> bool:
+def is_current(content: bytes, source: str, inherits: Inherits | None = None) -> bool:
     """Whether a config file is of the current version.
 
     Args:
         content: The file.
         source: What errors call it.
+        inherits: Lays a file over what it extends: one that names no version has that of the files below
+            it, as for :func:`load_config`. None: what it extends does not count.
 
     Raises:
-        ConfigError: If it cannot be read, is newer than this package, or is no config.
+        ConfigError: If it cannot be read, is newer than this package, or is no config; or from ``inherits``.
     """
-    return _version(load_yaml(content, source)) == SCHEMA_VERSION
+    return _version(load_yaml(content, source), inherits) == SCHEMA_VERSION
 
 
-def migrated(content: bytes, source: str) -> bytes:
+def migrated(content: bytes, source: str, inherits: Inherits | None = None) -> bytes:
     """A config file as one of the current version; a current one is returned as it is.
 
     Args:
         content: The file.
         source: What errors call it.
+        inherits: As for :func:`is_current`.
 
     Raises:
         ConfigError: For the reasons of :func:`is_current`, or if ruamel.yaml cannot rewrite it.
         MissingDependencyError: If ruamel.yaml is not installed.
     """
-    version = _version(load_yaml(content, source))
+    version = _version(load_yaml(content, source), inherits)
     if version == SCHEMA_VERSION:
         return content
 
@@ -83,12 +89,14 @@ def migrated(content: bytes, source: str) -> bytes:
     return rewritten(content.decode("utf-8"), source, change).encode("utf-8")
 
 
-def _version(tree: Node) -> int:
-    """The version that a file says; 0 for one that says none. What it extends does not count."""
+def _version(tree: Node, inherits: Inherits | None) -> int:
+    """The version that a file says, or what it extends; 0 if neither says one."""
     written = tree.child("schema") or tree.child("schema_version")
     if written is None:
         _check_root(tree)
-        return 0
+        if inherits is None or tree.child("extends") is None or not (below := inherits(tree).child("schema")):
+            return 0
+        written, tree = below, replace(tree, value={"schema": below})
     version = written.value
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         message = f"expected a version, such as {SCHEMA_VERSION}"

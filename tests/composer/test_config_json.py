@@ -225,6 +225,21 @@ def test_molmo2s_older_names_mean_the_same_tower(tmp_path, recwarn):
     assert not recwarn.list
 
 
+@pytest.mark.parametrize("ratio", [0, -1, 2, 1e-320, "half", [1]])
+def test_a_downsample_ratio_that_is_none_is_refused(ratio):
+    fields = {"model_type": "internvl", "vision_config": {}, "downsample_ratio": ratio}
+    with pytest.raises(ConfigError, match=r"downsample_ratio: expected a number above 0\.001 and up to 1"):
+        tower_from_transformers(fields)
+
+
+@pytest.mark.parametrize("key", ["vit_layers", "vision_feature_layer"])
+@pytest.mark.parametrize("layers", [5, "24", [1, "18"], {"24": 18}])
+def test_molmo2_layers_that_are_no_list_of_numbers_are_refused(key, layers):
+    fields = {"model_type": "molmo2", "vision_config": {}, "adapter_config": {key: layers}}
+    with pytest.raises(ConfigError, match=rf"adapter_config\.{key}: expected a list of blocks, got"):
+        tower_from_transformers(fields)
+
+
 def test_molmo2_reads_its_default_layers():
     fields = {"model_type": "molmo2", "vision_config": {}, "adapter_config": {"text_hidden_size": 48}}
     config = load_config(tower_from_transformers(fields))

@@ -125,16 +125,24 @@ def test_encode_takes_images_of_every_kind_one_or_many(tmp_path: Path) -> None:
     encoder = tower(select_layers=[-2], feature_select_strategy="default")
     array = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(array).save(tmp_path / "image.png")
-    images = [array, Image.fromarray(array), tmp_path / "image.png", str(tmp_path / "image.png")]
+    file = tmp_path / "image.png"
+    images = [array, Image.fromarray(array), file, str(file), file.read_bytes()]
     many = encoder.encode(images, batch_size=3)
-    assert [tuple(features.shape) for features in many] == [(16, 32)] * 4
-    assert_close(many, [many[0]] * 4)
+    assert [tuple(features.shape) for features in many] == [(16, 32)] * 5
+    assert_close(many, [many[0]] * 5)
     for image in images:
         (one,) = encoder.encode(image)
         assert_close(one, many[0])
     assert encoder.encode([]) == []
     assert all(not features.requires_grad for features in many)
     assert many[0].untyped_storage().nbytes() == many[0].nbytes
+
+
+def test_a_generator_of_images_is_no_clip() -> None:
+    encoder = compose({"schema": 1, "encoder": tiny.PACKED["qwen2_vl_vision"]})
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    assert [len(tokens) for tokens in encoder.encode(image for _ in range(4))] == [64] * 4
+    assert [len(tokens) for tokens in encoder.encode(iter([[image] * 4]))] == [128]
 
 
 def test_encode_leaves_the_mode_as_it_was_and_ignores_dropout() -> None:

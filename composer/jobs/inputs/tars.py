@@ -14,6 +14,9 @@ from .files import extension, image_extensions
 from .row import Row
 
 KIND = "tar"
+_DAMAGED = (tarfile.TarError, ValueError, OverflowError)
+"""What tarfile raises for headers that make no sense."""
+_LARGEST = 1 << 50
 
 
 def rows(source: str) -> Iterator[Row]:
@@ -34,8 +37,11 @@ def rows(source: str) -> Iterator[Row]:
             while True:
                 try:
                     member = archive.next()
-                except tarfile.TarError as error:
-                    yield Row(source, source, KIND, source, problem=f"the archive is cut off: {error}")
+                    if member is not None and not 0 <= member.size <= _LARGEST:
+                        raise tarfile.TarError(f"{member.size} bytes are no size of a file")
+                except _DAMAGED as error:
+                    problem = f"the archive is cut off or damaged: {error}"
+                    yield Row(source, source, KIND, source, problem=problem)
                     return
                 archive.members.clear()  # type: ignore[attr-defined]  # or all headers stay in memory
                 if member is None:
@@ -48,7 +54,7 @@ def rows(source: str) -> Iterator[Row]:
                 problem = f"the archive is damaged: no file begins at byte {archive.offset:,}"
                 yield Row(source, source, KIND, source, problem=problem)
                 return
-    except tarfile.TarError as error:
+    except _DAMAGED as error:
         raise InputError(f"{source}: not a tar archive without compression: {error}") from error
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror or error}") from error

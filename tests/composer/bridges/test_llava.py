@@ -60,6 +60,8 @@ def test_other_tokens_than_the_processors_are_refused() -> None:
     inputs = processor(images=bridged.images((90, 30)), text=bridged.PROMPT, return_tensors="pt")
     with pytest.raises(InputError, match="images need input_ids"):
         model(**{**inputs, "input_ids": None})
+    with pytest.raises(InputError, match="images need input_ids"):
+        model.generate(**{name: value for name, value in inputs.items() if name != "input_ids"})
     inputs["input_ids"] = inputs["input_ids"][:, 1:]
     with pytest.raises(InputError, match="image tokens, and the images have"):
         model(**inputs)

@@ -73,6 +73,20 @@ def test_a_size_that_is_none(tower: Path) -> None:
     assert "--images" in result.output
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--preprocess", "--latency", "5"], "--preprocess and --latency"),
+        (["--calibrate", "costs.json", "--against", "timm"], "--calibrate and --against"),
+        (["--latency", "5", "--plot", "a.png", "--batch", "2"], "--latency and --batch and --plot"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(options: list[str], named: str, tower: Path) -> None:
+    result = run(tower, *options)
+    assert result.exit_code == 2
+    assert f"{named} exclude each other" in result.output
+
+
 def test_latency(tower: Path) -> None:
     result = run(tower, "--latency", 400, "--images", "40x40", "--rounds", 1)
     assert result.stdout.startswith("40 JPEGs of 40x40 at 400 a second")

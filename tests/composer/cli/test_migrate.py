@@ -6,7 +6,9 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from vision_composer import load_config, validate
 from vision_composer.cli import app
+from vision_composer.errors import ConfigError
 
 CURRENT = "schema: 1\nencoder:   {model_type: dinov2}\n"
 OLD = "# mine\nencoder:   {model_type: dinov2}\n"
@@ -111,3 +113,45 @@ def test_without_ruamel(folder):
 @pytest.mark.parametrize("arguments", [["missing.yaml"], []])
 def test_nothing_to_migrate(folder, arguments):
     assert run(*arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "current"),
+    [
+        ("extends: clip/vit-base-patch32\n", True),
+        ("extends: ./current.yaml\n", True),
+        ("extends: [./none.yaml, ./current.yaml]\n", True),
+        ("extends: ./none.yaml\n", False),
+        ("extends: ./none.yaml\nschema: 1\n", True),
+        ("towers:\n  a: dinov2/small\n  b: dinov2/base\n", False),
+    ],
+)
+def test_an_inherited_version_means_the_same_everywhere(folder, text, current):
+    """To load_config, to validate, and to migrate, which brings what they refuse to where they take it."""
+    (folder / "none.yaml").write_text(OLD)
+    file = folder / "a.yaml"
+    file.write_text(text)
+
+    def taken():
+        problems = [(each.code, each.path) for each in validate(file) if not each.warning]
+        if not problems:
+            load_config(file)
+            return True
+        assert problems == [("VC102", "schema")]
+        with pytest.raises(ConfigError, match="schema: missing key"):
+            load_config(file)
+        return False
+
+    assert taken() is current
+    assert run("--check", "a.yaml").exit_code == (0 if current else 1)
+    assert run("a.yaml").exit_code == 0
+    assert (file.read_text() == text) is current
+    assert taken()
+
+
+def test_what_a_config_extends_must_be_there_and_below_the_root(folder):
+    (folder / "deep/gone.yaml").write_text("extends: ./nowhere.yaml\n")
+    assert "no such file: ./nowhere.yaml [VC007]" in run("deep/gone.yaml").stderr
+    (folder / "deep/up.yaml").write_text("extends: ../current.yaml\n")
+    assert "leads out of the folder" in run("--check", "deep/up.yaml").stderr
+    assert run("--check", "deep/up.yaml", "--root", ".").exit_code == 0

@@ -61,10 +61,13 @@ def test_a_rope_of_old_names_is_read(name: str, old: dict[str, Any]) -> None:
     assert ours["rope_parameters"]["rope_theta"] == (old.get("rope_parameters") or old)["rope_theta"]
 
 
-def test_a_field_wins_over_its_alias() -> None:
-    block = ENCODER_CONFIGS["qwen2_vl_vision"]
-    assert own_names({"depth": 3, "num_hidden_layers": 5}, block)["depth"] == 3
-    assert own_names({"num_hidden_layers": 5}, block) == {"depth": 5}
+@pytest.mark.parametrize(
+    "fields", [{"depth": 3, "num_hidden_layers": 5}, {"num_hidden_layers": 5, "depth": 3}]
+)
+def test_an_alias_wins_over_its_field(fields: dict[str, Any]) -> None:
+    ours, theirs = meant("qwen2_vl_vision", fields | {"model_type": "qwen2_vl_vision"})
+    assert ours["depth"] == theirs["depth"] == 5
+    assert own_names(fields, ENCODER_CONFIGS["qwen2_vl_vision"]) == {"depth": 5}
 
 
 def test_old_rope_scaling_is_read_as_parameters() -> None:

@@ -143,7 +143,7 @@ def test_a_folder_of_timm_is_composed(architecture: str, kind: Kind, tmp_path: P
         ({"architecture": "vit_base_patch16_224", "num_features": 384}, "384, but .* is 768 wide"),
         (
             {"architecture": "vit_base_patch16_224", "pretrained_cfg": {"input_size": [3, 224, 448]}},
-            r"pretrained_cfg\.input_size: expected a whole number",
+            r"pretrained_cfg\.input_size: expected one number, or two equal ones",
         ),
         (
             {"architecture": "vit_base_patch16_224", "pretrained_cfg": {"crop_pct": 1e-300}},

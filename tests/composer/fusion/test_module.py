@@ -245,3 +245,10 @@ def test_an_image_that_one_tower_refuses_names_the_tower() -> None:
 def test_towers_named_alike_at_the_start_are_told_apart() -> None:
     encoder = composed({"a": DINO, "ab": SIGLIP, "abc": TOWERS["dino"]}, align={"grid": [2, 2]})
     assert encoder(**encoder.preprocess(IMAGES)).shape == (3, 4, 96)
+
+
+def test_a_rank_without_images_runs_one_whose_tokens_can_be_joined() -> None:
+    pixtral = {"encoder": tiny.PACKED["pixtral"] | {"image_size": 32}}
+    vision = composed({"dino": DINO, "pixtral": pixtral}, fuse="channel").vision
+    (rows,) = vision(vision.blank())
+    assert rows.shape == (16, 64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tracemalloc
 from collections.abc import Iterator
 from itertools import repeat
@@ -168,3 +169,12 @@ def test_parts_larger_than_a_row_group_of_pyarrow(tmp_path: Path) -> None:
     count = 2**20 + 1  # of which pyarrow makes two unless told otherwise
     plan = settle_plan(tmp_path, repeat(rows(1)[0], count + 1), wanted(part_size=count))
     assert len(rows_of_part(tmp_path, plan, 1)) == 1
+
+
+def test_a_plan_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    settle_plan(tmp_path, iter(rows(4)), wanted())
+    assert synced == [(tmp_path / name).stat().st_ino for name in ("rows.parquet", "job.json")]

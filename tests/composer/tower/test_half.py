@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import tiny
 from support.compare import assert_close
 from support.vlms.parts import CLIP
 
@@ -208,3 +209,22 @@ def test_operations_count_every_tile_and_the_connector() -> None:
 def test_configs_that_say_no_half(keys: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         plan({**KEYS, "output": "embeds", **keys})
+
+
+@pytest.mark.parametrize(
+    ("encoder", "connector"),
+    [
+        ("pixtral", {"type": "mistral3"}),
+        ("pixtral", {"type": "lfm2_vl", "downsample_factor": 3}),
+        ("idefics3_vision", {"type": "idefics3", "scale_factor": 2}),
+        ("idefics3_vision", {"type": "aria", "patch_to_query": [[9, 4], [36, 8]]}),
+    ],
+    ids=lambda value: value["type"] if isinstance(value, dict) else value,
+)
+def test_a_rank_without_images_runs_one_that_the_connector_takes(
+    encoder: str, connector: dict[str, Any]
+) -> None:
+    keys = {"schema": 1, "encoder": tiny.ALL[encoder], "output": "embeds"}
+    vision = compose({**keys, "connector": {"hidden_size": 24, **connector}}).vision
+    blank = vision.blank()
+    assert [len(rows) for rows in vision(blank)] == vision.rows_of_batch(blank)

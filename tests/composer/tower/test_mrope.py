@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from packaging.version import Version
+from support.stand_in import StandIn
 
 from vision_composer import mrope_position_ids
 from vision_composer.errors import InputError
@@ -253,3 +254,22 @@ def test_temporal_ids_are_cut_in_the_dtype_of_the_seconds() -> None:
     got, _ = mrope_position_ids(**arguments, spatial_merge_size=1, tokens_per_second=3)
     assert torch.equal(got, want)
     assert got[0, 0].tolist() == [0, 0]
+
+
+def test_all_arguments_may_be_on_the_device() -> None:
+    types, grids = torch.tensor([[0, 2, 2, 0]]), torch.tensor([[2, 1, 1]])
+    arguments: dict[str, Any] = {"spatial_merge_size": 1, "tokens_per_second": 2}
+    seconds, mask = torch.tensor([1.5]), torch.ones(1, 4)
+    want = mrope_position_ids(types, video_grid_thw=grids, second_per_grid_ts=seconds, **arguments)
+    device = StandIn()
+    device.put(there := [tensor.clone() for tensor in (types, grids, seconds, mask)])
+    with device:
+        got = mrope_position_ids(
+            there[0],
+            video_grid_thw=there[1],
+            second_per_grid_ts=there[2],
+            attention_mask=there[3],
+            **arguments,
+        )
+    assert all(map(device.holds, got))
+    assert all(map(torch.equal, got, want))

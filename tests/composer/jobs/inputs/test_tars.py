@@ -107,6 +107,20 @@ def test_links_and_devices_in_an_archive_are_no_images(tmp_path: Path) -> None:
         rows(tmp_path / "s.tar")
 
 
+@pytest.mark.parametrize("size", [-1, -(1 << 40), 1 << 70])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_sizes_that_are_none(kind: bytes, size: int, tmp_path: Path) -> None:
+    make(tmp_path / "s.tar", [("0.png", picture(0))])
+    content = (tmp_path / "s.tar").read_bytes()[:1024]
+    member = tarfile.TarInfo("1.png")
+    member.type, member.size = kind, size
+    (tmp_path / "s.tar").write_bytes(content + member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
+    first, last = rows(tmp_path / "s.tar")
+    assert load_row(first) == picture(0)
+    with pytest.raises(ImageError, match="the archive is cut off or damaged"):
+        load_row(last)
+
+
 def test_a_file_that_claims_to_be_huge(tmp_path: Path) -> None:
     member = tarfile.TarInfo("x.png")
     member.size = 1 << 40
