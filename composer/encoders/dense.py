@@ -79,7 +79,7 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
         if resize is None:
             resize = self.resize_rule(encoder, self.processor_settings(encoder))
         info = VisionEncoderInfo.of(encoder, image_size=encoder.image_size, any_size=self.any_size(encoder))
-        return replace(info, resize=resize)
+        return replace(info, max_frames=1, resize=resize)
 
     def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
         from ..images.preprocess import dense_preprocessor

@@ -43,7 +43,8 @@ class VisionEncoderInfo:
         grid_multiple: Rows and columns of a packed image's patches must be multiples of this.
         patch_square: Side of the squares by which the patches of hidden states come: the squares row by row,
             and the patches row by row inside each. 1 for row by row.
-        max_frames: Most frames of a packed clip that the encoder has positions for; 0 if any number.
+        max_frames: Most frames of a clip that the encoder has positions for; 0 if any number, and 1 if it
+            takes no clips.
         max_grid_side: Most rows, and most columns, of a packed image's patches that it has positions for; 0
             if any number.
         resize: The size that the image processor makes of an image; None: always ``image_size``.
@@ -149,6 +150,8 @@ class VisionEncoderInfo:
             InputError: If the encoder takes no pixels of that size.
         """
         side = self.image_size
+        if frames > 1 and self.max_frames == 1:
+            raise InputError(f"{self.model_type} takes no clips; count each frame as an image")
         if self.tiled:
             tiles = (height // side) * (width // side)
             return tiles, self.patch_grid_length, self.patch_grid_length
@@ -220,11 +223,11 @@ class VisionEncoderInfo:
         Args:
             width: Width in pixels, at least 1.
             height: Height in pixels, at least 1.
-            frames: Frames of a clip, at least 1; they count only for packed encoders with a temporal patch.
+            frames: Frames of a clip, at least 1.
 
         Raises:
             InputError: If the image is empty, or smaller than a patch, its resize rule refuses it, or the
-                encoder has no positions for it.
+                encoder has no positions for it or takes no clips.
         """
         return self.num_own_tokens(self.grid(width, height, frames))
 

@@ -62,6 +62,7 @@ class Mllama(EncoderFamily[MllamaVisionEncoderConfig, TileBatch, TileLayout]):
         return replace(
             VisionEncoderInfo.of(encoder, image_size=encoder.image_size),
             out_hidden_size=encoder.hidden_size * (1 + len(encoder.inner_layers)),
+            max_frames=1,
             resize=resize,
             tiled=True,
         )

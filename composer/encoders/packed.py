@@ -81,7 +81,7 @@ class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
         if resize is None:
             resize = self.resize_rule(encoder, self.processor_settings(encoder))
         info = VisionEncoderInfo.of(encoder, image_size=resize.largest_side, any_size=True)
-        return replace(info, packed=True, resize=resize)
+        return replace(info, packed=True, max_frames=1, resize=resize)
 
     def preprocessor(self, encoder: C, settings: ProcessorSettings) -> ImagePreprocessor:
         from ..images.preprocess import ragged_preprocessor

@@ -30,7 +30,7 @@ def canonical(chosen: ProcessorClass, values: Values) -> dict[str, Any]:
     As in transformers, null is a value that takes the place of the class's default.
 
     Raises:
-        ValueError: If a size is none.
+        ValueError: If a value that should be a size is not one.
     """
     known = {
         key: list(value) if isinstance(value, tuple) else value

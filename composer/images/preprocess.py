@@ -313,7 +313,10 @@ def dense_preprocessor(
 def ragged_preprocessor(
     settings: ProcessorSettings, resize: ResizeRule, num_channels: int
 ) -> RaggedPreprocessor:
-    """Make the preprocessor of a tower that takes each image at a size of its own; errors as above."""
+    """Make the preprocessor of a tower that takes each image at a size of its own.
+
+    Arguments and errors as for :func:`dense_preprocessor`.
+    """
     processor, halves = load_halves(settings, resize, process_ragged)
     return RaggedPreprocessor(processor, resize, num_channels=num_channels, halves=halves)
 

@@ -111,10 +111,11 @@ class VisionPlan(ABC):
         Args:
             width: Width of the image in pixels.
             height: Its height.
-            frames: Frames of a clip, which count for packed encoders with a temporal patch.
+            frames: Frames of a clip.
 
         Raises:
-            InputError: If the image is empty, or resized to what the encoder does not take.
+            InputError: If the image is empty, or resized to what the encoder does not take, or it takes no
+                clips.
         """
 
     @abstractmethod

@@ -171,14 +171,14 @@ def _write(module: nn.Module, file: Path) -> None:
 def _connector_left(config: AnyConfig) -> dict[str, Any]:
     """Return the ``connector`` of a config that was not built: its weights stay where they are.
 
-    It is as it was where an adapter was merged into the tower, which may change the connector, too: whoever
-    builds it must say where its weights are.
+    A merged adapter may change the connector, too, so whoever builds it then has to name its weights. Beside
+    one tower they are missing until then; beside several they would be random, so the block is left out.
     """
     written = config.to_dict()
     if config.connector is None or config.connector.weights is not None or not config.weights.source:
         return {}
     if config.weights.adapter is not None:
-        return {}
+        return {"connector": None} if isinstance(config, FusedConfig) else {}
     where = {key: written["weights"].get(key) for key in ("source", "revision", "format")}
     return {
         "connector": written["connector"] | {"weights": {key: value for key, value in where.items() if value}}

@@ -197,7 +197,8 @@ def test_a_job_stores_the_features_of_encode(name: str, workers: int, photos: Pa
         assert_close(torch.as_tensor(stored[str(i)]).to(expected.dtype), expected)
 
 
-def test_commands(photos: Path, tmp_path: Path) -> None:
+def test_commands(photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # away from the settings of this repository
     file = tmp_path / "two.yaml"
     file.write_text(to_yaml(config(**KEYS["embeds"])))
 

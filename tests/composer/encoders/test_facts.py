@@ -7,6 +7,7 @@ from PIL import Image
 from support import tiny
 
 from vision_composer import compose, plan
+from vision_composer.encoders import family_of
 from vision_composer.errors import InputError
 
 ENCODERS = {
@@ -33,6 +34,18 @@ def test_what_is_empty_or_smaller_than_a_patch() -> None:
     for frames in (0, -2):
         with pytest.raises(InputError, match=f"a clip of {frames} frames is empty"):
             clips.num_tokens(64, 64, frames)
+
+
+@pytest.mark.parametrize("name", [name for name in tiny.ALL if "/" not in name])
+def test_frames_are_counted_where_clips_are_taken(name: str) -> None:
+    planned = plan({"schema": 1, "encoder": tiny.ALL[name]})
+    family = family_of(planned.encoder)
+    if family.preprocessor(planned.encoder, planned.processor).takes_clips:
+        assert planned.num_tokens(64, 64, 4) >= planned.num_tokens(64, 64)
+    else:
+        for count in (planned.num_tokens, planned.info.num_patches):
+            with pytest.raises(InputError, match=f"{planned.info.model_type} takes no clips"):
+                count(64, 64, 2)
 
 
 def test_the_count_refuses_what_the_encoder_has_no_positions_for() -> None:

@@ -13,6 +13,9 @@ from support.checkpoints import ENCODER, features, load
 
 from vision_composer import compose
 from vision_composer.errors import WeightsError
+from vision_composer.schemas import FusedConfig
+from vision_composer.sources import config_of
+from vision_composer.weights import save_fused
 
 
 def test_a_folder_stands_alone_wherever_it_goes(folder: Path, tmp_path: Path) -> None:
@@ -92,3 +95,17 @@ def test_a_connector_that_an_adapter_may_change_has_to_be_named(folder: Path, tm
     load(folder, weights={"adapter": str(lora)}, connector=connector).save(tmp_path / "saved")
     with pytest.raises(WeightsError, match=r"connector\.weights says where"):
         compose(tmp_path / "saved", overrides=["output=embeds"])
+
+
+def test_several_towers_have_no_file_in_which_it_could_be_sought(tmp_path: Path) -> None:
+    config = config_of(
+        {
+            "schema": 1,
+            "towers": {"one": {"encoder": ENCODER}, "other": {"encoder": ENCODER}},
+            "weights": {"source": "a/b", "adapter": "a/lora"},
+            "connector": {"type": "steps", "hidden_size": 64, "steps": [{"type": "norm"}]},
+        }
+    )
+    assert isinstance(config, FusedConfig)
+    save_fused(config, tmp_path, project=torch.nn.ModuleDict(), connector=None, dtype=torch.float32)
+    assert yaml.safe_load((tmp_path / "tower.yaml").read_text()).get("connector") is None
