@@ -25,6 +25,7 @@ from . import (
     plan,
     plugins,
     presets,
+    probe,
     schema,
     show,
     validate,
@@ -46,6 +47,7 @@ app.command()(job.job)
 app.command()(export.export)
 app.command()(inspect.inspect)
 app.command()(bench.bench)
+app.command()(probe.probe)
 app.command()(verify.verify)
 app.command()(demo.demo)
 app.command()(validate.validate)

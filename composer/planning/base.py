@@ -61,7 +61,10 @@ class VisionPlan(ABC):
     @property
     @abstractmethod
     def num_bytes(self) -> int | None:
-        """Bytes that the parameters take in memory; None if the generic adapter runs a tower."""
+        """Bytes that the parameters take in memory, quantised as the config says.
+
+        None if the generic adapter runs a tower.
+        """
 
     @property
     def num_blocks(self) -> int:
