@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Tests start many processes: they read bytecode that the first has written, also where it is usually not kept.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-all test-hydra test-ray fuzz mutants lint docs check format generate clean FORCE
+.PHONY: demo test test-all test-hydra test-ray test-torchao fuzz mutants lint docs check format generate clean FORCE
 
 demo: .venv/installed  ## encode the digits with the embedded encoder; results in demo-output/
 	@$(BIN)/vision-composer demo -o demo-output
@@ -15,7 +15,7 @@ WORKERS := -n 3 --dist worksteal
 test: .venv/installed  ## the test suite without its slow tests
 	@$(BIN)/python -m pytest $(WORKERS) -m 'not slow'
 
-test-all: .venv/installed test-hydra test-ray  ## every test, what reads configs beside Hydra, and more hostile files
+test-all: .venv/installed test-hydra test-ray test-torchao  ## every test, what reads configs beside Hydra, and more hostile files
 	@$(BIN)/python -m pytest $(WORKERS)
 	@VISION_COMPOSER_FUZZ=500 $(BIN)/python -m pytest -n 2 tests/fuzz
 
@@ -24,6 +24,11 @@ test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and t
 
 test-ray: .venv-ray/installed  ## jobs on a Ray cluster of this machine, and videos, which need packages of their own
 	@.venv-ray/bin/python -m pytest tests/composer/jobs/test_ray_engine.py tests/composer/jobs/inputs/test_videos.py
+
+test-torchao: .venv-torchao/installed  ## quantised encoders: transformers imports torchao wherever it is, so .venv is without
+	@.venv-torchao/bin/python -m pytest -n 2 tests/composer/running/test_quantization.py \
+	  tests/composer/weights/test_quantised.py tests/composer/bench/test_comparison.py \
+	  tests/composer/parallel/test_ranks.py -k 'quant'
 
 EXAMPLES ?= 10000
 
@@ -54,8 +59,8 @@ generate: .venv/installed  ## write the JSON Schema and the README's table anew
 	@$(BIN)/python scripts/generate.py
 
 clean:  ## remove all that the targets above made
-	rm -rf .venv .venv-hydra .venv-ray build dist demo-output docs/_build docs/reference *.egg-info .coverage .pytest_cache .mypy_cache .ruff_cache \
-	  .hypothesis .import_linter_cache
+	rm -rf .venv .venv-hydra .venv-ray .venv-torchao build dist demo-output docs/_build docs/reference *.egg-info .coverage \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/installed: pyproject.toml constraints.txt .venv/files
@@ -71,7 +76,8 @@ clean:  ## remove all that the targets above made
 # All else comes from .venv: its site-packages stand behind those of these environments.
 .venv-hydra/installed: PACKAGES := 'hydra-core==1.3.*' 'omegaconf==2.3.*'
 .venv-ray/installed: PACKAGES := 'ray>=2.60' 'av>=14'
-.venv-hydra/installed .venv-ray/installed: .venv/installed
+.venv-torchao/installed: PACKAGES := --no-deps 'torchao>=0.18'
+.venv-hydra/installed .venv-ray/installed .venv-torchao/installed: .venv/installed
 	@$(BIN)/python -m venv --clear $(@D)
 	@$(@D)/bin/python -m pip install --quiet $(PACKAGES)
 	@site() { $$1/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'; } && \

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from .planning import FusedPlan, Plan, plan
     from .presets import load_config
+    from .probe import LayerProbe, ProbeReport, probe_layers
     from .registry import load_plugin
     from .report import inspect_images, write_report
     from .running.compilation import should_torch_compile_mm_vit
@@ -75,6 +76,7 @@ _HOME = {
     ),
     "planning": ("FusedPlan", "Plan", "plan"),
     "presets": ("load_config",),
+    "probe": ("LayerProbe", "ProbeReport", "probe_layers"),
     "registry": ("load_plugin",),
     "report": ("inspect_images", "write_report"),
     "running.compilation": ("should_torch_compile_mm_vit",),
@@ -98,7 +100,9 @@ __all__ = [
     "FusedConfig",
     "FusedPlan",
     "FusedVisionEncoder",
+    "LayerProbe",
     "Plan",
+    "ProbeReport",
     "TowerConfig",
     "VisionComposerError",
     "VisionEncoder",
@@ -123,6 +127,7 @@ __all__ = [
     "load_plugin",
     "mrope_position_ids",
     "plan",
+    "probe_layers",
     "read_features",
     "register_attention_backend",
     "register_encoder",

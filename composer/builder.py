@@ -198,6 +198,10 @@ class VisionEncoderBuilder:
         """Set the attention backend: ``auto``, or the one to insist on."""
         return self._with("attn_backend", name)
 
+    def quantize(self, kind: str) -> Self:
+        """Set how linear layers are quantised: ``int8``, ``int8-dynamic``, ``float8`` or ``none``."""
+        return self._with("quantize", kind)
+
     def compile(self, enable: bool = True, **options: Any) -> Self:
         """Set torch.compile on or off, or give its options: ``mode``, ``dynamic``, ``backend``, ``scope``.
 

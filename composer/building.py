@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from .attention import AttentionChoice, register_attention
+from .connectors import AnyConnector
 from .connectors.base import parts
 from .encoders import family_of
 from .fusion.inputs import FusedInput, PerTower, Shared, Stacked
@@ -20,12 +21,13 @@ from .images.preprocess_tiles import TiledPreprocessor
 from .images.settings import ProcessorSettings
 from .planning import AnyPlan, FusedPlan, Plan, plan_any
 from .running.attention import plan_attention
+from .running.quantization import quantize_linears
 from .running.training import prepare_training
 from .schemas import AnyConfig, WeightsConfig
 from .schemas.weights import SourceConfig
 from .tower.half import VisionHalf
 from .tower.module import VisionTower
-from .weights import fill, load_connector, load_model
+from .weights import fill, load_connector, load_model, read_scales, stored_dtype
 
 Vision: TypeAlias = VisionTower | VisionHalf | FusedTowers
 """What runs batches: a tower, the vision half around it, or several towers."""
@@ -101,9 +103,7 @@ def fused_towers(
     module = None
     if plan.connector is not None:
         weights = plan.connector.config.weights or plan.config.weights
-        module = load_connector(
-            plan.connector, weights if reads else SourceConfig(), dtype=dtype, device=where
-        )
+        module = _connector(plan.connector, weights if reads else SourceConfig(), plan, where)
     fused = FusedTowers(towers, plan.fusion, _inputs(plan), project, plan.connector, module)
     return fused.to(where).eval()
 
@@ -146,12 +146,27 @@ def vision_half(
         return tower
     module = None
     if plan.connector is not None and plan.connector_weights is not None:
-        dtype: torch.dtype = getattr(torch, plan.dtype)
-        module = load_connector(
-            plan.connector, plan.connector_weights if reads else SourceConfig(), dtype=dtype, device=where
-        )
+        module = _connector(plan.connector, plan.connector_weights if reads else SourceConfig(), plan, where)
     half = VisionHalf(tower, plan.tiling, plan.connector, module, plan.reduction)
     return half.to(where).eval()
+
+
+def _connector(
+    connector: AnyConnector, weights: SourceConfig, plan: AnyPlan, where: torch.device
+) -> nn.Module:
+    """Build a connector with its weights, and quantise them if the config asks for it."""
+    quantize = plan.config.quantize
+    module = load_connector(
+        connector,
+        weights,
+        dtype=getattr(torch, plan.dtype),
+        device=where,
+        stored=stored_dtype(quantize, weights.source),
+    )
+    if quantize != "none":
+        quantize_linears(module, [module], quantize, read_scales(weights.source, where))
+        module.requires_grad_(False)
+    return module
 
 
 def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads: bool = True) -> VisionTower:
@@ -168,6 +183,7 @@ def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads
         dtype=parameter_dtype,
         attn_implementation=register_attention(attention, packed=plan.info.packed),
         device=where,
+        stored=stored_dtype(plan.config.quantize, weights.source),
     )
     tower = VisionTower(
         model,
@@ -177,6 +193,10 @@ def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads
         block_masks=attention.implementation == "flex_attention",
     )
     tower.to(where).eval()
+    if plan.config.quantize != "none":
+        scales = read_scales(weights.source, where)
+        quantize_linears(model, tower.blocks, plan.config.quantize, scales)
+        tower.requires_grad_(False)
     if where.type != "meta":
         family.prove(model, plan.info)
     prepare_training(tower, plan.config.training)

@@ -21,6 +21,7 @@ from .parallel import Startup, device_of_rank, join_group, tell_ranks
 from .planning import FusedPlan, plan_any, processor_settings
 from .presets import load_config
 from .running.compilation import compile_as_asked
+from .running.quantization import check_quantize
 from .schemas import AnyConfig, ParallelConfig, one_tower
 from .sources import config_of
 from .vision_encoder import VisionEncoder
@@ -69,7 +70,9 @@ def compose(
             is neither a preset, a path, nor a checkpoint on the hub.
         WeightsError: If the checkpoint is missing, is broken, or belongs to another encoder; the message
             names the file and the tensor.
-        BackendError: If the attention or compile backend that the config names cannot work here.
+        BackendError: If the attention or compile backend, or the ``quantize``, that the config names cannot
+            work here.
+        MissingDependencyError: If the config asks for ``quantize``, and torchao is not installed.
         DistributedError: If another process fails, is gone, or has another config.
         LockError: If ``vision-composer.lock`` lies beside the config's file, and the weights are not those
             that it names.
@@ -138,7 +141,9 @@ def _settled(
         if dtype is not None:
             config = load_config(config, overrides=[_dtype_override(dtype)])
         plan_any(config)
-        return config, run.parallel, usable_device(device_of_rank(device) if spreads else device)
+        where = usable_device(device_of_rank(device) if spreads else device)
+        check_quantize(config, where)
+        return config, run.parallel, where
     except Exception as error:
         if spreads:
             tell_ranks(process_group, error)

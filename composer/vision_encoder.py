@@ -287,6 +287,7 @@ class VisionEncoder(nn.Module, ABC):
                 batches,
                 image_size=self.plan.image_size,
                 dtype=self.dtype,
+                in_8_bits=self.config.quantize in ("int8-dynamic", "float8"),
             )
 
     def evaluating(self) -> AbstractContextManager[None]:
@@ -306,8 +307,8 @@ class VisionEncoder(nn.Module, ABC):
         ``AutoModel`` load.
 
         Raises:
-            InputError: If the encoder has several towers, spreads images over processes or reduces tokens, or
-                DeepStack levels stand on an axis of their own.
+            InputError: If the encoder has several towers, spreads images over processes, reduces tokens or is
+                quantised, or DeepStack levels stand on an axis of their own.
         """
 
     @abstractmethod
@@ -316,7 +317,9 @@ class VisionEncoder(nn.Module, ABC):
 
         The folder gets ``tower.yaml``, ``model.safetensors`` and the image processor's config; of several
         towers, each gets a folder of its own below. Tensors keep the names under which transformers' own
-        class saves them. Of several processes the first one writes, and the others do not wait for it.
+        class saves them. Quantised
+        weights are written as they are, and their scales beside. Of several processes the first one writes,
+        and the others do not wait for it.
 
         Args:
             folder: Where to write; it is made if it does not exist.
@@ -325,7 +328,7 @@ class VisionEncoder(nn.Module, ABC):
         Raises:
             WeightsError: If the folder cannot be written or has a processor_config.json, the tower's dtype is
                 not float32, float16 or bfloat16, or its weights are not plain tensors: with adapters unless
-                they are merged, under parametrizations, and quantised.
+                they are merged, under parametrizations, and quantised by other means than ``quantize``.
         """
 
 

@@ -31,6 +31,7 @@ CODES: dict[str, str] = {
     "VC211": "output, connector, tiling and reduce do not fit together, or do not fit the encoder.",
     "VC212": "image_processor names a class or a key that cannot make the tower's pixels.",
     "VC213": "Several towers do not fit together, or a key belongs to one of them, or to all.",
+    "VC214": "quantize does not go together with how the encoder is stored, trained, compiled or spread.",
     "VC301": "Warning: no weights.source, so the weights are random.",
     "VC302": "Warning: the weights, or their adapter, come from a hub without a commit that pins them.",
     "VC303": "Warning: post_norm has no effect.",

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import InitErrorDetails
 
 from ..registry import Registry
@@ -23,7 +17,7 @@ from .encoders.base import MAX_BLOCKS
 from .image_processor import ImageProcessorConfig
 from .reduce import AnyReduceConfig
 from .root import RootConfig, check_function
-from .running import CompileConfig, ParallelConfig, TrainingConfig
+from .running import CompileConfig, ParallelConfig, Quantize, TrainingConfig
 from .tiling import AnyTilingConfig
 from .weights import DType, SourceConfig, WeightsConfig
 
@@ -86,6 +80,9 @@ class TowerConfig(RootConfig):
     """How the tokens of an image or clip become fewer, behind connector or tower; null: all stay."""
     attn_backend: Annotated[str, Field(examples=["auto", "sdpa"])] = "auto"
     """``auto``, or the attention backend to insist on."""
+    quantize: Annotated[Quantize, Field(examples=["int8", "none"])] = "none"
+    """Weights of the linear layers of blocks and connector: ``int8``, ``int8-dynamic`` (activations, too), or
+    ``float8`` (both; on CUDA). ``none``: as they are."""
     compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
     """``true``, or how torch.compile is applied."""
     parallel: Annotated[Literal["none"] | ParallelConfig, Field(examples=["none", {"mode": "data"}])] = "none"
@@ -289,12 +286,6 @@ class TowerConfig(RootConfig):
         """The selected hidden states as indices 0 to N; ``(N,)`` for null."""
         depth = self.encoder.num_hidden_layers
         return tuple(k if k >= 0 else depth + 1 + k for k in self.select_layers or (depth,))
-
-    @model_serializer(mode="wrap")
-    def _only_what_is_reduced(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # Jobs compare whole configs, and those from before there was the key have none.
-        values: dict[str, Any] = handler(self)
-        return values if self.reduce is not None else {k: v for k, v in values.items() if k != "reduce"}
 
     def _whole_blocks(self) -> dict[str, Any]:
         blocks = {

@@ -18,7 +18,7 @@ from .connectors import AnyConnectorConfig
 from .encoders.base import Count
 from .image_processor import ImageProcessorConfig
 from .root import RootConfig
-from .running import CompileConfig, ParallelConfig, TrainingConfig
+from .running import CompileConfig, ParallelConfig, Quantize, TrainingConfig
 from .weights import DType, SourceConfig, WeightsConfig
 
 MAX_TOWERS = 16
@@ -120,6 +120,9 @@ class FusedConfig(RootConfig):
     """What comes out: ``features`` (the fused tokens), or ``embeds`` (what the language model reads)."""
     attn_backend: Annotated[str, Field(examples=["auto", "sdpa"])] = "auto"
     """The attention backend of towers that name none of their own."""
+    quantize: Annotated[Quantize, Field(examples=["int8", "none"])] = "none"
+    """Weights of the linear layers of blocks and connector: ``int8``, ``int8-dynamic`` (activations, too), or
+    ``float8`` (both; on CUDA). ``none``: as they are."""
     compile: Annotated[bool | CompileConfig, Field(examples=[True, {"mode": "max-autotune"}])] = False
     """``true``, or how torch.compile is applied to every tower."""
     parallel: Annotated[Literal["none"] | ParallelConfig, Field(examples=["none", {"mode": "data"}])] = "none"
@@ -181,6 +184,9 @@ class FusedConfig(RootConfig):
                 if getattr(tower, key) != default:
                     message = "belongs to all towers together; write it at the root"
                     problems.append(problem("VC213", message, "towers", name, key, value=default))
+            if tower.quantize not in ("none", self.quantize):  # a saved tower says it, too
+                message = f"is {self.quantize} for all towers together; write it at the root"
+                problems.append(problem("VC213", message, "towers", name, "quantize", value=tower.quantize))
             if tower.deepstack == "separate":
                 message = "levels on an axis of their own cannot be fused; use concat or none"
                 problems.append(problem("VC213", message, "towers", name, "deepstack", value="separate"))
@@ -266,6 +272,8 @@ class FusedConfig(RootConfig):
         if "source" not in weights.model_fields_set and self.weights.source is not None:
             weights = self.weights.model_copy(update={"prefix": weights.prefix})
         update: dict[str, Any] = {"weights": weights.model_copy(update={"dtype": self.dtype})}
+        if self.quantize != "none":
+            update["quantize"] = self.quantize
         for key in ("attn_backend", "training"):
             if key not in tower.model_fields_set and key in self.model_fields_set:
                 update[key] = getattr(self, key)

@@ -9,14 +9,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PrivateAttr, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from ..errors import ConfigError
 from ..registry import Registry
 from ..text import did_you_mean
 from .base import ConfigModel, Origin, escape_references, invalid, problem, whole_number
-from .running import CompileConfig, ParallelConfig
+from .running import CompileConfig, ParallelConfig, Quantize
 from .summary import as_html, as_text
 
 if TYPE_CHECKING:
@@ -25,6 +32,9 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 1
 """The version of the format that this package reads and writes."""
+
+_OFF = {"reduce": None, "quantize": "none"}
+"""Keys that are written only if they do something -> their value if they do nothing."""
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
@@ -108,6 +118,8 @@ class RootConfig(ConfigModel):
         @property
         def attn_backend(self) -> str: ...
         @property
+        def quantize(self) -> Quantize: ...
+        @property
         def compile(self) -> bool | CompileConfig: ...
         @property
         def parallel(self) -> Literal["none"] | ParallelConfig: ...
@@ -165,7 +177,33 @@ class RootConfig(ConfigModel):
         ):
             message = "a tower that is spread over processes is compiled by its blocks; use scope: blocks"
             problems.append(problem("VC104", message, "compile", "scope", value="tower"))
-        return problems
+        return problems + ([] if self.quantize == "none" else self._quantize_rules())
+
+    def _quantize_rules(self) -> list[InitErrorDetails]:
+        found: list[tuple[str, tuple[str, ...]]] = []
+        towers = self.towers_by_name.values()
+        if self.quantize == "float8" and self.dtype != "bfloat16":
+            message = f"float8 is made of bfloat16, not of {self.dtype}; write bfloat16, or quantize: int8"
+            found.append((message, ("weights", "dtype")))
+        if isinstance(self.compile, CompileConfig) and self.compile.mode == "max-performance":
+            message = "mode max-performance freezes float weights into code; take another mode"
+            found.append((message, ("compile", "mode")))
+        if self.parallel != "none" and self.parallel.weights == "broadcast":
+            message = "quantised weights are not sent: every process reads them; use weights: node"
+            found.append((message, ("parallel", "weights")))
+        elif self.parallel != "none" and any(tower.weights.source is None for tower in towers):
+            message = "random weights are sent to the other processes, quantised ones are not; give a source"
+            found.append((message, ("weights", "source")))
+        if any(tower.training.trains_some for tower in towers):
+            message = "quantised weights have no gradients: freeze all, or leave training out"
+            found.append((message, ("training",)))
+        return [problem("VC214", f"with quantize: {message}", *path, value=None) for message, path in found]
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Jobs compare whole configs, and those from before there were these keys have none.
+        values: dict[str, Any] = handler(self)
+        return {key: value for key, value in values.items() if key not in _OFF or value != _OFF[key]}
 
     @property
     def file(self) -> Path | None:
@@ -191,7 +229,7 @@ class RootConfig(ConfigModel):
     def resolved(self) -> dict[str, Any]:
         """Every key, with its default where it was not set: what ``to_dict`` leaves open is written out.
 
-        ``reduce`` is there only if tokens are reduced.
+        ``reduce`` and ``quantize`` are there only if something is reduced or quantised.
         """
         return written({**self.model_dump(mode="json", by_alias=True), **self._whole_blocks()})
 

@@ -1,4 +1,4 @@
-"""How a tower runs: compiled, spread over processes, and in training. Blocks of the root config."""
+"""How a tower runs: quantised, compiled, spread over processes, and in training. Parts of the root config."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ def _known_part(value: str) -> str:
 
 FrozenPart = Annotated[str, AfterValidator(_known_part), WithJsonSchema({"type": "string", "pattern": _PART})]
 """``all``, ``stem``, or ``blocks[:k]`` for the first k blocks."""
+
+
+Quantize = Literal["none", "int8", "int8-dynamic", "float8"]
 
 
 class CompileConfig(ConfigModel):
@@ -120,6 +123,11 @@ class TrainingConfig(ConfigModel):
             )
             raise invalid("training", problem("VC104", message, value=value))
         return [value] if isinstance(value, str) else value  # a list everywhere but in what is written
+
+    @property
+    def trains_some(self) -> bool:
+        """Whether it asks for a part to be trained, and not only leaves that open."""
+        return self.gradient_checkpointing or bool(self.freeze and "all" not in self.freeze)
 
     @property
     def frozen_blocks(self) -> int:

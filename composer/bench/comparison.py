@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..composing import compose_tower
 from ..errors import BackendError, InputError
 from ..presets import load_config
 from ..running.compilation import compile_tower
+from ..running.quantization import check_quantize, quantize_linears
 from ..running.warmup import TOLERANCE, largest_difference
 from ..schemas import AnyConfig, CompileConfig
 from .measure import Inputs, compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
@@ -40,8 +42,9 @@ def compare(
 ) -> BenchResult:
     """Measure an encoder, and other programs with the same weights and inputs.
 
-    The uncompiled tower is measured always; if the config asks for compilation, the compiled one too. The
-    features of all are compared before anything is timed.
+    The uncompiled tower is measured always; if the config asks for compilation, the compiled one too, and if
+    it asks for ``quantize``, each of them quantised beside. The features of all are compared before anything
+    is timed, those of quantised towers only to say by how much they differ.
 
     Args:
         source: Whatever ``compose`` takes.
@@ -65,16 +68,24 @@ def compare(
         )
     if peers and "reduce" in asked.to_dict():
         raise InputError(f"{', '.join(peers)} returns all tokens: leave reduce out to compare")
-    tower = compose_tower(asked, overrides=["compile=false", "parallel=none"], device=device)
+    plain = ["compile=false", "parallel=none", "quantize=none"]
+    tower = compose_tower(asked, overrides=plain, device=device)
+    check_quantize(asked, tower.device)
+    towers = {OURS: tower}
+    if asked.quantize != "none":
+        towers[f"{OURS}, {asked.quantize}"] = _quantised(tower, asked.quantize)
     sizes = tuple(images or [(tower.info.image_size,) * 2]) * batch
     inputs = noise(tower, sizes)
-    with tower.evaluating():
-        contenders = {OURS: _plain(tower, inputs)}
+    with ExitStack() as evaluating:
+        for each in towers.values():
+            evaluating.enter_context(each.evaluating())
+        contenders = {name: _plain(each, inputs) for name, each in towers.items()}
         if asked.compile is not False:
             settings = asked.compile if isinstance(asked.compile, CompileConfig) else CompileConfig()
-            contenders[f"{OURS}, compiled"] = _compiled(tower, settings, inputs)
+            for name, each in towers.items():
+                contenders[f"{name}, compiled"] = _compiled(each, settings, inputs)
         contenders |= {name: PEERS[name](tower, inputs) for name in peers}
-        rows, peak = _measure(contenders, tower, rounds)
+        rows, peak = _measure(contenders, tower, rounds, quantised=f"{OURS}, {asked.quantize}")
     flops = [tower.plan.flops(*size) for size in sizes]
     return BenchResult(
         config=asked.name,
@@ -83,6 +94,7 @@ def compare(
         num_hidden_layers=tower.info.num_hidden_layers,
         weights=None if asked.weights.source is None else str(asked.weights.source),
         dtype=tower.plan.dtype,
+        quantize=asked.quantize,
         device=device_name(tower.device),
         threads=torch.get_num_threads(),
         images=sizes,
@@ -113,6 +125,15 @@ def _plain(tower: ComposedVisionEncoder, inputs: Inputs) -> Callable[[], Run]:
     return lambda: lambda: tower(**inputs)
 
 
+def _quantised(tower: ComposedVisionEncoder, quantize: str) -> ComposedVisionEncoder:
+    """Return a quantised copy: of random weights, too, the same."""
+    twin = copy.deepcopy(tower)
+    quantize_linears(twin.model, twin.blocks, quantize, {})
+    if twin.connector is not None:
+        quantize_linears(twin.connector, [twin.connector], quantize, {})
+    return twin
+
+
 def _compiled(tower: ComposedVisionEncoder, settings: CompileConfig, inputs: Inputs) -> Callable[[], Run]:
     """Return a copy that shares the weights."""
     shared = {id(weight): weight for weight in (*tower.parameters(), *tower.buffers())}
@@ -126,7 +147,11 @@ def _compiled(tower: ComposedVisionEncoder, settings: CompileConfig, inputs: Inp
 
 
 def _measure(
-    contenders: Mapping[str, Callable[[], Run]], tower: ComposedVisionEncoder, rounds: int
+    contenders: Mapping[str, Callable[[], Run]],
+    tower: ComposedVisionEncoder,
+    rounds: int,
+    *,
+    quantised: str,
 ) -> tuple[tuple[Row, ...], float]:
     device = tower.device
     product, product_flops = matmul(device, tower.dtype)
@@ -142,7 +167,11 @@ def _measure(
 
         seconds, features = timed(first, device)
         expected = features if expected is None else expected
-        difference = _checked(name, features, expected, tower.dtype)
+        difference = (
+            largest_difference(features, expected)
+            if name.startswith(quantised)
+            else _checked(name, features, expected, tower.dtype)
+        )
         graphs = compiled_graphs()
         # The second run warms up as well. What onnxruntime allocates torch does not see.
         peak = None if name == "onnxruntime" else peak_bytes(runs[name], device)

@@ -66,6 +66,16 @@ def cells(result: BenchResult, row: Row) -> list[str]:
     ]
 
 
+def quantisation(result: BenchResult) -> list[str]:
+    """Say of each quantised tower, in a line, how its speed and features compare with those without."""
+    return [
+        f"{row.name} beside {plain.name}: {result.speed(row, plain):.2f} times as fast"
+        f"{'' if result.speed(row, plain) > 1 else ', which is slower'}; tokens differ by up to "
+        f"{row.difference:.1%} of their norm"
+        for row, plain in result.quantised
+    ]
+
+
 def preprocessing(result: PreprocessResult) -> str:
     """Say what preprocessing took, in a line for what was run, and one for each side."""
     images = ", ".join(f"{n} of {w}x{h}" for (w, h), n in Counter(result.images).items())

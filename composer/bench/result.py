@@ -51,6 +51,8 @@ class BenchResult:
         num_hidden_layers: Blocks of the full encoder, which peers build.
         weights: Where they are from; None for random ones.
         dtype: Of the weights.
+        quantize: The config's ``quantize``; other than ``none``, rows of towers that are quantised so are
+            among ``rows``, and named by it.
         device: What ran it.
         threads: Threads that torch uses on a CPU.
         images: Width and height of each image of the batch.
@@ -67,6 +69,7 @@ class BenchResult:
     num_hidden_layers: int
     weights: str | None
     dtype: str
+    quantize: str
     device: str
     threads: int
     images: tuple[tuple[int, int], ...]
@@ -84,6 +87,13 @@ class BenchResult:
     def speed(self, row: Row, peer: Row) -> float:
         """How many times as fast as ``peer`` a row is, by medians."""
         return peer.median / row.median
+
+    @property
+    def quantised(self) -> tuple[tuple[Row, Row], ...]:
+        """Each row of a quantised tower, with that of the tower as it is."""
+        rows = {row.name: row for row in self.rows}
+        mark = f", {self.quantize}"
+        return tuple((row, rows[row.name.replace(mark, "")]) for row in self.rows if mark in row.name)
 
     def flops_per_second(self, row: Row) -> float | None:
         """Operations that the features need, per second. What a program computes beside them is no gain."""

@@ -69,6 +69,11 @@ class VisionComposerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  
             raise InputError(
                 "a model of transformers does not know how many tokens reduce keeps: leave reduce out"
             )
+        if plan.config.quantize != "none":
+            raise InputError(
+                "a quantised encoder is no model of transformers, which would neither train nor save it: "
+                "compose it with quantize: none"
+            )
         tower = plan.config.to_dict()
         tower["weights"] = {"dtype": plan.dtype}
         if tower.get("connector"):

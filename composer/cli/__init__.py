@@ -28,6 +28,7 @@ from . import (
     plan,
     plugins,
     presets,
+    probe,
     schema,
     show,
     validate,
@@ -61,6 +62,7 @@ _SECTIONS: dict[str, dict[Callable[..., None], str]] = {
     "Measure and compare": {
         bench.bench: "bench tiny-digits",
         inspect.inspect: "inspect tiny-digits docs/images/demo.png -o page.html",
+        probe.probe: "probe tiny-digits digits",
         verify.verify: "verify llava-hf/llava-1.5-7b-hf photo.jpg",
         backends.backends: "backends llava-1.5-7b --device cuda:0",
     },

@@ -56,7 +56,8 @@ def bench(
 ) -> None:
     """Time an encoder beside other programs: same weights, same inputs, one process, interleaved rounds.
 
-    What is compiled is the config's to say: --set compile=true adds a row. Features are compared first.
+    What is compiled or quantised is the config's to say: --set compile=true and --set quantize=int8 add rows.
+    Features are compared first.
     """
     from ..presets import load_config
 
@@ -105,6 +106,8 @@ def bench(
         echo(report.heading(result))
         wide = Console(width=max(Console().width, 160))  # a column cut off is no figure
         wide.print(report.table(result), highlight=False)
+        for line in report.quantisation(result):
+            echo(line)
     if plot is not None:
         report.plot(result, plot)
 

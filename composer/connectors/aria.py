@@ -19,6 +19,7 @@ class AriaConnector(Connector[AriaConnectorConfig]):
 
     type = "aria"
     read_by: ClassVar = ("aria",)
+    no_layers: ClassVar = frozenset({"multi_modal_projector.cross_attn.multihead_attn.out_proj.weight"})
     text_model_type = "aria_text"
     implied = ("max_value_projector_patch_to_query_dict",)
 

@@ -111,6 +111,8 @@ class Connector(ABC, Generic[C]):
     """What a tensor's name may begin with on disk -> in transformers' module, where the two differ."""
     row_per_token: ClassVar[bool] = False
     """Whether it makes one row of every token of an image that is not cut, in their order."""
+    no_layers: ClassVar[frozenset[str]] = frozenset()
+    """Names of matrices that are not the weights of a linear layer as it runs."""
     in_float32: ClassVar[tuple[str, ...]] = ()
     """What tensors' names begin with that transformers keeps in float32 where the model is in float16."""
     reads: ClassVar[Literal["tokens", "patches", "squares"]] = "tokens"
@@ -163,6 +165,10 @@ class Connector(ABC, Generic[C]):
     @abstractmethod
     def shapes(self) -> Shapes:
         """Return the connector's tensors, named as in transformers' model of the VLM, without ``model.``."""
+
+    def layer_shapes(self) -> Shapes:
+        """Return those of :meth:`shapes` that may be weights of linear layers."""
+        return {name: shape for name, shape in self.shapes().items() if name not in self.no_layers}
 
     @property
     def values_in_float32(self) -> int:

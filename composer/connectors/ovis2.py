@@ -25,6 +25,7 @@ class Ovis2Connector(SquaresOfTokens[Ovis2ConnectorConfig]):
 
     type = "ovis2"
     read_by: ClassVar = ("ovis2",)
+    no_layers: ClassVar = frozenset({"visual_embeddings_table.weight"})
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def _one_tower(composed: VisionEncoder) -> ComposedVisionEncoder:
         raise ExportError(f"{name} has several towers; export each by itself")
     if composed.parallel is not None:
         raise ExportError(f"{name} spreads images over processes; compose it with parallel=none")
+    if composed.config.quantize != "none":
+        raise ExportError(f"{name} is quantised, which no file is; compose it with quantize=none")
     if composed.plan.reduces:
         raise ExportError(f"{name} reduces tokens, which no file does; export it without reduce")
     return composed

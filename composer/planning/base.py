@@ -63,7 +63,10 @@ class VisionPlan(ABC):
     @property
     @abstractmethod
     def num_bytes(self) -> int | None:
-        """Bytes that the parameters take in memory; None if the generic adapter runs a tower."""
+        """Bytes that the parameters take in memory, quantised as the config says.
+
+        None if the generic adapter runs a tower.
+        """
 
     def rows(self) -> list[tuple[str, str]]:
         """What a summary says of it, line by line."""

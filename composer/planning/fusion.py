@@ -19,6 +19,7 @@ from ..images.settings import ProcessorSettings, overlaid
 from ..images.tiling import TilePlan
 from ..schemas import FusedConfig
 from .base import BYTES_PER_PARAMETER, VisionPlan
+from .quantised import bytes_saved
 from .tower import Plan, plan_config
 
 
@@ -83,7 +84,9 @@ class FusedPlan(VisionPlan):
 
     @property
     def num_bytes(self) -> int | None:
-        beside = self._values_beside * BYTES_PER_PARAMETER[self.dtype]
+        each = BYTES_PER_PARAMETER[self.dtype]
+        connector = {} if self.connector is None else self.connector.layer_shapes()
+        beside = self._values_beside * each - bytes_saved(connector, self.config.quantize, each)
         return _sum([tower.num_bytes for tower in self.towers.values()], beside)
 
     @property
@@ -146,6 +149,7 @@ class FusedPlan(VisionPlan):
             "output_layout": self.layout,
             "output_width": self.output_width,
             "dtype": self.dtype,
+            "quantize": config.quantize,
             "num_parameters": self.num_parameters,
             "num_bytes": self.num_bytes,
             "num_checkpoint_tensors": self.num_checkpoint_tensors,

@@ -30,7 +30,8 @@ def plan_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("training", inline(facts["training"])))
     if facts["num_parameters"] is not None:
         size = f"{_short(facts['num_parameters'])} in {facts['num_checkpoint_tensors']} tensors"
-        rows.append(("parameters", f"{size}, {_short(facts['num_bytes'])}B"))
+        quantised = "" if facts["quantize"] == "none" else f", quantised to {facts['quantize']}"
+        rows.append(("parameters", f"{size}, {_short(facts['num_bytes'])}B{quantised}"))
     for image in facts["images"]:
         flops = "" if image["flops"] is None else f", {_short(image['flops'])}FLOP"
         rows.append((f"{image['width']}x{image['height']}", f"{image['num_tokens']} tokens{flops}"))

@@ -23,6 +23,7 @@ from ..schemas.weights import SourceConfig
 from ..tower.readout import HiddenStates, OwnOutput, PooledHead, Readout
 from ..tower.rows import OutputRows
 from .base import BYTES_PER_PARAMETER, VisionPlan
+from .quantised import bytes_saved
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,25 @@ class Plan(VisionPlan):
             return None
         each = BYTES_PER_PARAMETER[self.dtype]
         wide = 0 if self.dtype != "float16" or self.connector is None else self.connector.values_in_float32
-        return self.num_parameters * each + wide * (BYTES_PER_PARAMETER["float32"] - each)
+        whole = self.num_parameters * each + wide * (BYTES_PER_PARAMETER["float32"] - each)
+        return whole - self._bytes_saved(each)
+
+    def _bytes_saved(self, each: int) -> int:
+        """How many bytes fewer the weights take because they are quantised."""
+        quantize, family = self.config.quantize, family_of(self.encoder)
+        blocks = sum(
+            len(part.indices) * bytes_saved(part.shapes, quantize, each)
+            for part in self.parts or ()
+            if part.name == family.block_name
+        )
+        if self.connector is None:
+            return blocks
+        kept = self.connector.in_float32 if self.dtype == "float16" else ()
+        shapes = self.connector.layer_shapes()
+        wide = {name: shape for name, shape in shapes.items() if name.startswith(kept)}
+        rest = {name: shape for name, shape in shapes.items() if name not in wide}
+        in_float32 = bytes_saved(wide, quantize, BYTES_PER_PARAMETER["float32"])
+        return blocks + bytes_saved(rest, quantize, each) + in_float32
 
     @property
     def deepstack_layers(self) -> tuple[int, ...]:
@@ -263,6 +282,7 @@ class Plan(VisionPlan):
             "weights": config.weights.source,
             "image_processor": self.processor.to_dict(),
             "attn_backend": config.attn_backend,
+            "quantize": config.quantize,
             "parallel": "none" if config.parallel == "none" else config.parallel.model_dump(),
             "training": config.training.model_dump(mode="json"),
             "images": self.images(sizes),

@@ -273,9 +273,9 @@ def _image_of_tiles(batch: object) -> ImageOfTiles:
 
 
 def _grid_of_rows(plan: Plan, image: ImageOfTiles) -> Grid | None:
-    """Return frames, rows and columns of an image's output; None if it stands in no plane."""
+    """Return frames, rows and columns of an image's rows before a reduction; None if they have no plane."""
     behind = plan.readout if plan.connector is None else plan.connector
-    if plan.reduction is not None or image.tiles.num_tiles > 1 or not behind.planar:
+    if image.tiles.num_tiles > 1 or not behind.planar:
         return None
     return OutputRows(plan.readout, plan.connector).grid(image)
 
@@ -293,7 +293,7 @@ def _grid_of_fused(plan: FusedPlan, grids: Sequence[Grid]) -> Grid | None:
 def _output(rows: Tensor, grid: Grid | None) -> InspectedOutput:
     """Look at the output of an image, ([levels,] rows, width)."""
     num_rows, width = rows.shape[-2:]
-    if grid is None or prod(grid) != num_rows or num_rows == 1:
+    if grid is None or prod(grid) != num_rows or num_rows == 1:  # a reduction left fewer
         return InspectedOutput(num_rows, width)
     components = principal_components(rows.reshape(-1, num_rows, width)[0].float().cpu().numpy())
     maps = _maps(components, [grid[1:]] * grid[0])

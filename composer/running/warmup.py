@@ -24,6 +24,10 @@ TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 1e-2, torc
 computes parts of a float64 model in float32."""
 
 
+_OF_8_BITS = 5e-2
+"""The same where activations are rounded to 8 bits: a value between two of them may go to either."""
+
+
 def warm_up(
     run: Callable[[Mapping[str, Tensor]], Features],
     preprocess: Callable[[Sequence[ImageLike]], Mapping[str, Tensor]],
@@ -31,6 +35,7 @@ def warm_up(
     *,
     image_size: int,
     dtype: torch.dtype,
+    in_8_bits: bool = False,
 ) -> float:
     """Run random images of every batch and compare; see ``encoder.warmup``.
 
@@ -40,6 +45,7 @@ def warm_up(
         batches: The batches to expect.
         image_size: Side of the images of a batch that is given as a number.
         dtype: The dtype of the features.
+        in_8_bits: Whether activations are rounded to 8 bits on the way.
 
     Raises:
         CompiledDifferenceError: If compiled and uncompiled features differ by more than rounding explains.
@@ -55,12 +61,13 @@ def warm_up(
         with torch.compiler.set_stance("force_eager"):
             expected = run(inputs)
         difference = largest_difference(features, expected)
-        tolerance = TOLERANCE[dtype]
+        tolerance = _OF_8_BITS if in_8_bits else TOLERANCE[dtype]
+        kind = "8 bits" if in_8_bits else str(dtype).removeprefix("torch.")
         if not difference <= tolerance:  # a NaN is not small
             raise CompiledDifferenceError(
                 f"the compiled tower gives wrong features for images of {_text(sizes)}: they differ by "
-                f"{difference:.2g} of a token's norm, and rounding in {str(dtype).removeprefix('torch.')} "
-                f"explains {tolerance:g}; set compile to false"
+                f"{difference:.2g} of a token's norm, and rounding in {kind} explains {tolerance:g}; set "
+                "compile to false"
             )
         largest = max(largest, difference)
     return largest

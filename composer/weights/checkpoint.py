@@ -46,6 +46,7 @@ def load_model(
     dtype: torch.dtype,
     attn_implementation: str,
     device: torch.device,
+    stored: str | None = None,
 ) -> PreTrainedModel:
     """Build transformers' module of the tower, cut to what is used, with its weights.
 
@@ -63,6 +64,7 @@ def load_model(
         attn_implementation: transformers' name of the attention backend.
         device: Where the parameters are made or read to. What is computed beside them, and random weights of
             a model that can only be built on the CPU, is left there.
+        stored: dtype of quantised weights in the file, whose integers are then the parameters' values.
 
     Raises:
         WeightsError: If the checkpoint is missing, broken, or not of this encoder; it names file and tensor.
@@ -112,6 +114,7 @@ def load_model(
                 optional=family.optional,
                 dtype=dtype,
                 staging=staging,
+                stored=stored,
             )
             with quiet_transformers():
                 model, info = _from_pretrained(
@@ -223,6 +226,7 @@ def _unread(
     optional: tuple[str, ...],
     dtype: torch.dtype,
     staging: Staging,
+    stored: str | None,
 ) -> dict[str, Unread]:
     """Find the tensors that the tower needs, named as in its own checkpoint; check all but their values."""
     sources: dict[str, str] = {}
@@ -249,7 +253,8 @@ def _unread(
         )
     headers = checkpoint.headers(sources.values())
     for stripped, name in sources.items():
-        _check_header(checkpoint, name, headers[name], names, stripped)
+        check_readable(checkpoint, name, headers[name], stored=stored)
+        _check_shape(checkpoint, name, headers[name], names, stripped)
     return {
         names.for_transformers(stripped): Unread(
             partial(read_tensor, checkpoint, name, headers[name], dtype, staging), staging
@@ -282,10 +287,9 @@ def _check_complete(checkpoint: Checkpoint, names: TensorNames, prefix: str, cov
         )
 
 
-def _check_header(
+def _check_shape(
     checkpoint: Checkpoint, name: str, header: TensorHeader, names: TensorNames, stripped: str
 ) -> None:
-    check_readable(checkpoint, name, header)
     name = checkpoint.called(name)
     expected = names.shape(stripped)
     if expected is not None and header.shape != expected:

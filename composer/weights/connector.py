@@ -25,7 +25,12 @@ if TYPE_CHECKING:
 
 
 def load_connector(
-    connector: AnyConnector, weights: SourceConfig, *, dtype: torch.dtype, device: torch.device
+    connector: AnyConnector,
+    weights: SourceConfig,
+    *,
+    dtype: torch.dtype,
+    device: torch.device,
+    stored: str | None = None,
 ) -> nn.Module:
     """Build a connector's module with its weights.
 
@@ -37,6 +42,7 @@ def load_connector(
         weights: Where the weights are.
         dtype: dtype of the parameters.
         device: Where the module is made, and its parameters are read to.
+        stored: dtype of quantised weights in the file, whose integers are then the parameters' values.
 
     Raises:
         WeightsError: If the checkpoint is missing or broken, or has no such connector.
@@ -48,7 +54,8 @@ def load_connector(
     except (TypeError, ValueError, AttributeError, KeyError) as error:
         raise BackendError(f"transformers cannot build the connector {connector.type!r}: {error}") from error
     what = f"the connector {connector.type!r}"
-    fill(module, weights, what=what, key="connector.weights", disk_names=connector.names_on_disk())
+    disk_names = connector.names_on_disk()
+    fill(module, weights, what=what, key="connector.weights", disk_names=disk_names, stored=stored)
     return module
 
 
@@ -59,6 +66,7 @@ def fill(
     what: str,
     key: str,
     disk_names: Mapping[str, str] = MappingProxyType({}),
+    stored: str | None = None,
 ) -> None:
     """Read every tensor of a module from a checkpoint to its device; without a source they stay as they are.
 
@@ -68,6 +76,7 @@ def fill(
         what: What errors call it.
         key: The key of a config that says where the weights are.
         disk_names: What a name may begin with on disk -> in the module, where the two differ.
+        stored: dtype of quantised weights in the file.
 
     Raises:
         WeightsError: If the checkpoint is missing or broken, or does not have the tensors.
@@ -89,7 +98,7 @@ def fill(
                         f"{header.file}: tensor {source} has shape {header.shape}, and that of {what} is "
                         f"{tuple(tensor.shape)}"
                     )
-                check_readable(checkpoint, source, header)
+                check_readable(checkpoint, source, header, stored=stored)
                 tensor.copy_(read_tensor(checkpoint, source, header, tensor.dtype, staging))
     finally:
         forget()

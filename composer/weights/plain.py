@@ -10,17 +10,19 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from ..errors import WeightsError
+from .quantised import is_quantised
 
 _REPARAMETRIZED = ("weight_g", "weight_v", "weight_orig")
 """Parameters of torch's older weight norm, spectral norm and pruning."""
 
 
-def plain(module: nn.Module, *, merge_adapters: bool) -> nn.Module:
+def plain(module: nn.Module, *, merge_adapters: bool, quantised: bool = False) -> nn.Module:
     """Return a module that can be saved: itself, or a copy with peft's adapters merged.
 
     Args:
         module: A tower's or a connector's module; it is not changed.
         merge_adapters: Whether to merge adapters; else they are refused.
+        quantised: Whether weights may be quantised, because the config says so; they stay as they are.
 
     Raises:
         WeightsError: If its weights are not plain ones; it says what they are and what to do.
@@ -44,6 +46,8 @@ def plain(module: nn.Module, *, merge_adapters: bool) -> nn.Module:
             )
     for name, parameter in module.named_parameters():
         kind = type(parameter.data)
+        if quantised and is_quantised(parameter):
+            continue
         if kind is not torch.Tensor or not parameter.is_floating_point():
             what = str(parameter.dtype) if kind is torch.Tensor else kind.__name__
             raise WeightsError(

@@ -15,6 +15,7 @@ from ..schemas import AnyConfig, FusedConfig, TowerConfig
 from ..schemas.weights import DType
 from ..schemas.yaml.dump import to_yaml
 from .plain import plain
+from .quantised import taken_apart, write_scales
 from .quiet import quiet_transformers
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedModel
 
+_TOWER_FILE = "model.safetensors"
 _CONNECTOR_FILE = "connector.safetensors"
 _PROJECT_FILE = "project.safetensors"
 
@@ -38,7 +40,8 @@ def save_tower(
 ) -> None:
     """Write ``tower.yaml``, ``model.safetensors`` and the image processor's config into ``folder``.
 
-    transformers writes the weights, so that they carry the names of its checkpoints.
+    transformers writes the weights, so that they carry the names of its checkpoints. Of quantised weights
+    the integers stand there, and their scales in a file of their own beside it.
 
     Args:
         model: transformers' module.
@@ -51,8 +54,8 @@ def save_tower(
 
     Raises:
         WeightsError: If the folder cannot be written, or has the processor config of another model; the dtype
-            is not one that a config can name; or the weights are not plain tensors, as with adapters and
-            quantisation.
+            is not one that a config can name; or the weights are not plain tensors, as with adapters and with
+            quantisation that is not the config's.
     """
     name = _saved_dtype(dtype, folder)
     if (folder / PROCESSOR_FILES[0]).exists():
@@ -60,16 +63,19 @@ def save_tower(
             f"{folder}: has a {PROCESSOR_FILES[0]}, which would be read in place of the tower's image "
             "processor; save into another folder"
         )
-    model = _checked(model, folder, merge_adapters)  # type: ignore[assignment]  # of the same class
-    connector = None if connector is None else _checked(connector, folder, merge_adapters)
+    quantised = config.quantize != "none"
+    model = _checked(model, folder, merge_adapters, quantised)  # type: ignore[assignment]  # of the same class
+    connector = None if connector is None else _checked(connector, folder, merge_adapters, quantised)
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        state, scales = taken_apart(model)
         with quiet_transformers():
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, state_dict=state)
+        write_scales(scales, folder / _TOWER_FILE)
         text = json.dumps(processor.to_json(), indent=2, sort_keys=True) + "\n"
         (folder / PROCESSOR_FILES[1]).write_text(text, encoding="utf-8")
         written = config.to_dict()
-        keys = written | {"weights": {"source": "./model.safetensors", "dtype": name}}
+        keys = written | {"weights": {"source": f"./{_TOWER_FILE}", "dtype": name}}
         if connector is not None:
             _write(connector, folder / _CONNECTOR_FILE)
             keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
@@ -109,11 +115,12 @@ def save_fused(
     }
     try:
         if project:
-            _write(_checked(parts(project=project), folder, merge_adapters), folder / _PROJECT_FILE)
+            _write(_checked(parts(project=project), folder, merge_adapters, False), folder / _PROJECT_FILE)
             for block in keys["project"].values():
                 block["weights"] = {"source": f"./{_PROJECT_FILE}"}
         if connector is not None:
-            _write(_checked(connector, folder, merge_adapters), folder / _CONNECTOR_FILE)
+            quantised = config.quantize != "none"
+            _write(_checked(connector, folder, merge_adapters, quantised), folder / _CONNECTOR_FILE)
             keys["connector"] |= {"weights": {"source": f"./{_CONNECTOR_FILE}"}}
         else:
             keys |= _connector_left(config)
@@ -140,14 +147,14 @@ def _saved_dtype(dtype: torch.dtype, folder: Path) -> str:
     return name
 
 
-def _checked(module: nn.Module, folder: Path, merge_adapters: bool) -> nn.Module:
-    """Return a module of plain tensors.
+def _checked(module: nn.Module, folder: Path, merge_adapters: bool, quantised: bool) -> nn.Module:
+    """Return a module of plain tensors, but for quantised ones where these are expected.
 
     Raises:
         WeightsError: If its are not.
     """
     try:
-        return plain(module, merge_adapters=merge_adapters)
+        return plain(module, merge_adapters=merge_adapters, quantised=quantised)
     except WeightsError as error:
         raise WeightsError(f"{folder}: {error}") from None
 
@@ -155,8 +162,10 @@ def _checked(module: nn.Module, folder: Path, merge_adapters: bool) -> nn.Module
 def _write(module: nn.Module, file: Path) -> None:
     from safetensors.torch import save_file
 
-    tensors = {key: tensor.detach().contiguous() for key, tensor in module.state_dict().items()}
+    state, scales = taken_apart(module)
+    tensors = {key: tensor.detach().contiguous() for key, tensor in state.items()}
     save_file(tensors, file, metadata={"format": "pt"})
+    write_scales(scales, file)
 
 
 def _connector_left(config: AnyConfig) -> dict[str, Any]:

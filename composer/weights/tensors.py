@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 _READABLE = {"float64", "float32", "float16", "bfloat16"}
 
 
-def check_readable(checkpoint: Checkpoint, name: str, header: TensorHeader) -> None:
-    """Refuse a tensor of a dtype that cannot be cast to a float.
+def check_readable(
+    checkpoint: Checkpoint, name: str, header: TensorHeader, *, stored: str | None = None
+) -> None:
+    """Refuse a tensor of a dtype that is no float, but for that of weights that were ``stored`` quantised.
 
     Raises:
         WeightsError: If it is one.
     """
-    if header.dtype not in _READABLE:
+    if header.dtype not in _READABLE and header.dtype != stored:
         dtype = f"torch.{header.dtype}" if hasattr(torch, header.dtype) else header.dtype
         method = quantised_by(checkpoint)
         by = f" by {method}" if method else ""
@@ -44,6 +46,8 @@ def read_tensor(
         WeightsError: If it cannot be read, is not finite, or does not fit into the dtype.
     """
     tensor, name = checkpoint.read(name, header, staging), checkpoint.called(name)
+    if tensor.dtype == torch.float8_e4m3fn:
+        tensor = tensor.to(dtype)  # exactly; torch finds no largest of float8
     if tensor.dim() == 0 and not bool(tensor.isnan()):
         return tensor.to(dtype)  # a bound of a clamp may be infinite
     if not is_finite(tensor):

@@ -58,7 +58,8 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
         .attn_backend("sdpa")
         .compile(mode="max-autotune", dynamic=True)
         .parallel(balance="patches", gather="none")
-        .training(freeze=["stem", "blocks[:2]"], gradient_checkpointing=True)
+        .quantize("int8")
+        .training(freeze=["all"])
         .to_config()
     )
     written = from_yaml(
@@ -92,7 +93,8 @@ def test_every_step_is_its_key(tmp_path: Path) -> None:
             "attn_backend": "sdpa",
             "compile": {"mode": "max-autotune", "dynamic": True},
             "parallel": {"mode": "data", "balance": "patches", "gather": "none"},
-            "training": {"freeze": ["stem", "blocks[:2]"], "gradient_checkpointing": True},
+            "quantize": "int8",
+            "training": {"freeze": ["all"]},
         },
     )
     assert built == written
@@ -118,6 +120,7 @@ def test_every_step_of_several_towers_is_its_key(tmp_path: Path) -> None:
         .output("embeds")
         .attn_backend("sdpa")
         .compile()
+        .quantize("int8-dynamic")
         .parallel(gather="none")
         .training(freeze="all")
         .to_config()
@@ -144,6 +147,7 @@ def test_every_step_of_several_towers_is_its_key(tmp_path: Path) -> None:
             "output": "embeds",
             "attn_backend": "sdpa",
             "compile": True,
+            "quantize": "int8-dynamic",
             "parallel": {"mode": "data", "gather": "none"},
             "training": {"freeze": ["all"]},
         },

@@ -213,6 +213,22 @@ def saving(encoder: dict[str, Any], folder: str) -> None:
     assert_same(tuple(compose(Path(folder) / "saved").encode(paths)), tuple(alone.encode(paths)))
 
 
+def quantised(folder: str) -> None:
+    """A tower that every rank reads and quantises, or reads quantised, encodes as it does alone."""
+    paths = _image_files(folder)
+    alone, _ = pair(CLIP)
+    if dist.get_rank() == 0:
+        alone.save(Path(folder) / "floats")
+        compose(Path(folder) / "floats", overrides=["quantize=int8"]).save(Path(folder) / "integers")
+    dist.barrier()
+    for saved in ("floats", "integers"):
+        spread, single = (
+            compose(Path(folder) / saved, overrides=["quantize=int8", f"parallel={parallel}"])
+            for parallel in ("{mode: data}", "none")
+        )
+        assert_same(tuple(spread.encode(paths)), tuple(single.encode(paths)))
+
+
 def given_group(folder: str) -> None:
     """A group that is given spreads this run, and is no part of what is saved."""
     grouped = compose(keys(CLIP), process_group=dist.group.WORLD)

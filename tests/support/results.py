@@ -14,6 +14,7 @@ RESULT = BenchResult(
     num_hidden_layers=4,
     weights=None,
     dtype="float32",
+    quantize="none",
     device="a processor",
     threads=2,
     images=((32, 32), (32, 32), (64, 32)),

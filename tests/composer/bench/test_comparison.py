@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -78,6 +79,22 @@ def test_the_compiled_tower_is_a_row_of_its_own() -> None:
     assert ours.graphs == 0
     assert compiled.graphs >= 1
     assert compiled.recompiles == 0
+
+
+@pytest.mark.skipif(
+    find_spec("torchao") is None, reason="torchao is not installed; make test-torchao runs these"
+)
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_quantised_tower_is_beside_the_one_as_it_is(compiled: bool) -> None:
+    keys = config("clip_vision_model", quantize="int8-dynamic", compile=compiled)
+    result = compare(keys, against=["transformers"], rounds=1)
+    names = ["vision-composer", "vision-composer, int8-dynamic"]
+    names += [f"{name}, compiled" for name in names] if compiled else []
+    assert [row.name for row in result.rows] == [*names, "transformers"]
+    pairs = {quantised.name: plain.name for quantised, plain in result.quantised}
+    assert pairs == {name: name.replace(", int8-dynamic", "") for name in names if "int8-dynamic" in name}
+    for row, _ in result.quantised:
+        assert 1e-4 < row.difference < 0.1  # of the same random weights
 
 
 def test_other_features_are_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

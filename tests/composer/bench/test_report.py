@@ -6,9 +6,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.results import OURS, PEER, RESULT
+from support.results import COMPILED, OURS, PEER, RESULT
 
-from vision_composer.bench.report import cells, columns, heading, plot, table
+from vision_composer.bench import Row
+from vision_composer.bench.report import cells, columns, heading, plot, quantisation, table
 from vision_composer.errors import InputError
 
 
@@ -51,3 +52,18 @@ def test_the_table_has_a_row_for_each_program() -> None:
     names = [row.name for row in RESULT.rows]
     assert list(shown.columns[0].cells) == names
     assert list(shown.columns[1].cells) == [cells(RESULT, row)[0] for row in RESULT.rows]
+
+
+def test_a_quantised_tower_that_is_slower_is_said_to_be() -> None:
+    assert quantisation(RESULT) == []
+
+    def row(compiled: str, seconds: float) -> Row:
+        return Row(f"vision-composer, int8{compiled}", (seconds,), 0.5, None, 0, 0, 0.0123)
+
+    rows = (OURS, row("", 0.1), COMPILED, row(", compiled", 0.4), PEER)
+    assert quantisation(replace(RESULT, quantize="int8", rows=rows)) == [
+        "vision-composer, int8 beside vision-composer: 2.00 times as fast; tokens differ by up to 1.2% of "
+        "their norm",
+        "vision-composer, int8, compiled beside vision-composer, compiled: 0.25 times as fast, which is "
+        "slower; tokens differ by up to 1.2% of their norm",
+    ]

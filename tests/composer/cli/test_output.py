@@ -129,5 +129,6 @@ def test_commands_print_in_one_place_only() -> None:
         'encode.py: self._console.print("failed: more images, which the list of failures will name")',
         'plan.py: console.print(Text(printable(title), "bold cyan"), summary, markup=False, highlight=False)',
         "plan.py: console.print(table, highlight=False)",
+        "probe.py: wide.print(table(report, block=block), highlight=False)",
         "verify.py: Console(soft_wrap=True).print(table, highlight=False)",
     }

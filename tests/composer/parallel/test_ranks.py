@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,13 @@ def test_an_image_is_opened_by_the_rank_that_encodes_it(
 @on_two_or_more
 def test_saving(world: int, encoder: dict[str, Any], tmp_path: Path) -> None:
     on_ranks(world, rank_outputs.saving, encoder, str(tmp_path))
+
+
+@pytest.mark.skipif(
+    find_spec("torchao") is None, reason="torchao is not installed; make test-torchao runs these"
+)
+def test_quantised_weights_are_read_by_every_rank(tmp_path: Path) -> None:
+    on_ranks(2, rank_outputs.quantised, str(tmp_path))
 
 
 def test_a_group_that_is_given_is_not_saved(tmp_path: Path) -> None:
