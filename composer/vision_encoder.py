@@ -26,6 +26,7 @@ from .running.evaluation import EvaluationMode
 from .running.finite import NOT_FINITE, not_finite
 from .running.warmup import BatchOfSizes, warm_up
 from .schemas import AnyConfig
+from .schemas.summary import as_html, as_text
 from .tower.base import Features
 
 if TYPE_CHECKING:
@@ -57,6 +58,15 @@ class VisionEncoder(nn.Module, ABC):
         self.preprocessor = preprocessor
         self.parallel = parallel
         self._evaluation = EvaluationMode()
+
+    def __str__(self) -> str:
+        return as_text(self.config.name, self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(self.config.name, self._rows())
+
+    def _rows(self) -> list[tuple[str, str]]:
+        return [*self.plan.rows(), ("device", str(self.device))]
 
     @property
     def config(self) -> AnyConfig:

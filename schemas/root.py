@@ -24,6 +24,7 @@ from ..registry import Registry
 from ..text import did_you_mean
 from .base import ConfigModel, Origin, escape_references, invalid, problem, whole_number
 from .running import CompileConfig, ParallelConfig, Quantize
+from .summary import as_html, as_text
 
 if TYPE_CHECKING:
     from .connectors import ConnectorConfig
@@ -107,6 +108,8 @@ class RootConfig(ConfigModel):
     if TYPE_CHECKING:  # fields of every config, in the place where each has them
 
         @property
+        def towers_by_name(self) -> Mapping[str, Any]: ...
+        @property
         def weights(self) -> WeightsConfig: ...
         @property
         def connector(self) -> ConnectorConfig | None: ...
@@ -120,8 +123,6 @@ class RootConfig(ConfigModel):
         def compile(self) -> bool | CompileConfig: ...
         @property
         def parallel(self) -> Literal["none"] | ParallelConfig: ...
-        @property
-        def towers_by_name(self) -> Mapping[str, Any]: ...
 
     @field_validator("name", mode="before")
     @classmethod
@@ -231,6 +232,23 @@ class RootConfig(ConfigModel):
         ``reduce`` and ``quantize`` are there only if something is reduced or quantised.
         """
         return written({**self.model_dump(mode="json", by_alias=True), **self._whole_blocks()})
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What a summary says of it: each tower, what is read of it, and where its weights are."""
+        rows = []
+        for name, tower in self.towers_by_name.items():
+            layers, weights = tower.select_layers, tower.weights
+            read = "its own output" if layers is None else f"hidden states {[*layers]}"
+            commit = f" at {weights.hub_revision}" if weights.hub_revision else ""
+            rows.append((f"tower {name}".rstrip(), f"{tower.encoder.model_type}, {read}, {self.dtype}"))
+            rows.append(("weights", f"{weights.source}{commit}" if weights.source else "random"))
+        return rows
+
+    def __str__(self) -> str:
+        return as_text(self.name, self.rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(self.name, self.rows())
 
     @abstractmethod
     def _whole_blocks(self) -> dict[str, Any]:

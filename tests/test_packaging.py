@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
+
+from vision_composer import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = {
@@ -58,3 +62,22 @@ def test_nobody_imports_the_folders_by_name(folder: str) -> None:
                 continue
             found += [f"{path}:{node.lineno}" for name in modules if name.split(".")[0] in FOLDERS]
     assert not found
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    log = re.findall(r"^## \[(.*?)\](?: - (.*))?$", changes, re.MULTILINE)
+    assert log[0] == ("Unreleased", "")
+    assert log[1] == (__version__, cited["date-released"])
+    assert cited["version"] == __version__
+    supported = f"Supported is {__version__.rpartition('.')[0]}.x,"
+    assert supported in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+
+
+def test_forms_of_issues_ask_for_something() -> None:
+    forms = [yaml.safe_load(path.read_text()) for path in (ROOT / ".github/ISSUE_TEMPLATE").glob("*.yml")]
+    assert len(forms) == 2
+    for form in forms:
+        assert form.keys() == {"name", "description", "body"}
+        assert any(part.get("validations", {}).get("required") for part in form["body"])

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..schemas.summary import as_html, as_text
+
 if TYPE_CHECKING:
     from ..encoders import VisionEncoderInfo
     from ..schemas import AnyConfig
@@ -65,6 +67,24 @@ class VisionPlan(ABC):
 
         None if the generic adapter runs a tower.
         """
+
+    def rows(self) -> list[tuple[str, str]]:
+        """What a summary says of it, line by line."""
+        count = self.num_parameters
+        side = self.image_size
+        tokens = f"{self.num_tokens(side, side)} tokens of width {self.output_width}"
+        return [
+            *self.config.rows(),
+            ("blocks", str(self.num_blocks)),
+            ("parameters", "not counted for the generic adapter" if count is None else f"{count:,}"),
+            ("output", f"{self.layout}: {tokens} for an image of {side}x{side}"),
+        ]
+
+    def __str__(self) -> str:
+        return as_text(self.config.name, self.rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(self.config.name, self.rows())
 
     @property
     def num_blocks(self) -> int:

@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from importlib import resources
@@ -225,7 +226,7 @@ def test_the_pre_commit_hook_runs_a_command_that_is_there():
     root = Path(__file__).parents[3]
     (hook,) = yaml.safe_load((root / ".pre-commit-hooks.yaml").read_text())
     program, command = hook["entry"].split()
-    assert program == "vision-composer"
+    assert (root / program).exists()
     assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
@@ -278,3 +279,40 @@ def test_unknown_codes_are_refused(folder, option):
     result = run("good.yaml")
     assert result.exit_code == 2
     assert "vision-composer.toml:1" in result.stderr.replace("\n", "")
+
+
+BAD = Path(__file__).parents[2] / "schemas/bad"
+"""Files with the problems that each has beside it, at their positions."""
+
+
+@pytest.mark.parametrize(
+    ("settings", "counts"),
+    [
+        ("ignore = ['VC2', 'VC101']", lambda code: code[:3] != "VC2" and code != "VC101"),
+        ("select = ['VC1']", lambda code: code[:3] in ("VC0", "VC1")),  # what cannot be read always counts
+        ("select = ['VC1']\nignore = ['VC103']", lambda code: code[:3] in ("VC0", "VC1") and code != "VC103"),
+    ],
+    ids=str,
+)
+def test_the_right_ones_of_many_bad_files_fail_under_a_teams_settings(
+    tmp_path, monkeypatch, settings, counts
+):
+    shutil.copytree(BAD, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vision-composer.toml").write_text(settings)
+    said = re.compile(r"^([\w/]+\.yaml):(\d+):(\d+): .*\[(VC\d+)\]$", re.MULTILINE)
+    # The last lines of what is capped stand for many problems; overrides are no matter of validate.
+    files = [file for file in sorted(BAD.glob("*.yaml")) if "override" not in file.stem]
+    expected = {
+        (file, int(line), int(column), code)
+        for path in files
+        for file, line, column, code in said.findall(path.with_suffix(".txt").read_text())
+        if counts(code)
+    }
+    assert len({file for file, *_ in expected}) >= 40
+    result = run(*[path.name for path in files], "--format", "json")
+    assert result.exit_code == 1
+    problems = [
+        each for each in json.loads(result.stdout) if each["level"] == "error" and each["code"] < "VC3"
+    ]
+    assert {(each["file"], each["line"], each["column"], each["code"]) for each in problems} == expected
