@@ -74,7 +74,7 @@ REFUSED: dict[str, tuple[str, str, str]] = {
     "documents": ("validate", CLIP + "---\na: 1\n" * 100_000, "a second document starts here"),
     "comment/migrate": ("migrate", f"encoder: {{model_type: clip_vision_model}}\n# {'x' * 900_000}\n",
                         "it is larger than 32 KiB"),
-    "values/migrate": ("migrate", f"encoder: {{model_type: clip_vision_model}}\nselect_layers: [{'1, ' * 1_500}]\n",
+    "values/migrate": ("migrate", "encoder: {model_type: vit}\n" + f"select_layers: [{'1, ' * 1_500}]\n",
                        "more than 1000 values"),
     "large": ("validate", f"{CLIP}# {'x' * (1 << 20)}\n", "a config cannot be larger than 1 MiB"),
     "large/extended": ("validate", "extends: ./large.yaml\n", "a config cannot be larger than 1 MiB"),
