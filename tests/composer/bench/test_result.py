@@ -32,6 +32,7 @@ def test_json_has_every_attribute_and_the_derived_values() -> None:
         "num_hidden_layers",
         "weights",
         "dtype",
+        "quantize",
         "device",
         "threads",
         "images",

@@ -292,7 +292,7 @@ BAD = Path(__file__).parents[2] / "schemas/bad"
         ("select = ['VC1']", lambda code: code[:3] in ("VC0", "VC1")),  # what cannot be read always counts
         ("select = ['VC1']\nignore = ['VC103']", lambda code: code[:3] in ("VC0", "VC1") and code != "VC103"),
     ],
-    ids=str,
+    ids=["ignore", "select", "both"],
 )
 def test_the_right_ones_of_many_bad_files_fail_under_a_teams_settings(
     tmp_path, monkeypatch, settings, counts

@@ -42,6 +42,10 @@ def test_workers_that_are_killed_are_replaced(processes: MakeProcesses, tmp_path
     assert [isinstance(result, ImageError) for result in results] == [False] * 60
 
 
+def state_of(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_worker_that_is_killed_while_it_waits_costs_no_image(
     processes: MakeProcesses, tmp_path: Path
 ) -> None:
@@ -51,9 +55,13 @@ def test_a_worker_that_is_killed_while_it_waits_costs_no_image(
         results += some
         if number == 2:
             (worker,) = pool._workers
-            assert worker.channel.poll(60)  # it has answered all that it was asked
+            assert worker.channel.poll(60)
+            idle = 0
+            while idle < 5:  # it sleeps once it has answered all that it was asked
+                time.sleep(0.02)
+                idle = idle + 1 if state_of(worker._process) == "S" else 0
             os.kill(worker._process, signal.SIGKILL)
-            while Path(f"/proc/{worker._process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            while state_of(worker._process) != "Z":
                 time.sleep(0.01)
     assert [isinstance(result, ImageError) for result in results] == [False] * 6
 
