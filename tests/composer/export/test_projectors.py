@@ -6,21 +6,13 @@ from typing import Any
 
 import pytest
 from gguf import MODEL_ARCH, MODEL_TENSORS, TENSOR_NAMES
+from support.vlms.parts import CLIP
 
 from vision_composer import plan
 from vision_composer.errors import ExportError
 from vision_composer.export.projectors import PROJECTORS, layers_of, projector_of
 from vision_composer.presets import load_config, preset_names
 
-CLIP = {
-    "model_type": "clip_vision_model",
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "image_size": 32,
-    "patch_size": 8,
-}
 LLAVA = {"type": "llava", "hidden_size": 24}
 GEMMA3 = {"type": "gemma3", "hidden_size": 24, "mm_tokens_per_image": 4}
 SIGLIP = CLIP | {"model_type": "siglip_vision_model"}

@@ -12,8 +12,7 @@ import pytest
 import torch
 from support import tiny
 from support.images import noise_image
-from support.tilings import PINPOINTS
-from support.vlms.parts import CLIP
+from support.tiled_vlm import TILED
 
 from vision_composer import compose, inspect_images, write_report
 
@@ -29,15 +28,6 @@ OPTIONS = (
     "--disable-sync",
     "--window-size=1280,900",
 )
-TILED = {
-    "schema": 1,
-    "encoder": CLIP | {"image_size": 16},
-    "output": "embeds",
-    "select_layers": [-2],
-    "feature_select_strategy": "default",
-    "tiling": {"type": "llava_next", "image_grid_pinpoints": PINPOINTS},
-    "connector": {"type": "llava_next", "hidden_size": 64},
-}
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from support import fused, tiny
 from support.kinds import one_of_each_kind
-from support.tilings import PINPOINTS
-from support.vlms.parts import CLIP
+from support.tiled_vlm import TILED
 
 from vision_composer import plan as planned
 from vision_composer.report.counting import Size, reckoned, reckoned_fused
@@ -78,17 +77,7 @@ def test_a_clip_is_merged() -> None:
 
 
 def test_tiles_and_a_connector() -> None:
-    steps = steps_of(
-        {
-            "encoder": CLIP | {"image_size": 16},
-            "output": "embeds",
-            "select_layers": [-2],
-            "feature_select_strategy": "default",
-            "tiling": {"type": "llava_next", "image_grid_pinpoints": PINPOINTS},
-            "connector": {"type": "llava_next", "hidden_size": 64},
-        },
-        Size(100, 100),
-    )
+    steps = steps_of(TILED, Size(100, 100))
     assert "The image is cut into 3 × 3 = 9 tiles, and is a tile of its own as a whole: 10 in all." in steps
     assert "All tiles: 10 × 4 = 40 tokens." in steps
     assert steps[-2] == "The connector llava_next makes 40 + 6 = 46 rows of 40 tokens."

@@ -17,8 +17,7 @@ import torch
 from PIL import Image
 from support import fused, tiny
 from support.images import noise_image
-from support.tilings import PINPOINTS
-from support.vlms.parts import CLIP
+from support.tiled_vlm import TILED
 
 from vision_composer import compose, inspect_images
 from vision_composer.report.counting import Size
@@ -28,16 +27,6 @@ from vision_composer.report.page import page
 
 VOID = {"meta", "img", "input"}
 NAME = "<script>alert(1)<script>&\"'.png"
-TILED = {
-    "schema": 1,
-    "name": "tiled",
-    "encoder": CLIP | {"image_size": 16},
-    "output": "embeds",
-    "select_layers": [-2],
-    "feature_select_strategy": "default",
-    "tiling": {"type": "llava_next", "image_grid_pinpoints": PINPOINTS},
-    "connector": {"type": "llava_next", "hidden_size": 64},
-}
 
 
 class Page(HTMLParser):
