@@ -71,7 +71,8 @@ def test_every_command_has_an_example_of_options_that_it_has(name: str) -> None:
 
 def test_ctrl_c_ends_a_command_quietly() -> None:
     code = (
-        "import signal, sys, time, vision_composer.checking as checking; from vision_composer.cli import main\n"
+        "import signal, sys, time, vision_composer.checking as checking\n"
+        "from vision_composer.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "checking.problems_of_files = lambda *_, **__: (print('here', flush=True), time.sleep(60))\n"
         f"sys.argv[1:] = ['validate', {__file__!r}]; main()"
