@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from itertools import islice
 
 from torch import Tensor
@@ -79,10 +80,7 @@ def _states(encoder: ComposedVisionEncoder, batch: Batch) -> Iterable[Pooled]:
                 image[layer, pooling] = each.float().mean(0).cpu()
         return state.new_empty(0)  # nothing of the state is kept
 
-    every: Reads = {
-        layer: lambda state, layer=layer: pool(layer, state)  # type: ignore[misc]  # of one argument
-        for layer in range(encoder.plan.num_blocks + 1)
-    }
+    every: Reads = {layer: partial(pool, layer) for layer in range(encoder.plan.num_blocks + 1)}
     tower.family.run(tower.model, batch, layout, every, tower.run_block)
     return found
 

@@ -32,7 +32,7 @@ def test_matrices_take_a_byte_a_value_and_some_a_row(quantize: str, each: int, s
     assert bytes_saved(SHAPES, quantize, each) == saved
 
 
-LLAVA = {
+LLAVA: dict[str, Any] = {
     "schema": 1,
     "encoder": ENCODERS["clip_vision_model"],
     "select_layers": [2],
@@ -42,7 +42,7 @@ LLAVA = {
 
 
 def test_blocks_that_are_built_and_the_connector_count() -> None:
-    width, inner = LLAVA["encoder"]["hidden_size"], LLAVA["encoder"]["intermediate_size"]  # type: ignore[index]
+    width, inner = LLAVA["encoder"]["hidden_size"], LLAVA["encoder"]["intermediate_size"]
     shapes = [(width, width)] * 4 + [(inner, width), (width, inner)]
     block = sum(3 * rows * columns - 5 * rows for rows, columns in shapes)
     connector = 3 * (48 * width + 48 * 48) - 5 * (48 + 48)

@@ -73,10 +73,11 @@ def emulate(browser: Any, width: int, theme: str) -> None:
 
 def shown(browser: Any) -> list[list[str]]:
     """The layers whose maps are seen, of every image."""
-    return browser.execute_script(  # type: ignore[no-any-return]
+    layers: list[list[str]] = browser.execute_script(
         "return [...document.querySelectorAll('.tower')].map(t => [...new Set([...t.querySelectorAll('.map')]"
         ".filter(m => m.checkVisibility()).map(m => m.dataset.layer))])"
     )
+    return layers
 
 
 def test_the_keys_of_the_slider_move_the_picture_of_its_image_alone(opened: Any) -> None:
