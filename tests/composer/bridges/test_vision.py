@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -104,6 +106,29 @@ def test_a_llava_reads_it(tmp_path: Path) -> None:
         loaded, report = LlavaForConditionalGeneration.from_pretrained(tmp_path, output_loading_info=True)
         assert not any(report.values())
         assert torch.equal(loaded(input_ids=PROMPT, pixel_values=PIXELS).logits, logits)
+
+
+LOAD = """
+import sys, torch
+from transformers import LlavaForConditionalGeneration
+from vision_composer import register_transformers
+register_transformers()
+model, report = LlavaForConditionalGeneration.from_pretrained(sys.argv[1], output_loading_info=True)
+assert not any(report.values()), report
+inputs = torch.load(sys.argv[1] + "/inputs.pt")
+with torch.no_grad():
+    torch.save(model(**inputs).logits, sys.argv[1] + "/logits.pt")
+"""
+
+
+@pytest.mark.slow  # a process that imports everything
+def test_another_process_loads_a_llava_with_it(tmp_path: Path) -> None:
+    model, inputs = llava(siglip()), {"input_ids": PROMPT, "pixel_values": PIXELS}
+    model.save_pretrained(tmp_path)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    subprocess.run([sys.executable, "-c", LOAD, str(tmp_path)], check=True, capture_output=True)
+    with torch.no_grad():
+        assert torch.equal(torch.load(tmp_path / "logits.pt"), model(**inputs).logits)
 
 
 def test_a_vlm_that_reads_another_layer_is_told_what_to_set() -> None:
