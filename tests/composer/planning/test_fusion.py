@@ -128,7 +128,12 @@ FAULTS = {
     "square by square": (
         "{a: {encoder: {model_type: siglip_vision_model}},\n"
         "  b: {encoder: {model_type: qwen2_vl_vision}, select_layers: [1]}}\nalign: {grid: [4, 4]}",
-        "2:6: towers.b: its hidden states come square by square",
+        "2:6: towers.b: its hidden states come square by square; leave select_layers out",
+    ),
+    "square by square, unmerged": (
+        "{a: {encoder: {model_type: siglip_vision_model}},\n"
+        "  b: {encoder: {model_type: lfm3_vl_vision}}}\nalign: {grid: [4, 4]}",
+        "2:6: towers.b: its hidden states come square by square; fuse: sequence takes them so",
     ),
     "squares": (
         "{a: {encoder: {model_type: siglip_vision_model}}, b: {encoder: {model_type: siglip_vision_model}}}\n"
