@@ -42,6 +42,7 @@ KEYS: dict[str, dict[str, Any]] = {
         "output": "embeds",
         "connector": STEPS,
     },
+    "llava": {**GRID, "output": "embeds", "connector": {"type": "llava", "hidden_size": 24}},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from support import tiny
 from support.images import noise_image
 
 from vision_composer import compose, plan
+from vision_composer.connectors import ImageOfTiles, TowerOutput, connector_of
 from vision_composer.errors import ConfigError, InputError
+from vision_composer.images.tiling import TilePlan
+from vision_composer.schemas.connectors import CONNECTOR_CONFIGS, connector_config
 
 DEFAULT = {"feature_select_strategy": "default"}
 
@@ -158,3 +162,28 @@ def test_phi_4_fills_up_a_last_row_and_a_last_column(size: tuple[int, int]) -> N
     assert [len(rows)] == encoder.vision.rows_of_batch(
         encoder.vision.read({"pixel_values": torch.zeros(1, 3, height, width)})
     )
+
+
+class Closed:
+    """Facts of a tower that nothing may ask for, but the check of what a connector reads."""
+
+    patch_grid_length, grid_multiple, patch_square = 4, 1, 1
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} is asked for")
+
+
+BEHIND_SEVERAL = [name for name, block in CONNECTOR_CONFIGS.items() if block.behind_several]
+
+
+@pytest.mark.parametrize("name", [name for name in BEHIND_SEVERAL if name != "steps"])
+def test_behind_several_towers_it_asks_none_of_them_for_more_than_tokens(name: str) -> None:
+    inner = {"intermediate_size": 32} if "intermediate_size" in CONNECTOR_CONFIGS[name].model_fields else {}
+    block = connector_config({"type": name, "hidden_size": 24, **inner})
+    closed: Any = Closed()
+    connector = connector_of(block, TowerOutput(closed, closed, 48, 1, prod, lambda grid: grid, planar=True))
+    module, image = connector.build(), ImageOfTiles(TilePlan(), (1, 4, 4))
+    rows = connector.run(module, torch.zeros(2, 16, 48), [image, image])
+    assert [tuple(of_image.shape) for of_image in rows] == [(connector.num_rows(image), 24)] * 2
+    assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == connector.shapes()
+    assert connector.flops(image) > 0

@@ -141,6 +141,11 @@ FAULTS = {
         "connector: {type: steps, hidden_size: 8, steps: [{type: avg_pool}, {type: linear, width: 8}]}",
         "connector.steps: 3x4 rows of an image are no whole squares of 2x2",
     ),
+    "squares of a VLM's": (
+        "{a: {encoder: {model_type: siglip_vision_model}}, b: {encoder: {model_type: siglip_vision_model}}}\n"
+        "align: {grid: [4, 6]}\noutput: embeds\nconnector: {type: internvl, hidden_size: 8}",
+        "4:19: connector.type: the connector 'internvl' takes square images, not 4x6 patches; fuse and align",
+    ),
     "processor": (
         "{a: {encoder: {model_type: siglip_vision_model}},\n"
         "  b: {encoder: {model_type: siglip_vision_model}, image_processor: {min_pixels: 9}}}",
