@@ -121,6 +121,17 @@ def test_patches_that_are_no_whole_squares_are_refused_by_lfm2_vl() -> None:
         encoder(torch.zeros(1, 3, 24, 16))
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_lfm2_vl_joins_squares_that_fill_every_image(factor: int) -> None:
+    keys = config("siglip2_vision_model", "lfm2_vl", fields={"downsample_factor": factor}, **LFM2)
+    assert plan(keys).num_tokens(1500, 900)
+    for wrong in (3, 4):
+        with pytest.raises(
+            ConfigError, match=r"connector\.downsample_factor: squares .* multiples of 2 patch"
+        ):
+            plan(keys, overrides=[f"connector.downsample_factor={wrong}"])
+
+
 def test_gemma_3_makes_no_more_rows_than_patches() -> None:
     with pytest.raises(ConfigError, match="mm_tokens_per_image: 256 rows are more than the 4x4 patches"):
         plan(config("siglip_vision_model", "gemma3"))
@@ -142,16 +153,9 @@ def test_mistral_3_reads_one_hidden_state() -> None:
 
 def test_any_res_puts_patches_together() -> None:
     tiling = {"type": "llava_next", "image_grid_pinpoints": [[32, 64], [64, 32]]}
-    planned = plan(
-        config(
-            "clip_vision_model",
-            "llava_next",
-            tiling=tiling,
-            image_processor={"type": "LlavaNextImageProcessor"},
-        )
-    )
-    with pytest.raises(InputError, match="4x4 patches together, and the tower gives 17 tokens for each"):
-        planned.num_tokens(40, 50)
+    keys = {"tiling": tiling, "image_processor": {"type": "LlavaNextImageProcessor"}}
+    with pytest.raises(ConfigError, match="4x4 patches together, and the tower gives 17 tokens for each"):
+        plan(config("clip_vision_model", "llava_next", **keys))
 
 
 @pytest.mark.parametrize("size", [(5, 4), (4, 5), (5, 5), (4, 4)])
