@@ -66,7 +66,7 @@ class FusedTower:
         raise MisfitError(
             self.name,
             f"gives {count} tokens for {rows}x{columns} patches, which form no grid; set "
-            "feature_select_strategy: default",
+            f"feature_select_strategy: default{', and leave head out' if count == 1 else ''}",
         )
 
 

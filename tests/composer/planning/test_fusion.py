@@ -109,6 +109,12 @@ FAULTS = {
         "{a: {encoder: {model_type: siglip_vision_model}},\n  b: {encoder: {model_type: dinov2}}}",
         "2:6: towers.b: gives 257 tokens for 16x16 patches, which form no grid; set feature_select_strategy",
     ),
+    "head": (
+        "{a: {encoder: {model_type: dinov2}, feature_select_strategy: default},\n"
+        "  b: {encoder: {model_type: siglip_vision_model}, head: true}}",
+        "2:6: towers.b: gives 1 tokens for 14x14 patches, which form no grid; set feature_select_strategy: "
+        "default, and leave head out",
+    ),
     "sum": (
         "{a: {encoder: {model_type: siglip_vision_model}},\n"
         "  b: {encoder: {model_type: siglip_vision_model, hidden_size: 384}}}\nfuse: sum",
