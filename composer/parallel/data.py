@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from math import prod
 from operator import itemgetter
@@ -17,7 +17,7 @@ from ..encoders.batch import Images
 from ..encoders.facts import Grid
 from ..errors import ImageError
 from ..images.decode import Clip, ImageLike, image_name, size_of_image
-from ..images.preprocess import Preprocessor
+from ..images.preprocess import Preprocessor, Read
 from ..running.finite import NOT_FINITE, not_finite
 from ..schemas import ParallelConfig
 from ..tower.base import Features, VisionModule
@@ -96,7 +96,7 @@ class DataParallel:
     def encode_owned(
         self,
         grids: Sequence[Grid],
-        load: Callable[[int], Mapping[str, Tensor]],
+        load: Callable[[int], Read],
         *,
         exact: bool = True,
         name: Callable[[int], str] | None = None,
