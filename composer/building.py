@@ -44,13 +44,16 @@ def planned(
         WeightsError: If an image processor's values do not work.
     """
     plan = plan_any(config, processors)
-    attention = {}
+    return plan, attention_of(plan, where), preprocessor_of(plan)
+
+
+def attention_of(plan: AnyPlan, where: torch.device) -> dict[str, AttentionChoice]:
+    """Choose every tower's attention backend for a device; names and errors as in :func:`planned`."""
+    found = {}
     for name, tower in plan.towers.items():
         with naming(name):
-            attention[name] = plan_attention(tower, where)
-    if isinstance(plan, FusedPlan):
-        return plan, attention, fused_preprocessor(plan)
-    return plan, attention, preprocessor_of(plan)
+            found[name] = plan_attention(tower, where)
+    return found
 
 
 def vision_of(
@@ -60,22 +63,6 @@ def vision_of(
     if isinstance(plan, FusedPlan):
         return fused_towers(plan, attention, where, reads=reads)
     return vision_half(plan, attention[""], where, reads=reads)
-
-
-def fused_preprocessor(plan: FusedPlan) -> Preprocessor:
-    """Make what turns images into the inputs of several towers.
-
-    Raises:
-        WeightsError: If an image processor's values do not work; names the tower.
-    """
-    if plan.processor is not None and plan.shared_rule is not None:
-        channels = next(iter(plan.towers.values())).info.num_channels
-        return dense_preprocessor(plan.processor, plan.shared_rule, channels, None)
-    made = {}
-    for name, tower in plan.towers.items():
-        with naming(name):
-            made[name] = preprocessor_of(tower)
-    return FusedPreprocessor(made, _inputs(plan))
 
 
 def fused_towers(
@@ -116,17 +103,30 @@ def _inputs(plan: FusedPlan) -> FusedInput:
     return Stacked(infos) if plan.config.input == "stacked" else PerTower(infos)
 
 
-def preprocessor_of(plan: Plan) -> ImagePreprocessor:
-    """Make what turns images into a tower's inputs.
+def preprocessor_of(plan: AnyPlan) -> Preprocessor:
+    """Make what turns images into an encoder's inputs.
 
     Raises:
-        WeightsError: If the image processor's values do not work.
+        WeightsError: If an image processor's values do not work; of several towers, names the tower.
     """
+    if isinstance(plan, FusedPlan):
+        return _fused_preprocessor(plan)
     encoder, processor = plan.config.encoder, plan.processor
     preprocessor: ImagePreprocessor = family_of(encoder).preprocessor(encoder, processor)
     if plan.tiling is not None:
         preprocessor = TiledPreprocessor(preprocessor, plan.tiling, processor)
     return preprocessor
+
+
+def _fused_preprocessor(plan: FusedPlan) -> Preprocessor:
+    if plan.processor is not None and plan.shared_rule is not None:
+        channels = next(iter(plan.towers.values())).info.num_channels
+        return dense_preprocessor(plan.processor, plan.shared_rule, channels, None)
+    made = {}
+    for name, tower in plan.towers.items():
+        with naming(name):
+            made[name] = preprocessor_of(tower)
+    return FusedPreprocessor(made, _inputs(plan))
 
 
 def vision_half(

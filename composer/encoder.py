@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -20,9 +20,6 @@ from .tower.half import VisionHalf
 from .tower.module import VisionTower
 from .vision_encoder import VisionEncoder
 from .weights import save_tower
-
-if TYPE_CHECKING:
-    from .bridges.vision import VisionComposerModel
 
 
 class ComposedVisionEncoder(VisionEncoder):
@@ -114,13 +111,6 @@ class ComposedVisionEncoder(VisionEncoder):
                 "indices of tokens are not gathered from other processes: compose with parallel=none"
             )
         return self.vision.reduced(self.vision.read(without_flags(inputs)))
-
-    def as_transformers(self) -> VisionComposerModel:
-        from .bridges.registration import register_transformers
-        from .bridges.vision import as_transformers
-
-        register_transformers()
-        return as_transformers(self.plan, self.vision)
 
     def save(self, folder: str | Path, *, merge_adapters: bool = False) -> None:
         if self.parallel is None or self.parallel.rank == 0:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from torch import nn
 
 from .attention import AttentionChoice
-from .errors import InputError
 from .fusion.module import FusedTowers
 from .fusion.naming import naming
 from .images.preprocess import Preprocessor
@@ -18,9 +16,6 @@ from .parallel import DataParallel
 from .planning import FusedPlan
 from .vision_encoder import VisionEncoder
 from .weights import save_fused, save_tower
-
-if TYPE_CHECKING:
-    from .bridges.vision import VisionComposerModel
 
 
 class FusedVisionEncoder(VisionEncoder):
@@ -54,9 +49,6 @@ class FusedVisionEncoder(VisionEncoder):
         self.project = vision.project
         self.connector = vision.connector_module
         self.attention = dict(attention)
-
-    def as_transformers(self) -> VisionComposerModel:
-        raise InputError("an encoder of several towers is no model of transformers")
 
     def save(self, folder: str | Path, *, merge_adapters: bool = False) -> None:
         if self.parallel is not None and self.parallel.rank:

@@ -299,7 +299,6 @@ class VisionEncoder(nn.Module, ABC):
         """
         return self._evaluation(self)
 
-    @abstractmethod
     def as_transformers(self) -> VisionComposerModel:
         """Return the encoder as a model of transformers: the tower of a VLM, or of any code for such models.
 
@@ -308,9 +307,14 @@ class VisionEncoder(nn.Module, ABC):
         ``AutoModel`` load.
 
         Raises:
-            InputError: If the encoder has several towers, spreads images over processes, reduces tokens or is
-                quantised, or DeepStack levels stand on an axis of their own.
+            InputError: If the encoder spreads images over processes, reduces tokens or is quantised, or
+                DeepStack levels stand on an axis of their own.
         """
+        from .bridges.registration import register_transformers
+        from .bridges.vision import as_transformers
+
+        register_transformers()
+        return as_transformers(self.plan, self.vision)
 
     @abstractmethod
     def save(self, folder: str | Path, *, merge_adapters: bool = False) -> None:

@@ -14,7 +14,7 @@ from ..errors import ConfigError, Problem
 from ..text import did_you_mean
 from .base import ConfigModel, Origin, invalid, problem
 from .config import TowerConfig
-from .connectors import AnyConnectorConfig
+from .connectors import CONNECTOR_CONFIGS, AnyConnectorConfig
 from .encoders.base import Count
 from .image_processor import ImageProcessorConfig
 from .root import RootConfig
@@ -214,8 +214,9 @@ class FusedConfig(RootConfig):
         if self.output == "embeds" and self.connector is None:
             message = "fused tokens reach a language model through a connector; write the connector block"
             problems.append(problem("VC211", message, "output", value=self.output))
-        if self.connector is not None and self.connector.type != "steps":
-            message = "is a connector of one tower; write that of several as steps"
+        if self.connector is not None and not self.connector.behind_several:
+            known = ", ".join(name for name, block in CONNECTOR_CONFIGS.items() if block.behind_several)
+            message = f"reads more of a tower than its tokens; behind several there can be {known}"
             problems.append(problem("VC213", message, "connector", "type", value=self.connector.type))
         if self.weights.prefix is not None:
             message = "is of one tower; write it in the weights of that tower"

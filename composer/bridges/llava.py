@@ -1,4 +1,4 @@
-"""LLaVA for the encoders that transformers' own LLaVA cannot call: packed, tiled, or with a connector."""
+"""LLaVA for the encoders that transformers' own LLaVA cannot call, such as packed and tiled ones."""
 
 from __future__ import annotations
 
@@ -120,5 +120,7 @@ class VisionComposerLlavaForConditionalGeneration(LlavaForConditionalGeneration)
         """Take the encoder's inputs out of ``kwargs``; empty without pixels."""
         vision: VisionComposerConfig = self.model.vision_tower.config
         names = vision.image_inputs or ()
-        taken = {name: kwargs.pop(name) for name in names if name in kwargs}
-        return {} if pixel_values is None else {**taken, "pixel_values": pixel_values}
+        taken = {name: kwargs.pop(name, None) for name in names} | {"pixel_values": pixel_values}
+        given = {name: tensor for name, tensor in taken.items() if tensor is not None}
+        # Each of several towers has pixels under its own name.
+        return given if any(name.endswith("pixel_values") for name in given) else {}

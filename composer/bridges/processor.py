@@ -13,8 +13,8 @@ from transformers.image_processing_utils import BaseImageProcessor
 from ..building import preprocessor_of
 from ..errors import InputError
 from ..images.decode import ImageLike, image_name, open_image
-from ..images.preprocess import ImagePreprocessor
-from ..planning import Plan, plan_config
+from ..images.preprocess import Preprocessor
+from ..planning import AnyPlan, plan_any
 from .vision import VisionComposerConfig
 
 IMAGE_TOKEN = "<image>"
@@ -25,22 +25,22 @@ class VisionComposerImageProcessor(BaseImageProcessor):
 
     Args:
         tower: The encoder's config as a mapping, as a :class:`VisionComposerConfig` has it.
-        processor: The image processor with its values, as text.
+        processor: The image processor with its values, as a :class:`VisionComposerConfig` has it.
         **kwargs: What transformers has written beside them.
     """
 
-    def __init__(self, tower: Mapping[str, Any], processor: str, **kwargs: Any) -> None:
+    def __init__(self, tower: Mapping[str, Any], processor: str | list[list[str]], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.tower, self.processor = dict(tower), processor
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> AnyPlan:
         """Every fact of the encoder."""
         config = VisionComposerConfig(tower=self.tower, processor=self.processor)
-        return plan_config(config.tower_config(), config.processor_settings())
+        return plan_any(config.tower_config(), config.processor_settings())
 
     @cached_property
-    def preprocessor(self) -> ImagePreprocessor:
+    def preprocessor(self) -> Preprocessor:
         """What makes the inputs."""
         return preprocessor_of(self.plan)
 
@@ -109,7 +109,7 @@ class VisionComposerProcessor(ProcessorMixin):
         Raises:
             InputError: If the encoder does not take such an image.
         """
-        plan: Plan = self.image_processor.plan
+        plan: AnyPlan = self.image_processor.plan
         return plan.num_tokens(width, height)
 
     def __call__(

@@ -6,24 +6,24 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
+from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from ..building import preprocessor_of, vision_half
+from ..building import Vision, attention_of, preprocessor_of, vision_of
 from ..errors import InputError
+from ..fusion.module import FusedTowers
 from ..images.settings import ProcessorSettings
-from ..planning import plan_config
-from ..running.attention import plan_attention
+from ..planning import FusedPlan, plan_any
 from ..running.compilation import compile_as_asked
-from ..schemas import TowerConfig
-from ..tower.half import VisionHalf
+from ..schemas import AnyConfig, FusedConfig, TowerConfig
 from ..tower.module import VisionTower
 from .flags import without_flags
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
-    from ..planning import Plan
+    from ..planning import AnyPlan
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -32,19 +32,20 @@ class VisionComposerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  
     """The config of a composed encoder: its whole vision-composer config, and what a VLM reads of a tower.
 
     Attributes:
-        tower: The config as a mapping, without where its weights came from.
-        processor: The image processor with its values, as text.
+        tower: The config as a mapping, of one tower or of several, without where weights came from.
+        processor: The image processor with its values, as text; of several towers, name and processor of
+            each, in the order of the output, which a config.json does not keep in a mapping.
         image_inputs: Names of the tensors that its image processor makes; None if it takes no images.
         hidden_size: Width of the output.
         image_size: Side of the encoder's own image in pixels.
-        patch_size: Side of a patch in pixels.
+        patch_size: Side of a patch in pixels; of several towers, the first one's.
         num_hidden_layers: Blocks that are built.
     """
 
     model_type = "vision_composer"
 
     tower: dict[str, Any] | None = None
-    processor: str | None = None
+    processor: str | list[list[str]] | None = None
     image_inputs: list[str] | None = None
     hidden_size: int = 0
     image_size: int = 0
@@ -52,7 +53,7 @@ class VisionComposerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  
     num_hidden_layers: int = 0
 
     @classmethod
-    def of_plan(cls, plan: Plan, dtype: torch.dtype) -> Self:
+    def of_plan(cls, plan: AnyPlan, dtype: torch.dtype) -> Self:
         """Return the config of a planned encoder.
 
         Raises:
@@ -74,22 +75,19 @@ class VisionComposerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  
                 "a quantised encoder is no model of transformers, which would neither train nor save it: "
                 "compose it with quantize: none"
             )
-        tower = plan.config.to_dict()
-        tower["weights"] = {"dtype": plan.dtype}
-        if tower.get("connector"):
-            tower["connector"] = {k: v for k, v in tower["connector"].items() if k != "weights"}
+        processors = [[name, tower.processor.to_text()] for name, tower in plan.towers.items()]
         return cls(
-            tower=tower,
-            processor=plan.processor.to_text(),
+            tower=_without_sources(plan),
+            processor=processors if isinstance(plan, FusedPlan) else processors[0][1],
             image_inputs=_image_inputs(plan),
             hidden_size=plan.output_width,
-            image_size=plan.info.image_size,
-            patch_size=plan.info.patch_size,
+            image_size=plan.image_size,
+            patch_size=next(iter(plan.towers.values())).info.patch_size,
             num_hidden_layers=plan.num_blocks,
             dtype=dtype,
         )
 
-    def tower_config(self) -> TowerConfig:
+    def tower_config(self) -> AnyConfig:
         """Return the vision-composer config.
 
         Raises:
@@ -97,16 +95,23 @@ class VisionComposerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]  
         """
         if self.tower is None or self.processor is None:
             raise InputError("this config holds no encoder; encoder.as_transformers() makes one that does")
-        config = TowerConfig.model_validate(self.tower)
+        config: AnyConfig
+        if isinstance(self.processor, str):
+            config = TowerConfig.model_validate(self.tower)
+        else:
+            towers = {name: self.tower["towers"][name] for name, _ in self.processor}
+            config = FusedConfig.model_validate(self.tower | {"towers": towers})
         dtype = str(self.dtype).removeprefix("torch.")
         if dtype not in DTYPES:
             return config
         weights = config.weights.model_copy(update={"dtype": dtype})
         return config.model_copy(update={"weights": weights})
 
-    def processor_settings(self) -> ProcessorSettings:
-        """Return the image processor and its values."""
-        return ProcessorSettings.of_text(self.processor or "null")
+    def processor_settings(self) -> list[ProcessorSettings]:
+        """Return the image processor of every tower, and its values."""
+        processor = self.processor or "null"
+        texts = [processor] if isinstance(processor, str) else [text for _, text in processor]
+        return list(map(ProcessorSettings.of_text, texts))
 
 
 class VisionComposerModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # a hook of transformers
@@ -114,7 +119,8 @@ class VisionComposerModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # 
 
     Its only hidden state is what the encoder returns, with everything that its config says: layers, norms,
     tokens, connector. A VLM reads it with ``vision_feature_layer: -1`` and strategy ``full``. The parameters
-    are those of transformers' own module, ``model``, and of ``connector`` if there is one.
+    are those of transformers' own module, ``model``, and of ``connector`` if there is one; of several towers,
+    those of every module in ``towers``, and of the linear layers in ``project``.
 
     Args:
         config: The config.
@@ -133,15 +139,19 @@ class VisionComposerModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # 
     _supports_attention_backend = True
 
     config: VisionComposerConfig
-    vision: VisionTower | VisionHalf
+    vision: Vision
 
-    def __init__(self, config: VisionComposerConfig, vision: VisionTower | VisionHalf | None = None) -> None:
+    def __init__(self, config: VisionComposerConfig, vision: Vision | None = None) -> None:
         super().__init__(config)
         if vision is None:
             vision = _built(config)
         else:
             _keep_values(vision)
-        self.model: nn.Module = vision.tower.model
+        if isinstance(vision, FusedTowers):
+            self.towers = nn.ModuleDict({name: tower.model for name, tower in vision.parts.items()})
+            self.project = vision.project
+        else:
+            self.model: nn.Module = vision.tower.model
         self.connector = vision.connector_module
         # Not a submodule, which would give every parameter a second name beside that of transformers' module.
         self.__dict__["vision"] = vision
@@ -188,13 +198,13 @@ class VisionComposerModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # 
     def _init_weights(self, module: nn.Module) -> None:
         """Fill what no file holds: buffers of the connector, which a whole VLM of transformers would fill."""
         super()._init_weights(module)  # type: ignore[no-untyped-call]  # transformers leaves it untyped
-        half = self.vision
-        if not isinstance(half, VisionHalf) or half.connector is None or half.connector_module is None:
+        vision = self.vision
+        if isinstance(vision, VisionTower) or vision.connector is None or vision.connector_module is None:
             return
-        for name, part in half.connector_module.named_modules():
+        for name, part in vision.connector_module.named_modules():
             if part is module:
                 with torch.device("cpu"):
-                    fresh = half.connector.build().get_submodule(name)
+                    fresh = vision.connector.build().get_submodule(name)
                 for key in {key for key, _ in fresh.named_buffers()} - fresh.state_dict().keys():
                     part.get_buffer(key).copy_(fresh.get_buffer(key))
 
@@ -209,27 +219,35 @@ class VisionComposerModel(PreTrainedModel):  # type: ignore[no-untyped-call]  # 
             )
 
 
-def as_transformers(plan: Plan, vision: VisionTower | VisionHalf) -> VisionComposerModel:
+def as_transformers(plan: AnyPlan, vision: Vision) -> VisionComposerModel:
     """Return an encoder as a model of transformers; they share their parameters.
 
     Raises:
         InputError: As :meth:`VisionComposerConfig.of_plan`.
     """
     model = VisionComposerModel(VisionComposerConfig.of_plan(plan, vision.dtype), vision)
-    model.train(vision.tower.model.training)
+    model.train(any(tower.model.training for tower in vision.parts.values()))
     return model
 
 
-def _built(config: VisionComposerConfig) -> VisionTower | VisionHalf:
+def _without_sources(plan: AnyPlan) -> dict[str, Any]:
+    """Return a config as a mapping that says nothing of where weights are, because they come with it."""
+    written = plan.config.to_dict()
+    towers, project, connector = (written.get(key) or {} for key in ("towers", "project", "connector"))
+    for block in (*towers.values(), *project.values(), connector):
+        block.pop("weights", None)
+    return written | {"weights": {"dtype": plan.dtype}}
+
+
+def _built(config: VisionComposerConfig) -> Vision:
     """Build what a config describes on torch's default device, where from_pretrained puts no values."""
-    tower = config.tower_config()
-    where = torch.get_default_device()
+    encoder = config.tower_config()
+    plan, where = plan_any(encoder, config.processor_settings()), torch.get_default_device()
     # Where the weights will be is not known yet. What runs everywhere is chosen, unless a backend is named.
-    runs = "cuda" if tower.attn_backend != "auto" and torch.cuda.is_available() else "cpu"
-    runs_on = torch.device(runs) if where.type == "meta" else where
-    plan = plan_config(tower, config.processor_settings())
-    vision = vision_half(plan, plan_attention(plan, runs_on), where)
-    compile_as_asked(vision, tower)
+    named = any(tower.config.attn_backend != "auto" for tower in plan.towers.values())
+    runs_on = torch.device("cuda" if named and torch.cuda.is_available() else "cpu")
+    vision = vision_of(plan, attention_of(plan, runs_on if where.type == "meta" else where), where)
+    compile_as_asked(vision, encoder)
     return vision
 
 
@@ -239,8 +257,8 @@ def _keep_values(vision: nn.Module) -> None:
         module._is_hf_initialized = True  # type: ignore[assignment]  # a module takes any flag
 
 
-def _image_inputs(plan: Plan) -> list[str] | None:
-    side = plan.info.image_size
+def _image_inputs(plan: AnyPlan) -> list[str] | None:
+    side = plan.image_size
     try:
         return list(preprocessor_of(plan)([np.zeros((side, side, 3), np.uint8)]))
     except InputError:  # its channels are not colours

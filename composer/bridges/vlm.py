@@ -22,14 +22,14 @@ from .registration import register_transformers
 from .vision import VisionComposerConfig, VisionComposerModel
 
 if TYPE_CHECKING:
-    from ..planning import Plan
+    from ..planning import VisionPlan
 
 
 class Encoder(Protocol):
     """What an encoder has for a VLM to be built of it."""
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> VisionPlan:
         """Its plan."""
 
     def as_transformers(self) -> VisionComposerModel:
@@ -71,7 +71,7 @@ def build_vlm(
     tower = encoder.as_transformers()
     if tower.config.image_inputs is None:
         raise InputError("the encoder takes no images, because its channels are not colours")
-    embeds = encoder.plan.config.output == "embeds"
+    plan, embeds = encoder.plan, encoder.plan.config.output == "embeds"
     projector = _projector(tower.config, language_model, connector, embeds=embeds)
     _check_parts(tower, language_model)
     if IMAGE_TOKEN not in tokenizer.get_vocab():
@@ -83,14 +83,15 @@ def build_vlm(
         "vision_config": tower.config,
         "text_config": deepcopy(language_model.config),
         "image_token_index": tokenizer.convert_tokens_to_ids(IMAGE_TOKEN),
-        "image_seq_length": encoder.plan.num_tokens(tower.config.image_size, tower.config.image_size),
+        "image_seq_length": plan.num_tokens(plan.image_size, plan.image_size),
         "vision_feature_layer": -1,
         "vision_feature_select_strategy": "full",
         "projector_hidden_act": projector.act,
         "multimodal_projector_bias": projector.bias,
         "dtype": language_model.dtype,
     }
-    plain = not embeds and encoder.plan.config.output == "features" and not encoder.plan.info.ragged
+    one_tensor = "pixel_values" in tower.config.image_inputs and not plan.ragged
+    plain = one_tensor and plan.config.output == "features"
     model: FromTransformers
     with torch.device("meta"):
         if plain:

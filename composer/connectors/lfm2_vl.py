@@ -7,20 +7,35 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..encoders import Grid
 from ..encoders.shapes import Shapes, below, layer_norm, linear
-from ..errors import InputError
+from ..errors import ConfigError, InputError, Problem
+from ..images.resize import TokenPixelBudget
 from ..schemas.connectors.lfm2_vl import Lfm2VlConnectorConfig
-from .base import Connector, ImageOfTiles, parts, transformers_class
+from .base import Connector, ImageOfTiles, TowerOutput, parts, transformers_class
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 class Lfm2VlConnector(Connector[Lfm2VlConnectorConfig]):
-    """Squares of tokens and two linear layers, on images of any size."""
+    """Squares of tokens and two linear layers, on images of any size.
+
+    Raises:
+        ConfigError: If the image processor makes images that are no whole squares.
+    """
 
     type = "lfm2_vl"
     reads = "patches"
     read_by: ClassVar = ("lfm2_vl",)
+
+    def __init__(self, config: Lfm2VlConnectorConfig, tower: TowerOutput) -> None:
+        super().__init__(config, tower)
+        rule, factor = tower.info.resize, config.downsample_factor
+        if isinstance(rule, TokenPixelBudget) and (multiple := rule.factor // rule.patch_size) % factor:
+            message = (
+                f"squares of {factor}x{factor} patches do not fill an image, whose sides the image processor "
+                f"makes multiples of {multiple} patches"
+            )
+            raise ConfigError(Problem("VC211", message, "connector.downsample_factor"))
 
     @classmethod
     def fields_of(cls, vlm: Mapping[str, Any]) -> dict[str, Any]:

@@ -57,9 +57,8 @@ class FusedTower:
         _, rows, columns = grid
         if count == prod(grid):
             if self.info.patch_square > 1:
-                raise MisfitError(
-                    self.name, "its hidden states come square by square; leave select_layers out"
-                )
+                remedy = "leave select_layers out" if self.info.merges else "fuse: sequence takes them so"
+                raise MisfitError(self.name, f"its hidden states come square by square; {remedy}")
             return grid
         if self.info.merges and count == self.info.num_merged_tokens(grid):
             rows, columns = rows // self.info.merge_size, columns // self.info.merge_size
@@ -67,7 +66,7 @@ class FusedTower:
         raise MisfitError(
             self.name,
             f"gives {count} tokens for {rows}x{columns} patches, which form no grid; set "
-            "feature_select_strategy: default",
+            f"feature_select_strategy: default{', and leave head out' if count == 1 else ''}",
         )
 
 

@@ -253,7 +253,9 @@ def _connector(plan: FusedPlan, grid: Grid) -> AnyConnector:
     try:
         connector.num_rows(one_image(grid))
     except InputError as error:
-        raise ConfigError(Problem("VC211", str(error), "connector.steps")) from None
+        key = "steps" if block.type == "steps" else "type"
+        message = f"{error}; fuse and align make the grid of what is joined"
+        raise ConfigError(Problem("VC211", message, f"connector.{key}")) from None
     return connector
 
 

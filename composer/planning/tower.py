@@ -352,7 +352,26 @@ def plan_config(config: TowerConfig, processor: ProcessorSettings | None = None)
     if fault := OutputRows(readout, connector, reduction).fault(tiled=tiling is not None):
         with config.locating():
             raise ConfigError(Problem("VC211", fault, "reduce.type"))
-    return Plan(config, encoder, info, readout, processor, parts, tiling, connector, reduction)
+    plan = Plan(config, encoder, info, readout, processor, parts, tiling, connector, reduction)
+    if tiling is not None or connector is not None:
+        with config.locating():
+            _check_tiles(plan)
+    return plan
+
+
+def _check_tiles(plan: Plan) -> None:
+    """Check that tiling and connector can take an image of the encoder's own size.
+
+    Raises:
+        ConfigError: If they cannot.
+    """
+    try:
+        plan.num_tokens(plan.image_size, plan.image_size)
+    except InputError as error:
+        if plan.info.any_size:
+            return  # they may take others
+        key = "tiling.type" if plan.connector is None else "connector.type"
+        raise ConfigError(Problem("VC211", str(error), key)) from None
 
 
 def _readout(config: TowerConfig, encoder: EncoderConfig, info: VisionEncoderInfo) -> Readout:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..encoders.base import Count, Epsilon
 from .base import ConnectorConfig
@@ -11,6 +11,8 @@ from .internvl import Factor
 
 class AyaVisionConnectorConfig(ConnectorConfig):
     """A square of tokens becomes one, which a norm and a gated MLP project."""
+
+    behind_several: ClassVar = True
 
     type: Literal["aya_vision"]
     downsample_factor: Factor = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -16,6 +16,9 @@ class ConnectorConfig(TypedBlock):
 
     A connector is a subclass with ``type: Literal["..."]`` and fields of its own.
     """
+
+    behind_several: ClassVar[bool] = False
+    """Whether it can stand behind several towers: all it reads of a tower are its tokens and their grid."""
 
     hidden_size: Annotated[Count, Field(examples=[4096])]
     """Width of what the language model reads: of its token embeddings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..encoders.base import Count
 from .base import ConnectorConfig
@@ -11,6 +11,8 @@ from .internvl import Factor
 
 class Cohere2VisionConnectorConfig(ConnectorConfig):
     """A square of tokens becomes one, which a gated MLP projects."""
+
+    behind_several: ClassVar = True
 
     type: Literal["cohere2_vision"]
     downsample_factor: Factor = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import ConnectorConfig
 from .internvl import Factor
@@ -10,6 +10,8 @@ from .internvl import Factor
 
 class Idefics3ConnectorConfig(ConnectorConfig):
     """A square of tokens becomes one, which a linear layer projects."""
+
+    behind_several: ClassVar = True
 
     type: Literal["idefics3"]
     scale_factor: Factor = 2

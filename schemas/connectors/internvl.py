@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -15,6 +15,8 @@ Factor = Annotated[int, Field(ge=1, le=64)]
 
 class InternVLConnectorConfig(ConnectorConfig):
     """A square of tokens becomes one, which a norm and two linear layers project."""
+
+    behind_several: ClassVar = True
 
     type: Literal["internvl"]
     downsample_factor: Factor = 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..encoders.base import Activation
 from .base import ConnectorConfig
@@ -19,5 +19,7 @@ class LlavaFields(ConnectorConfig):
 
 class LlavaConnectorConfig(LlavaFields):
     """LLaVA's connector: two linear layers, the rows of an image in the tower's order."""
+
+    behind_several: ClassVar = True
 
     type: Literal["llava"]

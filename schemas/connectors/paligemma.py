@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from .base import ConnectorConfig
 
 
 class PaliGemmaConnectorConfig(ConnectorConfig):
     """One linear layer."""
+
+    behind_several: ClassVar = True
 
     type: Literal["paligemma"]

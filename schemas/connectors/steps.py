@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
     Field,
@@ -132,6 +132,8 @@ AnyStep = Annotated[
 
 class StepsConnectorConfig(ConnectorConfig):
     """A new connector: steps that run one after the other on the rows of an image or tile."""
+
+    behind_several: ClassVar = True
 
     type: Literal["steps"]
     steps: Annotated[

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..encoders.base import Activation, Epsilon
 from .base import ConnectorConfig
@@ -10,6 +10,8 @@ from .base import ConnectorConfig
 
 class VipLlavaConnectorConfig(ConnectorConfig):
     """A norm over all selected hidden states, and LLaVA's two linear layers."""
+
+    behind_several: ClassVar = True
 
     type: Literal["vipllava"]
     act: Activation = "gelu"

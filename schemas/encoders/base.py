@@ -283,6 +283,34 @@ def check_patch(encoder: EncoderConfig) -> list[InitErrorDetails]:
     return [problem("VC208", message, "patch_size", value=encoder.patch_size)]
 
 
+def check_ratio(encoder: EncoderConfig, mlp_width: int, mlp_ratio: float) -> list[InitErrorDetails]:
+    """The rule of an encoder whose MLP is ``mlp_ratio`` times as wide as a token: it has a width."""
+    if mlp_width >= 1:
+        return []
+    message = f"{mlp_ratio} leaves no width for the MLP beside {encoder.width_key} {encoder.width}"
+    return [problem("VC208", message, "mlp_ratio", value=mlp_ratio)]
+
+
+def check_blocks(encoder: EncoderConfig, key: str) -> list[InitErrorDetails]:
+    """The rule of the field ``key`` that names blocks: they exist.
+
+    Its default may name others, too, because every config.json of a model with fewer blocks has it.
+    """
+    blocks, depth = getattr(encoder, key), encoder.num_hidden_layers
+    if blocks == type(encoder).model_fields[key].default:
+        return []
+    return [
+        problem("VC208", missing_block(block, depth), key, i, value=block)
+        for i, block in enumerate(blocks)
+        if block >= depth
+    ]
+
+
+def missing_block(block: int, depth: int) -> str:
+    """Say that an encoder has no such block."""
+    return f"block {block} does not exist: the encoder has blocks 0 to {depth - 1}"
+
+
 def check_table(rows: int, key: str) -> list[InitErrorDetails]:
     """The rule of a position table that is resized to images, of the field ``key``: it is a square."""
     if isqrt(rows) ** 2 == rows:

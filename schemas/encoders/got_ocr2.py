@@ -5,8 +5,19 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from pydantic_core import InitErrorDetails
 
-from .base import MAX_SIDE, Activation, Blocks, Count, DenseEncoderConfig, Epsilon, Probability, SquareSize
+from .base import (
+    MAX_SIDE,
+    Activation,
+    Blocks,
+    Count,
+    DenseEncoderConfig,
+    Epsilon,
+    Probability,
+    SquareSize,
+    check_blocks,
+)
 
 
 class GotOcr2VisionEncoderConfig(DenseEncoderConfig):
@@ -52,3 +63,6 @@ class GotOcr2VisionEncoderConfig(DenseEncoderConfig):
     def window(self, block: int) -> int:
         """Patches along one side of the windows of ``block``; 0: it attends to the whole image."""
         return 0 if block in self.global_attn_indexes else self.window_size
+
+    def _check(self) -> list[InitErrorDetails]:
+        return [*super()._check(), *check_blocks(self, "global_attn_indexes")]

@@ -7,8 +7,19 @@ from types import MappingProxyType
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from pydantic_core import InitErrorDetails
 
-from .base import Activation, Count, Depth, Epsilon, Few, Probability, RopedEncoderConfig, SquareSize
+from .base import (
+    Activation,
+    Count,
+    Depth,
+    Epsilon,
+    Few,
+    Probability,
+    RopedEncoderConfig,
+    SquareSize,
+    check_ratio,
+)
 
 
 class Inkling2VisionEncoderConfig(RopedEncoderConfig):
@@ -61,3 +72,6 @@ class Inkling2VisionEncoderConfig(RopedEncoderConfig):
     @property
     def has_post_norm(self) -> bool:
         return False
+
+    def _check(self) -> list[InitErrorDetails]:
+        return [*super()._check(), *check_ratio(self, self.mlp_width, self.mlp_ratio)]

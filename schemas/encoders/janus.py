@@ -5,8 +5,18 @@ from __future__ import annotations
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
+from pydantic_core import InitErrorDetails
 
-from .base import Activation, Count, DenseEncoderConfig, Depth, Epsilon, Probability, SquareSize
+from .base import (
+    Activation,
+    Count,
+    DenseEncoderConfig,
+    Depth,
+    Epsilon,
+    Probability,
+    SquareSize,
+    check_ratio,
+)
 
 
 class JanusVisionEncoderConfig(DenseEncoderConfig):
@@ -46,3 +56,6 @@ class JanusVisionEncoderConfig(DenseEncoderConfig):
     def mlp_width(self) -> int:
         """Width of the MLP inside a block."""
         return int(self.hidden_size * self.mlp_ratio)
+
+    def _check(self) -> list[InitErrorDetails]:
+        return [*super()._check(), *check_ratio(self, self.mlp_width, self.mlp_ratio)]

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Blocks, Count, Side
+from .base import Blocks, Count, Side, check_blocks
 from .qwen_vl import QwenVisionEncoderConfig
 
 
@@ -44,7 +44,7 @@ class WindowedVisionEncoderConfig(QwenVisionEncoderConfig):
         return self.window_size // self.spatial_merge_size // self.patch_size
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
+        problems = [*super()._check(), *check_blocks(self, "fullatt_block_indexes")]
         if self.merged_window_size < 1:
             message = (
                 f"{self.window_size} pixels hold no merged token of "

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Blocks
+from .base import Blocks, missing_block
 from .qwen3_5 import Qwen3_5VisionEncoderConfig
 
 
@@ -40,7 +40,7 @@ class Qwen3VLVisionEncoderConfig(Qwen3_5VisionEncoderConfig):
         for i, block in enumerate(self.deepstack_visual_indexes):
             message = ""
             if block >= self.depth:
-                message = f"block {block} does not exist: the encoder has blocks 0 to {self.depth - 1}"
+                message = missing_block(block, self.depth)
             elif block in seen:
                 message = f"block {block} is named twice"
             if message and "deepstack_visual_indexes" in self.model_fields_set:

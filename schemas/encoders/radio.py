@@ -8,7 +8,19 @@ from pydantic import Field
 from pydantic_core import InitErrorDetails
 
 from ..base import problem
-from .base import Activation, Blocks, Count, DenseEncoderConfig, Depth, Epsilon, Extra, Few, Probability, Side
+from .base import (
+    Activation,
+    Blocks,
+    Count,
+    DenseEncoderConfig,
+    Depth,
+    Epsilon,
+    Extra,
+    Few,
+    Probability,
+    Side,
+    check_ratio,
+)
 
 _Channels = Annotated[tuple[float, ...], Field(strict=False)]
 
@@ -77,13 +89,10 @@ class RadioEncoderConfig(DenseEncoderConfig):
         return (int(width * 2 / 3) + 7) // 8 * 8 if self.use_swiglu_ffn else width
 
     def _check(self) -> list[InitErrorDetails]:
-        problems = super()._check()
+        problems = [*super()._check(), *check_ratio(self, self.mlp_width, self.mlp_ratio)]
         if self.max_img_size < self.patch_size:
             message = f"{self.max_img_size} is smaller than a patch of {self.patch_size}: no position is left"
             problems.append(problem("VC208", message, "max_img_size", value=self.max_img_size))
-        if self.mlp_width < 1:
-            message = f"{self.mlp_ratio} leaves no width for the MLP"
-            problems.append(problem("VC208", message, "mlp_ratio", value=self.mlp_ratio))
         for key in ("norm_mean", "norm_std"):
             values = getattr(self, key)
             if len(values) != self.num_channels:

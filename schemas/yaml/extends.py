@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import ConfigError
 from ..paths import config_file, display_name, looks_like_path
 from .merge import merge
-from .nodes import Node
+from .nodes import Loc, Node
 from .reading import read_yaml
 
 FindPreset = Callable[[str], Path]
@@ -51,7 +51,14 @@ class Layers:
             self._done[real] = self.merged(tree, path.absolute().parent, (*trail, real), root)
         return self._done[real]
 
-    def merged(self, tree: Node, folder: Path, trail: tuple[str, ...] = (), root: Path | None = None) -> Node:
+    def merged(
+        self,
+        tree: Node,
+        folder: Path,
+        trail: tuple[str, ...] = (),
+        root: Path | None = None,
+        key: Loc = ("extends",),
+    ) -> Node:
         """``tree`` merged over what it extends, without the key itself.
 
         Args:
@@ -59,6 +66,7 @@ class Layers:
             folder: What relative paths in its ``extends`` are relative to.
             trail: The real paths of the files that led here, its own last.
             root: The folder that holds every file it may extend; None for what the whole config has.
+            key: What errors call the place where it says what it extends.
 
         Raises:
             ConfigError: For the same reasons as ``read``.
@@ -69,10 +77,10 @@ class Layers:
             return tree
         names = extends.value if isinstance(extends.value, list) else [extends]
         if len(names) > _MOST:
-            raise _error(extends, f"a config cannot extend more than {_MOST} others")
+            raise _error(extends, key, f"a config cannot extend more than {_MOST} others")
         below = Node({})
         for name in names:
-            below = merge(below, self._layer(name, folder, trail, root or self._root or folder))
+            below = merge(below, self._layer(name, key, folder, trail, root or self._root or folder))
         own = {key: child for key, child in tree.value.items() if key != "extends"}
         return merge(below, replace(tree, value=own))
 
@@ -95,42 +103,48 @@ class Layers:
             return tree
         whole = {}
         for name, tower in towers.value.items():
-            layered = replace(tower, value={"extends": tower}) if isinstance(tower.value, str) else tower
-            whole[name] = self.merged(layered, folder, trail, root)
+            key: Loc = ("towers", name)
+            if isinstance(tower.value, str):
+                tower = replace(tower, value={"extends": tower})
+            else:
+                key = (*key, "extends")
+            whole[name] = self.merged(tower, folder, trail, root, key)
         return replace(tree, value={**tree.value, "towers": replace(towers, value=whole)})
 
-    def _layer(self, name: Node, folder: Path, trail: tuple[str, ...], root: Path) -> Node:
+    def _layer(self, name: Node, key: Loc, folder: Path, trail: tuple[str, ...], root: Path) -> Node:
         text = name.value
         if not isinstance(text, str) or not text:
-            raise _error(name, "expected a preset's name, a path, or a list of them")
+            raise _error(name, key, "expected a preset's name, a path, or a list of them")
         if "://" in text:
-            raise _error(name, "a URL is not read; download the file and write its path")
-        path = self._path(name, text, folder, root)
+            raise _error(name, key, "a URL is not read; download the file and write its path")
+        path = self._path(name, key, text, folder, root)
         real = os.path.realpath(path)
         if real in trail:
             chain = [*trail[trail.index(real) :], real]
-            raise _error(name, f"leads in a circle: {' -> '.join(os.path.basename(file) for file in chain)}")
+            raise _error(
+                name, key, f"leads in a circle: {' -> '.join(os.path.basename(file) for file in chain)}"
+            )
         if len(trail) >= _MOST:
-            raise _error(name, f"a config cannot be extended over a chain of more than {_MOST} files")
+            raise _error(name, key, f"a config cannot be extended over a chain of more than {_MOST} files")
         # A preset's own files come from where the preset does, not from below the user's root.
         return self.read(path, trail, root if looks_like_path(text) else path.absolute().parent)
 
-    def _path(self, name: Node, text: str, folder: Path, root: Path) -> Path:
+    def _path(self, name: Node, key: Loc, text: str, folder: Path, root: Path) -> Path:
         if looks_like_path(text):
-            _confine(name, text, folder, root)  # before anything says whether the file is there
+            _confine(name, key, text, folder, root)  # before anything says whether the file is there
         there = config_file(folder / os.path.expanduser(text))
         if looks_like_path(text):
             if there is None:
-                raise _error(name, f"no such file: {text}")
+                raise _error(name, key, f"no such file: {text}")
             return there
         try:
             return self._find_preset(text)
         except ConfigError as error:
             hint = f"; for the file beside this one write ./{text}" if there else ""
-            raise _error(name, error.problems[0].message + hint) from None
+            raise _error(name, key, error.problems[0].message + hint) from None
 
 
-def _confine(name: Node, text: str, folder: Path, root: Path) -> None:
+def _confine(name: Node, key: Loc, text: str, folder: Path, root: Path) -> None:
     """Refuse a path that leaves ``root``, symbolic links followed."""
     try:
         real = Path(os.path.realpath(folder / os.path.expanduser(text)))
@@ -141,8 +155,8 @@ def _confine(name: Node, text: str, folder: Path, root: Path) -> None:
             f"{text} leads out of the folder of the config that is loaded; to allow it, name a folder that "
             "holds both with --root FOLDER (in Python, load_config(..., root=FOLDER))"
         )
-        raise _error(name, message)
+        raise _error(name, key, message)
 
 
-def _error(at: Node, message: str) -> ConfigError:
-    return ConfigError(at.problem("VC007", message, ("extends",)))
+def _error(at: Node, key: Loc, message: str) -> ConfigError:
+    return ConfigError(at.problem("VC007", message, key))

@@ -44,6 +44,13 @@ _CALLED_HERE = {
 }
 """Keys of transformers' and LLaVA's configs of vision-language models -> ours."""
 
+_WITH_TOWERS = {
+    "encoder": "every encoder is in a tower",
+    "reduce": "tokens are not reduced",
+    "tiling": "an image is taken whole, not cut into tiles",
+}
+"""Keys at the root of one tower -> what holds of several."""
+
 _SAME_FIELD = (
     {"num_hidden_layers", "depth", "num_layers"},
     {"num_attention_heads", "num_heads"},
@@ -79,8 +86,8 @@ def misplaced(path: Loc, model_type: object) -> str:
         return ""
     if not block and key == "vision_config":
         return "; `vision-composer init --from config.json` makes a config of transformers'"
-    if not block and key == "encoder":
-        return "; with towers every encoder is in a tower"
+    if not block and key in TowerConfig.model_fields:
+        return f"; with towers {_WITH_TOWERS.get(key, 'it belongs in each tower')}"
     if not block and key in _CALLED_HERE:
         return f"; here it is {_CALLED_HERE[key]}"
     models = dict.fromkeys(ENCODER_CONFIGS.values())

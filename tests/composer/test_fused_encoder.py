@@ -13,11 +13,21 @@ from support.compare import assert_close
 from support.fused import CLIP, DINO, IMAGES, SIGLIP, TOWERS, alone, composed, config
 from typer.testing import CliRunner
 
-from vision_composer import FusedVisionEncoder, compose, encode_dataset, load_config, plan, read_features
+from vision_composer import (
+    ComposedVisionEncoder,
+    FusedVisionEncoder,
+    compose,
+    encode_dataset,
+    load_config,
+    plan,
+    read_features,
+)
 from vision_composer.cli import app
 from vision_composer.errors import BackendError, ConfigError, InputError, WeightsError
+from vision_composer.fusion.preprocess import FusedPreprocessor
 from vision_composer.jobs.pooling import pooler_of
 from vision_composer.schemas.yaml.dump import to_yaml
+from vision_composer.tower.module import VisionTower
 
 GRID = {"align": {"grid": [4, 4]}}
 STEPS = {"type": "steps", "hidden_size": 8, "steps": [{"type": "norm"}, {"type": "linear", "width": 8}]}
@@ -32,14 +42,16 @@ KEYS: dict[str, dict[str, Any]] = {
         "output": "embeds",
         "connector": STEPS,
     },
+    "llava": {**GRID, "output": "embeds", "connector": {"type": "llava", "hidden_size": 24}},
 }
+QUICK = [name if name != "llava" else pytest.param(name, marks=pytest.mark.slow) for name in KEYS]
 
 
 def features(encoder: Any) -> torch.Tensor:
     return torch.stack(encoder.encode(IMAGES))
 
 
-@pytest.mark.parametrize("name", KEYS)
+@pytest.mark.parametrize("name", QUICK)
 def test_what_is_saved_gives_equal_features(name: str, tmp_path: Path) -> None:
     encoder = composed(**KEYS[name])
     encoder.save(tmp_path / "saved")
@@ -83,10 +95,14 @@ def test_towers_are_presets_paths_or_configs(tmp_path: Path) -> None:
         load_config(tmp_path / "loop.yaml")
 
 
-def test_a_config_of_one_tower_has_no_key_of_several() -> None:
+def test_a_config_of_one_tower_has_nothing_of_several() -> None:
     single = load_config({"schema": 1, **DINO})
     assert not single.resolved().keys() & {"towers", "input", "align", "project", "fuse"}
     assert list(single.towers_by_name.values()) == [single]
+    encoder = compose(single)
+    assert type(encoder) is ComposedVisionEncoder
+    assert type(encoder.vision) is VisionTower  # nothing stands between it and the tower
+    assert not isinstance(encoder.preprocessor, FusedPreprocessor)
 
 
 def test_what_the_root_says_is_for_towers_that_say_nothing() -> None:
@@ -153,6 +169,40 @@ def test_errors_of_weights_name_the_tower(tmp_path: Path) -> None:
         load_config(config({"dino": DINO, "siglip": {"encoder": {**SIGLIP["encoder"], "hidden": 1}}}))
 
 
+QUERY = "encoder.layers.0.self_attn.q_proj"
+
+
+def test_one_broken_tower_is_named(tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    composed(**GRID).save(tmp_path)
+    file = tmp_path / "siglip/model.safetensors"
+    whole = load_file(file)
+    for tensors, message in (
+        ({f"{QUERY}.weight": torch.full((32, 32), torch.nan)}, r"q_proj\.weight holds NaN"),
+        ({f"{QUERY}.lora_A.weight": torch.ones(2, 32)}, "holds an adapter's weights, not merged"),
+        ({f"{QUERY}.g_idx": torch.ones(2)}, "holds weights quantised by GPTQ"),
+        ({}, "not a complete safetensors file"),
+    ):
+        save_file(whole | tensors, file, metadata={"format": "pt"})
+        if not tensors:
+            file.write_bytes(file.read_bytes()[:1000])
+        with pytest.raises(WeightsError, match=rf"^tower siglip: .*{message}"):
+            compose(tmp_path)
+
+
+def test_a_tower_that_fails_while_it_runs_is_named() -> None:
+    encoder = composed(**GRID)
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("out of memory")
+
+    encoder.vision.parts["siglip"].blocks[1].register_forward_pre_hook(fail)
+    with pytest.raises(RuntimeError, match="out of memory") as raised:
+        encoder.encode(IMAGES)
+    assert raised.value.__notes__ == ["tower siglip"]
+
+
 @pytest.mark.slow
 def test_it_compiles_every_tower_and_warms_up() -> None:
     encoder = composed(compile={"backend": "eager"}, **GRID)
@@ -170,11 +220,8 @@ def test_the_parts_that_are_frozen_are_those_of_the_tower() -> None:
 
 
 def test_what_is_for_one_tower_refuses_several() -> None:
-    encoder = composed(**GRID)
-    with pytest.raises(InputError, match="several towers is no model of transformers"):
-        encoder.as_transformers()
     with pytest.raises(InputError, match="begin with a class token"):
-        pooler_of("cls", encoder.plan)
+        pooler_of("cls", composed(**GRID).plan)
 
 
 @pytest.fixture

@@ -111,6 +111,15 @@ QWEN = {"model_type": "qwen3_5_vision"}
 GEMMA4 = {"model_type": "gemma4_vision", "num_attention_heads": 4}
 LLAMA4 = {"model_type": "llama4_vision_model"}
 
+INKLING = {"model_type": "inkling2_vision", "hidden_size": 128, "num_attention_heads": 2}
+RATIOS = [
+    INKLING,
+    {"model_type": "janus_vision_model", "hidden_size": 128, "num_attention_heads": 2},
+    {"model_type": "radio", "hidden_size": 128, "num_attention_heads": 2},
+]
+OCR = {"model_type": "got_ocr2_vision", "num_hidden_layers": 4}
+WINDOWS = {"model_type": "qwen2_5_vl_vision", "depth": 4}
+
 
 @pytest.mark.parametrize(
     ("encoder", "keys", "found"),
@@ -131,6 +140,20 @@ LLAMA4 = {"model_type": "llama4_vision_model"}
         (TILES | {"image_size": 14}, {}, []),
         (QWEN | {"num_position_embeddings": 8}, {}, [("VC208", ("encoder", "num_position_embeddings"))]),
         (QWEN | {"num_position_embeddings": 9}, {}, []),
+        *((family | {"mlp_ratio": 1 / 129}, {}, [("VC208", ("encoder", "mlp_ratio"))]) for family in RATIOS),
+        *((family | {"mlp_ratio": 1 / 127}, {}, []) for family in RATIOS),
+        (INKLING | {"mlp_ratio": 1e-9, "intermediate_size": 1}, {}, []),
+        (OCR | {"global_attn_indexes": [0, 3, 4]}, {}, [("VC208", ("encoder", "global_attn_indexes", 2))]),
+        (OCR | {"global_attn_indexes": [0, 3]}, {}, []),
+        (OCR | {"global_attn_indexes": [2, 5, 8, 11]}, {}, []),  # what transformers writes of every model
+        (OCR, {}, []),
+        (
+            WINDOWS | {"fullatt_block_indexes": [7, 4]},
+            {},
+            [("VC208", ("encoder", "fullatt_block_indexes", i)) for i in (0, 1)],
+        ),
+        (WINDOWS | {"fullatt_block_indexes": [3]}, {}, []),
+        (WINDOWS, {}, []),
     ],
 )
 def test_rules_at_their_edges(encoder: dict[str, Any], keys: dict[str, Any], found: list[Any]) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vision_composer import build_vlm, compose
 
-from . import tiny
+from . import fused, tiny
 from .vlms import save_vlm
 
 TEXT = {
@@ -35,6 +35,7 @@ CASES: dict[str, Any] = {
     "packed": {"encoder": tiny.PACKED["qwen2_5_vl_vision"]},
     "padded": {"encoder": tiny.PADDED["siglip2_vision_model"], "select_layers": [-2]},
     "pixtral": {"encoder": tiny.PACKED["pixtral"]},
+    "towers": {"towers": {"siglip": fused.SIGLIP, "dino": fused.DINO}, "align": {"grid": [3, 4]}},
 }
 """Encoders of every kind that need no files."""
 EVERY_CASE = (*CASES, "tiles", "embeds")
@@ -90,9 +91,7 @@ def encoder_of(case: str, folder: Path) -> Any:
     torch.manual_seed(0)
     if case in ("tiles", "embeds"):
         return compose(save_vlm("llava_next", folder / "vlm"), overrides=[f"output={case}"])
-    encoder = compose({"schema": 1, **CASES[case]})
-    tiny.scramble(encoder.model)
-    return encoder
+    return tiny.scramble(compose({"schema": 1, **CASES[case]}))
 
 
 def built(case: str, folder: Path = Path()) -> tuple[Any, Any, Any]:

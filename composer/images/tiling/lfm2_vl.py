@@ -37,11 +37,17 @@ class Lfm2VlTiling(Tiling[Lfm2VlTilingConfig]):
         """How an image is resized that is not cut.
 
         Raises:
-            ConfigError: If the image processor is not LFM2-VL's.
+            ConfigError: If the image processor is not LFM2-VL's, or tiles are no whole squares of patches.
         """
         if not isinstance(self.resize, TokenPixelBudget):
             message = "lfm2_vl is for images that go through Lfm2VlImageProcessor"
             raise ConfigError(Problem("VC211", message, "tiling.type"))
+        if self.config.tile_size % self.resize.factor:
+            message = (
+                f"{self.config.tile_size} is no multiple of {self.resize.factor}, the side in pixels of the "
+                "patches that become one row"
+            )
+            raise ConfigError(Problem("VC211", message, "tiling.tile_size"))
         return self.resize
 
     def plan(self, width: int, height: int) -> TilePlan:

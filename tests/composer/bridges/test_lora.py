@@ -56,15 +56,17 @@ def test_every_parameter_of_an_unfrozen_tower_moves() -> None:
     assert {name for name in tower if "k_proj.bias" not in name} <= changed  # softmax forgets a key's bias
 
 
-def test_lora_on_the_language_model_changes_its_own_matrices_alone() -> None:
+@pytest.mark.parametrize("part", ["language_model", "vision_tower"])
+def test_lora_on_one_part_changes_its_own_matrices_alone(part: str) -> None:
     peft = pytest.importorskip("peft")
     model, batch = vlm()
-    targets = r".*language_model.*\.(q|v)_proj"
+    targets = rf".*{part}.*\.(q|v)_proj"
     wrapped = peft.get_peft_model(model, peft.LoraConfig(target_modules=targets, init_lora_weights=False))
     changed = changed_by_a_step(wrapped, batch)
     lora = {name for name, _ in wrapped.named_parameters() if ".lora_" in name}
     assert changed == lora
-    assert in_parts(lora) == {"language_model"}
+    assert in_parts(lora) == {part}
+    assert len(lora) == 2 * 2 * 2  # blocks, projections, and the two matrices of each
 
 
 def test_lora_on_the_tower_comes_back_from_disk(tmp_path: Path) -> None:

@@ -22,12 +22,19 @@ MOSTLY_SLOW = pytest.mark.parametrize(
 )
 
 
+def odd_sizes(seed: str, number: int) -> list[tuple[int, int]]:
+    """Widths and heights of images of every shape, slivers among them."""
+    sizes = random.Random(seed)
+    longest = [sizes.choice((8, 60, 240)) for _ in range(2 * number)]
+    sides = [sizes.randint(1, side) for side in longest]
+    return list(zip(sides[::2], sides[1::2], strict=True))
+
+
 @MOSTLY_SLOW
 def test_counts_agree_for_every_size(case: str, tmp_path: Path) -> None:
     encoder, model, processor = bridged.built(case, tmp_path)
-    sizes, names = random.Random(case), model.model.vision_tower.config.image_inputs
-    for _ in range(500):
-        size = sizes.randint(8, 240), sizes.randint(8, 240)
+    names = model.model.vision_tower.config.image_inputs
+    for i, size in enumerate(odd_sizes(case, 500)):
         image = Image.new("RGB", size)
         try:
             inputs = processor(images=image, text=bridged.PROMPT, return_tensors="pt")
@@ -39,6 +46,9 @@ def test_counts_agree_for_every_size(case: str, tmp_path: Path) -> None:
         own = {name: inputs[name] for name in names}
         assert encoder.vision.rows_of_batch(encoder.vision.read(own)) == [tokens], size
         assert processor.num_image_tokens(*size) == tokens
+        if i % 25 == 0:
+            (rows,) = model.model.vision_tower.encode(**own)
+            assert len(rows) == tokens, size
 
 
 def test_counts_are_those_of_an_upright_image() -> None:

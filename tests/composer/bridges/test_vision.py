@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from support import bridged, tiny
+from support import bridged, fused, tiny
 from support.vlms import VLMS, save_vlm
 
 from vision_composer import compose
@@ -84,6 +86,49 @@ def llava(encoder: Any) -> Any:
     return model.eval()
 
 
+STEPS = {"type": "steps", "hidden_size": 8, "steps": [{"type": "norm"}, {"type": "linear", "width": 8}]}
+FUSED: dict[str, dict[str, Any]] = {
+    "per tower": {},
+    "stacked": {"input": "stacked", "weights": {"dtype": "bfloat16"}},
+    "shared": {"input": {"type": "shared", "align_corners": True}, "image_processor": {"size": 40}},
+    "embeds": {"fuse": "sum", "project": {"siglip": {"width": 32}}, "output": "embeds", "connector": STEPS},
+}
+
+
+def several_towers(**keys: Any) -> Any:
+    # By name, the second would come first.
+    return fused.composed({"siglip": fused.SIGLIP, "dino": fused.DINO}, align={"grid": [4, 4]}, **keys)
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_several_towers_come_back_in_their_order(name: str, tmp_path: Path) -> None:
+    encoder = several_towers(**FUSED[name])
+    inputs = encoder.preprocess(fused.IMAGES)
+    model = encoder.as_transformers()
+    loaded = bridged.saved_and_loaded(model, tmp_path)
+    with torch.no_grad():
+        features = bridged.rows(encoder(**inputs))
+        for other in (model, loaded):
+            assert torch.equal(other(**inputs, output_hidden_states=-1).hidden_states[-1], features)
+    assert {id(p) for p in model.parameters()} == {id(p) for p in encoder.parameters()}
+    assert model.config.hidden_size == encoder.output_width == features.shape[-1]
+    assert set(model.config.image_inputs) == inputs.keys()
+    assert loaded.config.tower_config() == model.config.tower_config()
+    assert list(loaded.config.tower_config().towers) == ["siglip", "dino"]
+    assert not encoder.as_transformers().training
+    assert encoder.train().as_transformers().training
+
+
+def test_where_weights_came_from_is_not_saved(tmp_path: Path) -> None:
+    first = several_towers(**FUSED["embeds"])
+    first.save(tmp_path)
+    again = compose(tmp_path)
+    config = again.as_transformers().config
+    assert str(tmp_path) in str(again.config.to_dict())
+    assert str(tmp_path) not in str(config.tower)
+    assert config.tower_config() == first.as_transformers().config.tower_config()
+
+
 PROMPT = torch.tensor([[0, *[63] * 16, 5, 6]] * 2)
 PIXELS = tiny.pixels(SIGLIP)
 
@@ -106,6 +151,42 @@ def test_a_llava_reads_it(tmp_path: Path) -> None:
         assert torch.equal(loaded(input_ids=PROMPT, pixel_values=PIXELS).logits, logits)
 
 
+def test_a_llava_reads_several_towers_that_share_pixels(tmp_path: Path) -> None:
+    from transformers import LlavaForConditionalGeneration
+
+    encoder = several_towers(**FUSED["shared"])
+    model, pixels = llava(encoder), encoder.preprocess(fused.IMAGES[:2])["pixel_values"]
+    with torch.no_grad():
+        assert torch.equal(model.model.get_image_features(pixels).last_hidden_state, encoder(pixels))
+        logits = model(input_ids=PROMPT, pixel_values=pixels).logits
+        model.save_pretrained(tmp_path)
+        loaded = LlavaForConditionalGeneration.from_pretrained(tmp_path)
+        assert torch.equal(loaded(input_ids=PROMPT, pixel_values=pixels).logits, logits)
+
+
+LOAD = """
+import sys, torch
+from transformers import LlavaForConditionalGeneration
+from vision_composer import register_transformers
+register_transformers()
+model, report = LlavaForConditionalGeneration.from_pretrained(sys.argv[1], output_loading_info=True)
+assert not any(report.values()), report
+inputs = torch.load(sys.argv[1] + "/inputs.pt")
+with torch.no_grad():
+    torch.save(model(**inputs).logits, sys.argv[1] + "/logits.pt")
+"""
+
+
+@pytest.mark.slow  # a process that imports everything
+def test_another_process_loads_a_llava_with_it(tmp_path: Path) -> None:
+    model, inputs = llava(siglip()), {"input_ids": PROMPT, "pixel_values": PIXELS}
+    model.save_pretrained(tmp_path)
+    torch.save(inputs, tmp_path / "inputs.pt")
+    subprocess.run([sys.executable, "-c", LOAD, str(tmp_path)], check=True, capture_output=True)
+    with torch.no_grad():
+        assert torch.equal(torch.load(tmp_path / "logits.pt"), model(**inputs).logits)
+
+
 def test_a_vlm_that_reads_another_layer_is_told_what_to_set() -> None:
     model = siglip().as_transformers()
     for asked in (-2, [-1, 3]):
@@ -120,16 +201,17 @@ def test_attention_is_chosen_for_where_the_weights_may_be(
 ) -> None:
     from transformers import AutoModel
 
+    from vision_composer import building
     from vision_composer.bridges import vision
 
     siglip(attn_backend=backend).as_transformers().save_pretrained(tmp_path)
-    choose, asked = vision.plan_attention, []
+    choose, asked = building.plan_attention, []
 
     def noted(plan: Any, where: torch.device) -> Any:
         asked.append(where.type)
         return choose(plan, torch.device("cpu"))
 
-    monkeypatch.setattr(vision, "plan_attention", noted)
+    monkeypatch.setattr(building, "plan_attention", noted)
     with monkeypatch.context() as patched:
         patched.setattr(torch.cuda, "is_available", lambda: True)
         with torch.device("meta"):

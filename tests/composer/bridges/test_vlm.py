@@ -30,7 +30,7 @@ with torch.no_grad():
 
 
 @pytest.mark.slow  # a process that imports everything
-@pytest.mark.parametrize("case", ["dense", "packed", "tiles", "embeds"])
+@pytest.mark.parametrize("case", ["dense", "packed", "tiles", "embeds", "towers"])
 def test_another_process_loads_both(case: str, tmp_path: Path) -> None:
     import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from support import tiny
 from support.images import noise_image
 
 from vision_composer import compose, plan
+from vision_composer.connectors import ImageOfTiles, TowerOutput, connector_of
 from vision_composer.errors import ConfigError, InputError
+from vision_composer.images.tiling import TilePlan
+from vision_composer.schemas.connectors import CONNECTOR_CONFIGS, connector_config
 
 DEFAULT = {"feature_select_strategy": "default"}
 
@@ -117,6 +121,17 @@ def test_patches_that_are_no_whole_squares_are_refused_by_lfm2_vl() -> None:
         encoder(torch.zeros(1, 3, 24, 16))
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_lfm2_vl_joins_squares_that_fill_every_image(factor: int) -> None:
+    keys = config("siglip2_vision_model", "lfm2_vl", fields={"downsample_factor": factor}, **LFM2)
+    assert plan(keys).num_tokens(1500, 900)
+    for wrong in (3, 4):
+        with pytest.raises(
+            ConfigError, match=r"connector\.downsample_factor: squares .* multiples of 2 patch"
+        ):
+            plan(keys, overrides=[f"connector.downsample_factor={wrong}"])
+
+
 def test_gemma_3_makes_no_more_rows_than_patches() -> None:
     with pytest.raises(ConfigError, match="mm_tokens_per_image: 256 rows are more than the 4x4 patches"):
         plan(config("siglip_vision_model", "gemma3"))
@@ -138,16 +153,9 @@ def test_mistral_3_reads_one_hidden_state() -> None:
 
 def test_any_res_puts_patches_together() -> None:
     tiling = {"type": "llava_next", "image_grid_pinpoints": [[32, 64], [64, 32]]}
-    planned = plan(
-        config(
-            "clip_vision_model",
-            "llava_next",
-            tiling=tiling,
-            image_processor={"type": "LlavaNextImageProcessor"},
-        )
-    )
-    with pytest.raises(InputError, match="4x4 patches together, and the tower gives 17 tokens for each"):
-        planned.num_tokens(40, 50)
+    keys = {"tiling": tiling, "image_processor": {"type": "LlavaNextImageProcessor"}}
+    with pytest.raises(ConfigError, match="4x4 patches together, and the tower gives 17 tokens for each"):
+        plan(config("clip_vision_model", "llava_next", **keys))
 
 
 @pytest.mark.parametrize("size", [(5, 4), (4, 5), (5, 5), (4, 4)])
@@ -158,3 +166,28 @@ def test_phi_4_fills_up_a_last_row_and_a_last_column(size: tuple[int, int]) -> N
     assert [len(rows)] == encoder.vision.rows_of_batch(
         encoder.vision.read({"pixel_values": torch.zeros(1, 3, height, width)})
     )
+
+
+class Closed:
+    """Facts of a tower that nothing may ask for, but the check of what a connector reads."""
+
+    patch_grid_length, grid_multiple, patch_square = 4, 1, 1
+
+    def __getattr__(self, name: str) -> Any:
+        raise AssertionError(f"{name} is asked for")
+
+
+BEHIND_SEVERAL = [name for name, block in CONNECTOR_CONFIGS.items() if block.behind_several]
+
+
+@pytest.mark.parametrize("name", [name for name in BEHIND_SEVERAL if name != "steps"])
+def test_behind_several_towers_it_asks_none_of_them_for_more_than_tokens(name: str) -> None:
+    inner = {"intermediate_size": 32} if "intermediate_size" in CONNECTOR_CONFIGS[name].model_fields else {}
+    block = connector_config({"type": name, "hidden_size": 24, **inner})
+    closed: Any = Closed()
+    connector = connector_of(block, TowerOutput(closed, closed, 48, 1, prod, lambda grid: grid, planar=True))
+    module, image = connector.build(), ImageOfTiles(TilePlan(), (1, 4, 4))
+    rows = connector.run(module, torch.zeros(2, 16, 48), [image, image])
+    assert [tuple(of_image.shape) for of_image in rows] == [(connector.num_rows(image), 24)] * 2
+    assert {key: tuple(value.shape) for key, value in module.state_dict().items()} == connector.shapes()
+    assert connector.flops(image) > 0

@@ -129,6 +129,21 @@ def test_the_connector_reads_the_joined_tokens() -> None:
     assert_close(torch.stack(rows), encoder.connector.steps[1](squares.flatten(2)))
 
 
+@pytest.mark.parametrize("connector", ["llava", "internvl"])
+def test_connectors_of_vlms_read_the_joined_tokens(connector: str) -> None:
+    keys = {"align": {"grid": [6, 6]}, "connector": {"type": connector, "hidden_size": 40}}
+    encoder = composed(output="embeds", **keys)
+    before = compose(config(**keys))
+    before.load_state_dict(encoder.state_dict(), strict=False)
+    inputs = encoder.preprocess(IMAGES)
+    read = before(**inputs)
+    if connector == "internvl":  # the four tokens of a square side by side
+        read = read.unflatten(1, (3, 2, 3, 2)).transpose(2, 3).flatten(3).flatten(1, 2)
+    rows = encoder(**inputs)
+    assert [len(row) for row in rows] == [encoder.num_tokens(5, 5)] * 3
+    assert_close(torch.stack(rows), encoder.connector.multi_modal_projector(read))
+
+
 def test_towers_in_a_sequence_are_frames_to_the_connector() -> None:
     steps = [{"type": "avg_pool"}, {"type": "linear", "width": 8}]
     keys = {"fuse": "sequence", "connector": {"type": "steps", "hidden_size": 8, "steps": steps}}

@@ -109,6 +109,12 @@ FAULTS = {
         "{a: {encoder: {model_type: siglip_vision_model}},\n  b: {encoder: {model_type: dinov2}}}",
         "2:6: towers.b: gives 257 tokens for 16x16 patches, which form no grid; set feature_select_strategy",
     ),
+    "head": (
+        "{a: {encoder: {model_type: dinov2}, feature_select_strategy: default},\n"
+        "  b: {encoder: {model_type: siglip_vision_model}, head: true}}",
+        "2:6: towers.b: gives 1 tokens for 14x14 patches, which form no grid; set feature_select_strategy: "
+        "default, and leave head out",
+    ),
     "sum": (
         "{a: {encoder: {model_type: siglip_vision_model}},\n"
         "  b: {encoder: {model_type: siglip_vision_model, hidden_size: 384}}}\nfuse: sum",
@@ -128,13 +134,23 @@ FAULTS = {
     "square by square": (
         "{a: {encoder: {model_type: siglip_vision_model}},\n"
         "  b: {encoder: {model_type: qwen2_vl_vision}, select_layers: [1]}}\nalign: {grid: [4, 4]}",
-        "2:6: towers.b: its hidden states come square by square",
+        "2:6: towers.b: its hidden states come square by square; leave select_layers out",
+    ),
+    "square by square, unmerged": (
+        "{a: {encoder: {model_type: siglip_vision_model}},\n"
+        "  b: {encoder: {model_type: lfm3_vl_vision}}}\nalign: {grid: [4, 4]}",
+        "2:6: towers.b: its hidden states come square by square; fuse: sequence takes them so",
     ),
     "squares": (
         "{a: {encoder: {model_type: siglip_vision_model}}, b: {encoder: {model_type: siglip_vision_model}}}\n"
         "align: {grid: [3, 4]}\noutput: embeds\n"
         "connector: {type: steps, hidden_size: 8, steps: [{type: avg_pool}, {type: linear, width: 8}]}",
         "connector.steps: 3x4 rows of an image are no whole squares of 2x2",
+    ),
+    "squares of a VLM's": (
+        "{a: {encoder: {model_type: siglip_vision_model}}, b: {encoder: {model_type: siglip_vision_model}}}\n"
+        "align: {grid: [4, 6]}\noutput: embeds\nconnector: {type: internvl, hidden_size: 8}",
+        "4:19: connector.type: the connector 'internvl' takes square images, not 4x6 patches; fuse and align",
     ),
     "processor": (
         "{a: {encoder: {model_type: siglip_vision_model}},\n"

@@ -123,3 +123,34 @@ def test_a_family_says_how_wide_its_head_is(monkeypatch: pytest.MonkeyPatch) -> 
     family = type(family_of(plan(config).encoder))
     monkeypatch.setattr(family, "head_width", lambda family, encoder: 3 * encoder.hidden_size)
     assert plan(config).output_width == 96
+
+
+@pytest.mark.parametrize(
+    ("name", "keys", "message"),
+    [
+        (
+            "siglip_vision_model",
+            {"output": "embeds", "connector": {"type": "internvl", "hidden_size": 8, "downsample_factor": 3}},
+            r"^connector\.type: 4x4 patches are no whole squares of 3x3",
+        ),
+        (
+            "siglip_vision_model",
+            {"output": "tiles", "tiling": {"type": "molmo2"}},
+            r"^tiling\.type: molmo2 is for images that go through Molmo2ImageProcessor",
+        ),
+    ],
+)
+def test_what_no_image_fits_is_refused_with_the_config(name: str, keys: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        plan({"schema": 1, "encoder": tiny.ENCODERS[name], **keys})
+
+
+def test_an_encoder_of_any_size_may_take_other_images_than_a_square() -> None:
+    steps = {"type": "steps", "hidden_size": 32, "steps": [{"type": "space_to_depth", "factor": 3},
+             {"type": "linear", "width": 32}]}  # fmt: skip
+    keys = {"output": "embeds", "connector": steps}
+    planned = plan({"schema": 1, "encoder": tiny.PACKED["pixtral"], **keys})
+    side, patch = planned.image_size, planned.towers[""].info.patch_size
+    with pytest.raises(InputError, match="no whole squares of 3x3"):
+        planned.num_tokens(side, side)
+    assert planned.num_tokens(3 * patch, 6 * patch) == 2

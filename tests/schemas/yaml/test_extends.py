@@ -134,6 +134,23 @@ def test_extends_that_leads_nowhere(write, extends, message, column):
         assert str(problem.span) == "loop.yaml:1:10"
 
 
+@pytest.mark.parametrize(
+    ("tower", "place"),
+    [
+        ("missing", "main.yaml:3:6: towers.b"),
+        ("{extends: missing}", "main.yaml:3:16: towers.b.extends"),
+        ("{extends: [./clip.yaml, missing]}", "main.yaml:3:30: towers.b.extends"),
+        ("{extends: ./loop.yaml}", "loop.yaml:1:10: extends"),  # its own, in its own file
+    ],
+)
+def test_a_tower_that_extends_what_is_not_there(write, tower, place):
+    write("clip.yaml")
+    write("loop.yaml", "extends: missing\n")
+    write("main.yaml", f"towers:\n  a: ./clip.yaml\n  b: {tower}\nschema: 1\n")
+    (problem,) = refused("main.yaml")
+    assert f"{problem.span}: {problem.path}" == place
+
+
 def test_a_chain_of_extends_has_a_limit(write):
     write("f0.yaml")
     for i in range(1, 20):

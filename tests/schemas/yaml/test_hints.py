@@ -3,16 +3,30 @@
 import pytest
 from support.loading import refused
 
-from vision_composer.schemas import ENCODER_CONFIGS, TowerConfig
+from vision_composer.schemas import ENCODER_CONFIGS, FusedConfig, TowerConfig
 
 CLIP = {"model_type": "clip_vision_model"}
 ROOT = [field.alias or name for name, field in TowerConfig.model_fields.items()]
+
+ROOT_OF_SEVERAL = [field.alias or name for name, field in FusedConfig.model_fields.items()]
 
 
 @pytest.mark.parametrize("key", ROOT)
 def test_a_key_of_the_root_in_the_encoder(key):
     (problem,) = refused({"schema": 1, "encoder": {**CLIP, key: None}})
     assert problem.message == "unknown key; it belongs at the root, outside this block"
+
+
+@pytest.mark.parametrize("key", [key for key in ROOT if key not in ROOT_OF_SEVERAL])
+def test_a_key_of_one_tower_at_the_root_of_several(key):
+    (problem,) = refused({"schema": 1, "towers": {"a": {"encoder": CLIP}, "b": {"encoder": CLIP}}, key: None})
+    of_all = {
+        "encoder": "every encoder is in a tower",
+        "reduce": "tokens are not reduced",
+        "tiling": "an image is taken whole, not cut into tiles",
+    }
+    expected = of_all.get(key, "it belongs in each tower")
+    assert problem.message == f"unknown key; with towers {expected}"
 
 
 @pytest.mark.parametrize("model_type", ENCODER_CONFIGS)

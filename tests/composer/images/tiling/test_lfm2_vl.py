@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from PIL import Image
 from support.sources import methods_of
 
-from vision_composer import compose
+from vision_composer import compose, plan
+from vision_composer.errors import ConfigError
 from vision_composer.images.resize import TokenPixelBudget
 from vision_composer.images.tiling import tiling_of
 from vision_composer.schemas.tiling.lfm2_vl import Lfm2VlTilingConfig
@@ -52,3 +54,12 @@ def test_tiles_put_together_are_the_image() -> None:
     tiles = made["pixel_values"][:6, :36].numpy().reshape(2, 3, 6, 6, 4, 4, 3)
     whole = tiles.transpose(0, 2, 4, 1, 3, 5, 6).reshape(48, 72, 3)
     assert np.abs(whole - np.asarray(image, dtype=np.float32) / 255).max() < 1e-6
+
+
+@pytest.mark.parametrize("side", [20, 26])
+def test_tiles_that_are_no_whole_squares_of_patches(side: int) -> None:
+    keys = {"schema": 1, "encoder": ENCODER, "image_processor": {"type": "Lfm2VlImageProcessor"}}
+    tiles = {"output": "tiles", "tiling": {"type": "lfm2_vl", "tile_size": side}}
+    with pytest.raises(ConfigError, match=rf"^tiling\.tile_size: {side} is no multiple of 8"):
+        plan(keys | tiles)
+    plan(keys | tiles | {"output": "features"})
