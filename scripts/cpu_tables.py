@@ -26,7 +26,7 @@ from typing import Any, TextIO
 _AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 _AVX512 = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_BF16"}
 
-RUNS = (
+RUNS: tuple[tuple[str, str, str, dict[str, str]], ...] = (
     ("AVX2", "float32", "avx2", _AVX2),
     ("AVX-512", "float32", "avx512f", {}),
     ("AVX2", "bfloat16", "avx2", _AVX2),

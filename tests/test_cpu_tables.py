@@ -52,7 +52,7 @@ def test_the_configs_of_all_benches_are_valid() -> None:
     for case in cases(AMX, 5):
         name, *options = case.arguments
         overrides = [value for option, value in pairwise(options) if option == "--set"]
-        assert plan(name, overrides=overrides).num_blocks <= 12
+        assert plan(name, overrides=overrides).num_blocks <= 8
 
 
 def fake(monkeypatch: pytest.MonkeyPatch, folder: Path, body: str) -> None:
@@ -70,20 +70,24 @@ def test_tables_are_written_and_failures_named(
         monkeypatch,
         tmp_path,
         "if name == 'bad': sys.exit('no such tower')\n"
-        "if name == 'slow': time.sleep(60)\n"
         f"print('a warning', name) if name == 'odd' else print({SHOWN!r})",
     )
     written = io.StringIO()
-    chosen = [Case(name, (name,), {"ISA": "AVX2"}) for name in ("bad", "slow", "odd", "good")]
-    assert measure(chosen, written, timeout=3) == ["bad", "slow", "odd"]
+    chosen = [Case(name, (name,), {"ISA": "AVX2"}) for name in ("bad", "odd", "good")]
+    assert measure(chosen, written, timeout=60) == ["bad", "odd"]
     text = written.getvalue()
     assert "Failed: exit status 1: no such tower" in text
-    assert "Failed: it took more than 3 seconds" in text
     assert "Failed: no JSON" in text
     assert "$ ISA=AVX2 vision-composer bench good\n" in text
     assert "| vision-composer, compiled | 100 | 100-100 | 4.00 | 200 | 100% | 30.0 |" in text
     assert "| good | 4.00 | - | 100% |" in text
-    assert "4 of 4" in capsys.readouterr().err
+    assert "3 of 3" in capsys.readouterr().err
+
+
+def test_a_bench_that_takes_too_long_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(monkeypatch, tmp_path, "time.sleep(60)")
+    with pytest.raises(RuntimeError, match="more than 0 seconds"):
+        Case("slow", ("x",), {}).run(0.3)
 
 
 def test_libraries_are_held_to_what_the_command_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,8 +97,8 @@ def test_libraries_are_held_to_what_the_command_says(tmp_path: Path, monkeypatch
         "print('{\"isa\":', repr(os.environ.get('ONEDNN_MAX_CPU_ISA', '')).replace(\"'\", '\"'), '}')",
     )
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
-    assert Case("free", ("x",), {}).run(9) == {"isa": ""}
-    assert Case("held", ("x",), {"ONEDNN_MAX_CPU_ISA": "AVX2"}).run(9) == {"isa": "AVX2"}
+    assert Case("free", ("x",), {}).run(60) == {"isa": ""}
+    assert Case("held", ("x",), {"ONEDNN_MAX_CPU_ISA": "AVX2"}).run(60) == {"isa": "AVX2"}
 
 
 @pytest.mark.slow

@@ -123,7 +123,7 @@ def _read(path: Path) -> dict[str, str]:
             raise ValueError(f"it is no file of format {_FORMAT!r}")
         if unknown := [name for name in kept.values() if name not in (LIBRARY, _ONEDNN, _INDUCTOR)]:
             raise ValueError(f"there are no products called {unknown[0]!r:.80}")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
