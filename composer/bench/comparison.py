@@ -16,11 +16,11 @@ import torch
 from ..composing import compose_tower
 from ..errors import BackendError, InputError
 from ..presets import load_config
-from ..running.compilation import compile_tower
+from ..running.compilation import CompileSettings, compile_tower
 from ..running.quantization import check_quantize, quantize_linears
 from ..running.warmup import TOLERANCE, largest_difference
 from ..schemas import AnyConfig, CompileConfig
-from .measure import Inputs, compiled_graphs, device_name, interleaved, matmul, peak_bytes, timed
+from .measure import Inputs, compiled_graphs, device_name, interleaved, matmuls, peak_bytes, timed
 from .peers import PEERS, known_peers
 from .result import OURS, BenchResult, Row
 
@@ -76,6 +76,7 @@ def compare(
         towers[f"{OURS}, {asked.quantize}"] = _quantised(tower, asked.quantize)
     sizes = tuple(images or [(tower.info.image_size,) * 2]) * batch
     inputs = noise(tower, sizes)
+    compiled: list[CompileSettings] = []
     with ExitStack() as evaluating:
         for each in towers.values():
             evaluating.enter_context(each.evaluating())
@@ -83,7 +84,7 @@ def compare(
         if asked.compile is not False:
             settings = asked.compile if isinstance(asked.compile, CompileConfig) else CompileConfig()
             for name, each in towers.items():
-                contenders[f"{name}, compiled"] = _compiled(each, settings, inputs)
+                contenders[f"{name}, compiled"] = _compiled(each, settings, inputs, compiled)
         contenders |= {name: PEERS[name](tower, inputs) for name in peers}
         rows, peak = _measure(contenders, tower, rounds, quantised=f"{OURS}, {asked.quantize}")
     flops = [tower.plan.flops(*size) for size in sizes]
@@ -103,6 +104,7 @@ def compare(
         peak_flops_per_second=peak,
         versions={name: _version(name) for name in dict.fromkeys(("torch", "transformers", *peers))},
         rows=rows,
+        products=next((str(how.products) for how in compiled if how.products), None),
     )
 
 
@@ -134,13 +136,15 @@ def _quantised(tower: ComposedVisionEncoder, quantize: str) -> ComposedVisionEnc
     return twin
 
 
-def _compiled(tower: ComposedVisionEncoder, settings: CompileConfig, inputs: Inputs) -> Callable[[], Run]:
-    """Return a copy that shares the weights."""
+def _compiled(
+    tower: ComposedVisionEncoder, settings: CompileConfig, inputs: Inputs, compiled: list[CompileSettings]
+) -> Callable[[], Run]:
+    """Return a copy that shares the weights; it notes how it was compiled."""
     shared = {id(weight): weight for weight in (*tower.parameters(), *tower.buffers())}
     twin = copy.deepcopy(tower, dict(shared))
 
     def prepare() -> Run:
-        compile_tower(twin.tower, settings)
+        compiled.append(compile_tower(twin.tower, settings))
         return lambda: twin(**inputs)
 
     return prepare
@@ -154,7 +158,7 @@ def _measure(
     quantised: str,
 ) -> tuple[tuple[Row, ...], float]:
     device = tower.device
-    product, product_flops = matmul(device, tower.dtype)
+    products = matmuls(device, tower.dtype)
     runs: dict[str, Run] = {}
     rows: list[Row] = []
     expected: Any = None
@@ -170,15 +174,18 @@ def _measure(
         difference = (
             largest_difference(features, expected)
             if name.startswith(quantised)
-            else _checked(name, features, expected, tower.dtype)
+            else checked(name, features, expected, tower.dtype)
         )
         graphs = compiled_graphs()
         # The second run warms up as well. What onnxruntime allocates torch does not see.
         peak = None if name == "onnxruntime" else peak_bytes(runs[name], device)
         rows.append(Row(name, (), seconds, peak, graphs - before, compiled_graphs() - graphs, difference))
-    product()
+    for product, _ in products:
+        product()
     before = compiled_graphs()
-    *times, products = interleaved([*runs.values(), product], rounds, device)
+    every = [*runs.values(), *(product for product, _ in products)]
+    seconds_of_all = interleaved(every, rounds, device)
+    times, of_products = seconds_of_all[: len(rows)], seconds_of_all[len(rows) :]
     recompiled = compiled_graphs() - before
     timed_rows = tuple(
         replace(
@@ -186,10 +193,15 @@ def _measure(
         )
         for row, seconds in zip(rows, times, strict=True)
     )
-    return timed_rows, product_flops / min(products)
+    return timed_rows, max(flops / min(each) for (_, flops), each in zip(products, of_products, strict=True))
 
 
-def _checked(name: str, features: Any, expected: Any, dtype: torch.dtype) -> float:
+def checked(name: str, features: Any, expected: Any, dtype: torch.dtype) -> float:
+    """Return by how much features differ.
+
+    Raises:
+        BackendError: If that is more than rounding explains.
+    """
     shapes = [tuple(f.shape) for f in features], [tuple(f.shape) for f in expected]
     if shapes[0] != shapes[1]:
         raise BackendError(f"{name} returns features of shapes {shapes[0]}, the tower {shapes[1]}")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from .latency import LatencyResult
     from .preprocessing import PreprocessResult
+    from .products import ProductsResult
 
 
 def heading(result: BenchResult) -> str:
@@ -87,6 +88,15 @@ def preprocessing(result: PreprocessResult) -> str:
         spread = f"{min(seconds) * 1e3:,.0f}-{max(seconds) * 1e3:,.0f}"
         lines.append(f"{name:<16}{median(seconds) * 1e3:>6,.0f} ms {spread:>12}")
     return "\n".join([*lines, f"x transformers  {result.speed:>6.2f}"])
+
+
+def products(result: ProductsResult) -> str:
+    """Say what each kind of product took, in a line each, and what is kept."""
+    lines = []
+    for name, seconds in result.seconds.items():
+        spread = f"{min(seconds) * 1e3:,.1f}-{max(seconds) * 1e3:,.1f}"
+        lines.append(f"{name:<9}{median(seconds) * 1e3:>8,.1f} ms a block  {spread}")
+    return "\n".join([*lines, f"{result.chosen} is kept in {result.file} for {result.key}"])
 
 
 def latency(result: LatencyResult) -> str:

@@ -58,9 +58,10 @@ class BenchResult:
         images: Width and height of each image of the batch.
         num_patches: Patches of all of them, as the encoder cuts them.
         flops: Floating-point operations that the features need, by the plan; None for the generic adapter.
-        peak_flops_per_second: The best of the matrix products that were measured between the rounds.
+        peak_flops_per_second: Of the fastest of the matrix products that were measured between the rounds.
         versions: Of torch and of what was compared.
         rows: The programs, ours first.
+        products: Whose matrix products frozen code used, and why; None where no weights were frozen.
     """
 
     config: str | None
@@ -78,6 +79,7 @@ class BenchResult:
     peak_flops_per_second: float
     versions: dict[str, str]
     rows: tuple[Row, ...]
+    products: str | None = None
 
     @property
     def peers(self) -> tuple[Row, ...]:

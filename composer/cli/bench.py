@@ -25,7 +25,11 @@ def bench(
     ] = "",
     batch: Annotated[int, typer.Option(min=1, help="How often the images are in the batch.")] = 1,
     rounds: Annotated[
-        int, typer.Option(min=1, help="How often each is timed; with --latency, times 40 images.")
+        int,
+        typer.Option(
+            min=1,
+            help="How often each is timed; with --latency, times 40; with --calibrate-products, times 4.",
+        ),
     ] = 5,
     device: Annotated[str | None, typer.Option(help="Where to run, such as cuda or cuda:1.")] = None,
     set_: Overrides = None,
@@ -53,6 +57,14 @@ def bench(
             metavar="FILE", help="Instead, time images of several sizes and write parallel.cost_table."
         ),
     ] = None,
+    calibrate_products: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate-products",
+            help="Instead, time a block with matrix products of several libraries, and keep the fastest for "
+            "compile.mode max-performance on this machine.",
+        ),
+    ] = False,
 ) -> None:
     """Time an encoder beside other programs: same weights, same inputs, one process, interleaved rounds.
 
@@ -62,7 +74,12 @@ def bench(
     from ..presets import load_config
 
     _check_alone(
-        {"--preprocess": preprocess, "--latency": latency is not None, "--calibrate": calibrate is not None},
+        {
+            "--preprocess": preprocess,
+            "--latency": latency is not None,
+            "--calibrate": calibrate is not None,
+            "--calibrate-products": calibrate_products,
+        },
         {"--against": against, "--batch": batch != 1, "--plot": plot},
     )
     sizes = [parse_size(size, "--images") for size in _split(images)]
@@ -76,6 +93,14 @@ def bench(
         costs.save(calibrate)
         for (frames, rows, columns), seconds, number in costs.measurements:
             echo(f"{number} of {frames}x{rows}x{columns} patches: {seconds * 1e3:.1f} ms")
+        return
+
+    if calibrate_products:
+        from ..bench import choose_products, report
+        from ..composing import compose_tower
+
+        encoder = compose_tower(tower, overrides=["parallel=none", "compile=false"], device=device)
+        echo(report.products(choose_products(encoder, rounds=4 * rounds)))
         return
 
     if latency is not None:
@@ -108,6 +133,8 @@ def bench(
         wide.print(report.table(result), highlight=False)
         for line in report.quantisation(result):
             echo(line)
+        if result.products is not None:
+            echo(f"matrix products of compiled blocks: {result.products}")
     if plot is not None:
         report.plot(result, plot)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -15,6 +16,7 @@ from ..schemas import AnyConfig, CompileConfig
 from ..text import did_you_mean
 from ..tower.half import VisionHalf
 from ..tower.module import VisionTower, run_block
+from .products import ProductChoice, product_options, recall
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -38,6 +40,7 @@ class CompileSettings:
         freeze: Whether weights are constants of the compiled code.
         cuda_graphs: Whether the code runs as CUDA graphs, whose outputs the next run overwrites.
         options: torch.compile's ``mode`` or ``options``, as keyword arguments.
+        products: Whose matrix products frozen code uses; None where weights are not frozen.
     """
 
     backend: str
@@ -45,13 +48,20 @@ class CompileSettings:
     freeze: bool
     cuda_graphs: bool
     options: dict[str, Any] = field(default_factory=dict)
+    products: ProductChoice | None = None
 
 
 _WITHOUT_GRAPHS = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
 """Modes of torch.compile that record CUDA graphs -> what is left of each without them."""
 
 
-def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: bool) -> CompileSettings:
+def compile_settings(
+    config: CompileConfig,
+    device_type: str,
+    *,
+    fixed_shapes: bool,
+    find_products: Callable[[], ProductChoice] = ProductChoice,
+) -> CompileSettings:
     """Turn a config's ``compile`` into settings.
 
     Weights are frozen for fixed shapes only: MKL packs a weight for one number of rows. With a symbolic
@@ -65,14 +75,16 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
         config: The config's ``compile``.
         device_type: ``cpu``, ``cuda``, ...
         fixed_shapes: Whether the tower's batches differ in their number of images only.
+        find_products: Says whose matrix products to use; asked where weights are frozen.
     """
     dynamic = config.dynamic
     mode = config.mode if fixed_shapes else _WITHOUT_GRAPHS.get(config.mode, config.mode)
     graphs = device_type == "cuda" and mode in _WITHOUT_GRAPHS
     freeze = config.mode == "max-performance" and device_type == "cpu" and fixed_shapes and not dynamic
+    products = find_products() if freeze else None
     options: dict[str, Any] = {}
-    if freeze:
-        options["options"] = {"max_autotune": not _avx2(), "autotune_num_choices_displayed": 0}
+    if products is not None:
+        options["options"] = product_options(products.name)
     elif config.mode == "max-performance" and device_type != "cpu":
         options["mode"] = "max-autotune-no-cudagraphs"
     elif mode not in ("default", "max-performance"):
@@ -85,15 +97,11 @@ def compile_settings(config: CompileConfig, device_type: str, *, fixed_shapes: b
         dynamic = False
     elif dynamic is None and not fixed_shapes:
         dynamic = True
-    return CompileSettings(config.backend, dynamic, freeze, graphs, options)
+    return CompileSettings(config.backend, dynamic, freeze, graphs, options, products)
 
 
 def _avx2() -> bool:
-    """Return whether this processor has AVX2 but not AVX-512, where MKL runs float32 products best.
-
-    Inductor's own products took up to three times as long there. Autotuning finds that out on an idle
-    machine; on a busy one it chooses by chance, and its choice stays in the cache.
-    """
+    """Return whether this processor has AVX2 but not AVX-512."""
     import torch
 
     return torch.backends.cpu.get_cpu_capability() == "AVX2"
@@ -143,7 +151,12 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> CompileSettings:
             f"known: {', '.join(backends)}"
         )
     family = tower.family
-    settings = compile_settings(config, tower.device.type, fixed_shapes=family.has_fixed_shapes(tower.info))
+    settings = compile_settings(
+        config,
+        tower.device.type,
+        fixed_shapes=family.has_fixed_shapes(tower.info),
+        find_products=partial(recall, tower),
+    )
     if config.scope == "tower" and settings.cuda_graphs:
         raise BackendError(
             f"compile.mode {config.mode} cannot compile a whole tower, because it runs CUDA graphs, whose "

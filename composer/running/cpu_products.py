@@ -1,4 +1,4 @@
-"""A pass of torch's compiler, inductor, that makes float32 matrix products on the CPU faster."""
+"""Passes of torch's compiler, inductor, over float32 matrix products on the CPU."""
 
 from __future__ import annotations
 
@@ -32,6 +32,37 @@ class PlainProducts(CustomGraphPass):
     def uuid(self) -> bytes:
         """Return the key of this code in inductor's cache."""
         return get_hash_for_files((__file__,))
+
+
+class OneDNNProducts(CustomGraphPass):
+    """Gives products of frozen weights to oneDNN, where inductor has given them to MKL.
+
+    It runs before inductor looks for what can be fused into oneDNN's products.
+    """
+
+    def __call__(self, graph: Graph) -> None:
+        for node in graph.find_nodes(op="call_function", target=torch.ops.mkl._mkl_linear):
+            _give_to_onednn(graph, node)
+
+    def uuid(self) -> bytes:
+        """Return the key of this code in inductor's cache."""
+        return get_hash_for_files((__file__,))
+
+
+def _give_to_onednn(graph: Graph, node: Node) -> None:
+    rows, _, weight, bias, number = node.args
+    assert isinstance(weight, Node)  # frozen, beside what MKL has packed of it
+    module, name = graph.owning_module, str(weight.target)
+    packed = torch.ops.mkldnn._reorder_linear_weight(getattr(module, name), number)
+    setattr(module, f"{name}_for_onednn", packed)
+    with graph.inserting_before(node):
+        constant = graph.create_node("get_attr", f"{name}_for_onednn")
+        product = graph.call_function(
+            torch.ops.mkldnn._linear_pointwise.default, (rows, constant, bias, "none", [], "")
+        )
+    product.meta.update(node.meta)
+    node.replace_all_uses_with(product)
+    graph.erase_node(node)
 
 
 def _is_plain(node: Node) -> bool:

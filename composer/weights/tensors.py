@@ -50,10 +50,12 @@ def read_tensor(
         tensor = tensor.to(dtype)  # exactly; torch finds no largest of float8
     if tensor.dim() == 0 and not bool(tensor.isnan()):
         return tensor.to(dtype)  # a bound of a clamp may be infinite
-    if not is_finite(tensor):
+    extremes = _extremes(tensor)
+    if not extremes.isfinite().all():
         raise WeightsError(f"{header.file}: tensor {name} holds NaN or infinity")
     cast = tensor.to(dtype)
-    if cast is not tensor and not is_finite(cast):
+    # Rounding keeps the order of values, so that none of them overflows if the extremes do not.
+    if cast is not tensor and not extremes.to(dtype).isfinite().all():
         largest = float(tensor.abs().max())
         raise WeightsError(
             f"{header.file}: tensor {name} reaches {largest:g}, more than weights.dtype {dtype} can hold"
@@ -90,6 +92,9 @@ class Unread:
 
 def is_finite(tensor: Tensor) -> bool:
     """Whether all values are finite, found in one pass and without a mask as large as the tensor."""
-    if not tensor.numel():
-        return True
-    return bool(torch.stack(torch.aminmax(tensor)).isfinite().all())  # NaN is passed on
+    return bool(_extremes(tensor).isfinite().all())
+
+
+def _extremes(tensor: Tensor) -> Tensor:
+    """Return the least and the largest value, (2,); NaN if there is one, and zeros for no values at all."""
+    return torch.stack(torch.aminmax(tensor)) if tensor.numel() else tensor.new_zeros(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vision_composer.bench.measure import interleaved, peak_bytes
+from vision_composer.bench.measure import interleaved, matmuls, peak_bytes
 from vision_composer.errors import InputError
 
 CPU = torch.device("cpu")
@@ -29,3 +29,19 @@ def test_peak_memory_counts_what_is_held_at_once() -> None:
         return second * 2
 
     assert 8000 <= peak_bytes(run, CPU) < 8100  # two of three, and numbers
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_packed_products_are_the_same_products(dtype: torch.dtype) -> None:
+    products = matmuls(CPU, dtype)
+    small, large = products[: len(products) // 2], products[len(products) // 2 :]
+    assert {flops for _, flops in small} == {2 * 32**3}
+    assert {flops for _, flops in large} == {2 * 64**3}
+    for ways in (small, large):
+        plain, *packed = [run() for run, _ in ways]
+        assert all(torch.allclose(plain, each, rtol=0.1, atol=0.1) for each in packed)
+
+
+def test_nothing_is_packed_that_the_processor_cannot_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch._C, "_has_mkldnn", False)
+    assert len(matmuls(CPU, torch.float32)) == 2

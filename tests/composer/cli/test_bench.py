@@ -11,9 +11,16 @@ from support import tiny
 from typer.testing import CliRunner
 
 from vision_composer import plan
+from vision_composer.bench import measure
 from vision_composer.cli import app
 from vision_composer.parallel import CostModel
 from vision_composer.schemas.yaml.dump import to_yaml
+
+
+@pytest.fixture(autouse=True)
+def small_products(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peak of the machine does not matter here, and takes long to find."""
+    monkeypatch.setattr(measure, "_SIDES", {"cpu": (32,)})
 
 
 @pytest.fixture

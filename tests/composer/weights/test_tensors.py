@@ -85,7 +85,15 @@ def test_values_that_are_too_large_are_named() -> None:
         read([1.0, -70000.0], torch.float32, torch.float16)
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_overflows_only_when_it_is_rounded_is_refused(sign: float) -> None:
+    assert read([0.0, sign * 65519.99], torch.float64, torch.float16).tolist() == [0.0, sign * 65504.0]
+    with pytest.raises(WeightsError, match="reaches 65520"):
+        read([0.0, sign * 65520.0], torch.float64, torch.float16)
+
+
 def test_no_values_are_finite() -> None:
+    assert read([], torch.float32, torch.float16).shape == (0,)
     assert is_finite(torch.empty(0, 3))
 
 
