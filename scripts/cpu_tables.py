@@ -43,7 +43,7 @@ TOWERS = {
         "llava-1.5-7b",
         *_FROZEN,
         "--set",
-        "encoder.num_hidden_layers=12",
+        "encoder.num_hidden_layers=8",
         "--set",
         "select_layers=[-1]",
     ),
