@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -78,16 +78,8 @@ def load_model(
         unused.append(family.post_norm)
 
     if weights.source is None:
-        untrained = partial(_build, model_class, config, dtype=dtype, attn_implementation=attn_implementation)
-        try:
-            with device:
-                return drop(untrained(), unused)
-        except BackendError:
-            if device.type == "cpu":
-                raise
-            # A model that the generic adapter runs may compute with tensors of the CPU while it is built.
-            return drop(untrained(), unused)
-
+        build = partial(_build, model_class, config, dtype=dtype, attn_implementation=attn_implementation)
+        return drop(_built_on(device, build), unused)
     try:
         with Staging(device) as staging:
             checkpoint = open_checkpoint(weights.source, weights.hub_revision, file_format=weights.format)
@@ -135,6 +127,18 @@ def load_model(
     finally:
         forget()
     return model
+
+
+def _built_on(device: torch.device, build: Callable[[], PreTrainedModel]) -> PreTrainedModel:
+    """Build a model of random weights on a device, or on the CPU where it cannot be built there."""
+    try:
+        with device:
+            return build()
+    except BackendError:
+        if device.type == "cpu":
+            raise
+        # A model that the generic adapter runs may compute with tensors of the CPU while it is built.
+        return build()
 
 
 def _from_pretrained(model_class: Any, checkpoint: Checkpoint, **options: Any) -> tuple[PreTrainedModel, Any]:
