@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support import tiny
 from support.compare import assert_close
-from support.jobs import SMALL, draw
+from support.jobs import SMALL
 
 from vision_composer import compose
 from vision_composer.errors import ImageError, InputError, MissingDependencyError
@@ -180,14 +180,14 @@ def test_a_job_of_clips(name: str, workers: int, tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_takes_no_clips(tmp_path: Path) -> None:
-    draw(tmp_path / "photos", 1)
+    (tmp_path / "v.mp4").touch()
     with pytest.raises(InputError, match="this encoder takes no clips: leave out --clips"):
-        encode_dataset(compose(SMALL), [tmp_path / "photos"], tmp_path / "out", clips=True)
+        encode_dataset(compose(SMALL), [tmp_path / "v.mp4"], tmp_path / "out", clips=True)
     assert not (tmp_path / "out").exists()
 
 
 def test_vllm_has_no_names_for_clips(tmp_path: Path) -> None:
-    draw(tmp_path / "photos", 1)
+    (tmp_path / "v.mp4").touch()
     encoder = compose(tiny.config("qwen2_5_vl_vision", output="embeds"))
     with pytest.raises(InputError, match="vllm-embeds is for images: leave out --clips"):
-        encode_dataset(encoder, [tmp_path / "photos"], tmp_path / "out", clips=True, format="vllm-embeds")
+        encode_dataset(encoder, [tmp_path / "v.mp4"], tmp_path / "out", clips=True, format="vllm-embeds")
