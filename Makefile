@@ -23,7 +23,8 @@ test-hydra: .venv-hydra/installed  ## what reads configs, beside Hydra 1.3 and t
 	@.venv-hydra/bin/python -m pytest -n 2 tests/test_hydra.py tests/schemas
 
 test-ray: .venv-ray/installed  ## jobs on a Ray cluster of this machine, and videos, which need packages of their own
-	@.venv-ray/bin/python -m pytest tests/composer/jobs/test_ray_engine.py tests/composer/jobs/inputs/test_videos.py
+	@.venv-ray/bin/python -m pytest tests/composer/jobs/test_ray_engine.py tests/composer/jobs/inputs/test_videos.py \
+	  tests/composer/report/test_frames.py
 
 test-torchao: .venv-torchao/installed  ## quantised encoders: transformers imports torchao wherever it is, so .venv is without
 	@.venv-torchao/bin/python -m pytest -n 2 tests/composer/running/test_quantization.py \
