@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import count
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from .errors import ImageError, InputError
 from .images.decode import ImageLike, image_name, open_image
+from .images.preprocess import Read
 from .running.finite import NOT_FINITE, not_finite
 from .vision_encoder import VisionEncoder
 
@@ -24,7 +24,7 @@ class _Read:
     """An image that was read and waits for its forward."""
 
     name: str
-    inputs: Mapping[str, Tensor]
+    inputs: Read
     patches: int
     features: Future[Tensor]
     since: float
@@ -63,7 +63,7 @@ class Batcher:
             raise InputError(
                 "the encoder spreads images over processes; give every process a Batcher of its own"
             )
-        encoder.preprocessor.check_channels()
+        encoder.preprocessor.reader.check_channels()
         self._encoder, self._preprocessor = encoder, encoder.preprocessor
         self._max_tokens, self._max_wait = max_tokens, max_wait
         self._waiting: deque[_Read] = deque()
@@ -117,8 +117,8 @@ class Batcher:
         if not features.set_running_or_notify_cancel():
             return
         try:
-            inputs = self._preprocessor.read_opened(open_image(image, name=name), name)
-            values = sum(pixels.numel() for pixels in self._preprocessor.pixels(inputs))
+            inputs = self._preprocessor.reader.opened(open_image(image, name=name), name)
+            values = self._preprocessor.num_values(inputs)
         except Exception as error:
             features.set_exception(error)
             return

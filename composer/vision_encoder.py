@@ -20,6 +20,7 @@ from .errors import ImageError, InputError
 from .images.decode import Clip, ImageLike, image_name
 from .images.preprocess import Preprocessor
 from .images.read_ahead import read_ahead
+from .images.reading import Arrays
 from .parallel import DataParallel
 from .planning import AnyPlan
 from .running.evaluation import EvaluationMode
@@ -244,7 +245,7 @@ class VisionEncoder(nn.Module, ABC):
         return results
 
     def _encode_read(
-        self, batch: list[dict[str, Tensor] | ImageError], images: Sequence[ImageLike | Clip], *, first: int
+        self, batch: list[Arrays | ImageError], images: Sequence[ImageLike | Clip], *, first: int
     ) -> list[Tensor | ImageError]:
         """Encode what was read of ``images[first:]``; return every image's features or error, in order."""
         read = [inputs for inputs in batch if not isinstance(inputs, ImageError)]

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..encoders import family_of
 from ..errors import BackendError
+from ..images.image_steps import ImageSteps
 from ..planning import only_tower, plan
 from ..schemas import AnyConfig
 from .jpeg import jpeg
@@ -90,10 +91,10 @@ def compare_preprocessing(
     def pillow() -> None:
         for path in paths:
             with Image.open(path) as image:
-                image.resize(halves.size(*image.size), halves.resample)
+                image.resize(steps.size(*image.size), steps.resample)
 
-    halves: Any = preprocessor.halves
-    runs = [ours, theirs, *([pillow] if halves is not None and halves.size is not None else [])]
+    steps: Any = preprocessor.reader.read
+    runs = [ours, theirs, *([pillow] if isinstance(steps, ImageSteps) and steps.rule else [])]
     torch.set_num_threads(1)
     try:
         with TemporaryDirectory() as folder:

@@ -51,6 +51,6 @@ def inspect(
         echo(f"failed: {failure}", err=True)
     number = len(inspection.images)
     failed = f", {len(inspection.failures)} failed" if inspection.failures else ""
-    size = output.expanduser().stat().st_size / 2**20
-    echo(f"{output}: {number} {'image' if number == 1 else 'images'}{failed}, {size:.1f} MiB")
+    size = output.expanduser().stat().st_size / 1024
+    echo(f"{output}: {number} {'image' if number == 1 else 'images'}{failed}, {size:,.0f} KiB")
     raise typer.Exit(1 if inspection.failures else 0)

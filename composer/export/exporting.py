@@ -18,7 +18,7 @@ from torch.export import ExportedProgram
 from .._version import __version__
 from ..encoder import ComposedVisionEncoder
 from ..errors import ExportError, VisionComposerError
-from ..images.steps import Steps
+from ..images.image_steps import ImageSteps
 from ..running.compilation import should_torch_compile_mm_vit
 from ..vision_encoder import VisionEncoder
 from . import layouts, runtime
@@ -26,8 +26,8 @@ from .cases import Case, cases_of, noise
 from .files import FORMAT, METADATA, PARITY
 from .formats import FORMATS, FileFormat
 from .graph import trace
-from .image_steps import ImageSteps
 from .mmproj import SUFFIX, write_mmproj
+from .preprocessing import Preprocessing
 
 _GGUF = "gguf"
 _SUFFIXES = {**{name: format.suffix for name, format in FORMATS.items()}, _GGUF: SUFFIX}
@@ -291,20 +291,18 @@ def preprocessing_of(encoder: ComposedVisionEncoder) -> dict[str, Any]:
 
     Steps are taken only if they make the encoder's inputs, to the bit, of images of several sizes.
     """
-    halves, rule = encoder.preprocessor.halves, encoder.preprocessor.resize
     refused = {
         "refused": f"the image processor of {encoder.config.name or encoder.info.model_type} does more than "
         "the runtime's steps; bring pixel_values of your own, as encoder.preprocess(images) makes them"
     }
-    if halves is None:
+    steps, levels = encoder.preprocessor.reader.read, encoder.preprocessor.levels
+    if levels is None or not isinstance(steps, ImageSteps):
         return refused
-    crop = rule.crop if isinstance(rule, Steps) else None
-    steps = ImageSteps(None if halves.size is None else rule, halves.resample, crop, halves.levels)
     sizes = [(64, 48), (31, 97), (300, 200), (40, 40)]
     generator = np.random.default_rng(0)
     try:
-        described = steps.described()
-        again = ImageSteps.of(described)
+        described = Preprocessing(steps, levels).described()
+        again = Preprocessing.of(described)
         for size in sizes:
             image = noise(generator, encoder.info, size)
             wanted, found = encoder.preprocess([image]), again([image])

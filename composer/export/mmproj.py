@@ -100,13 +100,13 @@ def _normalisation(encoder: ComposedVisionEncoder) -> tuple[list[float], list[fl
     Raises:
         ExportError: If the image processor computes something else.
     """
-    values, halves = encoder.plan.processor.values, encoder.preprocessor.halves
-    if halves is not None and {"image_mean", "image_std"} <= values.keys():
+    values, own = encoder.plan.processor.values, encoder.preprocessor.levels
+    if own is not None and {"image_mean", "image_std"} <= values.keys():
         mean, std = (
             np.broadcast_to(np.asarray(values[key], np.float32), 3) for key in ("image_mean", "image_std")
         )
         levels = (np.arange(256, dtype=np.float32) / 255 - mean[:, None]) / std[:, None]
-        if levels.shape == halves.levels.table.shape and np.allclose(levels, halves.levels.table, atol=1e-4):
+        if levels.shape == own.table.shape and np.allclose(levels, own.table, atol=1e-4):
             return mean.tolist(), std.tolist()
     name = encoder.config.name or "this encoder"
     raise ExportError(

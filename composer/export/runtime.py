@@ -15,7 +15,7 @@ from torch import Tensor
 from ..errors import InputError
 from ..images.decode import ImageLike
 from .files import Program, first_line, open_exported
-from .image_steps import ImageSteps
+from .preprocessing import Preprocessing
 
 PIXELS, GRIDS = "pixel_values", "image_grid_thw"
 
@@ -48,7 +48,7 @@ class ExportedTower:
         self.metadata = metadata
         self._program = program
         self._layout = Layout(metadata["layout"]) if metadata["layout"] else None
-        self._steps: ImageSteps | None = None
+        self._preprocessing: Preprocessing | None = None
 
     def make_inputs(self, images: Sequence[ImageLike]) -> dict[str, Tensor]:
         """Turn images into inputs, as the encoder's ``preprocess`` does, to the bit.
@@ -64,9 +64,9 @@ class ExportedTower:
             InputError: If there are no images, they make no batch, or the encoder's preprocessing is none
                 that can be done here.
         """
-        if self._steps is None:
-            self._steps = ImageSteps.of(self.metadata["preprocessing"])
-        return self._steps(images)
+        if self._preprocessing is None:
+            self._preprocessing = Preprocessing.of(self.metadata["preprocessing"])
+        return self._preprocessing(images)
 
     def __call__(self, **inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Encode a batch, without gradients.

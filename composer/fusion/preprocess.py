@@ -7,13 +7,37 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from ..images.preprocess import Preprocessor
+from ..images.preprocess import Preprocessor, Read
+from ..images.reading import Arrays, Reader
 from .inputs import FusedInput, of_each
 from .naming import naming
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+class FusedReader(Reader):
+    """Decodes an image once, and reads it for every tower.
+
+    Args:
+        towers: The reader of every tower, by name.
+    """
+
+    def __init__(self, towers: Mapping[str, Reader]) -> None:
+        self.towers = dict(towers)
+
+    def opened(self, image: Image.Image, label: str) -> Arrays:
+        read: Arrays = {}
+        for name, tower in self.towers.items():
+            with naming(name):
+                read |= {f"{name}_{key}": part for key, part in tower.opened(image, label).items()}
+        return read
+
+    def check_channels(self) -> None:
+        for name, tower in self.towers.items():
+            with naming(name):
+                tower.check_channels()
 
 
 class FusedPreprocessor(Preprocessor):
@@ -25,35 +49,18 @@ class FusedPreprocessor(Preprocessor):
     """
 
     def __init__(self, towers: Mapping[str, Preprocessor], joins: FusedInput) -> None:
+        super().__init__(FusedReader({name: tower.reader for name, tower in towers.items()}))
         self.towers, self.joins = dict(towers), joins
 
-    def read_opened(self, image: Image.Image, label: str) -> dict[str, Tensor]:
-        read: dict[str, Tensor] = {}
-        for name, tower in self.towers.items():
-            with naming(name):
-                read |= {f"{name}_{key}": part for key, part in tower.read_opened(image, label).items()}
-        return read
-
-    def finish(
-        self, images: Sequence[Mapping[str, Tensor]], device: str | torch.device = "cpu"
-    ) -> dict[str, Tensor]:
+    def finish(self, images: Sequence[Read], device: str | torch.device = "cpu") -> dict[str, Tensor]:
         made = {}
         for name, tower in self.towers.items():
             with naming(name):
                 made[name] = tower.finish(of_each(images, name), device)
         return self.joins.join(made)
 
-    def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    def share(self, one: Read, other: Read) -> bool:
         return all(tower.share(*of_each([one, other], name)) for name, tower in self.towers.items())
 
-    def check_channels(self) -> None:
-        for name, tower in self.towers.items():
-            with naming(name):
-                tower.check_channels()
-
-    def pixels(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        return [
-            pixels
-            for name, tower in self.towers.items()
-            for pixels in tower.pixels(of_each([inputs], name)[0])
-        ]
+    def num_values(self, image: Read) -> int:
+        return sum(tower.num_values(of_each([image], name)[0]) for name, tower in self.towers.items())

@@ -48,6 +48,9 @@ _UPRIGHT = {
 _SEE_THROUGH = {"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBa"}
 """Modes whose transparency Pillow can tell: an alpha channel, or one colour that stands for it."""
 
+_NOTHING = [("ignore", None, Warning, None, 0)]
+"""The filters of a process that shows no warning."""
+
 _quiet_lock = threading.Lock()
 _budget = Budget()
 
@@ -179,6 +182,9 @@ def _check_format(image: Image.Image, label: str) -> None:
 @contextmanager
 def _quietly() -> Iterator[None]:
     """Without Pillow's warnings about large images and odd metadata; the limits here are our own."""
+    if warnings.filters[:1] == _NOTHING:  # as in a process that does nothing else: asking again takes time
+        yield
+        return
     # warnings' filters are global: two threads that save and restore them at once would leave ours behind.
     with _quiet_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -9,23 +9,30 @@ Importing this module loads Pillow but not torch; what needs torch imports it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping, Sequence
+from functools import partial
+from math import prod
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from PIL import Image
+import numpy as np
 
-from ..errors import ImageError, InputError
-from .decode import Clip, ImageLike, check_list, image_name, open_image
-from .pixels import Halves, load_halves
-from .processors import Arrays, check_size, process_dense, process_ragged
+from ..errors import InputError
+from .decode import Clip, ImageLike
+from .pixels import split_processor
+from .processors import process_dense, process_ragged
+from .reading import Arrays, ImageReader, Reader
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
     from transformers.image_processing_backends import PilBackend
 
+    from .levels import Levels
     from .resize import ResizeRule
     from .settings import ProcessorSettings
+
+Read: TypeAlias = "Mapping[str, np.ndarray[Any, Any] | Tensor]"
+"""What a reader made of an image, or the inputs of a batch of it alone."""
 
 
 class Preprocessor(ABC):
@@ -34,10 +41,18 @@ class Preprocessor(ABC):
     Calling it is :meth:`read` and then :meth:`finish` on the CPU. The two are apart for whoever reads images
     in other threads or processes: what is read is a quarter of what is finished, or an eighth where patches
     are repeated for the frames of a clip.
+
+    Attributes:
+        reader: Does what needs the CPU. Another process is given the reader alone.
     """
 
-    takes_clips: ClassVar[bool] = False
-    """Whether a list of frames is a clip; otherwise it is refused."""
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
+
+    @property
+    def takes_clips(self) -> bool:
+        """Whether a list of frames is a clip; otherwise it is refused."""
+        return self.reader.takes_clips
 
     def __call__(self, images: Sequence[ImageLike | Clip], *, first: int = 0) -> dict[str, Tensor]:
         """Preprocess images.
@@ -56,7 +71,7 @@ class Preprocessor(ABC):
         """
         return self.finish(self.read(images, first=first))
 
-    def read(self, images: Sequence[ImageLike | Clip], *, first: int = 0) -> list[dict[str, Tensor]]:
+    def read(self, images: Sequence[ImageLike | Clip], *, first: int = 0) -> list[Arrays]:
         """Do what needs the CPU: decode images and resize them. Threads may do so at once.
 
         Args:
@@ -65,54 +80,19 @@ class Preprocessor(ABC):
             first: What the first image without a path counts as in errors.
 
         Returns:
-            For each image what :meth:`finish` takes, on the CPU: the inputs of a batch of it alone, but
-            ``pixel_values`` are uint8 and without the processor's arithmetic; patches of a clip's frames are
-            there once. Of a processor that cannot be split they are float32 and done.
+            For each image what :meth:`finish` takes: the inputs of a batch of it alone, but ``pixel_values``
+            are uint8 and without the processor's arithmetic; patches of a clip's frames are there once. Of a
+            processor that cannot be split they are float32 and done.
 
         Raises:
             ImageError: If an image cannot be read or resized; names it.
             InputError: If there are no images or it is no list of them, the tower's channels are not
                 colours, or there are clips for one that takes none.
         """
-        self.check_channels()
-        check_list(images)
-        names = [image_name(image, f"image {i}") for i, image in enumerate(images, first)]
-        return [self._read_one(image, name) for image, name in zip(images, names, strict=True)]
-
-    def _read_one(self, image: ImageLike | Clip, name: str) -> dict[str, Tensor]:
-        if isinstance(image, (list, tuple, Iterator)):
-            return self.read_clip((open_image(frame, name=image_name(frame, name)) for frame in image), name)
-        return self.read_opened(open_image(image, name=name), name)
+        return self.reader(images, first=first)
 
     @abstractmethod
-    def read_opened(self, image: Image.Image, label: str) -> dict[str, Tensor]:
-        """Do what needs the CPU for one RGB image.
-
-        Args:
-            image: The image.
-            label: What errors call it.
-
-        Raises:
-            ImageError: If it cannot be resized.
-        """
-
-    def read_clip(self, frames: Iterable[Image.Image], label: str) -> dict[str, Tensor]:
-        """Do what needs the CPU for a clip.
-
-        Args:
-            frames: Its frames in RGB; taken one by one.
-            label: What errors call it.
-
-        Raises:
-            ImageError: If it has no frames, frames of different sizes, or more pixels than ``MAX_PIXELS``.
-            InputError: If the tower takes no clips.
-        """
-        raise InputError("this encoder takes no clips: give it their frames as images")
-
-    @abstractmethod
-    def finish(
-        self, images: Sequence[Mapping[str, Tensor]], device: str | torch.device = "cpu"
-    ) -> dict[str, Tensor]:
+    def finish(self, images: Sequence[Read], device: str | torch.device = "cpu") -> dict[str, Tensor]:
         """Make a batch of images that were read.
 
         Args:
@@ -127,61 +107,47 @@ class Preprocessor(ABC):
         """
 
     @abstractmethod
-    def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-        """Return whether two batches can be joined."""
+    def share(self, one: Read, other: Read) -> bool:
+        """Return whether two images that were read can be in one batch."""
 
-    @abstractmethod
-    def check_channels(self) -> None:
-        """Refuse images for a tower whose channels are not colours.
-
-        Raises:
-            InputError: If it is one.
-        """
-
-    def pixels(self, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Return the pixels among what was read of an image."""
-        return [inputs["pixel_values"]]
+    def num_values(self, image: Read) -> int:
+        """Count the values of all pixels that were read of an image."""
+        return prod(image["pixel_values"].shape)
 
 
 class ImagePreprocessor(Preprocessor):
     """Images to the inputs of a tower, under the names that the family's image processor gives them.
 
     Args:
-        processor: Resizes and normalises.
-        resize: The sizes it will choose.
-        num_channels: Colour channels of the tower.
-        halves: The processor in two halves; None for one that cannot be split, which does all in ``read``.
+        reader: Makes an image's inputs, as far as the CPU does.
+        processor: The image processor: resizes and normalises.
+        levels: The processor's arithmetic; None for one that cannot be split, which does all in ``read``.
     """
 
-    def __init__(
-        self,
-        processor: PilBackend,
-        resize: ResizeRule,
-        *,
-        num_channels: int = 3,
-        halves: Halves | None = None,
-    ) -> None:
-        self.processor = processor
-        self.resize = resize
-        self.num_channels = num_channels
-        self.halves = halves
+    reader: ImageReader
 
-    def finish(
-        self, images: Sequence[Mapping[str, Tensor]], device: str | torch.device = "cpu"
-    ) -> dict[str, Tensor]:
+    def __init__(self, reader: ImageReader, processor: PilBackend, levels: Levels | None) -> None:
+        super().__init__(reader)
+        self.processor = processor
+        self.levels = levels
+
+    def finish(self, images: Sequence[Read], device: str | torch.device = "cpu") -> dict[str, Tensor]:
+        import torch
+
+        batches = [{name: torch.as_tensor(array) for name, array in image.items()} for image in images]
         # Padding between images of different sizes is zero behind the arithmetic, not before.
-        kinds = {(image["pixel_values"].shape[1:], image["pixel_values"].dtype) for image in images}
+        kinds = {(batch["pixel_values"].shape[1:], batch["pixel_values"].dtype) for batch in batches}
         if len(kinds) == 1:
-            return self._computed(self.collate(images), device)
-        return self.collate([self._computed(image, device) for image in images])
+            return self._computed(self.collate(batches), device)
+        return self.collate([self._computed(batch, device) for batch in batches])
 
     def _computed(self, batch: Mapping[str, Tensor], device: str | torch.device) -> dict[str, Tensor]:
         import torch
 
         # Grids and masks stay where the tower reads them: for those on a device, the host would wait.
         moved = {**batch, "pixel_values": batch["pixel_values"].to(device)}
-        if self.halves is not None and moved["pixel_values"].dtype == torch.uint8:
-            return self.halves.levels(moved)
+        if self.levels is not None and moved["pixel_values"].dtype == torch.uint8:
+            return self.levels(moved)
         return {**moved, "pixel_values": moved["pixel_values"].float()}
 
     @abstractmethod
@@ -192,51 +158,21 @@ class ImagePreprocessor(Preprocessor):
             InputError: If they make no batch.
         """
 
-    @abstractmethod
-    def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
-        """Return the inputs that a processor, whole or without its arithmetic, makes of an RGB image."""
-
-    def _arrays(self, image: Image.Image) -> Arrays:
-        """Return the inputs of one RGB image."""
-        check_size(self.resize, image)
-        if self.num_channels == 1:
-            image = image.convert("L")
-        if self.halves is None:
-            return self._process(self.processor, image)
-        return self.halves.read(image, self._process)
-
-    def read_opened(self, image: Image.Image, label: str) -> dict[str, Tensor]:
-        import torch
-
-        try:
-            with torch.device("cpu"):  # processors make tensors without naming a device
-                arrays = self._arrays(image)
-        except Exception as error:  # a processor fails on shapes in many ways
-            raise ImageError(label, f"cannot be preprocessed: {error}") from error
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
-
 
 class DensePreprocessor(ImagePreprocessor):
     """Images to the pixel batch of a dense tower: ``pixel_values`` (images, channels, height, width).
 
     Args:
-        processor: Resizes, crops and normalises.
-        resize: The sizes it will choose.
-        num_channels: Colour channels of the tower: 3, or 1 for one that takes grey.
-        halves: The processor in two halves, or None.
+        reader: Makes an image's inputs, as far as the CPU does.
+        processor: The image processor.
+        levels: Its arithmetic, or None.
         size: Side in pixels of the one size that the tower takes; None for one of any size.
     """
 
     def __init__(
-        self,
-        processor: PilBackend,
-        resize: ResizeRule,
-        *,
-        num_channels: int = 3,
-        halves: Halves | None = None,
-        size: int | None = None,
+        self, reader: ImageReader, processor: PilBackend, levels: Levels | None, *, size: int | None = None
     ) -> None:
-        super().__init__(processor, resize, num_channels=num_channels, halves=halves)
+        super().__init__(reader, processor, levels)
         self.size = size
 
     def collate(self, batches: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
@@ -251,24 +187,17 @@ class DensePreprocessor(ImagePreprocessor):
                 "encode them one at a time"
             )
         ((channels, height, width),) = shapes
-        if channels != self.num_channels or (self.size is not None and (height, width) != (self.size,) * 2):
+        if channels != self.reader.num_channels or (
+            self.size is not None and (height, width) != (self.size,) * 2
+        ):
             raise InputError(
                 f"the image processor makes {channels} channels of {width}x{height} pixels, which this tower "
                 "does not take: the checkpoint's processor config is not the tower's"
             )
         return {"pixel_values": torch.cat(pixels) if len(pixels) > 1 else pixels[0]}
 
-    def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-        return one["pixel_values"].shape[1:] == other["pixel_values"].shape[1:]
-
-    def check_channels(self) -> None:
-        if self.num_channels not in (1, 3):
-            raise InputError(
-                f"a tower of {self.num_channels} channels takes no images; call it with pixel_values"
-            )
-
-    def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
-        return process_dense(processor, image, self.num_channels)
+    def share(self, one: Read, other: Read) -> bool:
+        return tuple(one["pixel_values"].shape[1:]) == tuple(other["pixel_values"].shape[1:])
 
 
 class RaggedPreprocessor(ImagePreprocessor):
@@ -278,36 +207,31 @@ class RaggedPreprocessor(ImagePreprocessor):
         """Join batches into one: rows of patches one after the other, images padded to the largest."""
         return {name: _join([batch[name] for batch in batches]) for name in batches[0]}
 
-    def share(self, one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    def share(self, one: Read, other: Read) -> bool:
         return True
-
-    def check_channels(self) -> None:
-        if self.num_channels != 3:
-            raise InputError(
-                f"a tower of {self.num_channels} channels takes no images; call it with pixel_values"
-            )
-
-    def _process(self, processor: PilBackend, image: Image.Image) -> Arrays:
-        return process_ragged(processor, image)
 
 
 def dense_preprocessor(
     settings: ProcessorSettings, resize: ResizeRule, num_channels: int, size: int | None
 ) -> DensePreprocessor:
-    """Make the preprocessor of a dense tower; arguments as those of :class:`DensePreprocessor`.
+    """Make the preprocessor of a dense tower.
+
+    Args:
+        settings: The image processor and its values.
+        resize: The sizes it will choose.
+        num_channels: Colour channels of the tower: 3, or 1 for one that takes grey.
+        size: Side in pixels of the one size that the tower takes; None for one of any size.
 
     Raises:
         WeightsError: If the settings do not work.
         MissingDependencyError: If the installed transformers has the class for another library only.
     """
     channels = num_channels if num_channels in (1, 3) else 3
-    processor, halves = load_halves(
-        settings,
-        resize,
-        lambda processor, image: process_dense(processor, image, channels),
-        num_channels=channels,
+    split = split_processor(
+        settings, resize, partial(process_dense, num_channels=channels), num_channels=channels
     )
-    return DensePreprocessor(processor, resize, num_channels=num_channels, halves=halves, size=size)
+    reader = ImageReader(split.read, resize, num_channels=num_channels, grey=True)
+    return DensePreprocessor(reader, split.processor, split.levels, size=size)
 
 
 def ragged_preprocessor(
@@ -317,8 +241,9 @@ def ragged_preprocessor(
 
     Arguments and errors as for :func:`dense_preprocessor`.
     """
-    processor, halves = load_halves(settings, resize, process_ragged)
-    return RaggedPreprocessor(processor, resize, num_channels=num_channels, halves=halves)
+    split = split_processor(settings, resize, process_ragged)
+    reader = ImageReader(split.read, resize, num_channels=num_channels)
+    return RaggedPreprocessor(reader, split.processor, split.levels)
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -12,9 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ..errors import MissingDependencyError, WeightsError
-from .limits import MAX_PIXELS
+from .reading import Arrays, check_size
 from .settings import ProcessorSettings
-from .steps import Steps
 from .whole import whole_image_processor
 
 if TYPE_CHECKING:
@@ -22,15 +21,8 @@ if TYPE_CHECKING:
 
     from .resize import ResizeRule
 
-Arrays: TypeAlias = dict[str, "np.ndarray[Any, Any]"]
-
 Process: TypeAlias = "Callable[[PilBackend, Image.Image], Arrays]"
 """Makes the inputs of one image with a processor."""
-
-_MAX_SIZE = 1 << 23
-"""Most pixels that an image is resized to for a batch of one size: 2,896 x 2,896, far more than any encoder
-takes, and 100 MB as float32."""
-
 
 _NAMES = {"pixel_mask": "pixel_attention_mask"}
 """What Aria's processor calls an input -> what the tower calls it."""
@@ -96,33 +88,6 @@ def _check_finite(arrays: Arrays) -> None:
         raise ValueError(
             "the pixels come out as NaN or infinity: image_std is too close to zero, or rescale_factor or "
             "image_mean is too large"
-        )
-
-
-def check_size(resize: ResizeRule, image: Image.Image) -> None:
-    """Refuse before resizing what would become too large: a thin strip by its shortest edge, odd settings.
-
-    Raises:
-        ValueError: If the image would be resized to too many pixels.
-        InputError: If the processor refuses an image of its size.
-    """
-    if not isinstance(resize, Steps):
-        width, height = resize(*image.size)
-        _check_area(height, width, MAX_PIXELS)
-        return
-    (width, height), *later = resize.sizes(*image.size)
-    _check_area(height, width, MAX_PIXELS)
-    for size in later:
-        if size != image.size:
-            _check_area(size[1], size[0], _MAX_SIZE)
-
-
-def _check_area(height: int, width: int, limit: int) -> None:
-    """Refuse a size to resize to that memory should not be spent on."""
-    if height * width > limit:
-        raise ValueError(
-            f"it would be resized to {max(height, width)}x{min(height, width)} pixels, more than the limit "
-            f"of {limit:,}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Tensors from one process to another through memory that both see."""
+"""Arrays from one process to another through memory that both see."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import mmap
 import os
 import tempfile
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
 
 SIZE = 64 * 2**20
 """Bytes to begin with, and to keep; memory is taken only where something was written."""
 
 Packed: TypeAlias = "dict[str, tuple[str, tuple[int, ...], int]]"
-"""Tensors by name: dtype, shape, and where in the arena the numbers are."""
+"""Arrays by name: dtype, shape, and where in the arena the numbers are."""
 
 _ALIGNMENT = 64
 
@@ -54,18 +53,17 @@ class Arena:
         if self.size > SIZE:
             self._resize(SIZE)
 
-    def put(self, tensors: Mapping[str, Tensor]) -> Packed:
-        """Write tensors, and return how to find them."""
-        return {name: self._put(tensor) for name, tensor in tensors.items()}
+    def put(self, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Packed:
+        """Write arrays, and return how to find them."""
+        return {name: self._put(array) for name, array in arrays.items()}
 
-    def _put(self, tensor: Tensor) -> tuple[str, tuple[int, ...], int]:
-        content = tensor.reshape(-1).view(torch.uint8).numpy()
+    def _put(self, array: np.ndarray[Any, Any]) -> tuple[str, tuple[int, ...], int]:
         start = -(-self._next // _ALIGNMENT) * _ALIGNMENT
-        self._next = start + content.nbytes
+        self._next = start + array.nbytes
         if self._next > self.size:
             self._resize(2 * self._next)
-        self._memory[start : self._next] = content.data
-        return str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), start
+        np.ndarray(array.shape, array.dtype, self._memory, start)[...] = array
+        return array.dtype.str, array.shape, start
 
     def _resize(self, size: int) -> None:
         os.ftruncate(self._descriptor, size)
@@ -75,8 +73,8 @@ class Arena:
         self._memory.close()
         self._memory = mmap.mmap(self._descriptor, size)
 
-    def get(self, packed: Packed, size: int) -> dict[str, Tensor]:
-        """Return tensors that the other process wrote, in memory of their own.
+    def get(self, packed: Packed, size: int) -> dict[str, np.ndarray[Any, Any]]:
+        """Return arrays that the other process wrote, in memory of their own.
 
         Args:
             packed: What ``put`` returned there.
@@ -84,16 +82,11 @@ class Arena:
         """
         if size != self.size:
             self._map(size)
-        return {name: self._get(*place) for name, place in packed.items()}
-
-    def _get(self, dtype: str, shape: tuple[int, ...], start: int) -> Tensor:
-        tensor = torch.empty(shape, dtype=getattr(torch, dtype))
-        if tensor.numel():
-            with memoryview(self._memory) as memory:
-                there = torch.frombuffer(memory, dtype=torch.uint8, count=tensor.nbytes, offset=start)
-                tensor.reshape(-1).view(torch.uint8).copy_(there)
-                del there  # the memory could not be let go of while a tensor points into it
-        return tensor
+        # Copied: the memory could not be let go of while an array points into it.
+        return {
+            name: np.ndarray(shape, dtype, self._memory, start).copy()
+            for name, (dtype, shape, start) in packed.items()
+        }
 
     def close(self) -> None:
         """Give the memory back."""

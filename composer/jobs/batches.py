@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from ..images.preprocess import Read
 from .inputs import Row
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 _WINDOW_BATCHES = 8
 _WINDOW_BYTES = 256 * 2**20
@@ -44,7 +41,7 @@ class Ready:
     number: int
     row: Row
     size: tuple[int, int]
-    inputs: Mapping[str, Tensor]
+    inputs: Read
     patches: int
     num_bytes: int
 
@@ -52,7 +49,7 @@ class Ready:
     def shape(self) -> tuple[int, ...]:
         """The shape of its pixels; of several towers' pixels, one after another."""
         pixels = (value for name, value in self.inputs.items() if name.endswith("pixel_values"))
-        return tuple(side for tensor in pixels for side in tensor.shape)
+        return tuple(side for array in pixels for side in array.shape)
 
 
 def windows(images: Iterable[Ready], limits: Limits) -> Iterator[list[Ready]]:
@@ -72,7 +69,7 @@ def windows(images: Iterable[Ready], limits: Limits) -> Iterator[list[Ready]]:
 def batches(
     window: Sequence[Ready],
     limits: Limits,
-    share: Callable[[Mapping[str, Tensor], Mapping[str, Tensor]], bool],
+    share: Callable[[Read, Read], bool],
 ) -> Iterator[list[Ready]]:
     """Sort a window so that alike images come together, and cut it into batches.
 

@@ -13,7 +13,6 @@ from ..errors import InputError
 from .batches import Limits
 from .encoded import Encoded, Failed
 from .forward import Forward
-from .nursery import Nursery
 from .pipeline import Pipeline
 from .plan import Output
 from .pool import Pool, ThreadedPool
@@ -135,8 +134,8 @@ def local_engine(
     workers = running.num_workers(num_rows)
     pool: Pool
     if workers:
-        pool = ProcessPool(Nursery(), encoder.preprocessor.read, workers)
+        pool = ProcessPool(encoder.preprocessor.reader, workers)
     else:
-        pool = ThreadedPool(encoder.preprocessor.read, min(4, num_cores()))
+        pool = ThreadedPool(encoder.preprocessor.reader, min(4, num_cores()))
     with pool:
         yield LocalEngine(encoder, output, running, pool)

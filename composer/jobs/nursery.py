@@ -8,12 +8,20 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import signal
 import socket
 import subprocess
 import sys
-from importlib import import_module
-from typing import NoReturn, Self
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, Self
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from ..images.reading import Reader
 
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv[1])"
 _COMMAND = f"{_START}; from vision_composer.jobs.nursery import main; main(int(sys.argv[2]))"
@@ -23,19 +31,27 @@ _LARGEST = 1 << 16
 class Nursery:
     """Starts the process, and asks it for workers.
 
+    Args:
+        reader: What workers read images with; is pickled, and brings what it needs along.
+
     Raises:
         OSError: From every method, if the process is gone.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reader: Reader) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", _COMMAND, json.dumps(sys.path), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 process_group=0,  # Ctrl-C is for the job's process
+                # A worker is one thread of many; torch and the libraries under numpy read this when loaded.
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
             )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as its_input:
+            its_input.write(pickle.dumps(reader))
 
     def is_ready(self) -> bool:
         """Whether the process has loaded everything; says so once."""
@@ -84,9 +100,11 @@ class Nursery:
 def main(control: int) -> None:
     """Load what workers need, then fork and end them as asked, until nobody asks any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for module in ("transformers.image_processing_backends", "vision_composer.jobs.worker"):
-        import_module(module)
+    from .worker import work  # here, so that no worker has to load it
 
+    warnings.simplefilter("ignore")  # what decoders have to say is lost among thousands of images
+    Image.init()
+    reader = pickle.load(sys.stdin.buffer)  # of the job's process
     with socket.socket(fileno=control) as asked, contextlib.suppress(ConnectionError):
         asked.send(b"ready")  # unless the job has ended already
         while True:
@@ -99,15 +117,13 @@ def main(control: int) -> None:
             worker = os.fork()
             if not worker:
                 asked.close()
-                _run_worker(descriptors)
+                _run_worker(partial(work, reader), descriptors)
             for descriptor in descriptors:
                 os.close(descriptor)
             asked.send(b"%d" % worker)
 
 
-def _run_worker(descriptors: list[int]) -> NoReturn:
-    from .worker import work
-
+def _run_worker(work: Callable[[int, list[int]], None], descriptors: list[int]) -> NoReturn:
     status = 1
     try:
         channel, *memories = descriptors

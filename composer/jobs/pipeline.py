@@ -177,10 +177,9 @@ class Pipeline:
         if isinstance(answer, ImageError):
             raise answer
         inputs = answer.inputs
-        pixels = self._encoder.preprocessor.pixels(inputs)
-        values = sum(tensor.numel() for tensor in pixels)
+        values = self._encoder.preprocessor.num_values(inputs)
         patches = max(1, values // self._encoder.plan.values_per_patch)
-        held = sum(tensor.nbytes for tensor in inputs.values()) + patches * self._feature_bytes
+        held = sum(array.nbytes for array in inputs.values()) + patches * self._feature_bytes
         return Ready(number, row, answer.size, inputs, patches, held)
 
     def _write(self) -> None:

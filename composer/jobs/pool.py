@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 from ..errors import ImageError
-from .preparing import Prepared, Read, Task, prepare
+from ..images.reading import Reader
+from .preparing import Prepared, Task, prepare
 
 Answers: TypeAlias = "list[Prepared | ImageError]"
 
@@ -54,20 +55,20 @@ class ThreadedPool(Pool):
     """Threads of this process: nothing to start, but they take turns with the forward.
 
     Args:
-        read: Decodes and resizes images.
+        reader: Decodes and resizes images.
         threads: How many.
     """
 
-    def __init__(self, read: Read, threads: int) -> None:
+    def __init__(self, reader: Reader, threads: int) -> None:
         super().__init__()
-        self._read = read
+        self._reader = reader
         self._threads = ThreadPoolExecutor(threads)
         self._ahead = 2 * threads
 
     def map(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Answers]]:
         pending: deque[tuple[Task, Future[Answers]]] = deque()
         for task in tasks:
-            pending.append((task, self._threads.submit(prepare_all, task, self._read)))
+            pending.append((task, self._threads.submit(prepare_all, task, self._reader)))
             if len(pending) > self._ahead:
                 first, answers = pending.popleft()
                 yield first, answers.result()
@@ -80,6 +81,6 @@ class ThreadedPool(Pool):
         self._threads.shutdown(cancel_futures=True)
 
 
-def prepare_all(task: Task, read: Read) -> Answers:
+def prepare_all(task: Task, reader: Reader) -> Answers:
     """Prepare the images of a task."""
-    return [prepare(row, content, read) for row, content in task]
+    return [prepare(row, content, reader) for row, content in task]

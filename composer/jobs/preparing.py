@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from ..errors import ImageError
-from ..images.decode import Clip, ImageLike, open_image
+from ..images.decode import open_image
+from ..images.reading import Arrays, Reader
 from .inputs import Content, Row, load_row
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-Read: TypeAlias = "Callable[[Sequence[ImageLike | Clip]], Sequence[Mapping[str, Tensor]]]"
-"""The ``read`` of an ImagePreprocessor, or a function like it."""
 
 Task: TypeAlias = "list[tuple[Row, Content | ImageError | None]]"
 """Images to prepare, with their content where it is known."""
@@ -31,16 +26,16 @@ class Prepared:
     """
 
     size: tuple[int, int]
-    inputs: Mapping[str, Tensor]
+    inputs: Arrays
 
 
-def prepare(row: Row, content: Content | ImageError | None, read: Read) -> Prepared | ImageError:
+def prepare(row: Row, content: Content | ImageError | None, reader: Reader) -> Prepared | ImageError:
     """Make one image ready.
 
     Args:
         row: The image.
         content: Its path, its bytes, or its error, where they are known already.
-        read: Does what needs the CPU.
+        reader: Does what needs the CPU.
     """
     try:
         if isinstance(content, ImageError):
@@ -48,8 +43,8 @@ def prepare(row: Row, content: Content | ImageError | None, read: Read) -> Prepa
         loaded = load_row(row) if content is None else content
         if isinstance(loaded, Iterator):
             first = next(loaded)
-            return Prepared(first.size, read([chain([first], loaded)])[0])
+            return Prepared(first.size, reader.clip(chain([first], loaded), row.id))
         image = open_image(loaded, name=row.id)
-        return Prepared(image.size, read([image])[0])
+        return Prepared(image.size, reader.opened(image, row.id))
     except ImageError as error:
         return ImageError(row.id, error.reason)

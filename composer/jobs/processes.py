@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,9 +10,10 @@ from multiprocessing.connection import Connection, wait
 from typing import cast
 
 from ..errors import ImageError, VisionComposerError
+from ..images.reading import Reader
 from .nursery import Nursery
 from .pool import Answers, Pool, prepare_all
-from .preparing import Prepared, Read, Task
+from .preparing import Prepared, Task
 
 _AHEAD = 2
 """Tasks that a worker has at one time: one that it works on, and one that waits, so that it never does."""
@@ -31,7 +31,7 @@ class _Piece:
 class _Worker:
     """A worker process and what it was asked for."""
 
-    def __init__(self, nursery: Nursery, read: Read) -> None:
+    def __init__(self, nursery: Nursery) -> None:
         from .arena import Arena, make_memory
 
         self._nursery = nursery
@@ -42,8 +42,6 @@ class _Worker:
         self._answered = 0
         with theirs:
             self._process = nursery.fork(theirs.fileno(), memories)
-        with contextlib.suppress(ConnectionError):  # if it is dead, it will not answer either
-            self.channel.send(read)
 
     def ask(self, piece: _Piece) -> None:
         """Give it images to prepare.
@@ -105,15 +103,14 @@ class ProcessPool(Pool):
     Until the processes are there, the thread that asks prepares images itself.
 
     Args:
-        nursery: Starts the workers; the pool closes it.
-        read: Decodes and resizes images; is pickled.
+        reader: Decodes and resizes images; is pickled.
         workers: How many.
     """
 
-    def __init__(self, nursery: Nursery, read: Read, workers: int) -> None:
+    def __init__(self, reader: Reader, workers: int) -> None:
         super().__init__()
-        self._nursery = nursery
-        self._read = read
+        self._nursery = Nursery(reader)
+        self._reader = reader
         self._number = workers
         self._workers: list[_Worker] = []
 
@@ -137,7 +134,7 @@ class ProcessPool(Pool):
             task = next(source, None)
             if task is None:
                 return
-            yield task, prepare_all(task, self._read)
+            yield task, prepare_all(task, self._reader)
         while not self.stopping.is_set():
             self._hand_out(state, source)
             first = state.answers.get(state.yielded)
@@ -152,7 +149,7 @@ class ProcessPool(Pool):
 
     def _has_started(self) -> bool:
         if not self._workers and self._nursery.is_ready():
-            self._workers = [_Worker(self._nursery, self._read) for _ in range(self._number)]
+            self._workers = [_Worker(self._nursery) for _ in range(self._number)]
         return bool(self._workers)
 
     def _hand_out(self, state: _Progress, source: Iterator[Task]) -> None:
@@ -193,7 +190,7 @@ class ProcessPool(Pool):
     def _replace(self, dead: _Worker, state: _Progress) -> None:
         """Put another worker in the place of one that died, and find out which image it died of."""
         status = dead.end()
-        self._workers[self._workers.index(dead)] = _Worker(self._nursery, self._read)
+        self._workers[self._workers.index(dead)] = _Worker(self._nursery)
         suspects = dead.asked.popleft() if dead.asked else None
         state.waiting.extendleft(reversed(dead.asked))
         if suspects is None:

@@ -195,8 +195,10 @@ def check_encoder(encoder: VisionEncoder) -> None:
     """Refuse an encoder whose features make no table.
 
     Raises:
-        InputError: If it is spread over processes, or DeepStack levels are on an axis of their own.
+        InputError: If it is spread over processes, DeepStack levels are on an axis of their own, or its
+            channels are not colours.
     """
+    encoder.preprocessor.reader.check_channels()
     if encoder.parallel is not None:
         raise InputError(
             "a tower that is spread over processes would write every file once on each: compose it with "

@@ -8,30 +8,28 @@ from itertools import cycle
 from multiprocessing.connection import Connection
 from typing import Any
 
-import torch
-
 from ..errors import ImageError, VisionComposerError
+from ..images.reading import Reader
 from .arena import Arena
 from .preparing import prepare
 
 
-def work(connection: int, memories: Sequence[int]) -> None:
-    """Answer tasks from a connection; tensors go through shared memory.
+def work(reader: Reader, connection: int, memories: Sequence[int]) -> None:
+    """Answer tasks from a connection; arrays go through shared memory.
 
-    The first message is what reads images. Every other is a task: images. It is answered with a list: for
-    every image its size, where its tensors are, and the memory's size; or the reason why it has none. An
-    error that is not an image's is answered instead of the list.
+    A message is a task: images. It is answered with a list: for every image its size, where its arrays are,
+    and the memory's size; or the reason why it has none. An error that is not an image's is answered instead
+    of the list.
 
     Args:
+        reader: Reads images.
         connection: The descriptor of the connection.
         memories: The descriptors of two memories. Tasks take them in turns, so the answers to one can be read
             while the next one is worked on.
     """
-    torch.set_num_threads(1)
     channel = Connection(connection)
     arenas = cycle([Arena(memory) for memory in memories])
     try:
-        read = channel.recv()
         while True:
             images = channel.recv()
             arena = next(arenas)
@@ -39,7 +37,7 @@ def work(connection: int, memories: Sequence[int]) -> None:
             try:
                 answers: list[Any] = []
                 for row, content in images:
-                    result = prepare(row, content, read)
+                    result = prepare(row, content, reader)
                     if isinstance(result, ImageError):
                         answers.append(result.reason)
                     else:

@@ -37,28 +37,28 @@ def get_load_balance_assignment(
         raise InputError(f"num_gpus is {num_gpus}; there must be at least 1")
     if any(size < 0 for size in sizes):
         raise InputError("sizes cannot be negative")
-    hands: list[list[int]] = [[] for _ in range(num_gpus)]
+    assignment: list[list[int]] = [[] for _ in range(num_gpus)]
     loads = [0] * num_gpus
     for image in sorted(range(len(sizes)), key=lambda i: -sizes[i]):
         gpu = loads.index(min(loads))
-        hands[gpu].append(image)
+        assignment[gpu].append(image)
         loads[gpu] += sizes[image]
-    return list(chain.from_iterable(hands)), [len(hand) for hand in hands], loads
+    return list(chain.from_iterable(assignment)), [len(images) for images in assignment], loads
 
 
-def deal_by_size(sizes: Sequence[int], ranks: int) -> list[list[int]]:
+def assign_by_size(sizes: Sequence[int], ranks: int) -> list[list[int]]:
     """The assignment of :func:`get_load_balance_assignment` as ascending images of every rank."""
     order, counts, _ = get_load_balance_assignment(sizes, ranks)
     return [sorted(order[start:end]) for start, end in pairwise([0, *accumulate(counts)])]
 
 
-def deal_in_order(images: int, ranks: int) -> list[list[int]]:
+def assign_in_order(images: int, ranks: int) -> list[list[int]]:
     """Consecutive images to every rank, as evenly as can be."""
     bounds = [images * rank // ranks for rank in range(ranks + 1)]
     return [list(range(start, end)) for start, end in pairwise(bounds)]
 
 
-def deal_by_cost(costs: Sequence[int], ranks: int) -> list[list[int]]:
+def assign_by_cost(costs: Sequence[int], ranks: int) -> list[list[int]]:
     """Images to ranks so that the busiest has as little to do as can be found quickly.
 
     Starts with the largest first and then moves images off the busiest rank, or exchanges one of its images
@@ -74,34 +74,34 @@ def deal_by_cost(costs: Sequence[int], ranks: int) -> list[list[int]]:
     Raises:
         InputError: If there is less than one rank, or a cost is negative.
     """
-    hands = deal_by_size(costs, ranks)
-    loads = [sum(costs[i] for i in hand) for hand in hands]
+    assignment = assign_by_size(costs, ranks)
+    loads = [sum(costs[i] for i in images) for images in assignment]
     for _ in range(_STEPS):
         busiest = loads.index(max(loads))
         if (loads[busiest] * ranks - sum(loads)) * _GOOD_ENOUGH < sum(loads):
             break
-        swap = _best_swap(costs, hands, loads, busiest)
+        swap = _best_swap(costs, assignment, loads, busiest)
         if swap is None:
             break
         other, given, taken = swap
         for rank, loses, gains in ((busiest, given, taken), (other, taken, given)):
-            hands[rank] = sorted({*hands[rank], *gains} - {*loses})
-            loads[rank] = sum(costs[i] for i in hands[rank])
-    return hands
+            assignment[rank] = sorted({*assignment[rank], *gains} - {*loses})
+            loads[rank] = sum(costs[i] for i in assignment[rank])
+    return assignment
 
 
 def _best_swap(
-    costs: Sequence[int], hands: Sequence[Sequence[int]], loads: Sequence[int], busiest: int
+    costs: Sequence[int], assignment: Sequence[Sequence[int]], loads: Sequence[int], busiest: int
 ) -> tuple[int, list[int], list[int]] | None:
     """The rank, and images given to it and taken for them, that leave the smallest larger load of the two."""
     best: tuple[int, list[int], list[int]] | None = None
     lowest = loads[busiest]
-    for other, hand in enumerate(hands):
+    for other, images in enumerate(assignment):
         gap = loads[busiest] - loads[other]
         if gap <= 0:
             continue
-        offers = sorted((costs[i], i) for i in hand)
-        for given in hands[busiest]:
+        offers = sorted((costs[i], i) for i in images)
+        for given in assignment[busiest]:
             # Half the gap is what should change hands; -1 stands for taking nothing in exchange.
             wanted = costs[given] - gap // 2
             place = bisect_left(offers, (wanted, -1))

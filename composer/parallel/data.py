@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha256
 from math import prod
 from operator import itemgetter
@@ -17,14 +17,14 @@ from ..encoders.batch import Images
 from ..encoders.facts import Grid
 from ..errors import ImageError
 from ..images.decode import Clip, ImageLike, image_name, size_of_image
-from ..images.preprocess import Preprocessor
+from ..images.preprocess import Preprocessor, Read
 from ..running.finite import NOT_FINITE, not_finite
 from ..schemas import ParallelConfig
 from ..tower.base import Features, VisionModule
-from .balance import deal_by_cost, deal_by_size, deal_in_order
+from .balance import assign_by_cost, assign_by_size, assign_in_order
 from .group import Report, together
 from .outputs import (
-    Hands,
+    Assignment,
     OwnRows,
     check_counts,
     exchange_counts,
@@ -96,7 +96,7 @@ class DataParallel:
     def encode_owned(
         self,
         grids: Sequence[Grid],
-        load: Callable[[int], Mapping[str, Tensor]],
+        load: Callable[[int], Read],
         *,
         exact: bool = True,
         name: Callable[[int], str] | None = None,
@@ -191,13 +191,13 @@ class DataParallel:
             name=lambda i: image_name(images[i], f"image {first + i}"),
         )
 
-    def assign(self, grids: Sequence[Grid]) -> Hands:
+    def assign(self, grids: Sequence[Grid]) -> Assignment:
         """Return the images of every rank, the same on all of them without a word between them."""
         if self.config.balance == "none":
-            return deal_in_order(len(grids), self.size)
+            return assign_in_order(len(grids), self.size)
         if self.config.balance == "patches":
-            return deal_by_size([t * h * w for t, h, w in grids], self.size)
-        return deal_by_cost([self.cost(grid) for grid in grids], self.size)
+            return assign_by_size([t * h * w for t, h, w in grids], self.size)
+        return assign_by_cost([self.cost(grid) for grid in grids], self.size)
 
     def _start(
         self,
@@ -221,15 +221,15 @@ class DataParallel:
         """
         sharded = self.config.inputs == "sharded"
 
-        def encode() -> tuple[tuple[OwnRows, Hands, list[int]], Report]:
+        def encode() -> tuple[tuple[OwnRows, Assignment, list[int]], Report]:
             grids = list(image_grids())
             counts = [] if planned is None else planned(grids)
             facts = {"config": self._fingerprint}
             if sharded:
-                hands, mine = [], list(range(len(grids)))
+                assignment, mine = [], list(range(len(grids)))
             else:
-                hands = self.assign(grids)
-                mine = hands[self.rank]
+                assignment = self.assign(grids)
+                mine = assignment[self.rank]
                 facts["batch"] = f"{len(grids)} images, {_digest(grids)}"
             if mine:
                 own = self._own(mine, take, name)
@@ -239,22 +239,24 @@ class DataParallel:
                 own = OwnRows(None, [])
             if planned is not None:
                 check_counts(own.counts, mine, [counts[i] for i in mine])
-            return (own, hands, counts), own.report(facts)
+            return (own, assignment, counts), own.report(facts)
 
-        (own, hands, rows_of_all), reports = together(self.group, encode, what=_WHAT)
+        (own, assignment, rows_of_all), reports = together(self.group, encode, what=_WHAT)
         if not any(report.count for report in reports):
             return PendingFeatures(lambda: self._tower(nothing()))
         if self.config.gather == "none":
             rows = own_rows(own, reports, self._tower.device)
             return PendingFeatures(lambda: self._joined(torch.split(rows, own.counts), nothing))
         if sharded:
-            hands = _one_after_the_other([report.count for report in reports])
+            assignment = _one_after_the_other([report.count for report in reports])
         if sharded or planned is None:
-            counts = exchange_counts(own.counts, [len(hand) for hand in hands], self.group)
+            counts = exchange_counts(own.counts, [len(images) for images in assignment], self.group)
         else:
-            counts = [[rows_of_all[i] for i in hand] for hand in hands]
+            counts = [[rows_of_all[i] for i in images] for images in assignment]
         gather = start_gather(own, counts, reports, self.group, self._tower.device, async_op=True)
-        return PendingFeatures(lambda: self._joined(images_in_order(gather.wait(), hands, counts), nothing))
+        return PendingFeatures(
+            lambda: self._joined(images_in_order(gather.wait(), assignment, counts), nothing)
+        )
 
     def _own(
         self,
@@ -325,9 +327,9 @@ def _smallest(grids: Sequence[Grid]) -> int:
     return min(range(len(grids)), key=lambda i: prod(grids[i]))
 
 
-def _one_after_the_other(counts: Sequence[int]) -> Hands:
-    hands: Hands = []
+def _one_after_the_other(counts: Sequence[int]) -> Assignment:
+    assignment: Assignment = []
     for count in counts:
-        start = sum(map(len, hands))
-        hands.append(list(range(start, start + count)))
-    return hands
+        start = sum(map(len, assignment))
+        assignment.append(list(range(start, start + count)))
+    return assignment

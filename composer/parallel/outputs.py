@@ -17,7 +17,7 @@ from .group import Report, control_group, lost_ranks_named
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-Hands = list[list[int]]
+Assignment = list[list[int]]
 """Images of every rank, by rank; on each in the order in which it encodes them."""
 
 
@@ -121,17 +121,19 @@ def exchange_counts(mine: Sequence[int], lengths: Sequence[int], group: ProcessG
     return [row[:length] for row, length in zip(rows, lengths, strict=True)]
 
 
-def images_in_order(parts: Sequence[Tensor], hands: Hands, counts: Sequence[Sequence[int]]) -> list[Tensor]:
+def images_in_order(
+    parts: Sequence[Tensor], assignment: Assignment, counts: Sequence[Sequence[int]]
+) -> list[Tensor]:
     """Every image's rows, in input order, as parts of what the ranks sent.
 
     Args:
         parts: Rows of every rank, by rank, image after image.
-        hands: Images of every rank.
-        counts: Rows of every image of every rank, like ``hands``.
+        assignment: Images of every rank.
+        counts: Rows of every image of every rank, like ``assignment``.
     """
     images: dict[int, Tensor] = {}
-    for part, hand, rows in zip(parts, hands, counts, strict=True):
-        images |= zip(hand, torch.split(part, list(rows)), strict=True)
+    for part, own, rows in zip(parts, assignment, counts, strict=True):
+        images |= zip(own, torch.split(part, list(rows)), strict=True)
     return [images[i] for i in range(len(images))]
 
 

@@ -14,9 +14,9 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .balance import deal_in_order, get_load_balance_assignment
+from .balance import assign_in_order, get_load_balance_assignment
 from .group import Report, resolve_group, together
-from .outputs import Hands, OwnRows, exchange_counts, images_in_order, start_gather, without_images
+from .outputs import Assignment, OwnRows, exchange_counts, images_in_order, start_gather, without_images
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -52,11 +52,11 @@ def run_dp_sharded_vision_model(
     group = resolve_group(process_group)
     if group is None:
         return _batch(vision_model(image_input), len(image_input))
-    hands: Hands = []
+    assignment: Assignment = []
 
     def encode() -> tuple[OwnRows, Report]:
-        hands.extend(deal_in_order(len(image_input), dist.get_world_size(group)))
-        mine = hands[dist.get_rank(group)]
+        assignment.extend(assign_in_order(len(image_input), dist.get_world_size(group)))
+        mine = assignment[dist.get_rank(group)]
         if mine or not len(image_input):
             rows: Tensor | None = _batch(vision_model(image_input[mine]), len(mine))
         else:
@@ -67,7 +67,9 @@ def run_dp_sharded_vision_model(
     own, reports = together(group, encode, what=_WHAT)
     if own.rows is not None and not len(image_input):
         return own.rows
-    gather = start_gather(own, [[1] * len(hand) for hand in hands], reports, group, image_input.device)
+    gather = start_gather(
+        own, [[1] * len(images) for images in assignment], reports, group, image_input.device
+    )
     return torch.cat(gather.wait())
 
 
@@ -113,15 +115,15 @@ def run_dp_sharded_mrope_vision_model(
         packed = _PackedModule(vision_model, pixel_values, grid_thw_list, rope_type, rows_of)
         return tuple(packed.encode(range(len(grid_thw_list))))
     ranks = dist.get_world_size(group)
-    hands: Hands = [[] for _ in range(ranks)]
+    assignment: Assignment = [[] for _ in range(ranks)]
 
     def encode() -> tuple[OwnRows, Report]:
         packed = _PackedModule(vision_model, pixel_values, grid_thw_list, rope_type, rows_of)
         packed.check()
         order, counts, _ = get_load_balance_assignment([prod(grid) for grid in grid_thw_list], ranks)
         for rank, (start, end) in enumerate(pairwise([0, *accumulate(counts)])):
-            hands[rank] = sorted(order[start:end])
-        parts = packed.encode(hands[dist.get_rank(group)])
+            assignment[rank] = sorted(order[start:end])
+        parts = packed.encode(assignment[dist.get_rank(group)])
         if parts:
             own = OwnRows(torch.cat(list(parts)), [len(part) for part in parts])
         elif packed.grids:
@@ -134,9 +136,9 @@ def run_dp_sharded_mrope_vision_model(
     own, reports = together(group, encode, what=_WHAT)
     if not any(report.count for report in reports):
         return ()
-    counts = exchange_counts(own.counts, [len(hand) for hand in hands], group)
+    counts = exchange_counts(own.counts, [len(images) for images in assignment], group)
     gather = start_gather(own, counts, reports, group, pixel_values.device)
-    return tuple(rows.clone() for rows in images_in_order(gather.wait(), hands, counts))
+    return tuple(rows.clone() for rows in images_in_order(gather.wait(), assignment, counts))
 
 
 class _RowCountError(InputError):

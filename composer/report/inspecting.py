@@ -193,9 +193,9 @@ class _Inspector:
     def _inspect(self, name: str, path: str, image: Image.Image | list[Image.Image]) -> InspectedImage:
         preprocessor = self.encoder.preprocessor
         if isinstance(image, list):
-            read, first, frames = preprocessor.read_clip(image, path), image[0], len(image)
+            read, first, frames = preprocessor.reader.clip(image, path), image[0], len(image)
         else:
-            read, first, frames = preprocessor.read_opened(image, path), image, 1
+            read, first, frames = preprocessor.reader.opened(image, path), image, 1
         inputs = preprocessor.finish([read], self.encoder.device)
         batch = self.encoder.vision.read(inputs)
         output = self.encoder.vision(batch)
@@ -245,7 +245,7 @@ class _Inspector:
     def _batch_of(self, name: str, image: Image.Image) -> Batch:
         """Return a tower's batch of an image."""
         preprocessor = self.encoder.preprocessor
-        read = preprocessor.read_opened(image, "an image of one colour")
+        read = preprocessor.reader.opened(image, "an image of one colour")
         inputs = preprocessor.finish([read], self.encoder.device)
         return self._batches(self.encoder.vision.read(inputs))[name]
 

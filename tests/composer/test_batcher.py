@@ -90,13 +90,13 @@ def test_images_that_wait_are_bounded() -> None:
     counted = Counted(encoder)
     counted.open.clear()
     read = []
-    preprocess = encoder.preprocessor.read_opened
+    preprocess = encoder.preprocessor.reader.opened
 
     def noted(image: Any, label: str) -> Any:
         read.append(label)
         return preprocess(image, label)
 
-    encoder.preprocessor.read_opened = noted
+    encoder.preprocessor.reader.opened = noted
     with Batcher(encoder, max_tokens=1, max_wait=0, readers=2) as batcher:
         futures = [batcher.submit(photo(i)) for i in range(40)]
         try:

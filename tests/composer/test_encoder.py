@@ -124,11 +124,11 @@ def test_errors_are_not_returned_by_several_processes() -> None:
 
 @pytest.mark.parametrize("model_type", ["clip_vision_model", "qwen2_5_vl_vision", "siglip2_vision_model"])
 def test_images_can_be_read_in_another_process(model_type: str) -> None:
-    """A worker gets the preprocessor by pickle, and gives back arrays of 8-bit pixels."""
+    """A worker gets the reader by pickle, and gives back arrays of 8-bit pixels."""
     encoder = tower(ALL[model_type])
-    worker = pickle.loads(pickle.dumps(encoder.preprocessor))
-    read = pickle.loads(pickle.dumps(worker.read(IMAGES[:2])))
-    assert all(inputs["pixel_values"].dtype == torch.uint8 for inputs in read)
+    reader = pickle.loads(pickle.dumps(encoder.preprocessor.reader))
+    read = pickle.loads(pickle.dumps(reader(IMAGES[:2])))
+    assert all(inputs["pixel_values"].dtype == np.uint8 for inputs in read)
     got, want = encoder.preprocessor.finish(read, encoder.device), encoder.preprocess(IMAGES[:2])
     assert got.keys() == want.keys()
     assert all(np.array_equal(got[name].numpy(), want[name].numpy()) for name in want)

@@ -113,7 +113,7 @@ class StandIn(TorchFunctionMode):
 
 
 def _is_device(value: object) -> bool:
-    return isinstance(value, torch.device) or value in ("cpu", "cuda", str(DEVICE))
+    return isinstance(value, torch.device | str) and str(value) in ("cpu", "cuda", str(DEVICE))
 
 
 def _place() -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from transformers.image_processing_backends import PilBackend
 
-    from ..processors import Arrays
+    from ..reading import Arrays
 
 
 class Lfm2VlTiling(Tiling[Lfm2VlTilingConfig]):

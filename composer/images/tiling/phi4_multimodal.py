@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from transformers.image_processing_backends import PilBackend
 
-    from ..processors import Arrays
+    from ..reading import Arrays
 
 _SHORTEST = 10
 """Least length in pixels of a side of an image on its canvas."""

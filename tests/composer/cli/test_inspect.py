@@ -30,7 +30,7 @@ def test_a_page_is_written(image: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     result = run("tiny-digits", image, "-o", page, "--set", "select_layers=[-2]", "--set", "post_norm=none")
     assert result.exit_code == 0
-    assert result.stdout == f"{page}: 1 image, 0.0 MiB\n"
+    assert result.stdout == f"{page}: 1 image, {page.stat().st_size / 1024:,.0f} KiB\n"
     assert "photo.png" in page.read_text(encoding="utf-8")
 
 

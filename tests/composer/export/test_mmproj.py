@@ -222,9 +222,9 @@ def test_weights_that_are_not_plain_are_refused(tmp_path: Path) -> None:
 
 def test_pixels_that_llama_cpp_would_make_otherwise_are_refused(tmp_path: Path) -> None:
     composed = encoder("llava")
-    halves = composed.preprocessor.halves
-    assert halves is not None
-    halves.levels.table[1] *= 2
+    levels = composed.preprocessor.levels
+    assert levels is not None
+    levels.table[1] *= 2
     with pytest.raises(ExportError, match="a standard deviation: its image processor does something else"):
         export_encoder(composed, tmp_path / "mmproj.gguf", "gguf")
 

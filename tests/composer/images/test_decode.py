@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -313,3 +314,17 @@ def test_the_bytes_of_a_file(tmp_path: Path) -> None:
     ):
         with pytest.raises(ImageError, match=rf"image: .*({reason})"):
             open_image(broken)
+
+
+@pytest.mark.parametrize("shown", ["always", "error", "ignore"])
+def test_pillows_warnings_are_not_shown(
+    shown: Literal["always", "error", "ignore"], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)  # Pillow warns of more, and of twice as many it fails
+    Image.new("RGB", (6, 5)).save(tmp_path / "p.png")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter(shown)
+        before = list(warnings.filters)
+        assert open_image(tmp_path / "p.png").size == (6, 5)
+        assert warnings.filters == before
+    assert caught == []

@@ -11,9 +11,12 @@ import transformers
 from support.images import noise_image
 from support.processors import CROPPED, dense, ragged, settings
 
+from vision_composer.images.image_steps import ImageSteps
 from vision_composer.images.patch_order import PatchOrder
-from vision_composer.images.preprocess import ImagePreprocessor
+from vision_composer.images.pixels import ProcessorSteps
+from vision_composer.images.preprocess import DensePreprocessor, ImagePreprocessor
 from vision_composer.images.preprocess_tiles import TiledPreprocessor
+from vision_composer.images.processors import process_dense, process_ragged, uint8_or_float32
 from vision_composer.images.tiling import TILINGS, tiling_of
 from vision_composer.schemas import PROCESSOR_CLASSES
 from vision_composer.schemas.tiling import tiling_config
@@ -26,6 +29,16 @@ RESIZING = {
     *("AriaImageProcessor", "Glm5NextImageProcessor", "Molmo2ImageProcessor", *WHOLE),
 }
 """Classes that resize twice, pad as they resize, or resize whatever they are told."""
+PADDING = {
+    *(
+        "DeepseekVLImageProcessor",
+        "JanusImageProcessor",
+        "VideoLlama3ImageProcessor",
+        "PixtralImageProcessor",
+    ),
+    *("Siglip2ImageProcessor", "Gemma4ImageProcessor", "Idefics2ImageProcessor", "MuseGlimmerImageProcessor"),
+}
+"""Classes that pad behind the resize, or return more than pixels and a grid."""
 SIZES = [(640, 480), (211, 90), (41, 1000)]
 
 
@@ -36,7 +49,9 @@ def preprocessor(name: str, **values: Any) -> ImagePreprocessor:
 
 def in_one_piece(preprocess: ImagePreprocessor, size: tuple[int, int]) -> dict[str, np.ndarray[Any, Any]]:
     """What the processor itself makes of an image, arithmetic and all."""
-    arrays = preprocess._process(preprocess.processor, noise_image(*size))
+    image, processor = noise_image(*size), preprocess.processor
+    is_dense = isinstance(preprocess, DensePreprocessor)
+    arrays = process_dense(processor, image, 3) if is_dense else process_ragged(processor, image)
     return {**arrays, "pixel_values": arrays["pixel_values"].astype(np.float32)}
 
 
@@ -54,12 +69,14 @@ def check(preprocess: ImagePreprocessor, size: tuple[int, int]) -> None:
 @pytest.mark.parametrize("name", PROCESSOR_CLASSES)
 def test_every_processor_in_two_halves_is_the_processor_to_the_bit(name: str) -> None:
     preprocess = preprocessor(name)
-    assert (preprocess.halves is None) == (name in WHOLE)
-    assert (preprocess.halves is None or preprocess.halves.size is None) == (name in RESIZING)
+    assert (preprocess.levels is None) == (name in WHOLE)
+    read = preprocess.reader.read
+    assert (isinstance(read, ProcessorSteps) and read.size is None) == (name in RESIZING)
+    assert isinstance(read, ImageSteps) == (name not in RESIZING | PADDING)
     for size in SIZES:
         check(preprocess, size)
-        (read,) = preprocess.read([noise_image(*size)])
-        assert (read["pixel_values"].dtype == torch.uint8) == (name not in WHOLE)
+        (arrays,) = preprocess.read([noise_image(*size)])
+        assert (arrays["pixel_values"].dtype == np.uint8) == (name not in WHOLE)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +136,8 @@ def test_images_read_one_by_one_are_a_batch() -> None:
 def test_a_grey_tower_reads_grey_pixels() -> None:
     preprocess = dense(settings("CLIPImageProcessor", **CROPPED), num_channels=1)
     (read,) = preprocess.read([noise_image(57, 49)])
-    assert (read["pixel_values"].dtype, read["pixel_values"].shape) == (torch.uint8, (1, 1, 40, 40))
-    direct = preprocess._process(preprocess.processor, noise_image(57, 49).convert("L"))["pixel_values"]
+    assert (read["pixel_values"].dtype, read["pixel_values"].shape) == (np.uint8, (1, 1, 40, 40))
+    direct = process_dense(preprocess.processor, noise_image(57, 49).convert("L"), 1)["pixel_values"]
     # The table is computed in float32 with the means of three channels, as there.
     assert np.array_equal(preprocess.finish([read])["pixel_values"].numpy(), direct)
 
@@ -188,12 +205,12 @@ def test_tiles_in_two_halves_are_the_processors_to_the_bit(name: str) -> None:
     made = settings(processor, **values)
     whole = preprocessor(processor, **values)
     block = tiling_config({"type": name, **fields})
-    tiling = tiling_of(block, 16, whole.resize)  # type: ignore[arg-type]  # none is no block
+    tiling = tiling_of(block, 16, whole.reader.resize)  # type: ignore[arg-type]  # none is no block
     tiled = TiledPreprocessor(whole, tiling, made)
     for size in [(16, 16), (90, 40), (31, 77)]:
         (read,) = tiled.read([noise_image(*size)])
-        assert (read["pixel_values"].dtype == torch.uint8) == (name not in IN_ONE_PIECE)
-        wanted = tiled._process(tiled.processor, noise_image(*size))["pixel_values"]
+        assert (read["pixel_values"].dtype == np.uint8) == (name not in IN_ONE_PIECE)
+        wanted = uint8_or_float32(tiling.cut(tiled.processor, noise_image(*size))["pixel_values"])
         assert np.array_equal(tiled.finish([read])["pixel_values"].numpy(), wanted)
 
 
@@ -208,7 +225,7 @@ def test_arithmetic_that_looks_at_other_pixels(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(transformers.CLIPImageProcessorPil, "normalize", normalize)
     preprocess = preprocessor("CLIPImageProcessor", **CROPPED)
-    assert preprocess.halves is None
+    assert preprocess.levels is None
     check(preprocess, (57, 49))
 
 
@@ -220,5 +237,5 @@ def test_an_order_of_patches_that_is_not_known(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(transformers.Qwen2VLImageProcessorPil, "patchify", patchify)
     preprocess = preprocessor("Qwen2VLImageProcessor")
     assert PatchOrder.of(preprocess.processor) is None
-    assert preprocess.halves is None
+    assert preprocess.levels is None
     check(preprocess, (57, 49))

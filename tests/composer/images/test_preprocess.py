@@ -19,6 +19,7 @@ from vision_composer.encoders import family_of
 from vision_composer.errors import ImageError, InputError
 from vision_composer.images.decode import open_image
 from vision_composer.images.preprocess import DensePreprocessor
+from vision_composer.images.reading import ImageReader
 from vision_composer.images.steps import Steps
 from vision_composer.schemas import ENCODER_CONFIGS, encoder_config
 
@@ -150,7 +151,9 @@ def test_what_else_is_no_list(images: Any) -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(32, 40), (40, 32)])
 def test_a_processor_of_another_tower_is_refused(height: int, width: int) -> None:
-    preprocessor = DensePreprocessor(transformers.CLIPImageProcessorPil(), Steps(), size=32)
+    preprocessor = DensePreprocessor(
+        ImageReader(dict, Steps()), transformers.CLIPImageProcessorPil(), None, size=32
+    )
     with pytest.raises(InputError, match=f"makes 3 channels of {width}x{height} pixels"):
         preprocessor.collate([{"pixel_values": torch.zeros(1, 3, height, width)}])
 

@@ -14,7 +14,7 @@ from support.vlms.parts import CLIP
 from vision_composer import compose
 from vision_composer.errors import ImageError, WeightsError
 from vision_composer.images import preprocess_tiles
-from vision_composer.images.preprocess_tiles import TiledPreprocessor, cutting_processor
+from vision_composer.images.preprocess_tiles import TiledPreprocessor, TileReader, cutting_processor
 
 SIZES = [(75, 40), (64, 64), (20, 90)]
 KEYS: dict[str, Any] = {
@@ -38,7 +38,7 @@ def test_tiles_of_a_batch_are_those_of_its_images() -> None:
     batch = preprocess(images)
     assert batch["image_sizes"].tolist() == [[height, width] for width, height in SIZES]
     assert batch["pixel_values"].dtype == torch.float32
-    counts = [preprocess.tiling.plan(*size).num_tiles for size in SIZES]
+    counts = [preprocess.reader.tiling.plan(*size).num_tiles for size in SIZES]
     alone = [preprocess([image])["pixel_values"] for image in images]
     assert [len(tiles) for tiles in alone] == counts
     assert torch.equal(batch["pixel_values"], torch.cat(alone))
@@ -46,7 +46,7 @@ def test_tiles_of_a_batch_are_those_of_its_images() -> None:
 
 def test_what_cannot_be_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     preprocess = preprocessor()
-    tiling = preprocess.tiling
+    tiling = preprocess.reader.tiling
     plan = tiling.plan
     monkeypatch.setattr(tiling, "plan", lambda *size: replace(plan(*size), rows=5, columns=5))
     with pytest.raises(ImageError, match=r"cut it into \d tiles, but 26 were planned"):
@@ -61,7 +61,7 @@ def test_values_that_the_processor_that_cuts_does_not_take() -> None:
     settings = encoder.plan.processor
     broken = replace(settings, values={**settings.values, "size": "large"})
     with pytest.raises(WeightsError, match="not a usable image processor config"):
-        cutting_processor(preprocessor().tiling, broken)
+        cutting_processor(preprocessor().reader.tiling, broken)
 
 
 def test_tiles_take_the_values_of_the_config() -> None:
@@ -70,7 +70,7 @@ def test_tiles_take_the_values_of_the_config() -> None:
     np.testing.assert_allclose(tiles.mean(axis=(0, 2, 3)), [1, 0, 0.2], atol=1e-6)
 
 
-def test_a_thread_that_takes_the_arithmetic_away_changes_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_takes_the_arithmetic_away_changes_no_other() -> None:
     vision = {"model_type": "granite_docling_vision", "hidden_size": 32, "num_attention_heads": 4}
     encoder = compose(
         {
@@ -80,17 +80,17 @@ def test_a_thread_that_takes_the_arithmetic_away_changes_no_other(monkeypatch: p
             "tiling": {"type": "granite_docling"},
         }
     )
-    made = encoder.preprocessor
+    reader = encoder.preprocessor.reader
+    assert isinstance(reader, TileReader)
     image = Image.new("RGB", (64, 64), "orange")
-    own, halves = made._process, made.halves
-    assert halves is not None
+    split = reader.read
     expected = encoder.preprocess([image])["pixel_values"]
-    made.halves = halves
+    assert reader.read is not split  # it makes floats whatever it is told
 
-    def beside_another_thread(processor: Any, image: Image.Image) -> Any:
-        arrays = own(processor, image)
-        made.halves = None
+    def beside_another_thread(image: Image.Image) -> Any:
+        arrays = split(image)
+        reader.read = whole
         return arrays
 
-    monkeypatch.setattr(made, "_process", beside_another_thread)
+    whole, reader.read = reader.read, beside_another_thread
     assert torch.equal(encoder.preprocess([image])["pixel_values"], expected)

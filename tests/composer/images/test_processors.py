@@ -4,25 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-import pytest
 import torch
 from PIL import Image
 from support.processors import dense, resolved
 from transformers import CLIPImageProcessorPil
-
-from vision_composer.errors import ImageError
-from vision_composer.images.preprocess import RaggedPreprocessor
-
-
-def test_an_image_is_not_given_to_a_processor_that_would_make_it_huge() -> None:
-    def never(*_: Any, **__: Any) -> Any:
-        raise AssertionError("resized")
-
-    preprocess = RaggedPreprocessor(never, lambda width, height: (14_000, 14_000))  # type: ignore[arg-type]  # neither
-    with pytest.raises(ImageError, match="14000x14000 pixels, more than the limit"):
-        preprocess([Image.new("RGB", (8, 8))])
 
 
 def test_null_is_a_value_as_in_transformers(tmp_path: Path) -> None:

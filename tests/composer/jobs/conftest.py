@@ -1,4 +1,4 @@
-"""The processes that tests of worker processes share."""
+"""The processes of tests of worker processes."""
 
 from __future__ import annotations
 
@@ -6,22 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from support.pools import MakeProcesses, Shared
-
-from vision_composer.jobs.nursery import Nursery
-from vision_composer.jobs.processes import ProcessPool
-
-
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Shared]:
-    """What worker processes are forked from; starting it takes seconds."""
-    shared = Shared()
-    yield shared
-    Nursery.close(shared)
+from support.pools import MakeProcesses, started
 
 
 @pytest.fixture
-def processes(nursery: Shared) -> Iterator[MakeProcesses]:
+def processes() -> Iterator[MakeProcesses]:
     """Makes pools of worker processes."""
     with ExitStack() as stack:
-        yield lambda read, workers: stack.enter_context(ProcessPool(nursery, read, workers))
+        yield lambda read, workers: stack.enter_context(started(read, workers))

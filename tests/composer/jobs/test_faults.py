@@ -15,6 +15,7 @@ from support.jobs import SMALL, draw
 
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
+from vision_composer.errors import InputError
 from vision_composer.jobs import encode_dataset, read_features
 
 
@@ -144,3 +145,11 @@ def test_tables_with_broken_cells(encoder: ComposedVisionEncoder, tmp_path: Path
         f"{path}#2": "the cell is empty",
         f"{path}#3": "not an image in a format that can be read, or its header is broken",
     }
+
+
+def test_channels_that_are_no_colours_are_refused_before_anything_is_written(tmp_path: Path) -> None:
+    four = compose({**SMALL, "encoder": {**SMALL["encoder"], "num_channels": 4}})
+    draw(tmp_path / "in", 1)
+    with pytest.raises(InputError, match="a tower of 4 channels takes no images"):
+        encode_dataset(four, [tmp_path / "in"], tmp_path / "out", workers=0)
+    assert not (tmp_path / "out").exists()

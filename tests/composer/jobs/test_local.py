@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from support.jobs import SMALL, assert_same, draw, values
-from support.pools import Shared
+from support.pools import started as started_pool
 
 from vision_composer import compose
 from vision_composer.errors import InputError
@@ -19,7 +19,7 @@ from vision_composer.jobs.local import Running
 from vision_composer.jobs.processes import ProcessPool
 
 
-def test_workers_change_no_value(nursery: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_change_no_value(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw(tmp_path / "photos", 30)
     (tmp_path / "photos" / "000013.jpg").write_bytes(b"broken")
     encoder = compose(SMALL)
@@ -28,12 +28,10 @@ def test_workers_change_no_value(nursery: Shared, tmp_path: Path, monkeypatch: p
     started: list[ProcessPool] = []
 
     def noted(*arguments: Any) -> ProcessPool:
-        started.append(ProcessPool(*arguments))
+        started.append(started_pool(*arguments))
         monkeypatch.setattr(started[0], "close", lambda: None)
         return started[0]
 
-    # Workers that are there from the start: this process prepares no image itself.
-    monkeypatch.setattr(local, "Nursery", lambda: nursery)
     monkeypatch.setattr(local, "ProcessPool", noted)
     encode_dataset(encoder, [tmp_path / "photos"], tmp_path / "processes", workers=2, **options)
     assert [len(pool._workers) for pool in started] == [2]

@@ -6,21 +6,28 @@ import os
 import signal
 import socket
 import time
+from collections.abc import Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from support.jobs import draw
-from support.pools import Shared, answers, tasks
+from support.pools import Reading, answers, dies_of_red, started, tasks
 from support.processors import preprocessor
 
 from vision_composer.jobs.arena import make_memory
 from vision_composer.jobs.nursery import Nursery
-from vision_composer.jobs.processes import ProcessPool
 
 
-def forked(nursery: Shared) -> tuple[int, Connection]:
+@pytest.fixture
+def nursery() -> Iterator[Nursery]:
+    with Nursery(Reading(dies_of_red)) as nursery:
+        nursery._answer()
+        yield nursery
+
+
+def forked(nursery: Nursery) -> tuple[int, Connection]:
     """A worker, and our end of its connection."""
     channel, theirs = Pipe()
     memories = make_memory(), make_memory()
@@ -36,7 +43,7 @@ def has_ended(worker: int) -> bool:
     return Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-def test_a_worker_that_is_ended(nursery: Shared) -> None:
+def test_a_worker_that_is_ended(nursery: Nursery) -> None:
     worker, channel = forked(nursery)
     with channel:
         assert not has_ended(worker)
@@ -44,7 +51,7 @@ def test_a_worker_that_is_ended(nursery: Shared) -> None:
     assert not Path(f"/proc/{worker}").exists()
 
 
-def test_a_worker_ends_by_itself_when_nobody_asks_any_more(nursery: Shared) -> None:
+def test_a_worker_ends_by_itself_when_nobody_asks_any_more(nursery: Nursery) -> None:
     worker, channel = forked(nursery)
     channel.close()
     for _ in range(1000):
@@ -62,10 +69,9 @@ def test_a_nursery_that_is_gone() -> None:
         nursery.is_ready()
 
 
-@pytest.mark.slow  # processes that import everything
 def test_nothing_stays_when_the_job_is_killed(tmp_path: Path) -> None:
     """The nursery and its workers end when their connections do; nobody has to end them."""
-    pool = ProcessPool(Shared(), preprocessor().read, 1)
+    pool = started(preprocessor().reader, 1)
     answers(pool, tasks(draw(tmp_path, 1), 1))
     worker = pool._workers[0]._process
     pool._nursery._control.close()

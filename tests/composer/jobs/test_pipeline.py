@@ -82,7 +82,7 @@ class Units:
             self.results.append([result.row for result in results])
 
         limits = Limits(images, 10**6)
-        with ThreadedPool(self.encoder.preprocessor.read, 2) as pool:
+        with ThreadedPool(self.encoder.preprocessor.reader, 2) as pool:
             pipeline = Pipeline(self.encoder, pool, Forward(self.encoder, "float32", None), limits, 1)
             pipeline.run(map(self.unit, range(len(self.paths))), note)
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.jobs import draw
-from support.pools import MakePool, MakeProcesses, answers, tasks
-from support.processors import CROPPED, dense, preprocessor, settings
+from support.pools import MakePool, MakeProcesses, Reading, answers, tasks
+from support.processors import preprocessor
 
 from vision_composer.errors import ImageError, InputError
+from vision_composer.images.reading import Arrays
 from vision_composer.jobs.pool import ThreadedPool
 from vision_composer.jobs.preparing import Task
 
@@ -22,9 +23,9 @@ from vision_composer.jobs.preparing import Task
 def pool(request: pytest.FixtureRequest, processes: MakeProcesses) -> Iterator[MakePool]:
     with ExitStack() as stack:
         if request.param == "processes":
-            yield lambda read: processes(read, 2)
+            yield lambda reader: processes(reader, 2)
         else:
-            yield lambda read: stack.enter_context(ThreadedPool(read, 2))
+            yield lambda reader: stack.enter_context(ThreadedPool(reader, 2))
 
 
 def test_a_broken_image_takes_nothing_else_down(pool: MakePool, tmp_path: Path) -> None:
@@ -34,7 +35,7 @@ def test_a_broken_image_takes_nothing_else_down(pool: MakePool, tmp_path: Path) 
         if i % 7 == 3:
             path.with_suffix(".png").write_bytes(b"broken")
     paths = [path.with_suffix(".png") for path in paths]
-    results = answers(pool(preprocessor(do_normalize=False).read), tasks(paths, 3))
+    results = answers(pool(preprocessor(do_normalize=False).reader), tasks(paths, 3))
     assert len(results) == 40
     for i, (path, result) in enumerate(zip(paths, results, strict=True)):
         if i % 7 == 3:
@@ -56,7 +57,7 @@ def test_images_are_taken_as_they_are_needed(pool: MakePool, tmp_path: Path) -> 
             asked += 1
             yield tasks([path], 1)[0]
 
-    running = pool(preprocessor().read)
+    running = pool(preprocessor().reader)
     results = running.map(endless())
     for _ in range(3):
         next(results)
@@ -65,7 +66,10 @@ def test_images_are_taken_as_they_are_needed(pool: MakePool, tmp_path: Path) -> 
     assert len(list(results)) < 30
 
 
+def refuse(image: Image.Image) -> Arrays:
+    raise InputError("this encoder takes no such image")
+
+
 def test_other_errors_are_not_swallowed(pool: MakePool, tmp_path: Path) -> None:
-    four = dense(settings("CLIPImageProcessor", **CROPPED), num_channels=4)
-    with pytest.raises(InputError, match="4 channels"):
-        answers(pool(four.read), tasks(draw(tmp_path, 1), 1))
+    with pytest.raises(InputError, match="no such image"):
+        answers(pool(Reading(refuse)), tasks(draw(tmp_path, 1), 1))

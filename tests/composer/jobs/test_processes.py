@@ -10,18 +10,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from support.jobs import draw
-from support.pools import Deadly, Large, MakeProcesses, Shared, answers, tasks
+from support.pools import Loaded, MakeProcesses, Reading, answers, dies_of_red, tasks, too_large
 from support.processors import preprocessor
 
 from vision_composer.errors import ImageError
 from vision_composer.jobs.pool import Answers
+from vision_composer.jobs.processes import ProcessPool
 
 
 def test_an_image_that_kills_its_worker_fails_alone(processes: MakeProcesses, tmp_path: Path) -> None:
     paths = [tmp_path / f"{i}.png" for i in range(30)]
     for i, path in enumerate(paths):
         Image.new("RGB", (4, 4), (255 if i in (4, 5, 17) else i, 0, 0)).save(path)
-    results = answers(processes(Deadly(), 2), tasks(paths, 4))
+    results = answers(processes(Reading(dies_of_red), 2), tasks(paths, 4))
     dead = [i for i, result in enumerate(results) if isinstance(result, ImageError)]
     assert dead == [4, 5, 17]
     assert str(results[4]) == f"{paths[4]}: the process that decoded it died (signal 11)"
@@ -33,7 +34,7 @@ def test_an_image_that_kills_its_worker_fails_alone(processes: MakeProcesses, tm
 
 def test_workers_that_are_killed_are_replaced(processes: MakeProcesses, tmp_path: Path) -> None:
     paths = draw(tmp_path, 60)
-    pool = processes(preprocessor().read, 2)
+    pool = processes(preprocessor().reader, 2)
     results: Answers = []
     for number, (_, some) in enumerate(pool.map(tasks(paths, 4))):
         results += some
@@ -49,7 +50,7 @@ def state_of(process: int) -> str:
 def test_a_worker_that_is_killed_while_it_waits_costs_no_image(
     processes: MakeProcesses, tmp_path: Path
 ) -> None:
-    pool = processes(preprocessor().read, 1)
+    pool = processes(preprocessor().reader, 1)
     results: Answers = []
     for number, (_, some) in enumerate(pool.map(tasks(draw(tmp_path, 6), 1))):
         results += some
@@ -71,16 +72,25 @@ def test_large_inputs_make_the_shared_memory_grow(processes: MakeProcesses, tmp_
     paths = [tmp_path / f"{i}.png" for i in range(3)]
     for i, path in enumerate(paths):
         Image.new("RGB", (4, 4), (i, 0, 0)).save(path)
-    for i, result in enumerate(answers(processes(Large(), 1), tasks(paths, 1))):
+    for i, result in enumerate(answers(processes(Reading(too_large), 1), tasks(paths, 1))):
         assert not isinstance(result, ImageError)
         values = result.inputs["pixel_values"]
         assert (values[0].item(), values[-1].item(), len(values)) == (i, i, 30 << 20)
         assert result.inputs["none"].shape == (0,)
 
 
-@pytest.mark.slow  # processes that import everything
 def test_the_asking_thread_works_until_workers_are_there(
-    nursery: Shared, processes: MakeProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(nursery, "is_ready", lambda: False)
-    assert len(answers(processes(preprocessor().read, 1), tasks(draw(tmp_path, 5), 2))) == 5
+    with ProcessPool(preprocessor().reader, 1) as pool:
+        monkeypatch.setattr(pool._nursery, "is_ready", lambda: False)
+        assert len(answers(pool, tasks(draw(tmp_path, 5), 2))) == 5
+
+
+def test_workers_load_neither_torch_nor_transformers_where_pillow_takes_all_steps(
+    processes: MakeProcesses, tmp_path: Path
+) -> None:
+    (answer,) = answers(processes(Loaded(preprocessor().reader), 1), tasks(draw(tmp_path, 1), 1))
+    assert not isinstance(answer, ImageError)
+    assert answer.inputs["pixel_values"].shape == (1, 3, 40, 40)
+    assert answer.inputs["loaded"].tolist() == []

@@ -18,6 +18,7 @@ from support.compare import assert_close
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import ImageError, InputError, VisionComposerError
+from vision_composer.images.image_steps import ImageSteps
 from vision_composer.jobs import encode_images, read_features
 
 RNG = np.random.default_rng(0)
@@ -111,9 +112,7 @@ def test_progress_and_failures_as_they_happen(
 
 def test_images_of_different_sizes_never_share_a_batch(folder: Path, tmp_path: Path) -> None:
     encoder = compose(SMALL)
-    encoder.preprocessor.processor.do_resize = False
-    encoder.preprocessor.processor.do_center_crop = False
-    encoder.preprocessor.halves = None  # it would still resize and crop
+    encoder.preprocessor.reader.read = ImageSteps(rule=None, resample=3, crop=None, order=None)
     for name, size in (("z1", (30, 28)), ("z2", (13, 28)), ("z3", (29, 42))):
         Image.new("RGB", size, "gray").save(folder / f"{name}.png")
     summary = encode_images(encoder, [folder / "sub", *sorted(folder.glob("z?.png"))], tmp_path / "f.parquet")

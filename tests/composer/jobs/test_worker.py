@@ -1,4 +1,4 @@
-"""What a worker process answers: tensors, the reason why an image has none, or an error of the whole task."""
+"""What a worker process answers: arrays, the reason why an image has none, or an error of the whole task."""
 
 from __future__ import annotations
 
@@ -11,24 +11,27 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
 from PIL import Image
+from support.pools import Reading
 
 from vision_composer.errors import InputError
+from vision_composer.images.reading import Arrays
 from vision_composer.jobs.arena import Arena, make_memory
 from vision_composer.jobs.inputs import Row
 from vision_composer.jobs.worker import work
 
 
-def read(images: Any) -> list[dict[str, torch.Tensor]]:
+def read(image: Image.Image) -> Arrays:
     """A pixel of an image; an error for some of them."""
-    red, green, _ = images[0].getpixel((0, 0))
+    pixel: Any = image.getpixel((0, 0))
+    red, green, _ = pixel
     if green == 1:
         raise InputError("this encoder takes no such image")
     if green == 2:
         raise ZeroDivisionError("a mistake")
-    return [{"red": torch.tensor([red])}]
+    return {"red": np.array([red])}
 
 
 @dataclass
@@ -46,15 +49,15 @@ class Asked:
 
 
 @pytest.fixture
-def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
-    monkeypatch.setattr(torch, "set_num_threads", lambda number: None)  # this process is not the worker's
+def worker() -> Iterator[Asked]:
     channel, theirs = Pipe()
     memories = make_memory(), make_memory()
     connection = os.dup(theirs.fileno())
     theirs.close()
-    thread = threading.Thread(target=work, args=(connection, [os.dup(memory) for memory in memories]))
+    thread = threading.Thread(
+        target=work, args=(Reading(read), connection, [os.dup(memory) for memory in memories])
+    )
     thread.start()
-    channel.send(read)
     yield Asked(channel, [Arena(memory) for memory in memories], thread)
     channel.close()
     thread.join(10)

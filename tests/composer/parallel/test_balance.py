@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vision_composer import get_load_balance_assignment
 from vision_composer.errors import InputError
-from vision_composer.parallel.balance import deal_by_size
+from vision_composer.parallel.balance import assign_by_size
 
 sizes_strategy = st.lists(st.integers(0, 5000), max_size=40)
 gpus_strategy = st.integers(1, 9)
@@ -39,14 +39,14 @@ def test_it_is_longest_processing_time_first_with_ties_to_the_lower() -> None:
 
 def check_longest_first(sizes: list[int], gpus: int) -> None:
     heap = [(0, gpu) for gpu in range(gpus)]
-    hands: list[list[int]] = [[] for _ in range(gpus)]
+    assignment: list[list[int]] = [[] for _ in range(gpus)]
     for size, image in sorted((-size, image) for image, size in enumerate(sizes)):
         load, gpu = heapq.heappop(heap)
-        hands[gpu].append(image)
+        assignment[gpu].append(image)
         heapq.heappush(heap, (load - size, gpu))
     order, counts, _ = get_load_balance_assignment(sizes, gpus)
-    assert order == [image for hand in hands for image in hand]
-    assert counts == [len(hand) for hand in hands]
+    assert order == [image for images in assignment for image in images]
+    assert counts == [len(images) for images in assignment]
 
 
 @given(sizes_strategy, gpus_strategy)
@@ -66,5 +66,5 @@ def test_examples() -> None:
 
 
 def test_the_images_of_a_rank_are_ascending() -> None:
-    assert deal_by_size([1, 5, 3, 2], 1) == [[0, 1, 2, 3]]
-    assert deal_by_size([1, 5, 3, 2], 2) == [[0, 1], [2, 3]]
+    assert assign_by_size([1, 5, 3, 2], 1) == [[0, 1, 2, 3]]
+    assert assign_by_size([1, 5, 3, 2], 2) == [[0, 1], [2, 3]]

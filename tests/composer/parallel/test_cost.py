@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from vision_composer import compose, plan
 from vision_composer.errors import InputError
 from vision_composer.parallel import CostModel, Measurement
-from vision_composer.parallel.balance import deal_by_cost, deal_by_size, deal_in_order
+from vision_composer.parallel.balance import assign_by_cost, assign_by_size, assign_in_order
 
 QWEN = {"schema": 1, "encoder": tiny.PACKED["qwen2_5_vl_vision"]}
 LARGE = {
@@ -147,8 +147,8 @@ def test_what_is_no_table(times: list[Measurement]) -> None:
 # --- dealing by cost ----------------------------------------------------------------------------------
 
 
-def makespan(costs: list[int], hands: list[list[int]]) -> int:
-    return max(sum(costs[i] for i in hand) for hand in hands)
+def makespan(costs: list[int], assignment: list[list[int]]) -> int:
+    return max(sum(costs[i] for i in images) for images in assignment)
 
 
 @pytest.mark.parametrize("keys", [LARGE, PIXTRAL], ids=["windows", "whole"])
@@ -160,29 +160,29 @@ def test_ranks_are_busy_for_as_long_as_each_other(keys: dict[str, Any]) -> None:
         patches = np.exp(rng.normal(np.log(1100), 1, 64)).clip(64, 16384)
         sides = [2 * max(1, round(side / 2)) for side in np.sqrt(patches)]
         costs = [cost((1, side, side)) for side in sides]
-        ratios.append(makespan(costs, deal_by_cost(costs, 4)) / max(*costs, sum(costs) / 4))
+        ratios.append(makespan(costs, assign_by_cost(costs, 4)) / max(*costs, sum(costs) / 4))
     assert np.mean(ratios) <= 1.005
     assert np.quantile(ratios, 0.95) <= 1.01
 
 
 @given(st.lists(st.integers(0, 10**15), max_size=30), st.integers(1, 6))
 def test_every_image_is_dealt_once_and_never_worse_than_by_size(costs: list[int], ranks: int) -> None:
-    hands = deal_by_cost(costs, ranks)
-    assert sorted(i for hand in hands for i in hand) == list(range(len(costs)))
-    assert [hand == sorted(hand) for hand in hands] == [True] * ranks
-    assert makespan(costs, hands) <= makespan(costs, deal_by_size(costs, ranks))
+    assignment = assign_by_cost(costs, ranks)
+    assert sorted(i for images in assignment for i in images) == list(range(len(costs)))
+    assert [images == sorted(images) for images in assignment] == [True] * ranks
+    assert makespan(costs, assignment) <= makespan(costs, assign_by_size(costs, ranks))
 
 
 @given(st.integers(0, 50), st.integers(1, 9))
 def test_in_order(images: int, ranks: int) -> None:
-    hands = deal_in_order(images, ranks)
-    assert [i for hand in hands for i in hand] == list(range(images))
-    assert max(map(len, hands)) - min(map(len, hands)) <= 1
+    assignment = assign_in_order(images, ranks)
+    assert [i for images in assignment for i in images] == list(range(images))
+    assert max(map(len, assignment)) - min(map(len, assignment)) <= 1
 
 
 def test_many_images_take_no_time_to_deal() -> None:
     costs = [(i * 7919) % 10007 for i in range(20_000)]
-    assert makespan(costs, deal_by_cost(costs, 8)) <= sum(costs) / 8 * 1.001
+    assert makespan(costs, assign_by_cost(costs, 8)) <= sum(costs) / 8 * 1.001
 
 
 def test_a_table_of_another_dtype_is_refused(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def test_large_features_are_finite() -> None:
 def encoder(monkeypatch: pytest.MonkeyPatch) -> ComposedVisionEncoder:
     """An encoder for which images 61 pixels wide come out of the image processor as NaN."""
     encoder = compose(CONFIG)
-    arrays = encoder.preprocessor._arrays
+    arrays = encoder.preprocessor.reader.arrays
 
     def poisoned(image: Image.Image) -> Any:
         made = arrays(image)
@@ -59,7 +59,7 @@ def encoder(monkeypatch: pytest.MonkeyPatch) -> ComposedVisionEncoder:
             made["pixel_values"] = np.full(made["pixel_values"].shape, np.nan, dtype=np.float32)
         return made
 
-    monkeypatch.setattr(encoder.preprocessor, "_arrays", poisoned)
+    monkeypatch.setattr(encoder.preprocessor.reader, "arrays", poisoned)
     return encoder
 
 

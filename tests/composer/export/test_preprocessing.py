@@ -14,7 +14,7 @@ from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import ImageError, InputError
 from vision_composer.export.exporting import preprocessing_of
-from vision_composer.export.image_steps import ImageSteps
+from vision_composer.export.preprocessing import Preprocessing
 
 CLIP = "CLIPImageProcessor"
 
@@ -38,7 +38,7 @@ def encoder(name: str, **processor: Any) -> ComposedVisionEncoder:
 )
 def test_inputs_are_the_encoders_to_the_bit(name: str, processor: dict[str, Any]) -> None:
     composed = encoder(name, **processor)
-    steps = ImageSteps.of(preprocessing_of(composed))
+    steps = Preprocessing.of(preprocessing_of(composed))
     generator = np.random.default_rng(1)
     images = [
         Image.fromarray(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -52,15 +52,15 @@ def test_inputs_are_the_encoders_to_the_bit(name: str, processor: dict[str, Any]
 @pytest.mark.parametrize("name", ["janus_vision_model", "phi4_multimodal_vision"])
 def test_what_is_more_than_these_steps_is_refused_in_a_sentence(name: str) -> None:
     with pytest.raises(InputError, match="does more than the runtime's steps; bring pixel_values"):
-        ImageSteps.of(preprocessing_of(encoder(name)))
+        Preprocessing.of(preprocessing_of(encoder(name)))
 
 
 def test_images_that_make_no_batch_are_refused() -> None:
-    steps = ImageSteps.of(preprocessing_of(encoder("qwen2_vl_vision")))
+    steps = Preprocessing.of(preprocessing_of(encoder("qwen2_vl_vision")))
     with pytest.raises(InputError, match=r"write .image."):
         steps(Image.new("RGB", (9, 9)))  # type: ignore[arg-type]  # what is refused
     with pytest.raises(ImageError, match=r"image 1: cannot be preprocessed: .* too thin"):
         steps([Image.new("RGB", (90, 90)), Image.new("RGB", (900, 2))])
     uncropped = encoder("dinov2", size={"shortest_edge": 32}, crop=False)
     with pytest.raises(InputError, match="keep different sizes"):
-        ImageSteps.of(preprocessing_of(uncropped))([Image.new("RGB", (size, 32)) for size in (32, 40)])
+        Preprocessing.of(preprocessing_of(uncropped))([Image.new("RGB", (size, 32)) for size in (32, 40)])
