@@ -90,6 +90,16 @@ def test_the_package_names_the_pythons_that_are_tested() -> None:
     assert project["requires-python"] == f">={min(named, key=lambda version: int(version[2:]))}"
 
 
+def test_coverage_has_a_floor_that_a_job_holds() -> None:
+    coverage = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]
+    assert coverage["report"]["fail_under"] > 80
+    # Not counted without it: commands that tests start, ranks, and what decodes images for a job.
+    assert set(coverage["run"]["patch"]) == {"_exit", "fork", "subprocess"}
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    runs = workflow["jobs"]["check"]["strategy"]["matrix"]["include"]
+    assert "make coverage" in [run["run"] for run in runs]
+
+
 def test_bounds_of_torch_and_transformers() -> None:
     dependencies = ["torch>=2.3", "transformers>=5.1,<6", "numpy>=1.26"]
     assert bounds.at_bounds(dependencies, "oldest") == ["torch==2.3", "transformers==5.1"]
