@@ -71,7 +71,10 @@ class ConfigError(VisionComposerError, ValueError):
 
     def __init__(self, problems: Problem | Sequence[Problem]) -> None:
         self.problems: tuple[Problem, ...] = (problems,) if isinstance(problems, Problem) else tuple(problems)
-        super().__init__("\n".join(problem.render() for problem in self.problems))
+        super().__init__(self.problems)  # the argument again: pickle and copy call the class with it
+
+    def __str__(self) -> str:
+        return "\n".join(problem.render() for problem in self.problems)
 
 
 class SettingsError(VisionComposerError, ValueError):
@@ -104,7 +107,10 @@ class ImageError(VisionComposerError, ValueError):
     def __init__(self, name: str, reason: str) -> None:
         self.name = name
         self.reason = reason
-        super().__init__(f"{name}: {reason}")
+        super().__init__(name, reason)  # the arguments again: pickle and copy call the class with them
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.reason}"
 
 
 class ExportError(VisionComposerError):

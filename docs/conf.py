@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from docutils import nodes
+
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
@@ -51,6 +53,7 @@ html_theme_options = {
         "vc-ink": "#1f2933",
         "vc-mute": "#616e7c",
         "vc-line": "#9aa5b1",
+        "vc-shade": "#d3d9df",
         "vc-fill": "#eef2f6",
         "vc-accent": "#1d5fa8",
         "vc-accent-fill": "#dbe9f8",
@@ -63,6 +66,7 @@ html_theme_options = {
         "vc-ink": "#d8dee6",
         "vc-mute": "#97a3b1",
         "vc-line": "#66717e",
+        "vc-shade": "#3d4650",
         "vc-fill": "#23292f",
         "vc-accent": "#7db8f5",
         "vc-accent-fill": "#1b3147",
@@ -77,7 +81,16 @@ def _read(app: Sphinx, name: str, source: list[str]) -> None:
     source[0] = for_site(text, DOCS, "../" * name.count("/"))
 
 
+def _mark_keys(app: Sphinx, page: nodes.document) -> None:
+    """Name the tables that end in what something means: on a phone their cells stand below each other."""
+    for table in page.findall(nodes.table):
+        head = next(table.findall(nodes.thead)).astext().split()
+        if head[-1:] == ["meaning"]:
+            table["classes"].append("meanings")
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
     write_reference(DOCS / "reference")
     app.connect("source-read", _read)
+    app.connect("doctree-read", _mark_keys)

@@ -9,7 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
 import yaml
+
+from vision_composer.cli import app
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = "extends: clip/vit-base-patch32\nsummary: ${name}\nweights: {source: ./model.safetensors}\n"
@@ -40,6 +43,9 @@ HEAVY = [
     ["verify", "tiny-digits", str(ROOT / "docs/images/demo.png")],
     ["demo", "-o", "out"],
     ["new-family", "x", "--from", "vit"],
+    ["probe", "tiny-digits", str(ROOT / "docs")],
+    ["inspect", "tiny-digits", str(ROOT / "docs/images/demo.png"), "-o", "page.html"],
+    ["job", str(ROOT / "docs")],
 ]
 
 
@@ -60,6 +66,11 @@ def test_a_missing_package_is_said_in_one_line() -> None:
     )
     said = "backends needs torch, which a light environment leaves out: pip install .\n"
     assert (result.returncode, result.stdout, result.stderr) == (1, "", said)
+
+
+def test_every_command_is_tried() -> None:
+    tried = {arguments[0] for arguments in [*LIGHT, *HEAVY]} - {"--help"}
+    assert tried == set(typer.main.get_group(app).commands)
 
 
 @pytest.mark.slow

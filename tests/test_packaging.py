@@ -71,7 +71,7 @@ def test_the_version_is_the_same_wherever_it_stands() -> None:
     assert log[0] == ("Unreleased", "")
     assert log[1] == (__version__, cited["date-released"])
     assert cited["version"] == __version__
-    supported = f"Supported is {__version__.rpartition('.')[0]}.x,"
+    supported = f"{__version__.rpartition('.')[0]}.x is supported:"
     assert supported in (ROOT / "SECURITY.md").read_text(encoding="utf-8")
 
 

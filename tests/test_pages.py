@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from pages import commands, house, keys, presets, python
+from pages import commands, house, keys, markdown, presets, python
 from support.guides import ROOT
 
 import vision_composer
@@ -35,6 +35,13 @@ def test_rows_say_what_a_key_takes() -> None:
     assert "| `post_norm` | `auto`, `none`, `last`, `each`; default `auto` |" in made
     assert "| `select_layers` | list of integer or null |" in made
     assert "| `keep` | number above 0, at most 1; default `0.5` |" in made
+
+
+def test_names_in_angle_brackets_are_written_once_for_html() -> None:
+    made = keys.blocks()
+    assert "`project.<tower>.weight`" in made
+    assert "&lt;" not in made
+    assert markdown.prose("a <b> and `c <d>`") == "a \\<b> and `c <d>`"
 
 
 def test_every_command_has_its_options() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import bounds
@@ -78,6 +79,25 @@ def test_a_release_starts_from_the_tag_of_its_version(tag: str, status: int) -> 
         text=True,
     )
     assert (result.returncode, bool(result.stdout)) == (status, status == 1)
+
+
+def test_the_package_names_the_pythons_that_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = {line.split()[-1] for line in project["classifiers"] if "Python ::" in line}
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    runs = workflow["jobs"]["check"]["strategy"]["matrix"]["include"]
+    assert named == {run["python"] for run in runs if run["run"] == "make test-all"}
+    assert project["requires-python"] == f">={min(named, key=lambda version: int(version[2:]))}"
+
+
+def test_coverage_has_a_floor_that_a_job_holds() -> None:
+    coverage = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["coverage"]
+    assert coverage["report"]["fail_under"] > 80
+    # Not counted without it: commands that tests start, ranks, and what decodes images for a job.
+    assert set(coverage["run"]["patch"]) == {"_exit", "fork", "subprocess"}
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    runs = workflow["jobs"]["check"]["strategy"]["matrix"]["include"]
+    assert "make coverage" in [run["run"] for run in runs]
 
 
 def test_bounds_of_torch_and_transformers() -> None:

@@ -94,7 +94,8 @@ def compare_preprocessing(
                 image.resize(steps.size(*image.size), steps.resample)
 
     steps: Any = preprocessor.reader.read
-    runs = [ours, theirs, *([pillow] if isinstance(steps, ImageSteps) and steps.rule else [])]
+    resizes_once = steps.rule if isinstance(steps, ImageSteps) else getattr(steps, "size", None)
+    runs = [ours, theirs, *([pillow] if resizes_once else [])]
     torch.set_num_threads(1)
     try:
         with TemporaryDirectory() as folder:

@@ -112,6 +112,23 @@ def latency(result: LatencyResult) -> str:
     return "\n".join(lines)
 
 
+def check_plot(path: Path) -> None:
+    """Find out whether a chart can be drawn into a file, before what it shows is measured.
+
+    Raises:
+        MissingDependencyError: If matplotlib is not installed.
+        InputError: If the file has no folder, or matplotlib does not know its kind.
+    """
+    require("matplotlib", "to draw")
+    from matplotlib.figure import Figure
+
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be drawn: there is no folder {path.parent}")
+    known = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in known:
+        raise InputError(f"{path}: cannot be drawn: its name must end in one of .{', .'.join(sorted(known))}")
+
+
 def plot(result: BenchResult, path: Path) -> None:
     """Draw the medians, with their spread, into a file of whatever kind its name says.
 
@@ -119,7 +136,7 @@ def plot(result: BenchResult, path: Path) -> None:
         MissingDependencyError: If matplotlib is not installed.
         InputError: If the file cannot be written, or matplotlib does not know its kind.
     """
-    require("matplotlib", "to draw")
+    check_plot(path)
     from matplotlib.figure import Figure
 
     rows = result.rows[::-1]
@@ -133,5 +150,5 @@ def plot(result: BenchResult, path: Path) -> None:
     axes.set_title(f"{result.config or result.model_type}, {result.device}", fontsize="medium")
     try:
         figure.savefig(path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{path}: cannot be drawn: {error}") from error

@@ -124,6 +124,8 @@ def bench(
 
     from ..bench import compare, report
 
+    if plot is not None:
+        report.check_plot(plot)
     result = compare(tower, against=_split(against), images=sizes, batch=batch, rounds=rounds, device=device)
     if as_json:
         echo(json.dumps(result.to_dict(), indent=2))

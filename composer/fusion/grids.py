@@ -21,7 +21,10 @@ class MisfitError(InputError):
 
     def __init__(self, tower: str, reason: str) -> None:
         self.tower, self.reason = tower, reason
-        super().__init__(f"tower {tower}: {reason}")
+        super().__init__(tower, reason)
+
+    def __str__(self) -> str:
+        return f"tower {self.tower}: {self.reason}"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ..errors import InputError, VisionComposerError
 from .encoded import Encoded, Failed
-from .inputs import InputOptions, find_inputs, list_rows
+from .inputs import InputOptions, check_options, find_inputs, list_rows
 from .job_folder import JobFolder, PartTask, locked, make_folder
 from .parts import Part, failures_file, remove_leftovers, write_failures
 from .plan import PART_SIZE, Format, JobPlan, Output, StoreDtype, hash_of, settle_plan
@@ -100,8 +100,8 @@ def encode_dataset(
             newest results.
 
     Raises:
-        InputError: If an input cannot be used, the folder holds another job or something else, or an argument
-            is out of its range.
+        InputError: If an input cannot be used, no input is what ``column``, ``fps``, ``frames`` or ``clips``
+            is for, the folder holds another job or something else, or an argument is out of its range.
         VisionComposerError: If the output cannot be written, a batch does not fit in memory, or too many
             images fail. What is complete is kept.
     """
@@ -112,6 +112,8 @@ def encode_dataset(
     running = Running(workers, batch_size, batch_tokens)
     cluster = RayCluster(ray_address, num_gpus)
     given = find_inputs(inputs)
+    options = InputOptions(column, fps, frames, clips)
+    check_options(given, options)
     if part_size < 1:
         raise InputError(f"part_size is {part_size}; it must be at least 1")
     share = checked_shard(shard)
@@ -126,7 +128,7 @@ def encode_dataset(
     if clips:
         _check_clips(composed, kept)
     make_folder(root, overwrite=overwrite)
-    rows = list_rows(given, InputOptions(column, fps, frames, clips))
+    rows = list_rows(given, options)
     plan = settle_plan(root, rows, _wanted(composed, given, kept, part_size))
     job = JobFolder(root, plan)
     parts, seconds = run_job(

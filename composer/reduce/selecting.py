@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from math import inf, nan
 from typing import TYPE_CHECKING
 
 from ..encoders import Grid
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class SelectingReduction(Reduction):
-    """Keeps the tokens of the highest priority, in their order; of equal ones those that come first."""
+    """Keeps the tokens of the highest priority, in their order; of equal ones those that come first.
+
+    Tokens that are NaN or infinite go before all others, so that whoever checks the features finds them.
+    """
 
     def run(self, tokens: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
         import torch
@@ -23,7 +27,12 @@ class SelectingReduction(Reduction):
             return tokens, torch.arange(count, device=tokens.device)
         with torch.no_grad():
             frames = tokens.detach().float().reshape(grid[0], -1, tokens.shape[-1])
-            order = torch.sort(self.priorities(frames).flatten(), descending=True, stable=True).indices
+            # Where another token is NaN, the priorities of good ones may be, too.
+            priorities = self.priorities(frames).nan_to_num(nan=inf, posinf=inf, neginf=-inf)
+            priorities = priorities.masked_fill(
+                ~frames.isfinite().all(dim=-1), nan
+            )  # NaN is sorted above inf
+            order = torch.sort(priorities.flatten(), descending=True, stable=True).indices
             kept = torch.sort(order[:count]).values
         return tokens.index_select(0, kept), kept
 

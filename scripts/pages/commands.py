@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import typer
 
 from vision_composer.cli import app
 
-from .markdown import table
+from .markdown import prose, table
 
 _HEAD = """# Every option
 
@@ -39,13 +38,7 @@ def _commands(group: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 def _section(name: str, command: Any) -> str:
     context = command.make_context(f"vision-composer {name}", [], resilient_parsing=True)
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    text = f"## {name}\n\n```text\n{usage}\n```\n\n{_prose(inspect.cleandoc(command.help))}\n\n"
+    text = f"## {name}\n\n```text\n{usage}\n```\n\n{prose(inspect.cleandoc(command.help))}\n\n"
     records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    rows = [(f"`{names}`", _prose(" ".join(help.split()))) for names, help in filter(None, records)]
+    rows = [(f"`{names}`", prose(" ".join(help.split()))) for names, help in filter(None, records)]
     return text + table(("argument or option", "meaning"), rows)
-
-
-def _prose(text: str) -> str:
-    """A help text as Markdown: what it quotes as code stays code, and nothing else is markup."""
-    parts = re.split(r"(``.+?``|`.+?`)", text)
-    return "".join(part if i % 2 else re.sub(r"([*<\[])", r"\\\1", part) for i, part in enumerate(parts))

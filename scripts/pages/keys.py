@@ -9,7 +9,7 @@ from typing import Any
 
 from vision_composer.schemas.json_schema import json_schema
 
-from .markdown import table
+from .markdown import prose, table
 
 _Json = dict[str, Any]
 
@@ -152,7 +152,7 @@ def _default(key: str, field: _Json, block: _Json) -> str:
 
 def _meaning(part: _Json) -> str:
     text = part.get("description", "").replace("``", "`")
-    return text.partition("\n\n")[0].replace("<", "&lt;")
+    return prose(text.partition("\n\n")[0])
 
 
 def _kind(part: _Json, page: str) -> str:

@@ -80,3 +80,9 @@ def row(*cells: str) -> str:
 def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A table, with a blank line behind it."""
     return "\n".join([row(*head), row(*["---"] * len(head)), *(row(*cells) for cells in rows), "", ""])
+
+
+def prose(text: str) -> str:
+    """A help text or docstring as Markdown: what it quotes as code stays code, and nothing else is markup."""
+    parts = re.split(r"(``.+?``|`.+?`)", text)
+    return "".join(part if i % 2 else re.sub(r"([*<\[])", r"\\\1", part) for i, part in enumerate(parts))

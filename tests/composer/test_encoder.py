@@ -15,6 +15,7 @@ from PIL import Image
 from support import tiny
 from support.compare import assert_close
 from support.images import noise_image
+from torch import Tensor
 
 from vision_composer import ComposedVisionEncoder, compose
 from vision_composer.errors import ImageError, InputError
@@ -92,6 +93,18 @@ def test_features_that_are_not_finite_are_errors_of_their_image(monkeypatch: pyt
     assert got[2].name == "image 2"  # type: ignore[union-attr]  # an error, as the line above says
     with pytest.raises(ImageError, match="image 1: "):
         encoder.encode(IMAGES[:3])
+
+
+def test_a_token_that_is_not_finite_is_noticed_where_most_are_dropped() -> None:
+    encoder = tower(reduce={"type": "vidcom2", "keep": 0.3})
+
+    def nan_in_the_second(_: Any, __: Any, features: Tensor) -> Tensor:
+        features[1, 3, 0] = torch.nan
+        return features
+
+    encoder.vision.parts[""].register_forward_hook(nan_in_the_second)
+    got = encoder.encode(IMAGES[:3], errors="return")
+    assert [isinstance(result, ImageError) for result in got] == [False, True, False]
 
 
 def test_what_is_no_image_error_is_raised_all_the_same() -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 ADDITIONS = 1_000_000
 SECONDS = 0.1
 """What so many additions take where the promise of so many seconds is made: on a small machine of today."""
+
+COUNTED = 3
+"""How many times longer the same takes while coverage counts the lines that are run."""
 
 
 def pace() -> float:
@@ -14,4 +18,5 @@ def pace() -> float:
     start, total = time.process_time(), 0
     for number in range(ADDITIONS):
         total += number
-    return max(1.0, (time.process_time() - start) / SECONDS)
+    slower = max(1.0, (time.process_time() - start) / SECONDS)
+    return slower * COUNTED if "COVERAGE_PROCESS_CONFIG" in os.environ else slower

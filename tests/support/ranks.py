@@ -84,12 +84,13 @@ class Ranks:
         return outcomes
 
     def close(self) -> None:
-        """End the processes."""
-        for process in self._processes:
-            process.kill()
-            process.join()
+        """End the processes; ranks that wait end by themselves, so that what they ran is counted."""
         for pipe in self._pipes:
             pipe.close()
+        for process in self._processes:
+            process.join(5 if self.in_step else 0)
+            process.kill()
+            process.join()
         self._folder.cleanup()
 
     def __enter__(self) -> Ranks:

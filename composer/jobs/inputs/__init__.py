@@ -18,7 +18,16 @@ from .row import Content, Row
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Content", "InputOptions", "Row", "find_inputs", "list_rows", "load_row", "read_ahead"]
+__all__ = [
+    "Content",
+    "InputOptions",
+    "Row",
+    "check_options",
+    "find_inputs",
+    "list_rows",
+    "load_row",
+    "read_ahead",
+]
 
 
 _FILES = frozenset({".txt", ".csv", ".parquet", ".tar"}) | videos.EXTENSIONS
@@ -70,6 +79,34 @@ def find_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
                 "(.tar) or a video"
             )
     return sources
+
+
+def check_options(sources: Sequence[str], options: InputOptions) -> None:
+    """Check that every option has an input that it is for.
+
+    Args:
+        sources: What :func:`find_inputs` returned.
+        options: How inputs are read.
+
+    Raises:
+        InputError: If an option would be passed over; names it.
+    """
+    files_given = {files.extension(source) for source in sources if not os.path.isdir(source)}
+    tables_given = files_given & {".csv", ".parquet"} or any(map(tables.is_dataset, sources))
+    if options.column is not None and not tables_given:
+        _refuse(["column"], "table", "'tables/*.parquet'")
+    of_videos = {"fps": options.fps, "frames": options.frames, "clips": options.clips or None}
+    given = [name for name, value in of_videos.items() if value is not None]
+    if given and not files_given & videos.EXTENSIONS:
+        _refuse(given, "video", "'clips/*.mp4'")
+
+
+def _refuse(options: Sequence[str], kind: str, pattern: str) -> None:
+    flags, names = (", ".join(prefix + name for name in options) for prefix in ("--", ""))
+    raise InputError(
+        f"no input is a {kind}: leave out {flags} (in Python {names}), "
+        f"or name the {kind}s of a folder, such as {pattern}"
+    )
 
 
 def list_rows(sources: Sequence[str], options: InputOptions) -> Iterator[Row]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 from support.results import COMPILED, OURS, PEER, RESULT
 
 from vision_composer.bench import Row
-from vision_composer.bench.report import cells, columns, heading, plot, quantisation, table
-from vision_composer.errors import InputError
+from vision_composer.bench.report import cells, check_plot, columns, heading, plot, quantisation, table
+from vision_composer.errors import InputError, MissingDependencyError
 
 
 def test_a_row_of_the_table() -> None:
@@ -42,8 +43,27 @@ def test_a_plot_is_drawn(tmp_path: Path) -> None:
     plot(RESULT, tmp_path / "bench.svg")
     text = (tmp_path / "bench.svg").read_text(encoding="utf-8")
     assert text.startswith("<?xml")
-    with pytest.raises(InputError, match="cannot be drawn"):
-        plot(RESULT, tmp_path / "bench.unknown")
+    (tmp_path / "folder.svg").mkdir()
+    with pytest.raises(InputError, match=r"cannot be drawn: .*Is a directory"):
+        plot(RESULT, tmp_path / "folder.svg")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("a.unknown", r"must end in one of \..*, \.png, "), ("a", "must end"), ("b/a.svg", "no folder")],
+)
+def test_what_cannot_be_drawn_is_known_before_measuring(name: str, message: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="it is optional")
+    with pytest.raises(InputError, match=f"cannot be drawn: .*{message}"):
+        check_plot(tmp_path / name)
+    check_plot(tmp_path / "a.SVG")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_plot_needs_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match="to draw bench needs matplotlib"):
+        check_plot(Path("a.svg"))
 
 
 def test_the_table_has_a_row_for_each_program() -> None:

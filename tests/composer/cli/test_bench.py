@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from vision_composer import plan
 from vision_composer.bench import measure
 from vision_composer.cli import app
+from vision_composer.errors import MissingDependencyError
 from vision_composer.parallel import CostModel
 from vision_composer.schemas.yaml.dump import to_yaml
 
@@ -92,6 +94,16 @@ def test_what_would_be_passed_over_is_refused(options: list[str], named: str, to
     result = run(tower, *options)
     assert result.exit_code == 2
     assert f"{named} exclude each other" in result.output
+
+
+def test_a_chart_that_cannot_be_drawn_is_refused_before_measuring(
+    tower: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("vision_composer.bench.compare", lambda *_, **__: pytest.fail("it measured"))
+    result = run(tower, "--plot", "a.svg")
+    assert isinstance(result.exception, MissingDependencyError)
+    assert "pip install 'vision-composer[bench]'" in str(result.exception)
 
 
 def test_latency(tower: Path) -> None:

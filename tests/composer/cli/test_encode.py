@@ -76,11 +76,19 @@ def test_all_encoded(config: Path, photos: Path, tmp_path: Path) -> None:
 
 
 def test_clips_for_an_encoder_of_images(config: Path, photos: Path, tmp_path: Path) -> None:
-    result = run(config, photos, "-o", tmp_path / "out", "--clips")
+    (tmp_path / "v.mp4").touch()
+    result = run(config, tmp_path / "v.mp4", "-o", tmp_path / "out", "--clips")
     assert result.exit_code == 2
     assert "this encoder takes no clips" in result.stderr
     result = run(config, photos, "-o", tmp_path / "out.parquet", "--clips")
     assert "a single file has no choice of clips" in result.stderr
+
+
+def test_an_option_that_no_input_has_a_use_for(config: Path, photos: Path, tmp_path: Path) -> None:
+    result = run(config, photos, "-o", tmp_path / "out", "--fps", 2)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: no input is a video: leave out --fps (in Python fps), or name")
+    assert not (tmp_path / "out").exists()
 
 
 def test_values_laid_over_the_config(photos: Path, tmp_path: Path) -> None:

@@ -207,5 +207,35 @@ def test_what_stays_can_be_trained(kind: str) -> None:
     assert not kept.requires_grad
 
 
+@each_kind
+@settings(max_examples=60, deadline=None)
+@given(
+    grid=GRIDS,
+    keep=st.sampled_from([0.01, 0.3, 0.7]),
+    dtype=st.sampled_from([torch.float32, torch.float16]),
+    wrong=st.sampled_from([float("nan"), float("inf"), -float("inf")]),
+    data=st.data(),
+)
+def test_what_is_not_finite_is_not_dropped(
+    kind: str, grid: Grid, keep: float, dtype: torch.dtype, wrong: float, data: st.DataObject
+) -> None:
+    tokens = (1 + 0.1 * tokens_of(grid)).to(dtype)
+    place = data.draw(st.integers(0, len(tokens) - 1))
+    tokens[place, data.draw(st.integers(0, 7))] = wrong
+    reduced, kept = reduction(kind, keep).run(tokens, grid)
+    assert not reduced.isfinite().all()
+    if kind != "pool":
+        assert place in kept
+
+
+@pytest.mark.parametrize("kind", ["evs", "vidcom2"])
+def test_of_too_many_that_are_not_finite_as_many_stay_as_are_counted(kind: str) -> None:
+    tokens = tokens_of((3, 2, 2))
+    tokens[:10, 0] = torch.nan
+    reduced, kept = reduction(kind, 0.01).run(tokens, (3, 2, 2))
+    assert len(kept) == reduction(kind, 0.01).num_tokens((3, 2, 2))
+    assert reduced[:, 0].isnan().all()
+
+
 def test_every_block_has_its_reduction() -> None:
     assert list(REDUCTIONS) == list(REDUCE_CONFIGS)

@@ -8,7 +8,7 @@ import pytest
 from support.jobs import draw
 
 from vision_composer.errors import InputError
-from vision_composer.jobs.inputs import InputOptions, find_inputs, list_rows
+from vision_composer.jobs.inputs import InputOptions, check_options, find_inputs, list_rows
 
 
 def ids(*inputs: Path | str) -> list[str]:
@@ -57,3 +57,40 @@ def test_missing_inputs(tmp_path: Path) -> None:
         find_inputs([])
     with pytest.raises(InputError, match=r"no.png: no such file or folder \(and 1 more"):
         find_inputs([tmp_path / "no.png", tmp_path, tmp_path / "nor.tar"])
+
+
+VIDEOS = r"^no input is a video: leave out --{0} \(in Python {0}\), or name the videos of a folder"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (InputOptions(fps=0.0), VIDEOS.format("fps")),
+        (InputOptions(frames=3), VIDEOS.format("frames")),
+        (InputOptions(clips=True), VIDEOS.format("clips")),
+        (InputOptions(fps=1.0, clips=True), r"leave out --fps, --clips \(in Python fps, clips\)"),
+        (InputOptions(column="image"), r"^no input is a table: leave out --column \(in Python column\)"),
+    ],
+)
+def test_an_option_without_an_input_for_it(options: InputOptions, message: str, tmp_path: Path) -> None:
+    (photo,) = draw(tmp_path, 1)
+    (tmp_path / "clip.mp4").mkdir()
+    for name in ("shard.tar", "list.txt"):
+        (tmp_path / name).touch()
+    others = find_inputs(
+        [tmp_path, photo, tmp_path / "clip.mp4", tmp_path / "shard.tar", tmp_path / "list.txt"]
+    )
+    with pytest.raises(InputError, match=message):
+        check_options(others, options)
+    check_options(others, InputOptions())
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.PARQUET", "saved"])
+def test_options_beside_an_input_for_them(name: str, tmp_path: Path) -> None:
+    photos = draw(tmp_path, 1)
+    if name == "saved":
+        (tmp_path / name).mkdir()
+    (tmp_path / name / "state.json" if name == "saved" else tmp_path / name).touch()
+    (tmp_path / "v.MP4").touch()
+    given = find_inputs([*photos, tmp_path / name, tmp_path / "v.MP4"])
+    check_options(given, InputOptions(column="image", fps=1.0, clips=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,30 +12,13 @@ import pytest
 from PIL import Image
 from support import tiny
 from support.compare import assert_close
-from support.jobs import SMALL, draw
+from support.jobs import SMALL
+from support.videos import INSTALLED, needs_av, number_of, video
 
 from vision_composer import compose
 from vision_composer.errors import ImageError, InputError, MissingDependencyError
 from vision_composer.jobs import encode_dataset, read_features
 from vision_composer.jobs.inputs import InputOptions, Row, find_inputs, list_rows, load_row
-
-INSTALLED = importlib.util.find_spec("av") is not None
-needs_av = pytest.mark.skipif(not INSTALLED, reason="PyAV is not installed; make test-ray runs these")
-
-
-def video(path: Path, frames: int = 50, rate: int = 25) -> Path:
-    """A video whose frames show their number: six bars, white where its bit is set."""
-    import av
-
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("mpeg4", rate=rate)
-        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 12
-        for i in range(frames):
-            bars = np.repeat([255 * (i >> bit & 1) for bit in range(8)], 8).astype(np.uint8)
-            image = Image.fromarray(np.broadcast_to(bars[None, :, None], (48, 64, 3)).copy())
-            container.mux(stream.encode(av.VideoFrame.from_image(image)))
-        container.mux(stream.encode(None))
-    return path
 
 
 def rows(path: Path, **options: object) -> list[Row]:
@@ -45,8 +27,7 @@ def rows(path: Path, **options: object) -> list[Row]:
 
 def numbers(listed: list[Row]) -> list[int]:
     """The numbers that frames show."""
-    bars = [np.asarray(load_row(row))[24, 4::8, 0] > 127 for row in listed]
-    return [sum(1 << int(bit) for bit in np.flatnonzero(each)) for each in bars]
+    return [number_of(load_row(row)) for row in listed]
 
 
 @pytest.mark.skipif(INSTALLED, reason="PyAV is installed")
@@ -180,14 +161,14 @@ def test_a_job_of_clips(name: str, workers: int, tmp_path: Path) -> None:
 
 
 def test_an_encoder_that_takes_no_clips(tmp_path: Path) -> None:
-    draw(tmp_path / "photos", 1)
+    (tmp_path / "v.mp4").touch()
     with pytest.raises(InputError, match="this encoder takes no clips: leave out --clips"):
-        encode_dataset(compose(SMALL), [tmp_path / "photos"], tmp_path / "out", clips=True)
+        encode_dataset(compose(SMALL), [tmp_path / "v.mp4"], tmp_path / "out", clips=True)
     assert not (tmp_path / "out").exists()
 
 
 def test_vllm_has_no_names_for_clips(tmp_path: Path) -> None:
-    draw(tmp_path / "photos", 1)
+    (tmp_path / "v.mp4").touch()
     encoder = compose(tiny.config("qwen2_5_vl_vision", output="embeds"))
     with pytest.raises(InputError, match="vllm-embeds is for images: leave out --clips"):
-        encode_dataset(encoder, [tmp_path / "photos"], tmp_path / "out", clips=True, format="vllm-embeds")
+        encode_dataset(encoder, [tmp_path / "v.mp4"], tmp_path / "out", clips=True, format="vllm-embeds")
