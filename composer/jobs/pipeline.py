@@ -30,6 +30,16 @@ _WINDOWS_BEHIND = 1
 
 
 @dataclass(frozen=True)
+class _Window:
+    """Images of a unit that are batched together, and those among them that cannot be read."""
+
+    unit: Unit
+    images: Sequence[Ready]
+    failures: Sequence[Failed]
+    last: bool
+
+
+@dataclass(frozen=True)
 class _EndOfWindow:
     """After the batches of a window: the images of it that failed before their forward."""
 
@@ -78,6 +88,8 @@ class Pipeline:
         self._forward = forward
         self._limits = limits
         self._feature_bytes = feature_bytes
+        # One window is read while the one before it is fed, and not more, since they take memory.
+        self._windows: Stage[_Window] = Stage(0)
         self._feed: Stage[Batch | _EndOfWindow] = Stage(_BATCHES_AHEAD)
         self._out: Stage[tuple[_Results, _EndOfWindow]] = Stage(_WINDOWS_BEHIND)
         self._write_error: BaseException | None = None
@@ -98,7 +110,8 @@ class Pipeline:
             VisionComposerError: If it cannot go on; the file that is being written is discarded.
         """
         self._pool.stopping.clear()
-        feeder = start_thread("images", lambda: self._prepare(units), after=self._feed.end)
+        reader = start_thread("images", lambda: self._read(units), after=self._windows.end)
+        feeder = start_thread("batches", self._feed_windows, after=self._fed)
         writer = start_thread("writer", self._write, after=self._written)
         try:
             with self._encoder.evaluating():
@@ -113,8 +126,8 @@ class Pipeline:
         finally:
             self._pool.stopping.set()
             self._feed.stop()
-            feeder.join()
-            writer.join()
+            for thread in (feeder, reader, writer):
+                thread.join()
         if self._write_error is not None:
             raise self._write_error
 
@@ -130,8 +143,8 @@ class Pipeline:
             self._out.put((results, item))
             results = []
 
-    def _prepare(self, units: Iterable[Unit]) -> None:
-        """Feed batches, in a thread of its own."""
+    def _read(self, units: Iterable[Unit]) -> None:
+        """Gather windows of images that are ready, in a thread of its own."""
         asked: deque[tuple[Unit, list[int]]] = deque()
         answers = self._pool.map(_tasks(units, asked))
         images = (
@@ -141,9 +154,9 @@ class Pipeline:
             for number, (row, _), answer in zip(numbers, task, answered, strict=True)
         )
         for _, group in groupby(images, key=lambda image: image[0].number):
-            self._prepare_unit(group)
+            self._read_unit(group)
 
-    def _prepare_unit(self, images: Iterator[tuple[Unit, int, Row, Prepared | ImageError]]) -> None:
+    def _read_unit(self, images: Iterator[tuple[Unit, int, Row, Prepared | ImageError]]) -> None:
         failures: list[Failed] = []
         unit: list[Unit] = []
 
@@ -156,12 +169,22 @@ class Pipeline:
                     failures.append(Failed(number, row.id, row.source, error.reason))
 
         for window in windows(ready(), self._limits):
-            for some in batches(window, self._limits, self._encoder.preprocessor.share):
-                failures += self._feed_batch(some)
-            self._feed.put(_EndOfWindow(unit[0], tuple(failures), last=False))
+            self._windows.put(_Window(unit[0], window, tuple(failures), last=False))
             failures.clear()
         if not self._pool.stopping.is_set():  # or images are missing
-            self._feed.put(_EndOfWindow(unit[0], tuple(failures), last=True))
+            self._windows.put(_Window(unit[0], (), tuple(failures), last=True))
+
+    def _feed_windows(self) -> None:
+        """Feed the batches of windows, in a thread of its own."""
+        for window in self._windows:
+            failures = list(window.failures)
+            for some in batches(window.images, self._limits, self._encoder.preprocessor.share):
+                failures += self._feed_batch(some)
+            self._feed.put(_EndOfWindow(window.unit, tuple(failures), window.last))
+
+    def _fed(self, error: BaseException | None) -> None:
+        self._windows.stop()
+        self._feed.end(error)
 
     def _feed_batch(self, images: Sequence[Ready]) -> list[Failed]:
         """Feed images in one batch; if they make none, each by itself. Returns those that fail."""

@@ -19,7 +19,7 @@ class Stage(Generic[T]):
     """A queue between two threads.
 
     Args:
-        size: Items that may wait in it.
+        size: Items that may wait in it; with 0, who gives one waits until it is taken.
 
     Attributes:
         waited: Seconds that the taking thread has waited for items.
@@ -42,12 +42,15 @@ class Stage(Generic[T]):
         """
         start = time.perf_counter()
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or len(self._items) < self._size)
+            self._changed.wait_for(lambda: self._stopped or len(self._items) < max(self._size, 1))
+            if not self._stopped:
+                self._items.append(item)
+                self._changed.notify_all()
+                if not self._size:
+                    self._changed.wait_for(lambda: self._stopped or not self._items)
             self.blocked += time.perf_counter() - start
             if self._stopped:
                 raise StoppedError
-            self._items.append(item)
-            self._changed.notify_all()
 
     def end(self, error: BaseException | None = None) -> None:
         """Say that no more items come, or why."""
