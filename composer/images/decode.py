@@ -7,6 +7,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,7 +59,12 @@ _budget = Budget()
 def image_formats() -> tuple[str, ...]:
     """Return the formats that :func:`open_image` reads, by Pillow's names, in the order of trying."""
     Image.init()
-    return tuple(name for name in Image.ID if name in _READABLE_FORMATS)
+    return _readable(tuple(Image.ID))
+
+
+@lru_cache(maxsize=8)  # plugins may be registered at any time
+def _readable(known: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in known if name in _READABLE_FORMATS)
 
 
 def open_image(image: ImageLike | bytes, *, name: str | None = None) -> Image.Image:

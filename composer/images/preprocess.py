@@ -132,9 +132,8 @@ class ImagePreprocessor(Preprocessor):
         self.levels = levels
 
     def finish(self, images: Sequence[Read], device: str | torch.device = "cpu") -> dict[str, Tensor]:
-        import torch
 
-        batches = [{name: torch.as_tensor(array) for name, array in image.items()} for image in images]
+        batches = [{name: _tensor(array) for name, array in image.items()} for image in images]
         # Padding between images of different sizes is zero behind the arithmetic, not before.
         kinds = {(batch["pixel_values"].shape[1:], batch["pixel_values"].dtype) for batch in batches}
         if len(kinds) == 1:
@@ -244,6 +243,12 @@ def ragged_preprocessor(
     split = split_processor(settings, resize, process_ragged)
     reader = ImageReader(split.read, resize, num_channels=num_channels)
     return RaggedPreprocessor(reader, split.processor, split.levels)
+
+
+def _tensor(array: np.ndarray[Any, Any] | Tensor) -> Tensor:
+    import torch
+
+    return torch.from_numpy(array) if isinstance(array, np.ndarray) else array
 
 
 def _join(parts: Sequence[Tensor]) -> Tensor:

@@ -98,3 +98,27 @@ def test_a_thread_says_how_it_ended() -> None:
     assert thread.name == "named"
     assert thread.daemon  # a thread that hangs does not keep the program
     assert not [other for other in threading.enumerate() if other.name == "failing"]
+
+
+def test_without_room_who_gives_waits_until_it_is_taken() -> None:
+    stage: Stage[int] = Stage(0)
+    given = threading.Event()
+
+    def give() -> None:
+        stage.put(1)
+        given.set()
+        stage.end()
+
+    thread = threading.Thread(target=give)
+    thread.start()
+    assert not given.wait(0.05)
+    assert next(iter(stage)) == 1
+    assert given.wait(10)
+    thread.join()
+
+
+def test_who_waits_for_it_to_be_taken_hears_that_nobody_takes_it() -> None:
+    stage: Stage[int] = Stage(0)
+    threading.Timer(0.05, stage.stop).start()
+    with pytest.raises(StoppedError):
+        stage.put(1)
