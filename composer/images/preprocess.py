@@ -74,20 +74,12 @@ class Preprocessor(ABC):
     def read(self, images: Sequence[ImageLike | Clip], *, first: int = 0) -> list[Arrays]:
         """Do what needs the CPU: decode images and resize them. Threads may do so at once.
 
-        Args:
-            images: Paths, PIL images, or uint8 arrays (height, width[, channels]). A clip is a list of its
-                frames, or an iterator, whose frames are in memory one at a time.
-            first: What the first image without a path counts as in errors.
+        Arguments and errors are those of calling a :class:`~vision_composer.images.reading.Reader`.
 
         Returns:
             For each image what :meth:`finish` takes: the inputs of a batch of it alone, but ``pixel_values``
             are uint8 and without the processor's arithmetic; patches of a clip's frames are there once. Of a
             processor that cannot be split they are float32 and done.
-
-        Raises:
-            ImageError: If an image cannot be read or resized; names it.
-            InputError: If there are no images or it is no list of them, the tower's channels are not
-                colours, or there are clips for one that takes none.
         """
         return self.reader(images, first=first)
 
