@@ -20,6 +20,7 @@ from vision_composer.images.processors import process_dense, process_ragged, uin
 from vision_composer.images.tiling import TILINGS, tiling_of
 from vision_composer.schemas import PROCESSOR_CLASSES
 from vision_composer.schemas.tiling import tiling_config
+from vision_composer.schemas.tiling.base import TilingConfig
 
 WHOLE = {"MllamaImageProcessor", "Inkling2ImageProcessor", "Phi4MultimodalImageProcessor"}
 """Classes that put pixels into floats even without arithmetic: they pad with what is no 8-bit pixel, or
@@ -205,7 +206,8 @@ def test_tiles_in_two_halves_are_the_processors_to_the_bit(name: str) -> None:
     made = settings(processor, **values)
     whole = preprocessor(processor, **values)
     block = tiling_config({"type": name, **fields})
-    tiling = tiling_of(block, 16, whole.reader.resize)  # type: ignore[arg-type]  # none is no block
+    assert isinstance(block, TilingConfig)
+    tiling = tiling_of(block, 16, whole.reader.resize)
     tiled = TiledPreprocessor(whole, tiling, made)
     for size in [(16, 16), (90, 40), (31, 77)]:
         (read,) = tiled.read([noise_image(*size)])
