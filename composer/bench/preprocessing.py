@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..encoders import family_of
 from ..errors import BackendError
+from ..images import compiled
 from ..images.image_steps import ImageSteps
 from ..planning import only_tower, plan
 from ..schemas import AnyConfig
@@ -32,6 +33,7 @@ class PreprocessResult:
         processor: The image processor.
         images: Width and height of the JPEGs.
         device: The CPU.
+        numba: Whether what numba compiles was used; without that extra, Pillow resizes.
         ours: Seconds of each round.
         theirs: Seconds of transformers' processor, called with each image as Pillow decodes it.
         pillow: Seconds of Pillow alone to decode the images and resize them, which both have it do; empty
@@ -41,6 +43,7 @@ class PreprocessResult:
     processor: str
     images: tuple[tuple[int, int], ...]
     device: str
+    numba: bool
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
     pillow: tuple[float, ...] = ()
@@ -96,6 +99,7 @@ def compare_preprocessing(
     steps: Any = preprocessor.reader.read
     resizes_once = steps.rule if isinstance(steps, ImageSteps) else getattr(steps, "size", None)
     runs = [ours, theirs, *([pillow] if resizes_once else [])]
+    numba = compiled.load()
     torch.set_num_threads(1)
     try:
         with TemporaryDirectory() as folder:
@@ -108,4 +112,4 @@ def compare_preprocessing(
             seconds = interleaved(runs, rounds, torch.device("cpu"))
     finally:
         torch.set_num_threads(threads)
-    return PreprocessResult(made.processor.type, sizes, device_name(torch.device("cpu")), *seconds)
+    return PreprocessResult(made.processor.type, sizes, device_name(torch.device("cpu")), numba, *seconds)

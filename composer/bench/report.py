@@ -87,7 +87,10 @@ def preprocessing(result: PreprocessResult) -> str:
             continue
         spread = f"{min(seconds) * 1e3:,.0f}-{max(seconds) * 1e3:,.0f}"
         lines.append(f"{name:<16}{median(seconds) * 1e3:>6,.0f} ms {spread:>12}")
-    return "\n".join([*lines, f"x transformers  {result.speed:>6.2f}"])
+    lines.append(f"x transformers  {result.speed:>6.2f}")
+    if not result.numba:
+        lines.append("numba is missing, which resizes faster: pip install 'vision-composer[numba]'")
+    return "\n".join(lines)
 
 
 def products(result: ProductsResult) -> str:

@@ -1,4 +1,4 @@
-"""An image resized, cropped and laid out as patches by Pillow and numpy alone."""
+"""An image resized, cropped and laid out as patches, without transformers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from .patch_order import PatchOrder
+from .patch_order import PatchOrder, Pixels
+from .resampling import resize
 from .steps import Steps
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from .reading import Arrays
     from .resize import ResizeRule
 
@@ -41,15 +43,11 @@ class ImageSteps:
         Raises:
             InputError: If the rule refuses the image's size.
         """
-        size = self.size(*image.size)
-        if size != image.size:
-            image = image.resize(size, self.resample)
+        pixels = resize(image, self.size(*image.size), self.resample)
         if self.crop is not None:
-            image = _centre(image, *self.crop)
-        pixels = np.asarray(image)
-        pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+            pixels = _centre(pixels, *self.crop)
         if self.order is None:
-            return {"pixel_values": np.array(pixels[None], order="C")}
+            return {"pixel_values": np.ascontiguousarray(pixels)[None]}
         rows, height, width = self.order.patchify(pixels)
         return {"pixel_values": rows, "image_grid_thw": np.array([(1, height, width)])}
 
@@ -64,11 +62,11 @@ class ImageSteps:
         return self.rule.resized(width, height) if isinstance(self.rule, Steps) else self.rule(width, height)
 
 
-def _centre(image: Image.Image, width: int, height: int) -> Image.Image:
+def _centre(pixels: Pixels, width: int, height: int) -> Pixels:
     """Cut the centre out; what is smaller is padded with black, the odd pixel in front."""
-    left, top = (_first(own, wanted) for own, wanted in zip(image.size, (width, height), strict=True))
-    return image.crop((left, top, left + width, top + height))
-
-
-def _first(own: int, wanted: int) -> int:
-    return (own - wanted) // 2
+    _, *sizes = pixels.shape
+    missing = [max(wanted - own, 0) for own, wanted in zip(sizes, (height, width), strict=True)]
+    if any(missing):
+        pixels = np.pad(pixels, [(0, 0), *(((more + 1) // 2, more // 2) for more in missing)])
+    top, left = ((own - wanted) // 2 for own, wanted in zip(pixels.shape[1:], (height, width), strict=True))
+    return pixels[:, top : top + height, left : left + width]

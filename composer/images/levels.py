@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from .compiled import passes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -83,25 +86,30 @@ class Levels:
         """Look pixels up; ``last``: the channels of a pixel stand together, else the pixels of a channel."""
         import torch
 
-        device, channels = pixels.device, len(self.table)
-        table = torch.from_numpy(self.table.reshape(-1)).to(device)
-        first = torch.arange(0, table.numel(), 256, dtype=torch.int32, device=device)
-        if last:
-            runs = pixels.reshape(-1, pixels.shape[-1] // channels, channels)
-        else:
-            length = pixels.shape[-1] // channels if self.order else pixels.shape[-2] * pixels.shape[-1]
-            runs, first = pixels.reshape(-1, channels, length), first[:, None]
+        channels = len(self.table)
+        together = pixels.shape[-1] // channels if self.order else prod(pixels.shape[-2:])
+        length = 1 if last else together
+        runs = pixels.reshape(-1, channels, length)
         frames = 1 if self.order is None else self.order.frames
-        axis = 3 if last else 2
-        shape = [*runs.shape]
-        shape.insert(axis, frames)
-        found = torch.empty(shape, device=device)
-        step = max(_AT_ONCE // max(runs[0].numel(), 1), 1) if device.type == "cpu" else len(runs)
+        found = torch.empty(len(runs), channels, frames, length, device=pixels.device)
+        compiled = passes() if pixels.device.type == "cpu" else None
+        if compiled is None:
+            self._select(runs, found)
+        else:
+            compiled.look_up(runs.contiguous().numpy(), self.table, found.numpy())
+        return found.view(pixels.shape if self.order is None else (len(pixels), *self.order.row))
+
+    def _select(self, runs: Tensor, found: Tensor) -> None:
+        """Write what the table has for ``runs`` to ``found``, which has an axis of frames before the last."""
+        import torch
+
+        table = torch.from_numpy(self.table.reshape(-1)).to(runs.device)
+        first = torch.arange(0, table.numel(), 256, dtype=torch.int32, device=runs.device)[:, None]
+        step = max(_AT_ONCE // max(runs[0].numel(), 1), 1) if runs.device.type == "cpu" else len(runs)
         for start in range(0, len(runs), step):
             index = runs[start : start + step].int().add_(first)
-            if frames == 1:
+            if found.shape[2] == 1:
                 torch.index_select(table, 0, index.view(-1), out=found[start : start + step].view(-1))
             else:
                 values = table.index_select(0, index.view(-1)).view(index.shape)
-                found[start : start + step] = values.unsqueeze(axis)
-        return found.view(pixels.shape if self.order is None else (len(pixels), *self.order.row))
+                found[start : start + step] = values.unsqueeze(2)

@@ -15,6 +15,7 @@ from .levels import Levels
 from .patch_order import PatchOrder
 from .processors import Process, grey_values, load_image_processor, trial_image
 from .reading import Arrays, ReadImage
+from .resampling import resize
 from .rules import resized_first
 from .settings import ProcessorSettings
 from .steps import Steps
@@ -47,7 +48,8 @@ class ProcessorSteps:
 
         if self.size is not None:
             # As the processor resizes, but without turning the image into an array and back before.
-            image = image.resize(self.size(*image.size), self.resample)
+            pixels = resize(image, self.size(*image.size), self.resample)
+            image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
         with torch.device("cpu"):  # processors make tensors without naming a device
             return self.process(self.processor, image)
 

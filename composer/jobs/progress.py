@@ -18,7 +18,7 @@ _STALE = 30.0
 _MOST_BYTES = 1 << 16
 
 ADVICE: dict[Bound, str] = {
-    "decode": "more --workers",
+    "decode": "more --workers, or the extra numba if images are large,",
     "forward": "a larger --batch-size, compile: true, another --device or --shard",
     "write": "--store-dtype float16, --pool, or a faster disk",
 }

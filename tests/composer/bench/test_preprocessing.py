@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from support import tiny
 from support.tiny import config
 
 from vision_composer.bench.preprocessing import PreprocessResult, compare_preprocessing
+from vision_composer.bench.report import preprocessing
 from vision_composer.errors import BackendError, InputError
 from vision_composer.images.levels import Levels
 
@@ -35,7 +38,7 @@ def test_pillow_is_timed_where_it_resizes_once() -> None:
 
 
 def test_the_speed_is_that_of_the_medians() -> None:
-    result = PreprocessResult("", (), "", ours=(1.0, 2.0, 9.0), theirs=(7.0, 3.0, 5.0))
+    result = PreprocessResult("", (), "", True, ours=(1.0, 2.0, 9.0), theirs=(7.0, 3.0, 5.0))
     assert result.speed == 2.5
     assert result.to_dict()["speed"] == 2.5
 
@@ -52,3 +55,9 @@ def test_other_pixels_are_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_rounds() -> None:
     with pytest.raises(InputError, match="0 rounds"):
         compare_preprocessing(config("clip_vision_model"), images=[(9, 9)], rounds=0)
+
+
+def test_the_report_says_where_numba_is_missing() -> None:
+    result = PreprocessResult("Some", ((9, 8),), "a CPU", True, ours=(1.0,), theirs=(3.0,))
+    assert preprocessing(result).endswith("x transformers    3.00")
+    assert preprocessing(replace(result, numba=False)).endswith("pip install 'vision-composer[numba]'")

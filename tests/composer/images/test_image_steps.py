@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.compiled import WAYS, choose
 from support.images import noise_image
 from support.processors import CROPPED, SQUARE, dense, ragged
 from support.processors import settings as values_of
@@ -30,8 +31,14 @@ CASES: dict[str, ImagePreprocessor] = {
 }
 
 
+@pytest.fixture(params=WAYS)
+def _way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    choose(request.param, monkeypatch)
+
+
+@pytest.mark.usefixtures("_way")
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=12)
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(width=st.integers(1, 150), height=st.integers(1, 150))
 def test_they_are_the_processors_to_the_bit(case: str, width: int, height: int) -> None:
     preprocess = CASES[case]

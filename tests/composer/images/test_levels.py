@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.compiled import choose
 from support.processors import preprocessor
 
 from vision_composer.images import levels as module
@@ -23,9 +24,10 @@ def looked_up(levels: Levels, pixels: np.ndarray[Any, Any], **inputs: torch.Tens
     return levels({"pixel_values": torch.from_numpy(pixels), **inputs})["pixel_values"].numpy()
 
 
-@pytest.fixture(params=[1 << 17, 1], ids=["at once", "one by one"])
+@pytest.fixture(params=["at once", "one by one", "numba"])
 def _pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_AT_ONCE", request.param)
+    choose("numba" if request.param == "numba" else "Pillow", monkeypatch)
+    monkeypatch.setattr(module, "_AT_ONCE", 1 if request.param == "one by one" else 1 << 17)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from support.compiled import WAYS, choose
 from support.images import noise_image
 from support.processors import CROPPED, dense, ragged, settings
 
@@ -67,8 +68,12 @@ def check(preprocess: ImagePreprocessor, size: tuple[int, int]) -> None:
         assert np.array_equal(got[name].numpy(), array), name
 
 
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", PROCESSOR_CLASSES)
-def test_every_processor_in_two_halves_is_the_processor_to_the_bit(name: str) -> None:
+def test_every_processor_in_two_halves_is_the_processor_to_the_bit(
+    name: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(way, monkeypatch)
     preprocess = preprocessor(name)
     assert (preprocess.levels is None) == (name in WHOLE)
     read = preprocess.reader.read

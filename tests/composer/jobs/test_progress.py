@@ -32,7 +32,7 @@ def test_a_run_that_has_only_begun() -> None:
 @pytest.mark.parametrize(
     ("images", "writing", "bound", "advice"),
     [
-        (5.1, 0.0, "decode", "more --workers would help"),
+        (5.1, 0.0, "decode", "more --workers, or the extra numba if images are large, would help"),
         (0.0, 5.1, "write", "--store-dtype float16"),
         (5.0, 5.0, "forward", "a larger --batch-size"),
     ],
