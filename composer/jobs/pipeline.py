@@ -23,8 +23,10 @@ from .writers import FeatureFile
 if TYPE_CHECKING:
     from ..vision_encoder import VisionEncoder
 
-_TASK = 8
-"""Images that a worker prepares at a time."""
+_FIRST_TASK, _LARGEST_TASK = 8, 32
+"""Images that a worker prepares at a time, while their size is unknown, and at most."""
+_TASK_BYTES = 8 * 2**20
+"""What the images of a task take together when they are prepared; a message costs little beside it."""
 _BATCHES_AHEAD = 2
 _WINDOWS_BEHIND = 1
 
@@ -92,6 +94,7 @@ class Pipeline:
         self._windows: Stage[_Window] = Stage(0)
         self._feed: Stage[Batch | _EndOfWindow] = Stage(_BATCHES_AHEAD)
         self._out: Stage[tuple[_Results, _EndOfWindow]] = Stage(_WINDOWS_BEHIND)
+        self._task_size = _FIRST_TASK
         self._write_error: BaseException | None = None
 
     @property
@@ -146,7 +149,7 @@ class Pipeline:
     def _read(self, units: Iterable[Unit]) -> None:
         """Gather windows of images that are ready, in a thread of its own."""
         asked: deque[tuple[Unit, list[int]]] = deque()
-        answers = self._pool.map(_tasks(units, asked))
+        answers = self._pool.map(self._tasks(units, asked))
         images = (
             (unit, number, row, answer)
             for task, answered in answers
@@ -155,6 +158,22 @@ class Pipeline:
         )
         for _, group in groupby(images, key=lambda image: image[0].number):
             self._read_unit(group)
+
+    def _tasks(self, units: Iterable[Unit], asked: deque[tuple[Unit, list[int]]]) -> Iterator[Task]:
+        """Yield the images of units in tasks, and note to which unit and numbers each belongs."""
+        for unit in units:
+            numbers: list[int] = []
+            task: Task = []
+            contents = read_ahead(row for _, row in unit.images)
+            last = len(unit.images) - 1
+            for i, ((number, row), content) in enumerate(zip(unit.images, contents, strict=True)):
+                numbers.append(number)
+                task.append(content)
+                # A clip is as large as many images, so there is not more than one in a task.
+                if len(task) >= self._task_size or row.kind == CLIP or i == last:
+                    asked.append((unit, numbers))
+                    yield task
+                    numbers, task = [], []
 
     def _read_unit(self, images: Iterator[tuple[Unit, int, Row, Prepared | ImageError]]) -> None:
         failures: list[Failed] = []
@@ -202,8 +221,9 @@ class Pipeline:
         inputs = answer.inputs
         values = self._encoder.preprocessor.num_values(inputs)
         patches = max(1, values // self._encoder.plan.values_per_patch)
-        held = sum(array.nbytes for array in inputs.values()) + patches * self._feature_bytes
-        return Ready(number, row, answer.size, inputs, patches, held)
+        read = sum(array.nbytes for array in inputs.values())
+        self._task_size = max(1, min(_TASK_BYTES // max(read, 1), _LARGEST_TASK))
+        return Ready(number, row, answer.size, inputs, patches, read + patches * self._feature_bytes)
 
     def _write(self) -> None:
         """Write results, in a thread of its own."""
@@ -225,20 +245,3 @@ class Pipeline:
     def _written(self, error: BaseException | None) -> None:
         self._write_error = error
         self._out.stop()
-
-
-def _tasks(units: Iterable[Unit], asked: deque[tuple[Unit, list[int]]]) -> Iterator[Task]:
-    """Yield the images of units in tasks, and note to which unit and numbers each belongs."""
-    for unit in units:
-        numbers: list[int] = []
-        task: Task = []
-        contents = read_ahead(row for _, row in unit.images)
-        last = len(unit.images) - 1
-        for i, ((number, row), content) in enumerate(zip(unit.images, contents, strict=True)):
-            numbers.append(number)
-            task.append(content)
-            # A clip is as large as many images, so there is not more than one in a task.
-            if len(task) == _TASK or row.kind == CLIP or i == last:
-                asked.append((unit, numbers))
-                yield task
-                numbers, task = [], []

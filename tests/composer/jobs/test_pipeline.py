@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 from support import tiny
@@ -15,7 +17,7 @@ from support.jobs import SMALL, draw, values, wanted
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import InputError, VisionComposerError
-from vision_composer.jobs import encode_dataset, pipeline
+from vision_composer.jobs import encode_dataset
 from vision_composer.jobs.batches import Limits
 from vision_composer.jobs.encoded import Encoded, Failed
 from vision_composer.jobs.forward import Forward
@@ -23,6 +25,7 @@ from vision_composer.jobs.inputs import Row
 from vision_composer.jobs.job_folder import open_file
 from vision_composer.jobs.pipeline import Pipeline
 from vision_composer.jobs.pool import ThreadedPool
+from vision_composer.jobs.preparing import Prepared
 from vision_composer.jobs.unit import Unit
 from vision_composer.jobs.writers import FeatureFile
 
@@ -167,7 +170,8 @@ def test_a_task_has_one_clip_at_most() -> None:
         raise AssertionError("no file is needed to make tasks")
 
     unit = Unit(0, list(enumerate(rows, 5)), never, never)
-    tasks = list(pipeline._tasks([unit], asked))
+    made: Any = SimpleNamespace(_task_size=8)
+    tasks = list(Pipeline._tasks(made, [unit], asked))
     assert [[row.id for row, _ in task] for task in tasks] == [
         list("01234567"),
         ["8", "9"],
@@ -175,3 +179,16 @@ def test_a_task_has_one_clip_at_most() -> None:
         ["11", "12"],
     ]
     assert [numbers for _, numbers in asked] == [list(range(5, 13)), [13, 14], [15], [16, 17]]
+
+
+@pytest.mark.parametrize(("num_bytes", "length"), [(1 << 10, 32), (1 << 20, 8), (1 << 25, 1)])
+def test_tasks_are_as_long_as_their_images_are_small(
+    num_bytes: int, length: int, encoder: ComposedVisionEncoder
+) -> None:
+    with ThreadedPool(encoder.preprocessor.reader, 1) as pool:
+        made = Pipeline(encoder, pool, Forward(encoder, "float32", None), Limits(3, 10**6), 1)
+    rows = [(i, Row(str(i), "in", "file", str(i))) for i in range(100)]
+    tasks = made._tasks([Unit(0, rows, None, None)], deque())  # type: ignore[arg-type]  # no file is opened
+    assert len(next(tasks)) == 8, "nothing is known of the images yet"
+    made._ready(*rows[0], Prepared((9, 9), {"pixel_values": np.empty(num_bytes, np.uint8)}))
+    assert len(next(tasks)) == length
