@@ -136,7 +136,8 @@ def bench(
         for line in report.quantisation(result):
             echo(line)
         if result.products is not None:
-            echo(f"matrix products of compiled blocks: {result.products}")
+            hint = "" if "measured" in result.products else "; --calibrate-products may find faster ones"
+            echo(f"matrix products of compiled blocks: {result.products}{hint}")
     if plot is not None:
         report.plot(result, plot)
 
