@@ -89,10 +89,12 @@ def compile_settings(
         options["mode"] = "max-autotune-no-cudagraphs"
     elif mode not in ("default", "max-performance"):
         options["mode"] = mode
-    elif config.backend == "inductor" and device_type == "cpu" and _avx2():
+    elif config.backend == "inductor" and device_type == "cpu" and _vector_bits() == _AVX2_BITS:
         from .cpu_products import PlainProducts
 
         options["options"] = {"post_grad_custom_post_pass": PlainProducts()}
+    if "mode" not in options and (vectors := vector_options(config.backend, device_type)):
+        options["options"] = {**vectors, **options.get("options", {})}
     if dynamic is None and (freeze or graphs):
         dynamic = False
     elif dynamic is None and not fixed_shapes:
@@ -100,11 +102,24 @@ def compile_settings(
     return CompileSettings(config.backend, dynamic, freeze, graphs, options, products)
 
 
-def _avx2() -> bool:
-    """Return whether this processor has AVX2 but not AVX-512."""
+def vector_options(backend: str, device_type: str) -> dict[str, Any]:
+    """Return the option of inductor that says how large this processor's vectors are.
+
+    torch's cache on disk does not tell vectors of one size from those of another: code that an AVX-512
+    processor left there gives garbage on one with AVX2. As an option, the size is part of the cache's key.
+    """
+    bits = _vector_bits()
+    return {"cpp.simdlen": bits} if bits and backend == "inductor" and device_type == "cpu" else {}
+
+
+_AVX2_BITS = 256
+
+
+def _vector_bits() -> int | None:
+    """Return the size of this processor's vectors if it is one of AVX2 or AVX-512; None: torch finds it."""
     import torch
 
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+    return {"AVX2": _AVX2_BITS, "AVX512": 512}.get(torch.backends.cpu.get_cpu_capability())
 
 
 Vision: TypeAlias = VisionTower | VisionHalf | FusedTowers
@@ -132,7 +147,9 @@ def compile_half(vision: Vision, config: CompileConfig) -> None:
         with naming(name):
             compile_tower(tower, config)
     for part in () if vision.connector_module is None else vision.connector_module.children():
-        part.compile(backend=config.backend)
+        part.compile(
+            backend=config.backend, options=vector_options(config.backend, tower.device.type) or None
+        )
 
 
 def compile_tower(tower: VisionTower, config: CompileConfig) -> CompileSettings:
