@@ -45,11 +45,12 @@ def _look_up(pixels: Any, table: Any, found: Any) -> None:
 def _compile(function: Callable[..., None], *arguments: Any) -> Callable[..., None]:
     """Compile for this processor; kept on disk for the next process where a folder can be written."""
     signature = numba.void(*arguments)
+    compiled: Callable[..., None]
     try:
         compiled = numba.njit(signature, nogil=True, cache=True)(function)
     except RuntimeError:  # numba found no folder
         compiled = numba.njit(signature, nogil=True)(function)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 def _read_only(dtype: Any, axes: int) -> Any:

@@ -17,6 +17,7 @@ from ..text import did_you_mean
 from ..tower.half import VisionHalf
 from ..tower.module import VisionTower, run_block
 from .products import ProductChoice, product_options, recall
+from .vectors import AVX2_BITS, vector_bits, vector_options
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -89,7 +90,7 @@ def compile_settings(
         options["mode"] = "max-autotune-no-cudagraphs"
     elif mode not in ("default", "max-performance"):
         options["mode"] = mode
-    elif config.backend == "inductor" and device_type == "cpu" and _vector_bits() == _AVX2_BITS:
+    elif config.backend == "inductor" and device_type == "cpu" and vector_bits() == AVX2_BITS:
         from .cpu_products import PlainProducts
 
         options["options"] = {"post_grad_custom_post_pass": PlainProducts()}
@@ -100,26 +101,6 @@ def compile_settings(
     elif dynamic is None and not fixed_shapes:
         dynamic = True
     return CompileSettings(config.backend, dynamic, freeze, graphs, options, products)
-
-
-def vector_options(backend: str, device_type: str) -> dict[str, Any]:
-    """Return the option of inductor that says how large this processor's vectors are.
-
-    torch's cache on disk does not tell vectors of one size from those of another: code that an AVX-512
-    processor left there gives garbage on one with AVX2. As an option, the size is part of the cache's key.
-    """
-    bits = _vector_bits()
-    return {"cpp.simdlen": bits} if bits and backend == "inductor" and device_type == "cpu" else {}
-
-
-_AVX2_BITS = 256
-
-
-def _vector_bits() -> int | None:
-    """Return the size of this processor's vectors if it is one of AVX2 or AVX-512; None: torch finds it."""
-    import torch
-
-    return {"AVX2": _AVX2_BITS, "AVX512": 512}.get(torch.backends.cpu.get_cpu_capability())
 
 
 Vision: TypeAlias = VisionTower | VisionHalf | FusedTowers

@@ -47,7 +47,8 @@ def test_where_no_folder_can_be_written_each_process_compiles_anew(monkeypatch: 
         return njit(*signature, **options)
 
     monkeypatch.setattr(numba, "njit", without_folder)
-    compiled = passes._compile(passes._look_up, *passes.look_up.signatures[0])  # type: ignore[attr-defined]
+    dispatcher: Any = passes.look_up
+    compiled = passes._compile(passes._look_up, *dispatcher.signatures[0])
     found = np.empty((1, 1, 1, 2), np.float32)
     compiled(np.array([[[3, 9]]], np.uint8), np.arange(256, dtype=np.float32)[None], found)
     assert (kept, found.ravel().tolist()) == ([True, False], [3.0, 9.0])

@@ -188,7 +188,8 @@ def test_tasks_are_as_long_as_their_images_are_small(
     with ThreadedPool(encoder.preprocessor.reader, 1) as pool:
         made = Pipeline(encoder, pool, Forward(encoder, "float32", None), Limits(3, 10**6), 1)
     rows = [(i, Row(str(i), "in", "file", str(i))) for i in range(100)]
-    tasks = made._tasks([Unit(0, rows, None, None)], deque())  # type: ignore[arg-type]  # no file is opened
+    files: Any = None  # none is opened
+    tasks = made._tasks([Unit(0, rows, files, files)], deque())
     assert len(next(tasks)) == 8, "nothing is known of the images yet"
     made._ready(*rows[0], Prepared((9, 9), {"pixel_values": np.empty(num_bytes, np.uint8)}))
     assert len(next(tasks)) == length

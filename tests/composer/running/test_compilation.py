@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -390,28 +386,3 @@ def test_weights_are_frozen_only_where_images_have_one_size() -> None:
         encoder = (tiny.ENCODERS | tiny.PACKED)[name]
         kinds[name] = type(_tower(encoder, "compile={mode: max-performance}").tower.run_block)
     assert kinds == {"siglip_vision_model": FrozenBlocks, "dinov2": CompiledBlocks, "pixtral": CompiledBlocks}
-
-
-_COMPILED = """
-import torch
-from torch.nn import GELU, LayerNorm, Linear, Sequential
-from vision_composer.running.compilation import vector_options
-torch.manual_seed(0)
-plain = Sequential(LayerNorm(160), Linear(160, 200), GELU(), Linear(200, 160))
-compiled = torch.compile(plain, dynamic=True, options=vector_options("inductor", "cpu") or None)
-rows = torch.randn(37, 160)
-with torch.no_grad():
-    torch.testing.assert_close(compiled(rows), plain(rows))
-"""
-
-
-@pytest.mark.slow
-def test_code_in_a_cache_that_another_kind_of_processor_left(tmp_path: Path) -> None:
-    if torch.backends.cpu.get_cpu_capability() != "AVX512":
-        pytest.skip("this processor has no AVX-512, and so cannot stand for two kinds")
-    for held in ({}, {"ATEN_CPU_CAPABILITY": "avx2"}, {}):
-        subprocess.run(
-            [sys.executable, "-c", _COMPILED],
-            env={**os.environ, **held, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)},
-            check=True,
-        )
