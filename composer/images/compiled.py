@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cache
 from types import ModuleType
 
@@ -38,5 +39,8 @@ def _loaded() -> ModuleType | None:
     try:
         from . import passes as loaded
     except ImportError:  # numba is an extra
+        return None
+    except Exception as error:  # whatever keeps numba from compiling: pixels do not depend on it
+        warnings.warn(f"numba does not work, so Pillow resizes images: {error}", stacklevel=2)
         return None
     return loaded

@@ -43,12 +43,12 @@ def _look_up(pixels: Any, table: Any, found: Any) -> None:
 
 
 def _compile(function: Callable[..., None], *arguments: Any) -> Callable[..., None]:
-    """Compile for this processor; kept on disk for the next process where a folder can be written."""
+    """Compile for this processor; kept on disk for the next process where that works."""
     signature = numba.void(*arguments)
     compiled: Callable[..., None]
     try:
         compiled = numba.njit(signature, nogil=True, cache=True)(function)
-    except RuntimeError:  # numba found no folder
+    except Exception:  # no folder can be written, the disk is full, or what was kept is broken
         compiled = numba.njit(signature, nogil=True)(function)
     return compiled
 

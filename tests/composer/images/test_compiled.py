@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import numba
 import pytest
 
 from vision_composer.images import compiled
@@ -46,6 +47,21 @@ def test_those_who_do_not_count_take_what_others_had_loaded() -> None:
 def test_it_can_be_loaded_at_once() -> None:
     assert compiled.load()
     assert compiled.passes() is not None
+
+
+def test_a_numba_that_does_not_work_is_done_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise OSError("no such instruction")
+
+    monkeypatch.setattr(numba, "njit", broken)
+    monkeypatch.delitem(sys.modules, "vision_composer.images.passes", raising=False)
+    monkeypatch.delattr("vision_composer.images.passes", raising=False)
+    compiled._loaded.cache_clear()
+    try:
+        with pytest.warns(UserWarning, match="so Pillow resizes images: no such instruction"):
+            assert not compiled.load()
+    finally:
+        compiled._loaded.cache_clear()
 
 
 def test_without_numba_there_is_nothing_to_load(monkeypatch: pytest.MonkeyPatch) -> None:

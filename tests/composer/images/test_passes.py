@@ -37,13 +37,18 @@ def test_pixels_are_looked_up_once_for_every_frame(frames: int) -> None:
     np.testing.assert_array_equal(found, np.repeat(wanted[:, :, None], frames, axis=2))
 
 
-def test_where_no_folder_can_be_written_each_process_compiles_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no locator available"), OSError(28, "No space left on device"), EOFError()]
+)
+def test_where_nothing_can_be_kept_each_process_compiles_anew(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     njit, kept = numba.njit, []
 
     def without_folder(*signature: Any, cache: bool = False, **options: Any) -> Any:
         kept.append(cache)
         if cache:
-            raise RuntimeError("cannot cache function: no locator available")
+            raise error
         return njit(*signature, **options)
 
     monkeypatch.setattr(numba, "njit", without_folder)
