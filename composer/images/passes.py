@@ -6,6 +6,7 @@ Only :mod:`vision_composer.images.compiled` imports this module: numba is an ext
 from __future__ import annotations
 
 from collections.abc import Callable
+from pickle import UnpicklingError
 from typing import Any
 
 import numba
@@ -48,7 +49,7 @@ def _compile(function: Callable[..., None], *arguments: Any) -> Callable[..., No
     compiled: Callable[..., None]
     try:
         compiled = numba.njit(signature, nogil=True, cache=True)(function)
-    except Exception:  # no folder can be written, the disk is full, or what was kept is broken
+    except (EOFError, OSError, RuntimeError, UnpicklingError):  # no folder, no room, or a broken file
         compiled = numba.njit(signature, nogil=True)(function)
     return compiled
 
