@@ -23,6 +23,7 @@ from .planning import AnyPlan, FusedPlan, Plan, plan_any
 from .running.attention import plan_attention
 from .running.quantization import quantize_linears
 from .running.training import prepare_training
+from .running.widths import pad_widths
 from .schemas import AnyConfig, WeightsConfig
 from .schemas.weights import SourceConfig
 from .tower.half import VisionHalf
@@ -197,6 +198,8 @@ def _tower(plan: Plan, attention: AttentionChoice, where: torch.device, *, reads
         scales = read_scales(weights.source, where)
         quantize_linears(model, tower.blocks, plan.config.quantize, scales)
         tower.requires_grad_(False)
+    else:
+        pad_widths(model)
     if where.type != "meta":
         family.prove(model, plan.info)
     prepare_training(tower, plan.config.training)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import BackendError, MissingDependencyError, WeightsError
 from ..schemas import AnyConfig
+from .widths import without_padding
 
 _FLOAT8_SINCE = (8, 9)
 """Compute capability of the first GPUs with float8: Ada, then Hopper."""
@@ -57,6 +58,7 @@ def quantize_linears(
         MissingDependencyError: If torchao is not installed.
         WeightsError: If ``scales`` are not those of the weights.
     """
+    without_padding(root)
     # Subclasses are left: torch's attention takes their weights and runs them elsewhere.
     layers = {id(part) for module in within for part in module.modules() if type(part) is nn.Linear}
     linears = [(name, part) for name, part in root.named_modules() if id(part) in layers]
