@@ -48,11 +48,11 @@ class CompileConfig(ConfigModel):
     scope: Literal["blocks", "tower"] = "blocks"
     """``blocks`` compiles one block and reuses its code for all; ``tower`` compiles the whole forward."""
     token_budgets: Annotated[
-        tuple[Annotated[int, Field(ge=64, le=2**20)], ...],
+        tuple[Annotated[int, Field(ge=1, le=2**20)], ...],
         Field(strict=False, max_length=8, examples=[[4096, 16384]]),
     ] = ()
-    """On CUDA, record a packed tower as one graph for each of these numbers of patches, and pad batches to
-    the least that is enough. Batches of more patches run without."""
+    """On CUDA, record the tower as one graph for each of these numbers of patches, and pad batches to the
+    least that is enough. Batches of more patches run without."""
 
     @model_validator(mode="after")
     def _rules(self) -> Self:

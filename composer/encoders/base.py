@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
+    from .padding import Padding
+
 IMAGENET_MEAN_STD = {"image_mean": (0.485, 0.456, 0.406), "image_std": (0.229, 0.224, 0.225)}
 """Mean and standard deviation of ImageNet, as arguments of an image processor."""
 
@@ -282,6 +284,14 @@ class EncoderFamily(ProcessorFamily[C], ReferenceFamily[B, L], Generic[C, B, L])
     def has_fixed_shapes(self, info: VisionEncoderInfo) -> bool:
         """Return whether what blocks are called with differs in the number of images only."""
         return not info.any_size
+
+    def padding(self, info: VisionEncoderInfo) -> Padding[B, L] | None:
+        """Return how batches are padded to a number of patches, to be recorded for it.
+
+        None, as here, if more than that number decides which shapes there are on the device, or if the host
+        reads anything from there.
+        """
+        return None
 
     def compile_blocks(self, model: nn.Module, compile_block: Callable[[nn.Module], None]) -> None:
         """Compile, in place, the blocks that :meth:`run` does not leave to ``run_block``: none."""

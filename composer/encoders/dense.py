@@ -15,6 +15,7 @@ from .base import EncoderFamily
 from .batch import NumTokens, StackedBatch, take_rows
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
+from .padding import ImagePadding
 from .processing import C
 from .reference import Sample
 
@@ -121,6 +122,9 @@ class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):
             )
         info.grid_of_pixels(shape[3], shape[2])  # raises if the pixels do not fill a patch
         return DenseBatch(pixels, info.patch_size)
+
+    def padding(self, info: VisionEncoderInfo) -> ImagePadding | None:
+        return ImagePadding(info)
 
     def blank(self, info: VisionEncoderInfo, device: torch.device) -> DenseBatch:
         import torch

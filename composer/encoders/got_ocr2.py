@@ -106,6 +106,9 @@ class GotOcr2(DenseFamily[GotOcr2VisionEncoderConfig]):
                 operations += 2 * 2 * tokens * width * _reach(encoder, block)
         return operations
 
+    def padding(self, info: VisionEncoderInfo) -> None:
+        return None  # transformers' code waits for the device
+
     def stem(self, model: FromTransformers, pixel_values: Tensor) -> tuple[Tensor, BlockInputs]:
         patches = model.patch_embed(pixel_values)
         return patches if model.pos_embed is None else patches + model.pos_embed, {}

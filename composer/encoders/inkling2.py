@@ -55,7 +55,6 @@ class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
     blocks = "layers"
     post_norm = ""
     head = "merger"
-    shapes_follow_tokens = False  # every image has a class token more
     by_squares = True
     max_frames = 1
     image_processor = "Inkling2ImageProcessor"
@@ -118,6 +117,9 @@ class Inkling2(RopeRowsFamily[Inkling2VisionEncoderConfig, ClassTokenLayout]):
         return num_blocks * 2 * matrix_values(self.block_shapes(encoder))
 
     # --- running --------------------------------------------------------------------------------------
+
+    def padding(self, info: VisionEncoderInfo) -> None:
+        return None  # every image has a class token more
 
     def read(
         self, model: FromTransformers, info: VisionEncoderInfo, inputs: Mapping[str, object]

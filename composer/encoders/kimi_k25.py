@@ -59,7 +59,6 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
     post_norm = "final_layernorm"
     image_processor = "Kimi_K25ImageProcessor"
     patch_projection = "patch_embed.proj"
-    shapes_follow_tokens = False  # frames are pooled
     attends_across_frames = True
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5}
 
@@ -89,6 +88,9 @@ class KimiK25(RopeRowsFamily[KimiK25VisionEncoderConfig, KimiLayout]):
         return super().transformers_fields(encoder) | {"merge_kernel_size": kernel}
 
     # --- running --------------------------------------------------------------------------------------
+
+    def padding(self, info: VisionEncoderInfo) -> None:
+        return None  # frames are pooled
 
     def patch_shape(self, info: VisionEncoderInfo) -> tuple[int, ...]:
         return info.num_channels, info.patch_size, info.patch_size

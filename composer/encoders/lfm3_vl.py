@@ -30,7 +30,6 @@ class Lfm3Vl(RopeRowsFamily[Lfm3VlVisionEncoderConfig, RopeLayout]):
     blocks = "layers"
     post_norm = ""
     patch_projection = "patch_embed"
-    shapes_follow_tokens = False  # convolutions run over each grid
     by_squares = True
     image_processor = "Qwen2VLImageProcessor"
     tiny: ClassVar = {"num_key_value_heads": 2}
@@ -92,6 +91,9 @@ class Lfm3Vl(RopeRowsFamily[Lfm3VlVisionEncoderConfig, RopeLayout]):
         return super().transformers_config(cut, num_blocks, head=head)
 
     # --- running --------------------------------------------------------------------------------------
+
+    def padding(self, info: VisionEncoderInfo) -> None:
+        return None  # convolutions run over each grid
 
     def stem(self, model: FromTransformers, pixels: Tensor, layout: RopeLayout) -> Tensor:
         embedded: Tensor = model.embedding_norm(model.patch_embed(pixels))

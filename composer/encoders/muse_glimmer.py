@@ -37,7 +37,6 @@ class MuseGlimmer(RopeRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
     blocks = "layers"
     patch_projection = "patch_embedder.patch_embedding"
     post_norm = "ln_post"
-    shapes_follow_tokens = False  # transformers' code reads the grids
     image_processor = "MuseGlimmerImageProcessor"
     tiny: ClassVar = {"pos_emb_height": 5, "pos_emb_width": 5, "patch_temporal": 1}
 
@@ -80,6 +79,9 @@ class MuseGlimmer(RopeRowsFamily[MuseGlimmerVisionEncoderConfig, WindowLayout]):
         return super().transformers_config(cut, num_blocks, head=head)
 
     # --- running --------------------------------------------------------------------------------------
+
+    def padding(self, info: VisionEncoderInfo) -> None:
+        return None  # transformers' code reads the grids
 
     def layout(
         self, model: FromTransformers, batch: PackedBatch, device: torch.device, dtype: torch.dtype

@@ -73,9 +73,6 @@ class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
     """
 
     post_norm: ClassVar[str] = ""
-    shapes_follow_tokens: ClassVar[bool] = False
-    """Whether nothing on the device depends in its shape on more than the number of patches, and the host
-    reads no grid to compute it; a batch may then be padded by an image of any grid."""
 
     def info(self, encoder: C, resize: ResizeRule | None = None) -> VisionEncoderInfo:
         if resize is None:

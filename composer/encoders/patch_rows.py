@@ -16,6 +16,7 @@ from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .layout import LayoutT, RopeLayout, RopeLayoutT, TableLayout, clip_segments, frame_segments
 from .packed import PackedBatch, PackedFamily
+from .padding import PatchPadding
 from .patch_embedding import embed_patches
 from .places import Patches
 from .position_taps import Mode, PositionTaps
@@ -157,7 +158,8 @@ class PatchRowsFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
 class RopeRowsFamily(PatchRowsFamily[C, RopeLayoutT], Generic[C, RopeLayoutT]):
     """A family that takes rows of patches and has a rope, by default over rows and columns."""
 
-    shapes_follow_tokens = True
+    def padding(self, info: VisionEncoderInfo) -> PatchPadding[RopeLayoutT] | None:
+        return PatchPadding(info)
 
     def rope(self, model: FromTransformers, grids: Sequence[Grid], parcel: Parcel) -> Rope:
         """Return the rope, which has the same frequencies for rows and columns."""

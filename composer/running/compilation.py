@@ -70,7 +70,8 @@ def compile_settings(
     that is slower than the uncompiled block.
 
     CUDA graphs are recorded for fixed shapes only: a graph is of one shape, and where every batch has another
-    the packed attention's memory is none of a graph's own, which ends in an error of torch.
+    the packed attention's memory is none of a graph's own, which ends in an error of torch. With
+    ``token_budgets`` the tower is recorded as a whole, and not once more block by block.
 
     Args:
         config: The config's ``compile``.
@@ -79,7 +80,8 @@ def compile_settings(
         find_products: Says whose matrix products to use; asked where weights are frozen.
     """
     dynamic = config.dynamic
-    mode = config.mode if fixed_shapes else _WITHOUT_GRAPHS.get(config.mode, config.mode)
+    records = fixed_shapes and not config.token_budgets
+    mode = config.mode if records else _WITHOUT_GRAPHS.get(config.mode, config.mode)
     graphs = device_type == "cuda" and mode in _WITHOUT_GRAPHS
     freeze = config.mode == "max-performance" and device_type == "cpu" and fixed_shapes and not dynamic
     products = find_products() if freeze else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -17,19 +18,22 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter, tree_map
 
-from vision_composer import compose, register_attention_backend
+from vision_composer import compose, plan, register_attention_backend
 from vision_composer.encoders import FAMILIES
+from vision_composer.encoders.padding import ImagePadding, Padding
 from vision_composer.errors import BackendError, ConfigError
 from vision_composer.running.compilation import compile_tower
 from vision_composer.running.token_budgets import TokenBudgets, token_budgets
 from vision_composer.schemas import CompileConfig
 from vision_composer.tower.module import VisionTower
 
-FOLLOWING = [
-    name
-    for name, encoder in tiny.PACKED.items()
-    if getattr(FAMILIES[encoder["model_type"]], "shapes_follow_tokens", False)
-]
+
+def padding_of(encoder: dict[str, Any]) -> Padding[Any, Any] | None:
+    info = plan({"schema": 1, "encoder": encoder}).info
+    return FAMILIES[info.model_type].padding(info)
+
+
+FOLLOWING = [name for name, encoder in tiny.PACKED.items() if padding_of(encoder) is not None]
 BUDGETS = (128, 512)
 BATCHES = [[(1, 4, 4)] * 2, [(1, 3, 2)], [(1, 2, 5), (2, 3, 3)], [(1, 6, 4), (1, 1, 1), (1, 1, 7)]]
 """Of the first, no image is as long as the padding of the second."""
@@ -108,14 +112,20 @@ class Recorder:
 
         return replay
 
+    def one_at_a_time(self) -> nullcontext[None]:
+        return nullcontext()
+
 
 def towers(name: str, budgets: tuple[int, ...] = BUDGETS, **keys: Any) -> tuple[Any, Any, Recorder]:
     """A tiny encoder as it is, and one with the same weights that is recorded."""
-    config = {"schema": 1, "encoder": tiny.PACKED[name], "attn_backend": "by_lengths", **keys}
+    config = {"schema": 1, "encoder": tiny.ALL[name], **keys}
+    if name in tiny.PACKED:
+        config["attn_backend"] = "by_lengths"
     plain, recorded, recorder = compose(config), compose(config), Recorder()
     recorded.load_state_dict(tiny.scramble(plain).state_dict())
     recorded.eval()
-    recorded.tower.run_batch = TokenBudgets(recorded.tower, budgets, recorder)
+    padding = recorded.tower.family.padding(recorded.info)
+    recorded.tower.run_batch = TokenBudgets(recorded.tower, padding, budgets, recorder)
     return plain, recorded, recorder
 
 
@@ -131,6 +141,44 @@ def test_features_are_those_of_the_tower_as_it_is(name: str, layers: list[int] |
     for got, want in kept:  # at the end: no batch may overwrite another's features
         assert_close(got, want)
     assert 1 <= recorder.count <= len(BUDGETS)
+
+
+DENSE = [name for name, encoder in tiny.ALL.items() if isinstance(padding_of(encoder), ImagePadding)]
+
+
+@pytest.mark.parametrize("name", one_of_each_kind(DENSE))
+@torch.no_grad()
+def test_images_of_one_size_are_padded_by_images(name: str) -> None:
+    info = plan({"schema": 1, "encoder": tiny.ALL[name]}).info
+    patches = info.patch_grid_length**2
+    plain, recorded, recorder = towers(name, (patches, 4 * patches + 1))
+    sample = plain.family.samples(info, plain.preprocessor)[0].inputs["pixel_values"]
+    kept = []
+    for seed, images in enumerate((3, 1, 4, 5)):
+        torch.manual_seed(seed)
+        pixels = torch.randn(images, *sample.shape[1:])
+        kept.append((recorded(pixel_values=pixels), plain(pixel_values=pixels)))
+    for got, want in kept:  # at the end: no batch may overwrite another's features
+        assert_close(list(got), list(want))
+    assert recorder.count == 2  # for one image, and for up to four; five run without
+    if info.any_size:
+        small = pixels[:2, :, : info.patch_size, : 2 * info.patch_size]
+        assert_close(list(recorded(pixel_values=small)), list(plain(pixel_values=small)))
+        assert recorder.count == 2
+
+
+@torch.no_grad()
+def test_images_with_masks_run_without() -> None:
+    plain, recorded, recorder = towers("phi4_multimodal_vision", (4096,))
+    samples = plain.family.samples(plain.info, plain.preprocessor)
+    for one in samples:
+        assert_close(list(recorded(**one.inputs)), list(plain(**one.inputs)))
+        one.inputs["patch_attention_mask"][:, 1:] = False
+        assert_close(list(recorded(**one.inputs)), list(plain(**one.inputs)))
+    assert recorder.count == 0
+    pixels = samples[0].inputs["pixel_values"]
+    assert_close(list(recorded(pixel_values=pixels)), list(plain(pixel_values=pixels)))
+    assert recorder.count == 1
 
 
 @pytest.mark.parametrize("batches", [60, pytest.param(1000, marks=pytest.mark.slow)])
@@ -188,10 +236,16 @@ def test_other_weights_are_recorded_again() -> None:
 
 
 def test_towers_that_cannot_be_recorded_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, message in (("muse_glimmer_vision", "more of a batch"), ("qwen2_vl_vision", "on the device")):
-        encoder = compose({"schema": 1, "encoder": tiny.PACKED[name]})
+    for name, message in (
+        ("got_ocr2_vision", "more of a batch"),
+        ("mllama_vision_model", "more of a batch"),
+        ("muse_glimmer_vision", "more of a batch"),
+        ("clip_vision_model", "has 3, but the smallest image of clip_vision_model has"),
+        ("qwen2_vl_vision", "on the device"),
+    ):
+        encoder = compose({"schema": 1, "encoder": tiny.ALL[name]})
         with pytest.raises(BackendError, match=message):
-            token_budgets(encoder.tower, BUDGETS)
+            token_budgets(encoder.tower, (3, *BUDGETS))
     monkeypatch.setattr(VisionTower, "device", torch.device("cuda"))
     with pytest.raises(BackendError, match="on the device"):  # the last tower's attention is sdpa
         compile_tower(encoder.tower, CompileConfig(token_budgets=BUDGETS))
