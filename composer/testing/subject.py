@@ -171,7 +171,7 @@ class Subject:
     def _tokens(self, state: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return a hidden state of transformers' class in the form in which the tower returns one image's."""
         tower = self.compose().tower
-        batch = tower.read(inputs)
+        batch = tower.read(inputs).to(tower.device, torch.float32)
         layout = self.family.layout(self.reference, batch, tower.device, torch.float32)
         hidden_states, _ = self.family.embed(self.reference, batch, layout)
         count = prod(hidden_states.shape[:-1])  # transformers' padding comes after these tokens
