@@ -69,10 +69,10 @@ class Progress(BaseModel):
 
     @property
     def bound(self) -> Bound:
-        """What takes the most time."""
-        if self.waits_for_images > self.seconds / 2:
-            return "decode"
-        return "write" if self.waits_for_writing > self.seconds / 2 else "forward"
+        """What the forward waits for the longest, or the forward itself if it works longer than that."""
+        waits: dict[Bound, float] = {"decode": self.waits_for_images, "write": self.waits_for_writing}
+        longest = max(waits, key=waits.__getitem__)
+        return longest if waits[longest] > self.seconds - sum(waits.values()) else "forward"
 
     def line(self) -> str:
         """Return the rates, the time left and what bounds the run, as a person reads them."""
