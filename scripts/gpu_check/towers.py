@@ -57,9 +57,9 @@ def quickly_built(device: torch.device, build: Callable[[], T]) -> T:
         return build()
 
 
-def compile_keys(device: torch.device, mode: str) -> dict[str, Any]:
+def compile_keys(device: torch.device, mode: str, **keys: Any) -> dict[str, Any]:
     """``compile`` of a config; on the CPU without code, which takes long to make."""
-    return {"mode": mode} if device.type == "cuda" else {"backend": "eager"}
+    return {"mode": mode, **keys} if device.type == "cuda" else {"backend": "eager", **keys}
 
 
 def sample_inputs(encoder: ComposedVisionEncoder) -> dict[str, Tensor]:

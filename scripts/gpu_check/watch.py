@@ -49,15 +49,17 @@ def one_worker(log: Path, arguments: Namespace, end: float) -> str:
     """Run one worker to its end. Returns whether it has ``finished`` or ``died``, or was ``interrupted``."""
     errors = arguments.output / STDERR
     command = [*THIS, "--worker", str(log), "--device", arguments.device]
-    with errors.open("a", encoding="utf-8") as file:
-        process = subprocess.Popen(
-            command, stdout=file, stderr=file, env=environment(), start_new_session=True
-        )
-    try:
+    process = None
+    try:  # from the start: an interruption may come at once
+        with errors.open("a", encoding="utf-8") as file:
+            process = subprocess.Popen(
+                command, stdout=file, stderr=file, env=environment(), start_new_session=True
+            )
         reason = supervise(process, log, arguments.output, end)
     except KeyboardInterrupt:
         reason = "interrupted"
-    kill(process)
+    if process is not None:
+        kill(process)
     if (open_item := running(log)) is not None:
         tail = errors.read_text(encoding="utf-8", errors="replace")[-1500:]
         died = {"ok": False, "error": reason, "tail": tail, "seconds": time.time() - open_item.begun}

@@ -18,9 +18,17 @@ from ..measure import cudagraph_counts, listening, microseconds, shortened
 from ..recorder import Recorder
 from ..towers import compile_keys, different_inputs, tiny
 
+BUDGETS = {"token_budgets": [256, 1024, 4096]}
+MODES: dict[str, dict[str, Any]] = {
+    "recorded": {"mode": "default", **BUDGETS},
+    "default": {"mode": "default"},
+    "reduce-overhead": {"mode": "reduce-overhead"},
+    "max-performance": {"mode": "max-performance"},
+}
+
 
 def check(record: Recorder) -> None:
-    modes = ("default", "reduce-overhead", "max-autotune") if record.on_gpu else ("default",)
+    modes = MODES if record.on_gpu else ("default",)
     towers = list(product(modes, ("clip_vision_model", "dinov2", "qwen2_5_vl_vision")))
     for number, (mode, family) in enumerate(towers):
         until = time.time() + max(8.0, 2 * record.seconds_left / (len(towers) - number))
@@ -29,8 +37,9 @@ def check(record: Recorder) -> None:
 
 def compiled_tower(record: Recorder, model_type: str, mode: str, until: float) -> dict[str, Any]:
     """Ten different batches as far as time allows: errors, times, graphs, and whether an output stays."""
-    plain = tiny(model_type, device=record.device)
-    tower = tiny(model_type, device=record.device, compile=compile_keys(record.device, mode))
+    dtype = "bfloat16" if record.on_gpu else "float32"  # the kernels that can be recorded take no other
+    like = partial(tiny, model_type, f"weights.dtype={dtype}", device=record.device)
+    plain, tower = like(), like(compile=compile_keys(record.device, **MODES[mode]))
     tower.load_state_dict(plain.state_dict())
     batches = [different_inputs(tower, number) for number in range(10 if record.on_gpu else 3)]
     before, earlier = compiled_graphs(), cudagraph_counts()

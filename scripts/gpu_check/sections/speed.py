@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from math import nan, prod
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -17,22 +19,23 @@ from torch.nn.functional import silu
 from vision_composer import compose
 from vision_composer.bench.comparison import Size, noise
 from vision_composer.bench.measure import interleaved, matmuls, timed
+from vision_composer.bench.timm_peer import run_timm
+from vision_composer.errors import InputError
 
 from ..compare import largest_error
 from ..measure import brief, microseconds
+from ..packages import version
 from ..peers import OURS, with_peers
 from ..recorder import Recorder
-from ..towers import preset
+from ..towers import preset, quickly_built
 
 MIXED = [(448, 448), (640, 480), (224, 224), (896, 672), (336, 336), (480, 640), (1024, 768), (280, 420)] * 2
+COUNTS = (1, 32, 8)
 TOWERS: dict[str, tuple[str, dict[str, list[Size]]]] = {
-    "CLIP-L/14-336": ("llava-1.5-7b", {str(n): [(336, 336)] * n for n in (8, 32, 1)}),
-    "Qwen2.5-VL-7B": (
-        "qwen2.5-vl-7b",
-        {"16 mixed": MIXED, **{str(n): [(448, 448)] * n for n in (8, 32, 1)}},
-    ),
-    "SigLIP-so400m-384": ("siglip-so400m-patch14-384", {str(n): [(384, 384)] * n for n in (8, 32, 1)}),
-    "Pixtral": ("pixtral-12b", {"16 mixed": MIXED, **{str(n): [(512, 512)] * n for n in (8, 32, 1)}}),
+    "CLIP-L/14-336": ("llava-1.5-7b", {str(n): [(336, 336)] * n for n in COUNTS}),
+    "Qwen2.5-VL-7B": ("qwen2.5-vl-7b", {str(n): [(448, 448)] * n for n in COUNTS} | {"16 mixed": MIXED}),
+    "SigLIP-so400m-384": ("siglip-so400m-patch14-384", {str(n): [(384, 384)] * n for n in COUNTS}),
+    "Pixtral": ("pixtral-12b", {str(n): [(512, 512)] * n for n in COUNTS} | {"16 mixed": MIXED}),
 }
 """Name -> preset, and batches of images by their names."""
 
@@ -46,8 +49,8 @@ def check(record: Recorder) -> None:
     for number in range(max(len(batches) for _, batches in TOWERS.values())):
         for name, (source, batches) in TOWERS.items():
             if number < len(batches):
-                batch, sizes = list(batches.items())[number]
-                record(f"{name}, {batch}", partial(speed, record, built, source, sizes))
+                batch = list(batches)[number]
+                record(f"{name}, {batch}", partial(speed, record, built, source, batches, batch))
 
 
 def peak(record: Recorder) -> dict[str, Any]:
@@ -90,41 +93,54 @@ def loading(record: Recorder) -> dict[str, Any]:
 
 
 def speed(
-    record: Recorder, built: dict[str, dict[str, Any]], source: str, sizes: list[Size]
+    record: Recorder,
+    built: dict[str, dict[str, Any]],
+    source: str,
+    batches: Mapping[str, list[Size]],
+    name: str,
 ) -> list[dict[str, Any]]:
-    """All in one process, interleaved, on the same weights."""
+    """One batch of a tower, all runners in one process, interleaved, on the same weights."""
+    if not record.on_gpu:
+        batches = {name: [(32, 32)] * 2}
     begun = time.perf_counter()
     if source not in built:
-        built[source] = with_peers(preset(record, source).requires_grad_(False))
+        tower = preset(record, source).requires_grad_(False)
+        budgets = [sum(prod(tower.info.grid(*size)) for size in sizes) for sizes in batches.values()]
+        built[source] = with_peers(tower, budgets)
     seconds_to_build = time.perf_counter() - begun
     tower = built[source][OURS]
-    sizes = sizes if record.on_gpu else [(32, 32)] * 2
+    sizes = batches[name]
     inputs = noise(tower, sizes)
     operations = sum(tower.plan.flops(*size) or 0 for size in sizes)
     rows: dict[str, dict[str, Any]] = {}
+    contenders = {runner: partial(module, **inputs) for runner, module in built[source].items()}
+    if version("timm"):
+        with suppress(InputError):  # of encoders that timm's class is not made for
+            contenders["timm"] = quickly_built(record.device, lambda: run_timm(tower, inputs)())
     runs: dict[str, Callable[[], Any]] = {}
     features: dict[str, list[Tensor]] = {}
     with torch.inference_mode():
-        for name, module in built[source].items():
-            row = rows[name] = {"runner": name, "images": len(sizes), "build s": seconds_to_build}
+        for runner, run in contenders.items():
+            row = rows[runner] = {"runner": runner, "images": len(sizes), "build s": seconds_to_build}
             try:
-                row["first s"], features[name] = timed(partial(floats, module, inputs), record.device)
-                row["difference"] = largest_error(features[name], features[OURS])
-                module(**inputs)
-                runs[name] = partial(module, **inputs)
+                row["first s"], features[runner] = timed(partial(floats, run), record.device)
+                row["difference"] = largest_error(features[runner], features[OURS])
+                run()
+                runs[runner] = run
             except Exception as error:
                 row["error"] = brief(error)
                 torch.cuda.empty_cache()
         del features
         possible = peak(record)["TFLOP/s"] * 1e12
         rounds = interleaved(list(runs.values()), 8 if record.on_gpu else 1, record.device)
-    for name, seconds in zip(runs, rounds, strict=True):
+    peer = median(rounds[list(runs).index("transformers sdpa")]) if "transformers sdpa" in runs else nan
+    for runner, seconds in zip(runs, rounds, strict=True):
         rate = operations / median(seconds)
-        rows[name] |= {"ms": median(seconds) * 1e3, "ms min": min(seconds) * 1e3}
-        rows[name] |= {"images/s": len(sizes) / median(seconds)}
-        rows[name] |= {"TFLOP/s": rate / 1e12, "of peak": rate / possible}
+        rows[runner] |= {"ms": median(seconds) * 1e3, "ms min": min(seconds) * 1e3}
+        rows[runner] |= {"images/s": len(sizes) / median(seconds), "x transformers": peer / median(seconds)}
+        rows[runner] |= {"TFLOP/s": rate / 1e12, "of peak": rate / possible}
     return list(rows.values())
 
 
-def floats(module: Callable[..., Sequence[Tensor]], inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    return [part.float() for part in module(**inputs)]
+def floats(run: Callable[[], Sequence[Tensor]]) -> list[Tensor]:
+    return [part.float() for part in run()]

@@ -13,7 +13,6 @@ from torch.nn import attention as torch_attention
 from vision_composer import compose
 from vision_composer.attention import AttentionBackend
 from vision_composer.attention.packed_kernels import packed_kernel
-from vision_composer.attention.packed_op import packed_attention_op
 from vision_composer.attention.segments import Segments
 from vision_composer.bench import calibrate, compare
 from vision_composer.bench.comparison import noise
@@ -21,17 +20,16 @@ from vision_composer.testing import check_encoder, tiny_encoder
 
 from ..compare import largest_error
 from ..kernels import exact, packed
-from ..measure import attempt, cudagraph_counts, listening, microseconds, shortened
+from ..measure import attempt, listening, microseconds, shortened
 from ..packages import FLASH_PACKAGES, version, versions
 from ..ranks import ranks
 from ..recorder import Recorder
-from ..towers import compile_keys, different_inputs, moved, sample_inputs, tiny
+from ..towers import different_inputs, moved, sample_inputs, tiny
 
 
 def check(record: Recorder) -> None:
     record("a checkpoint under set_default_device", partial(default_device, record))
     record("ranks", partial(ranks, record))
-    record("CUDA graphs of a packed tower", partial(packed_graphs, record))
     record("check_encoder on the device", partial(conformance, record))
     record("costs that bench --calibrate finds", partial(calibration, record))
     record("flex_attention beyond the limit on recompilations", partial(flex_limit, record))
@@ -59,37 +57,6 @@ def recomposed(device: torch.device, model_type: str) -> float:
             return largest_error([part.cpu() for part in got], want)
         finally:
             torch.set_default_device(None)
-
-
-def packed_graphs(record: Recorder) -> list[dict[str, Any]]:
-    """Whether CUDA graphs of the packed operation, which reads a tensor on the CPU, give what they should."""
-    operator = packed_attention_op._opoverload
-    rows: list[dict[str, Any]] = [{"tags": " ".join(map(str, operator.tags))}]
-    # As many tokens and images, in other orders: lengths inside of a graph differ, and nothing else.
-    sizes = [(56, 84), (28, 56), (112, 112), (84, 140)]
-    orders = ((0, 1, 2, 3), (0, 1, 2, 3), (3, 1, 0, 2), (2, 3, 1, 0), (0, 1, 2, 3))
-    for backend, dtype in (("auto", "bfloat16"), ("sdpa", "float32")):
-        like = partial(
-            tiny,
-            "qwen2_5_vl_vision",
-            f"weights.dtype={dtype}",
-            device=record.device,
-            attn_backend=backend,
-        )
-        tower, plain = like(compile=compile_keys(record.device, "reduce-overhead")), like()
-        plain.load_state_dict(tower.state_dict())
-        before = cudagraph_counts()
-        batches = [noise(plain, [sizes[i] for i in order]) for order in orders]
-        with torch.inference_mode(), listening() as heard:
-            errors = [
-                largest_error(list(tower(**batch)), [part.double() for part in plain(**batch)])
-                for batch in batches
-            ]
-        row: dict[str, Any] = {"backend": tower.attention.implementation, "dtype": dtype}
-        row["errors"] = " ".join(f"{error:.1e}" for error in errors)
-        row |= cudagraph_counts() - before
-        rows.append(row | {"heard": shortened(heard)})
-    return rows
 
 
 def conformance(record: Recorder) -> dict[str, Any]:
