@@ -17,6 +17,7 @@ from .inputs.videos import CLIP
 from .pool import Pool
 from .preparing import Prepared, Task
 from .stages import Stage, StoppedError, start_thread
+from .threads import threads_of
 from .unit import Unit
 from .writers import FeatureFile
 
@@ -117,7 +118,7 @@ class Pipeline:
         feeder = start_thread("batches", self._feed_windows, after=self._fed)
         writer = start_thread("writer", self._write, after=self._written)
         try:
-            with self._encoder.evaluating():
+            with self._encoder.evaluating(), threads_of(self._encoder.plan):
                 self._encode(on_results)
             self._out.end()
             writer.join()
