@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Generic, Self
 
 from ..errors import InputError
@@ -15,7 +16,7 @@ from .base import EncoderFamily
 from .batch import NumTokens, StackedBatch, take_rows
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown
-from .padding import ImagePadding
+from .padding import Padding
 from .processing import C
 from .reference import Sample
 
@@ -64,6 +65,30 @@ class DenseBatch(StackedBatch):
 
     def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> Tensor:
         return like.new_empty((0, num_tokens(self.grid), width))
+
+
+class ImagePadding(Padding[DenseBatch, None]):
+    """Images of one size: black images are added."""
+
+    @property
+    def smallest(self) -> int:
+        return prod(self.info.grid_of_pixels(self.info.image_size, self.info.image_size))
+
+    def fits(self, batch: DenseBatch, budget: int) -> bool:
+        return prod(batch.grid) == self.smallest and len(batch) * self.smallest <= budget
+
+    def padded(self, batch: DenseBatch, budget: int) -> DenseBatch:
+        return batch
+
+    def blank(self, batch: DenseBatch, budget: int) -> DenseBatch:
+        images = budget // self.smallest
+        return replace(batch, pixels=batch.pixels.new_zeros(images, *batch.pixels.shape[1:]))
+
+    def fixed(self, layout: None, budget: int) -> None:
+        return None
+
+    def cut(self, features: Tensor, batch: DenseBatch, num_tokens: NumTokens) -> Tensor:
+        return features[: len(batch)]
 
 
 class DenseFamily(EncoderFamily[C, DenseBatch, None], Generic[C]):

@@ -15,6 +15,7 @@ from .base import EncoderFamily
 from .batch import Batch, NumTokens, take_rows
 from .facts import Grid, VisionEncoderInfo
 from .layout import LayoutT
+from .padding import Padding
 from .patch_embedding import embed_patches
 from .processing import C
 
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..images.preprocess import ImagePreprocessor
+
+
+_TOKENS_A_SEGMENT = 256
+"""There is room for one frame of so many tokens on average; kernels look at every place."""
+_FEWEST_SEGMENTS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +69,36 @@ class PackedBatch(Batch):
 
     def without_images(self, num_tokens: NumTokens, width: int, like: Tensor) -> tuple[Tensor, ...]:
         return ()
+
+
+class PatchPadding(Padding[PackedBatch, LayoutT], Generic[LayoutT]):
+    """Images of any size in one sequence: an image is added that no other attends to."""
+
+    reads_lengths = True
+
+    @property
+    def smallest(self) -> int:
+        return self.info.grid_multiple**2
+
+    def fits(self, batch: PackedBatch, budget: int) -> bool:
+        frames = sum(grid[0] for grid in batch.grids)
+        return _patches(batch.grids) <= budget and frames < _room(budget)
+
+    def padded(self, batch: PackedBatch, budget: int) -> PackedBatch:
+        rows = self.info.grid_multiple
+        missing = budget - _patches(batch.grids)
+        more = ((1, rows, missing // rows),) if missing else ()
+        return replace(batch, grids=batch.grids + more)
+
+    def blank(self, batch: PackedBatch, budget: int) -> PackedBatch:
+        pixels = batch.pixels.new_zeros(budget, *batch.pixels.shape[1:])
+        return replace(self.padded(batch, budget), pixels=pixels)
+
+    def fixed(self, layout: LayoutT, budget: int) -> LayoutT:
+        return layout.with_fixed_segments(_room(budget))
+
+    def cut(self, features: Tensor, batch: PackedBatch, num_tokens: NumTokens) -> Tensor:
+        return features.narrow(-2, 0, sum(map(num_tokens, batch.grids)))
 
 
 class PackedFamily(EncoderFamily[C, PackedBatch, LayoutT], Generic[C, LayoutT]):
@@ -150,3 +186,12 @@ class PackedImagesFamily(PackedFamily[C, LayoutT], Generic[C, LayoutT]):
             for image, (_, rows, columns) in zip(images, grids, strict=True)
         ]
         return embed_patches(convolution, torch.cat(patches))
+
+
+def _patches(grids: Sequence[Grid]) -> int:
+    return sum(map(prod, grids))
+
+
+def _room(budget: int) -> int:
+    """Return how many frames there is room for, with that of the padding."""
+    return max(_FEWEST_SEGMENTS, budget // _TOKENS_A_SEGMENT)

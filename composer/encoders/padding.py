@@ -6,24 +6,14 @@ Loads no torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 from .batch import Batch, NumTokens
-from .facts import Grid, VisionEncoderInfo
-from .layout import LayoutT
+from .facts import VisionEncoderInfo
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from .dense import DenseBatch
-    from .packed import PackedBatch
-
-_TOKENS_A_SEGMENT = 256
-"""There is room for one frame of so many tokens on average; kernels look at every place."""
-_FEWEST_SEGMENTS = 8
 
 B = TypeVar("B", bound=Batch)
 L = TypeVar("L")
@@ -69,66 +59,3 @@ class Padding(ABC, Generic[B, L]):
     @abstractmethod
     def cut(self, features: Tensor, batch: B, num_tokens: NumTokens) -> Tensor:
         """Return the features of a batch, of those that the padded one has."""
-
-
-class ImagePadding(Padding["DenseBatch", None]):
-    """Images of one size: black images are added."""
-
-    @property
-    def smallest(self) -> int:
-        return prod(self.info.grid_of_pixels(self.info.image_size, self.info.image_size))
-
-    def fits(self, batch: DenseBatch, budget: int) -> bool:
-        return prod(batch.grid) == self.smallest and len(batch) * self.smallest <= budget
-
-    def padded(self, batch: DenseBatch, budget: int) -> DenseBatch:
-        return batch
-
-    def blank(self, batch: DenseBatch, budget: int) -> DenseBatch:
-        images = budget // self.smallest
-        return replace(batch, pixels=batch.pixels.new_zeros(images, *batch.pixels.shape[1:]))
-
-    def fixed(self, layout: None, budget: int) -> None:
-        return None
-
-    def cut(self, features: Tensor, batch: DenseBatch, num_tokens: NumTokens) -> Tensor:
-        return features[: len(batch)]
-
-
-class PatchPadding(Padding["PackedBatch", LayoutT], Generic[LayoutT]):
-    """Images of any size in one sequence: an image is added that no other attends to."""
-
-    reads_lengths = True
-
-    @property
-    def smallest(self) -> int:
-        return self.info.grid_multiple**2
-
-    def fits(self, batch: PackedBatch, budget: int) -> bool:
-        frames = sum(grid[0] for grid in batch.grids)
-        return _patches(batch.grids) <= budget and frames < _room(budget)
-
-    def padded(self, batch: PackedBatch, budget: int) -> PackedBatch:
-        rows = self.info.grid_multiple
-        missing = budget - _patches(batch.grids)
-        more = ((1, rows, missing // rows),) if missing else ()
-        return replace(batch, grids=batch.grids + more)
-
-    def blank(self, batch: PackedBatch, budget: int) -> PackedBatch:
-        pixels = batch.pixels.new_zeros(budget, *batch.pixels.shape[1:])
-        return replace(self.padded(batch, budget), pixels=pixels)
-
-    def fixed(self, layout: LayoutT, budget: int) -> LayoutT:
-        return layout.with_fixed_segments(_room(budget))
-
-    def cut(self, features: Tensor, batch: PackedBatch, num_tokens: NumTokens) -> Tensor:
-        return features.narrow(-2, 0, sum(map(num_tokens, batch.grids)))
-
-
-def _patches(grids: Sequence[Grid]) -> int:
-    return sum(map(prod, grids))
-
-
-def _room(budget: int) -> int:
-    """Return how many frames there is room for, with that of the padding."""
-    return max(_FEWEST_SEGMENTS, budget // _TOKENS_A_SEGMENT)

@@ -15,8 +15,7 @@ from .aliases import BlockInputs, FromTransformers
 from .facts import Grid, VisionEncoderInfo
 from .inputs import check_pixels, refuse_unknown, rows_of_integers
 from .layout import LayoutT, RopeLayout, RopeLayoutT, TableLayout, clip_segments, frame_segments
-from .packed import PackedBatch, PackedFamily
-from .padding import PatchPadding
+from .packed import PackedBatch, PackedFamily, PatchPadding
 from .patch_embedding import embed_patches
 from .places import Patches
 from .position_taps import Mode, PositionTaps

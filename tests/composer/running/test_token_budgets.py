@@ -20,7 +20,8 @@ from torch.utils._pytree import tree_iter, tree_map
 
 from vision_composer import compose, plan, register_attention_backend
 from vision_composer.encoders import FAMILIES
-from vision_composer.encoders.padding import ImagePadding, Padding
+from vision_composer.encoders.dense import ImagePadding
+from vision_composer.encoders.padding import Padding
 from vision_composer.errors import BackendError, ConfigError
 from vision_composer.running.compilation import compile_tower
 from vision_composer.running.token_budgets import TokenBudgets, token_budgets
