@@ -234,6 +234,23 @@ def test_other_weights_are_recorded_again() -> None:
         encoder.to(torch.bfloat16)
     assert_close(recorded(**batch), plain(**batch))
     assert recorder.count == 2
+    for encoder in (plain, recorded):
+        mlp = encoder.blocks[0].mlp
+        mlp.fc2 = Scaled(mlp.fc2)
+    assert_close(recorded(**batch), plain(**batch))
+    assert recorder.count == 3
+
+
+class Scaled(nn.Module):
+    """Stands in the place of a layer, as an adapter does."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.scale = layer, nn.Parameter(torch.tensor(3.0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        scaled: Tensor = self.layer(x) * self.scale
+        return scaled.to(x.dtype)
 
 
 def test_towers_that_cannot_be_recorded_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
