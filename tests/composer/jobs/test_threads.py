@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from support import tiny
@@ -30,8 +32,8 @@ def _several_threads() -> object:
     ],
     ids=["small", "large", "of any size", "generic"],
 )
-def test_small_encoders_get_one_thread(encoder: object, threads: int) -> None:
-    with threads_of(plan(encoder)):  # type: ignore[arg-type]
+def test_small_encoders_get_one_thread(encoder: str | dict[str, Any], threads: int) -> None:
+    with threads_of(plan(encoder)):
         assert torch.get_num_threads() == threads
     assert torch.get_num_threads() == 3
 
