@@ -85,8 +85,9 @@ class TokenBudgets:
     ) -> None:
         self._tower, self._padding = tower, padding
         self._budgets = sorted({padding.budget(budget) for budget in budgets})
+        self._shape = tower.blank().pixels.shape[1:]
         self._recorder = recorder or CudaGraphs(tower.device)
-        self._graphs: dict[tuple[int, torch.Size], _Graph] = {}
+        self._graphs: dict[int, _Graph] = {}
         self._weights: tuple[object, ...] = ()
         self._lock = Lock()
 
@@ -106,6 +107,8 @@ class TokenBudgets:
             return None
         if sum(isinstance(value, Tensor) for value in vars(batch).values()) > 1:
             return None  # pixels are not all that decides the features: a recording holds one mask
+        if batch.pixels.shape[1:] != self._shape:
+            return None  # images of another size than the encoder's own
         return next((budget for budget in self._budgets if self._padding.fits(batch, budget)), None)
 
     def _filled(self, batch: Batch, budget: int) -> _Graph:
@@ -116,13 +119,12 @@ class TokenBudgets:
             self._weights, self._graphs = weights, {}
         padding = self._padding
         layout = padding.fixed(tower.layout(padding.padded(batch, budget)), budget)
-        key = budget, batch.pixels.shape[1:]
-        graph = self._graphs.get(key)
+        graph = self._graphs.get(budget)
         if graph is None:
             # Made in inference mode, the memory could not be written to outside.
             with torch.inference_mode(False), torch.no_grad():
                 graph = self._recorded(padding.blank(batch, budget), deepcopy(layout))
-            self._graphs[key] = graph
+            self._graphs[budget] = graph
         graph.pixels[: len(batch.pixels)].copy_(batch.pixels)
         graph.pixels[len(batch.pixels) :].zero_()
         for mine, given in zip(_tensors(graph.layout), _tensors(layout), strict=True):

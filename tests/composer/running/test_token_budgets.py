@@ -163,8 +163,10 @@ def test_images_of_one_size_are_padded_by_images(name: str) -> None:
         assert_close(list(got), list(want))
     assert recorder.count == 2  # for one image, and for up to four; five run without
     if info.any_size:
-        small = pixels[:2, :, : info.patch_size, : 2 * info.patch_size]
-        assert_close(list(recorded(pixel_values=small)), list(plain(pixel_values=small)))
+        side = info.image_size
+        for height, width in ((info.patch_size, 2 * info.patch_size), (side + 1, side)):
+            others = torch.randn(2, info.num_channels, height, width)
+            assert_close(list(recorded(pixel_values=others)), list(plain(pixel_values=others)))
         assert recorder.count == 2
 
 
