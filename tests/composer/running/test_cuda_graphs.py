@@ -39,6 +39,7 @@ def on_gpu(name: str, **keys: Any) -> ComposedVisionEncoder:
 def test_a_recorded_tower_has_the_features_of_the_tower(name: str) -> None:
     plain = on_gpu(name)
     recorded = on_gpu(name, compile={"backend": "eager", "token_budgets": [256, 1024]})
+    assert recorded.tower.run_batch is not None
     weights = random_weights(name)
     for encoder in (plain, recorded):
         encoder.load_state_dict(weights)
