@@ -135,7 +135,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"{result['num_patches']:,} patches",
         f"{result['device']}, {result['threads']} threads",
         f"{result['peak_flops_per_second'] / 1e9:,.0f} GFLOP/s in a matrix product",
-        f"products of frozen blocks: {result['products'] or 'none'}",
+        *_products(result["products_measured"]),
         ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
     ]
     lines = ["; ".join(facts), "", _row(columns), _row(["---"] * len(columns))]
@@ -168,6 +168,12 @@ def summary(results: Mapping[str, Mapping[str, Any]]) -> str:
         share = "-" if rate is None else f"{rate / result['peak_flops_per_second']:.0%}"
         lines.append(_row([name, *("-" if speed is None else f"{speed:.2f}" for speed in speeds), share]))
     return "\n".join(lines)
+
+
+def _products(measured: bool | None) -> Iterator[str]:
+    """Say whose matrix products frozen blocks used, where there is a choice."""
+    if measured is not None:
+        yield f"products of frozen blocks: {'as measured' if measured else 'MKL'}"
 
 
 def _row(texts: list[str]) -> str:

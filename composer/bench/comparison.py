@@ -104,7 +104,7 @@ def compare(
         peak_flops_per_second=peak,
         versions={name: _version(name) for name in dict.fromkeys(("torch", "transformers", *peers))},
         rows=rows,
-        products=next((str(how.products) for how in compiled if how.products), None),
+        products_measured=next((bool(how.products) for how in compiled if how.products is not None), None),
     )
 
 

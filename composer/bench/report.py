@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import prod
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
+from ..running.products import MKL, ONEDNN
 from .peers import require
 from .result import OURS, BenchResult, Row
 
@@ -94,12 +96,18 @@ def preprocessing(result: PreprocessResult) -> str:
 
 
 def products(result: ProductsResult) -> str:
-    """Say what each kind of product took, in a line each, and what is kept."""
-    lines = []
-    for name, seconds in result.seconds.items():
-        spread = f"{min(seconds) * 1e3:,.1f}-{max(seconds) * 1e3:,.1f}"
-        lines.append(f"{name:<9}{median(seconds) * 1e3:>8,.1f} ms a block  {spread}")
-    return "\n".join([*lines, f"{result.chosen} is kept in {result.file} for {result.key}"])
+    """Say how fast each library was, in a line for each product, and where that is kept."""
+    lines = [f"{'product':>16}{MKL:>10}{ONEDNN:>10}  GFLOP/s, medians"]
+    for product, kinds in result.seconds.items():
+        mkl, onednn = (2e-9 * prod(product) / median(kinds[name]) for name in (MKL, ONEDNN))
+        lines.append(f"{product!s:>16}{mkl:>10,.0f}{onednn:>10,.0f}  {result.measured[product]}")
+    return "\n".join([*lines, f"kept in {result.file} for {result.machine}"])
+
+
+def products_used(measured: bool) -> str:
+    """Say whether a comparison's compiled code used the matrix products that were measured to be faster."""
+    whose = "as measured on this machine" if measured else "MKL's; --calibrate-products may find faster ones"
+    return f"matrix products of compiled blocks: {whose}"
 
 
 def latency(result: LatencyResult) -> str:

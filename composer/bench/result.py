@@ -61,7 +61,8 @@ class BenchResult:
         peak_flops_per_second: Of the fastest of the matrix products that were measured between the rounds.
         versions: Of torch and of what was compared.
         rows: The programs, ours first.
-        products: Whose matrix products frozen code used, and why; None where no weights were frozen.
+        products_measured: Whether frozen code used the matrix products that were measured to be faster; None
+            where there was nothing to choose from.
     """
 
     config: str | None
@@ -79,7 +80,7 @@ class BenchResult:
     peak_flops_per_second: float
     versions: dict[str, str]
     rows: tuple[Row, ...]
-    products: str | None = None
+    products_measured: bool | None = None
 
     @property
     def peers(self) -> tuple[Row, ...]:

@@ -61,7 +61,7 @@ def bench(
         bool,
         typer.Option(
             "--calibrate-products",
-            help="Instead, time a block with matrix products of several libraries, and keep the fastest for "
+            help="Instead, time matrix products of MKL and of oneDNN, and keep which are faster for "
             "compile.mode max-performance on this machine.",
         ),
     ] = False,
@@ -135,9 +135,8 @@ def bench(
         wide.print(report.table(result), highlight=False)
         for line in report.quantisation(result):
             echo(line)
-        if result.products is not None:
-            hint = "" if "measured" in result.products else "; --calibrate-products may find faster ones"
-            echo(f"matrix products of compiled blocks: {result.products}{hint}")
+        if result.products_measured is not None:
+            echo(report.products_used(result.products_measured))
     if plot is not None:
         report.plot(result, plot)
 

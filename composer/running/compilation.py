@@ -16,7 +16,7 @@ from ..schemas import AnyConfig, CompileConfig
 from ..text import did_you_mean
 from ..tower.half import VisionHalf
 from ..tower.module import VisionTower, run_block
-from .products import ProductChoice, product_options, recall
+from .products import Measured, recall
 from .vectors import AVX2_BITS, vector_bits, vector_options
 
 if TYPE_CHECKING:
@@ -41,7 +41,8 @@ class CompileSettings:
         freeze: Whether weights are constants of the compiled code.
         cuda_graphs: Whether the code runs as CUDA graphs, whose outputs the next run overwrites.
         options: torch.compile's ``mode`` or ``options``, as keyword arguments.
-        products: Whose matrix products frozen code uses; None where weights are not frozen.
+        products: The measurements that tell frozen code whose matrix products to use; None where weights are
+            not frozen, or where there is nothing to choose from.
     """
 
     backend: str
@@ -49,7 +50,7 @@ class CompileSettings:
     freeze: bool
     cuda_graphs: bool
     options: dict[str, Any] = field(default_factory=dict)
-    products: ProductChoice | None = None
+    products: Measured | None = None
 
 
 _WITHOUT_GRAPHS = {"reduce-overhead": "default", "max-autotune": "max-autotune-no-cudagraphs"}
@@ -61,7 +62,7 @@ def compile_settings(
     device_type: str,
     *,
     fixed_shapes: bool,
-    find_products: Callable[[], ProductChoice] = ProductChoice,
+    find_products: Callable[[], Measured | None] = lambda: None,
 ) -> CompileSettings:
     """Turn a config's ``compile`` into settings.
 
@@ -77,7 +78,7 @@ def compile_settings(
         config: The config's ``compile``.
         device_type: ``cpu``, ``cuda``, ...
         fixed_shapes: Whether the tower's batches differ in their number of images only.
-        find_products: Says whose matrix products to use; asked where weights are frozen.
+        find_products: Returns measurements of matrix products; called where weights are frozen.
     """
     dynamic = config.dynamic
     records = fixed_shapes and not config.token_budgets
@@ -86,8 +87,8 @@ def compile_settings(
     freeze = config.mode == "max-performance" and device_type == "cpu" and fixed_shapes and not dynamic
     products = find_products() if freeze else None
     options: dict[str, Any] = {}
-    if products is not None:
-        options["options"] = product_options(products.name)
+    if freeze:
+        options["options"] = _frozen_options(products or {})
     elif config.mode == "max-performance" and device_type != "cpu":
         options["mode"] = "max-autotune-no-cudagraphs"
     elif mode not in ("default", "max-performance"):
@@ -103,6 +104,16 @@ def compile_settings(
     elif dynamic is None and not fixed_shapes:
         dynamic = True
     return CompileSettings(config.backend, dynamic, freeze, graphs, options, products)
+
+
+def _frozen_options(measured: Measured) -> dict[str, Any]:
+    """Return options by which inductor uses the matrix products that were measured to be faster."""
+    options: dict[str, Any] = {"max_autotune": False}
+    if measured:
+        from .cpu_products import MeasuredProducts
+
+        options["post_grad_custom_pre_pass"] = MeasuredProducts(measured)
+    return options
 
 
 Vision: TypeAlias = VisionTower | VisionHalf | FusedTowers

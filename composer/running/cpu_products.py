@@ -6,6 +6,8 @@ import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch.fx import Graph, Node
 
+from .products import ONEDNN, Measured, Product, faster
+
 aten = torch.ops.aten
 
 
@@ -27,19 +29,25 @@ class PlainProducts(CustomGraphPass):
         return get_hash_for_files((__file__,))
 
 
-class OneDNNProducts(CustomGraphPass):
-    """Gives products of frozen weights to oneDNN, where inductor has given them to MKL.
+class MeasuredProducts(CustomGraphPass):
+    """Gives products of frozen weights to oneDNN, where inductor has given them to MKL and oneDNN was faster.
 
     It runs before inductor looks for what can be fused into oneDNN's products.
     """
 
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
+
     def __call__(self, graph: Graph) -> None:
         for node in graph.find_nodes(op="call_function", target=torch.ops.mkl._mkl_linear):
-            _give_to_onednn(graph, node)
+            *_, weight, _, rows = node.args
+            outputs, inputs = getattr(graph.owning_module, str(weight.target)).shape
+            if faster(Product(rows, inputs, outputs), self._measured) == ONEDNN:
+                _give_to_onednn(graph, node)
 
     def uuid(self) -> bytes:
-        """Return the key of this code in inductor's cache."""
-        return get_hash_for_files((__file__,))
+        """Return the key of this code, and of what was measured, in inductor's cache."""
+        return get_hash_for_files((__file__,), repr(sorted(self._measured.items())))
 
 
 def _give_to_onednn(graph: Graph, node: Node) -> None:

@@ -1,13 +1,15 @@
-"""Whose matrix products frozen blocks use on this CPU: the fastest that were measured, or the default."""
+"""Whose float32 matrix products frozen blocks use on this CPU: MKL's, or those that were measured faster."""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
+import re
 import warnings
+from math import log
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 
 import torch
 
@@ -16,82 +18,97 @@ from ..files import read_json
 if TYPE_CHECKING:
     from ..tower.module import VisionTower
 
-LIBRARY = "library"
-"""MKL's products of packed weights in float32, and oneDNN's in bfloat16: what inductor takes untuned."""
-_ONEDNN = "onednn"
-"""oneDNN's products of packed weights in float32 too, with the activation behind them."""
-_INDUCTOR = "inductor"
-"""Products that inductor writes in C++ itself."""
+MKL = "mkl"
+"""MKL's products of packed weights, which inductor takes for frozen float32 weights."""
+ONEDNN = "onednn"
+"""oneDNN's products of packed weights, with the activation behind them."""
 
-_FORMAT = "vision-composer products 1"
+_FORMAT = "vision-composer products 2"
 _LIMITS = ("ONEDNN_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS")
 """Environment variables that hold the libraries to fewer instructions than the processor has."""
 
 
-class ProductChoice(NamedTuple):
-    """Whose products are used, and whether because that was measured."""
+class Product(NamedTuple):
+    """A matrix product: so many rows of ``inputs`` values, by a weight that makes ``outputs`` of each."""
 
-    name: str = LIBRARY
-    measured: bool = False
+    rows: int
+    inputs: int
+    outputs: int
 
     def __str__(self) -> str:
-        return f"{self.name}, {'measured on this machine' if self.measured else 'the default'}"
+        return f"{self.rows}x{self.inputs}x{self.outputs}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read what ``str`` writes.
+
+        Raises:
+            ValueError: If it is nothing of the kind.
+        """
+        found = re.fullmatch(r"([1-9]\d{0,17})x([1-9]\d{0,17})x([1-9]\d{0,17})", text, re.ASCII)
+        if found is None:
+            raise ValueError(f"{text!r:.80} is no product such as 577x1024x4096")
+        return cls(*map(int, found.groups()))
 
 
-def candidates(dtype: torch.dtype) -> tuple[str, ...]:
-    """Return what there is to choose from, the default first."""
-    both = torch._C.has_mkl and torch._C._has_mkldnn
-    return (LIBRARY, _ONEDNN, _INDUCTOR) if dtype is torch.float32 and both else (LIBRARY, _INDUCTOR)
+Measured: TypeAlias = dict[Product, str]
+"""Products that were measured -> :data:`MKL` or :data:`ONEDNN`, whichever was faster."""
 
 
-def product_options(name: str) -> dict[str, Any]:
-    """Return the options of inductor that make it use these products."""
-    if name == _INDUCTOR:
-        tuned = {"max_autotune_gemm_backends": "CPP", "autotune_num_choices_displayed": 0}
-        return {"max_autotune": True, **tuned}
-    if name == _ONEDNN:
-        from .cpu_products import OneDNNProducts
-
-        return {"max_autotune": False, "post_grad_custom_pre_pass": OneDNNProducts()}
-    return {"max_autotune": False}
+def faster(product: Product, measured: Measured) -> str:
+    """Return whose product to use: as measured for such a weight and the nearest rows, or MKL's."""
+    alike = [other for other in measured if other[1:] == product[1:]]
+    nearest = min(alike, key=lambda other: abs(log(other.rows / product.rows)), default=None)
+    return MKL if nearest is None else measured[nearest]
 
 
-def recall(tower: VisionTower) -> ProductChoice:
-    """Return what was measured for towers of these weights on this machine, or the default.
+def has_choice(dtype: torch.dtype) -> bool:
+    """Return whether there are products to choose from: in other dtypes oneDNN's are the only ones."""
+    return dtype is torch.float32 and bool(torch._C.has_mkl and torch._C._has_mkldnn)
+
+
+def recall(tower: VisionTower) -> Measured | None:
+    """Return what was measured on this machine for weights like those of a tower's first block.
 
     A file that cannot be understood is passed over with a warning.
+
+    Returns:
+        None where there is nothing to choose from.
     """
-    path = products_file()
-    name = _read(path).get(product_key(tower))
-    return ProductChoice() if name is None else ProductChoice(name, measured=True)
+    if not has_choice(next(tower.parameters()).dtype):
+        return None
+    kept = _read(products_file()).get(machine(), {})
+    block = tower.blocks[0]
+    shapes = {tuple(weight.shape) for weight in block.parameters()}
+    return {product: name for product, name in kept.items() if (product.outputs, product.inputs) in shapes}
 
 
-def keep(tower: VisionTower, name: str) -> Path:
-    """Keep a measured choice for :func:`recall`; return the file.
+def keep(measured: Measured) -> Path:
+    """Keep what was measured on this machine for :func:`recall`; return the file.
 
     Raises:
         OSError: If the file cannot be written.
     """
     path = products_file()
-    kept = {**_read(path), product_key(tower): name}
+    kept = _read(path)
+    kept[machine()] = {**kept.get(machine(), {}), **measured}
+    machines = {name: {str(product): of for product, of in each.items()} for name, each in kept.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     new = path.with_name(f"{path.name}.{os.getpid()}")
-    new.write_text(json.dumps({"format": _FORMAT, "products": kept}, indent=2) + "\n", encoding="utf-8")
+    new.write_text(json.dumps({"format": _FORMAT, "machines": machines}, indent=2) + "\n", encoding="utf-8")
     new.replace(path)
     return path
 
 
 def products_file() -> Path:
-    """Return the file in the user's cache folder that choices are kept in."""
+    """Return the file in the user's cache folder that measurements are kept in."""
     cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(cache).expanduser() / "vision-composer" / "products.json"
 
 
-def product_key(tower: VisionTower) -> str:
-    """Return what a measurement holds for: processor, instructions, threads, torch, dtype and widths."""
+def machine() -> str:
+    """Return what a measurement holds for: processor, instructions, threads and torch."""
     limits = [f"{name}={value}" for name in _LIMITS if (value := os.environ.get(name))]
-    first = tower.blocks[0]
-    weights = [weight for weight in first.parameters() if weight.dim() == 2]
     return ", ".join(
         (
             cpu_name(),
@@ -99,8 +116,6 @@ def product_key(tower: VisionTower) -> str:
             *limits,
             f"{torch.get_num_threads()} threads",
             f"torch {torch.__version__}",
-            str(next(tower.parameters()).dtype).removeprefix("torch."),
-            *dict.fromkeys(f"{len(weight)}x{weight.shape[1]}" for weight in weights),
         )
     )
 
@@ -115,14 +130,9 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def _read(path: Path) -> dict[str, str]:
+def _read(path: Path) -> dict[str, Measured]:
     try:
-        content = read_json(path)
-        kept = content.get("products")
-        if content.get("format") != _FORMAT or not isinstance(kept, dict):
-            raise ValueError(f"it is no file of format {_FORMAT!r}")
-        if unknown := [name for name in kept.values() if name not in (LIBRARY, _ONEDNN, _INDUCTOR)]:
-            raise ValueError(f"there are no products called {unknown[0]!r:.80}")
+        return _machines(read_json(path))
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, ValueError) as error:
@@ -133,4 +143,22 @@ def _read(path: Path) -> dict[str, str]:
             stacklevel=2,
         )
         return {}
+
+
+def _machines(content: dict[str, Any]) -> dict[str, Measured]:
+    """Return machine -> what was measured on it.
+
+    Raises:
+        ValueError: If a file has other content.
+    """
+    machines = content.get("machines")
+    if content.get("format") != _FORMAT or not isinstance(machines, dict):
+        raise ValueError(f"it is no file of format {_FORMAT!r}")
+    kept: dict[str, Measured] = {}
+    for name, products in machines.items():
+        if not isinstance(products, dict):
+            raise ValueError(f"{products!r:.80} are no products")
+        if unknown := [of for of in products.values() if of not in (MKL, ONEDNN)]:
+            raise ValueError(f"there are no products called {unknown[0]!r:.80}")
+        kept[name] = {Product.parse(product): of for product, of in products.items()}
     return kept

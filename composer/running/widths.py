@@ -41,10 +41,15 @@ class PaddedLinear(nn.Linear):
     def forward(self, input: Tensor) -> Tensor:
         if not torch.compiler.is_compiling() and input.numel() < _ROWS * self.in_features:
             return super().forward(input)
-        inputs, outputs = (_missing(width) for width in (self.in_features, self.out_features))
+        inputs, outputs = (padded(width) - width for width in (self.in_features, self.out_features))
         weight = pad(self.weight, (0, inputs, 0, outputs))
         bias = None if self.bias is None else pad(self.bias, (0, outputs))
         return linear(pad(input, (0, inputs)), weight, bias)[..., : self.out_features]
+
+
+def padded(width: int) -> int:
+    """Return how wide a product is computed, of a layer of this width."""
+    return width + -width % _PADDED if width % _ALIGNED and width >= _WIDE else width
 
 
 def pad_widths(module: nn.Module) -> None:
@@ -52,7 +57,7 @@ def pad_widths(module: nn.Module) -> None:
     which are 3,420 wide."""
     for parent, name, part in _children(module):
         # Of no subclass: torch's attention, for one, takes the weight of its own and runs it elsewhere.
-        if type(part) is nn.Linear and (_missing(part.in_features) or _missing(part.out_features)):
+        if type(part) is nn.Linear and _is_awkward(part):
             setattr(parent, name, PaddedLinear.of(part))
 
 
@@ -63,9 +68,8 @@ def without_padding(module: nn.Module) -> None:
             setattr(parent, name, part.plain())
 
 
-def _missing(width: int) -> int:
-    """Return by how much a width is padded."""
-    return -width % _PADDED if width % _ALIGNED and width >= _WIDE else 0
+def _is_awkward(layer: nn.Linear) -> bool:
+    return any(padded(width) != width for width in (layer.in_features, layer.out_features))
 
 
 def _children(module: nn.Module) -> list[tuple[nn.Module, str, nn.Module]]:

@@ -39,7 +39,7 @@ def test_json_has_every_attribute_and_the_derived_values() -> None:
         "num_patches",
         "flops",
         "peak_flops_per_second",
-        "products",
+        "products_measured",
         "versions",
         "rows",
     }

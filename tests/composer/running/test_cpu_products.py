@@ -12,7 +12,8 @@ from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.functional import linear
 
-from vision_composer.running.cpu_products import PlainProducts
+from vision_composer.running.cpu_products import MeasuredProducts, PlainProducts
+from vision_composer.running.products import MKL, ONEDNN, Product
 
 aten = torch.ops.aten
 
@@ -83,3 +84,16 @@ def test_gradients_are_right(mode: str) -> None:
 
 def test_the_cache_knows_the_pass() -> None:
     assert PlainProducts().uuid() == PlainProducts().uuid() != b""
+
+
+def test_the_cache_tells_measurements_apart() -> None:
+    first, second = Product(1, 2, 3), Product(4, 5, 6)
+    same = [
+        MeasuredProducts(measured).uuid()
+        for measured in ({first: MKL, second: ONEDNN}, {second: ONEDNN, first: MKL})
+    ]
+    other = [
+        MeasuredProducts(measured).uuid() for measured in ({first: ONEDNN, second: ONEDNN}, {first: MKL})
+    ]
+    assert same[0] == same[1]
+    assert len({*same, *other}) == 3

@@ -16,17 +16,21 @@ from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.running.compilation import FrozenBlocks, compile_settings, compile_tower
 from vision_composer.running.products import (
-    ProductChoice,
-    candidates,
+    MKL,
+    ONEDNN,
+    Measured,
+    Product,
+    faster,
+    has_choice,
     keep,
-    product_key,
-    product_options,
+    machine,
     products_file,
     recall,
 )
 from vision_composer.schemas import CompileConfig
 
 FROZEN = CompileConfig(mode="max-performance")
+MEASURED = {Product(17, 32, 64): ONEDNN, Product(17, 64, 32): MKL}
 
 
 @pytest.fixture(autouse=True)
@@ -40,40 +44,71 @@ def _encoder(name: str = "siglip_vision_model", **changes: object) -> ComposedVi
     return tiny.scramble(compose({"schema": 1, "encoder": {**tiny.ENCODERS[name], **changes}}))
 
 
-def test_what_was_measured_is_used_for_towers_of_the_same_widths() -> None:
-    tower = _encoder().tower
-    assert recall(tower) == ProductChoice("library", measured=False)
-    file = keep(tower, "inductor")
-    assert file == products_file()
-    assert recall(_encoder().tower) == ProductChoice("inductor", measured=True)
-    assert recall(_encoder(intermediate_size=80).tower) == ProductChoice("library", measured=False)
-    settings = compile_tower(_encoder().tower, FROZEN)
-    assert str(settings.products) == "inductor, measured on this machine"
-    assert settings.options["options"]["max_autotune_gemm_backends"] == "CPP"
+def test_what_was_measured_is_used_for_weights_of_the_same_shapes() -> None:
+    tower = _encoder(hidden_size=32, intermediate_size=64).tower
+    assert recall(tower) == {}
+    assert keep(MEASURED) == products_file()
+    assert recall(tower) == MEASURED
+    assert recall(_encoder(hidden_size=32, intermediate_size=80).tower) == {}
+    assert recall(_encoder(hidden_size=64, intermediate_size=32).tower) == MEASURED
+    settings = compile_tower(tower, FROZEN)
+    assert settings.products == MEASURED
+    assert "post_grad_custom_pre_pass" in settings.options["options"]
 
 
-def test_a_choice_is_added_to_those_that_are_kept() -> None:
-    keep(_encoder().tower, "inductor")
-    keep(_encoder(intermediate_size=80).tower, "library")
-    assert list(json.loads(products_file().read_text())["products"].values()) == ["inductor", "library"]
+def test_in_half_precision_there_is_nothing_to_choose_from() -> None:
+    keep(MEASURED)
+    tower = _encoder(hidden_size=32, intermediate_size=64).tower.to(torch.bfloat16)
+    assert recall(tower) is None
+    assert not has_choice(torch.bfloat16)
+    settings = compile_tower(tower, FROZEN)
+    assert settings.freeze
+    assert "post_grad_custom_pre_pass" not in settings.options["options"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "name"), [(1, MKL), (17, MKL), (50, MKL), (70, ONEDNN), (250, ONEDNN), (9000, MKL)]
+)
+def test_the_nearest_number_of_rows_tells(rows: int, name: str) -> None:
+    """Nearest by ratio: 50 is closer to 17 than to 200, and 70 is not."""
+    measured = {
+        Product(17, 4, 8): MKL,
+        Product(200, 4, 8): ONEDNN,
+        Product(900, 4, 8): MKL,
+        Product(rows, 8, 4): ONEDNN if name == MKL else MKL,
+    }
+    assert faster(Product(rows, 4, 8), measured) == name
+
+
+def test_products_that_were_not_measured_are_mkls() -> None:
+    assert faster(Product(17, 8, 8), {Product(17, 4, 8): ONEDNN, Product(17, 8, 4): ONEDNN}) == MKL
+
+
+def test_what_is_measured_is_added_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    keep({Product(1, 2, 3): ONEDNN, Product(4, 5, 6): MKL})
+    here = machine()
+    keep({Product(4, 5, 6): ONEDNN})
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    keep({Product(1, 2, 3): MKL})
+    assert json.loads(products_file().read_text())["machines"] == {
+        here: {"1x2x3": ONEDNN, "4x5x6": ONEDNN},
+        machine(): {"1x2x3": MKL},
+    }
     assert [path.name for path in products_file().parent.iterdir()] == ["products.json"]
 
 
-@pytest.mark.parametrize("changed", ["threads", "dtype", "instructions", "libraries", "torch"])
+@pytest.mark.parametrize("changed", ["threads", "instructions", "libraries", "torch"])
 def test_a_measurement_holds_for_what_it_was_made_on(changed: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    tower = _encoder().tower
-    before = product_key(tower)
+    before = machine()
     if changed == "threads":
         monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    elif changed == "dtype":
-        tower.to(torch.bfloat16)
     elif changed == "instructions":
         monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "NEON")
     elif changed == "libraries":
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     else:
         monkeypatch.setattr(torch, "__version__", "2.99")
-    assert product_key(tower) != before
+    assert machine() != before
 
 
 @pytest.mark.parametrize(
@@ -82,32 +117,40 @@ def test_a_measurement_holds_for_what_it_was_made_on(changed: str, monkeypatch: 
         (b"{", "Expecting property"),
         (b"\xff", "UTF-8"),
         (b"{}", "format"),
-        (b'{"format": "vision-composer products 1", "products": []}', "format"),
-        (b'{"format": "vision-composer products 1", "products": {"a": "mkl"}}', "called 'mkl'"),
-        (b'{"format": "vision-composer products 1", "products": {"a": [1]}}', r"called \[1\]"),
+        (b'{"format": "vision-composer products 1", "products": {}}', "format"),
+        (b'{"format": "vision-composer products 2", "machines": []}', "format"),
+        (b'{"format": "vision-composer products 2", "machines": {"a": 1}}', "1 are no products"),
+        (b'{"format": "vision-composer products 2", "machines": {"a": {"1x2x3": "acl"}}}', "called 'acl'"),
+        (b'{"format": "vision-composer products 2", "machines": {"a": {"1x2x3": [1]}}}', r"called \[1\]"),
+        (
+            b'{"format": "vision-composer products 2", "machines": {"a": {"1x2": "mkl"}}}',
+            "'1x2' is no product",
+        ),
+        (b'{"format": "vision-composer products 2", "machines": {"a": {"0x2x3": "mkl"}}}', "'0x2x3' is no"),
+        (b'{"format": "vision-composer products 2", "machines": {"a": {"1xbx3": "mkl"}}}', "'1xbx3' is no"),
     ],
 )
 def test_a_file_of_something_else_is_passed_over(content: bytes, reason: str) -> None:
     products_file().parent.mkdir(parents=True)
     products_file().write_bytes(content)
-    tower = _encoder().tower
+    tower = _encoder(hidden_size=32, intermediate_size=64).tower
     with pytest.warns(UserWarning, match=rf"products\.json: passed over.*{reason}"):
-        assert recall(tower) == ProductChoice()
+        assert recall(tower) == {}
     with pytest.warns(UserWarning, match="passed over"):
-        keep(tower, "inductor")
+        keep(MEASURED)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert recall(tower).name == "inductor"
+        assert recall(tower) == MEASURED
 
 
 def test_a_folder_in_its_place_is_passed_over() -> None:
     products_file().mkdir(parents=True)
     with pytest.warns(UserWarning, match="a folder"):
-        assert recall(_encoder().tower) == ProductChoice()
+        assert recall(_encoder().tower) == {}
 
 
 def test_nothing_is_asked_where_weights_are_not_frozen() -> None:
-    def ask() -> ProductChoice:
+    def ask() -> Measured:
         raise AssertionError
 
     for config, fixed in [(FROZEN, False), (CompileConfig(), True)]:
@@ -116,27 +159,34 @@ def test_nothing_is_asked_where_weights_are_not_frozen() -> None:
     assert compile_settings(FROZEN, "cuda", fixed_shapes=True, find_products=ask).products is None
 
 
-@pytest.mark.parametrize("name", ["library", "onednn", "inductor"])
-def test_inductor_knows_the_options(name: str) -> None:
+@pytest.mark.parametrize("measured", [{}, MEASURED], ids=["nothing", "something"])
+def test_inductor_knows_the_options(measured: Measured) -> None:
     known = torch._inductor.config.get_config_copy()
-    assert product_options(name).keys() <= known.keys()
+    settings = compile_settings(FROZEN, "cpu", fixed_shapes=True, find_products=lambda: measured)
+    assert settings.options["options"].keys() <= known.keys()
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
-@pytest.mark.parametrize("name", candidates(torch.float32))
+@pytest.mark.parametrize(
+    "onednn", [(), ((64, 32),), ((32, 32), (64, 32), (32, 64))], ids=["MKL's", "both", "oneDNN's"]
+)
 @torch.no_grad()
-def test_products_give_the_same_features(name: str) -> None:
-    encoder = _encoder(num_hidden_layers=1)
+def test_products_give_the_same_features(onednn: tuple[tuple[int, int], ...]) -> None:
+    """``onednn``: the shapes of the weights with which oneDNN's products were measured to be faster."""
+    changes = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    encoder = _encoder(**changes)
     pixel_values = tiny.pixels(tiny.ENCODERS["siglip_vision_model"])
     expected = encoder(pixel_values=pixel_values)
     torch._dynamo.reset()
-    find = ProductChoice(name)
-    settings = compile_settings(FROZEN, "cpu", fixed_shapes=True, find_products=lambda: find)
+    shapes = {tuple(weight.shape) for weight in encoder.tower.blocks[0].parameters() if weight.dim() == 2}
+    assert shapes == {(32, 32), (64, 32), (32, 64)}
+    measured = {Product(16, i, o): ONEDNN if (o, i) in onednn else MKL for o, i in shapes}
+    settings = compile_settings(FROZEN, "cpu", fixed_shapes=True, find_products=lambda: measured)
     encoder.tower.run_block = FrozenBlocks(settings)
     assert_close(encoder(pixel_values=pixel_values), expected)
     with torch.profiler.profile() as profile:
         encoder(pixel_values=pixel_values)
-    ran = {event.key for event in profile.key_averages()}
-    assert ("mkldnn::_linear_pointwise" in ran) is (name == "onednn")
-    assert ("mkl::_mkl_linear" in ran) is (name == "library")
+    ran = {event.key: event.count for event in profile.key_averages()}
+    assert ran.get("mkldnn::_linear_pointwise", 0) == sum(4 if shape == (32, 32) else 1 for shape in onednn)
+    assert ran.get("mkl::_mkl_linear", 0) == 6 - ran.get("mkldnn::_linear_pointwise", 0)

@@ -12,8 +12,8 @@ import torch
 from support import tiny
 from support.compare import OP_ULPS, assert_close, assert_gradients_close
 from support.packed import batch_of
+from support.products import Products
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vision_composer import ComposedVisionEncoder, compose
 from vision_composer.running import widths
@@ -29,20 +29,6 @@ def encoder_of(**keys: Any) -> ComposedVisionEncoder:
 
 def padded(module: nn.Module) -> list[str]:
     return [name.rpartition(".")[2] for name, part in module.named_modules() if type(part) is PaddedLinear]
-
-
-class Products(TorchDispatchMode):
-    """Notes the shapes of matrix products."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shapes: list[tuple[int, ...]] = []
-
-    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = function(*args, **(kwargs or {}))
-        if function._schema.name in ("aten::mm", "aten::addmm"):
-            self.shapes += [tuple(t.shape) for t in (*args, result) if isinstance(t, torch.Tensor)]
-        return result
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -82,7 +68,7 @@ def test_few_rows_are_not_padded_unless_compiled() -> None:
     assert ".pad(" in traced[0].code
 
 
-def product_shapes(layer: Any, x: torch.Tensor) -> list[tuple[int, ...]]:
+def product_shapes(layer: Any, x: torch.Tensor) -> list[tuple[int, int, int]]:
     with Products() as products, torch.no_grad():
         layer(x)
     assert products.shapes
