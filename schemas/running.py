@@ -38,7 +38,7 @@ class CompileConfig(ConfigModel):
         "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs", "max-performance"
     ] = "default"
     """torch.compile's mode, or ``max-performance``: on CPU, weights frozen into the code of each block, for
-    inference at few batch sizes, with the matrix products that ``bench --calibrate-products`` found fastest,
+    inference at few batch sizes, with the matrix products that ``bench --calibrate-products`` found faster,
     if it was run; elsewhere autotuned kernels."""
     dynamic: Annotated[bool | None, Field(examples=[False])] = None
     """Whether one code serves batches and token counts of any size. null: those that the encoder can have,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self, TypeAlias
 import torch
 
 from ..files import read_json
+from .widths import padded
 
 if TYPE_CHECKING:
     from ..tower.module import VisionTower
@@ -68,7 +69,7 @@ def has_choice(dtype: torch.dtype) -> bool:
 
 
 def recall(tower: VisionTower) -> Measured | None:
-    """Return what was measured on this machine for weights like those of a tower's first block.
+    """Return what was measured on this machine for weights like those of a tower.
 
     A file that cannot be understood is passed over with a warning.
 
@@ -78,8 +79,7 @@ def recall(tower: VisionTower) -> Measured | None:
     if not has_choice(next(tower.parameters()).dtype):
         return None
     kept = _read(products_file()).get(machine(), {})
-    block = tower.blocks[0]
-    shapes = {tuple(weight.shape) for weight in block.parameters()}
+    shapes = {tuple(map(padded, weight.shape)) for weight in tower.parameters()}
     return {product: name for product, name in kept.items() if (product.outputs, product.inputs) in shapes}
 
 

@@ -57,6 +57,8 @@ def test_layers_of_awkward_widths_are_timed_as_wide_as_they_are_padded() -> None
     hidden = encoder.info.hidden_size
     widths = {(product.inputs, product.outputs) for product in products_of(encoder)}
     assert widths == {(hidden, hidden), (hidden, 1040), (1040, hidden)}
+    keep(dict.fromkeys(products_of(encoder), ONEDNN))
+    assert (recall(encoder.tower) or {}).keys() == set(products_of(encoder))
 
 
 def test_each_product_is_timed_in_every_round() -> None:
