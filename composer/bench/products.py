@@ -111,12 +111,12 @@ def time_product(product: Product, *, rounds: int) -> dict[str, tuple[float, ...
     Raises:
         BackendError: If a product differs by more than rounding explains.
     """
-    hidden_states, bias = torch.randn(product.rows, product.inputs), torch.randn(product.outputs)
+    hidden_states = torch.randn(product.rows, product.inputs)
     weights = [torch.randn(product.outputs, product.inputs) for _ in range(_WEIGHTS)]
-    runs = {name: _runs(name, hidden_states, weights, bias) for name in (MKL, ONEDNN)}
+    runs = {name: _runs(name, hidden_states, weights) for name in (MKL, ONEDNN)}
     for name, run in runs.items():
         for weight in weights:
-            checked(f"{name}'s product", next(run), linear(hidden_states, weight, bias), torch.float32)
+            checked(f"{name}'s product", next(run), linear(hidden_states, weight), torch.float32)
     each: list[Run] = [run.__next__ for run in runs.values()]
     return dict(zip(runs, interleaved(each, rounds, torch.device("cpu")), strict=True))
 
@@ -132,14 +132,17 @@ def fastest(seconds: Mapping[str, Sequence[float]]) -> str:
     return ONEDNN if median(onednn) < _LEAD * median(mkl) and wins >= 2 / 3 * len(mkl) else MKL
 
 
-def _runs(name: str, hidden_states: Tensor, weights: Sequence[Tensor], bias: Tensor) -> Iterator[Tensor]:
-    """Multiply by one weight after the other, each packed beforehand, without end."""
+def _runs(name: str, hidden_states: Tensor, weights: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Multiply by one weight after the other, each packed beforehand, without end.
+
+    Without a bias, which compiled blocks add to MKL's product together with what follows it.
+    """
     rows = len(hidden_states)
     if name == MKL:
         reorder, multiply = torch.ops.mkl._mkl_reorder_linear_weight, torch.ops.mkl._mkl_linear
         for weight, packed in cycle([(weight, reorder(weight, rows)) for weight in weights]):
-            yield multiply(hidden_states, packed, weight, bias, rows)
+            yield multiply(hidden_states, packed, weight, None, rows)
     else:
         reorder, multiply = torch.ops.mkldnn._reorder_linear_weight, torch.ops.mkldnn._linear_pointwise
         for packed in cycle([reorder(weight, rows) for weight in weights]):
-            yield multiply(hidden_states, packed, bias, "none", [], "")
+            yield multiply(hidden_states, packed, None, "none", [], "")
