@@ -61,7 +61,7 @@ def choose_products(encoder: ComposedVisionEncoder, *, rounds: int = 20) -> Prod
         for rows, *weight in products_of(encoder)
         for images in _IMAGES
     }
-    measured = {product: fastest(times) for product, times in seconds.items()}
+    measured = {product: choose_library(times) for product, times in seconds.items()}
     try:
         file = keep(measured)
     except OSError as error:
@@ -121,7 +121,7 @@ def time_product(product: Product, *, rounds: int) -> dict[str, tuple[float, ...
     return dict(zip(runs, interleaved(each, rounds, torch.device("cpu")), strict=True))
 
 
-def fastest(seconds: Mapping[str, Sequence[float]]) -> str:
+def choose_library(seconds: Mapping[str, Sequence[float]]) -> str:
     """Return the library to use: MKL, unless oneDNN was clearly faster.
 
     It must be faster by 3% in the median, and in two of three rounds: what a busy machine does beside them

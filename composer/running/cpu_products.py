@@ -6,7 +6,7 @@ import torch
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 from torch.fx import Graph, Node
 
-from .products import ONEDNN, Measured, Product, faster
+from .products import ONEDNN, Measured, Product, library_for
 
 aten = torch.ops.aten
 
@@ -42,7 +42,7 @@ class MeasuredProducts(CustomGraphPass):
         for node in graph.find_nodes(op="call_function", target=torch.ops.mkl._mkl_linear):
             *_, weight, _, rows = node.args
             outputs, inputs = getattr(graph.owning_module, str(weight.target)).shape
-            if faster(Product(rows, inputs, outputs), self._measured) == ONEDNN:
+            if library_for(Product(rows, inputs, outputs), self._measured) == ONEDNN:
                 _give_to_onednn(graph, node)
 
     def uuid(self) -> bytes:

@@ -56,7 +56,7 @@ Measured: TypeAlias = dict[Product, str]
 """Products that were measured -> :data:`MKL` or :data:`ONEDNN`, whichever was faster."""
 
 
-def faster(product: Product, measured: Measured) -> str:
+def library_for(product: Product, measured: Measured) -> str:
     """Return whose product to use: as measured for such a weight and the nearest rows, or MKL's."""
     alike = [other for other in measured if other[1:] == product[1:]]
     nearest = min(alike, key=lambda other: abs(log(other.rows / product.rows)), default=None)

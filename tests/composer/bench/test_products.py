@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from vision_composer import compose
 from vision_composer.bench import products
-from vision_composer.bench.products import choose_products, fastest, products_of, time_product
+from vision_composer.bench.products import choose_library, choose_products, products_of, time_product
 from vision_composer.cli import app
 from vision_composer.errors import BackendError, InputError
 from vision_composer.running.products import MKL, ONEDNN, Product, keep, machine, products_file, recall
@@ -41,7 +41,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_onednn_is_taken_only_if_it_is_clearly_faster(onednn: tuple[float, ...], chosen: str) -> None:
-    assert fastest({MKL: MKLS, ONEDNN: onednn}) == chosen
+    assert choose_library({MKL: MKLS, ONEDNN: onednn}) == chosen
 
 
 @pytest.mark.parametrize("name", ["siglip_vision_model", "clip_vision_model", "vit"])

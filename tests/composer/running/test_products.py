@@ -20,9 +20,9 @@ from vision_composer.running.products import (
     ONEDNN,
     Measured,
     Product,
-    faster,
     has_choice,
     keep,
+    library_for,
     machine,
     products_file,
     recall,
@@ -77,11 +77,11 @@ def test_the_nearest_number_of_rows_tells(rows: int, name: str) -> None:
         Product(900, 4, 8): MKL,
         Product(rows, 8, 4): ONEDNN if name == MKL else MKL,
     }
-    assert faster(Product(rows, 4, 8), measured) == name
+    assert library_for(Product(rows, 4, 8), measured) == name
 
 
 def test_products_that_were_not_measured_are_mkls() -> None:
-    assert faster(Product(17, 8, 8), {Product(17, 4, 8): ONEDNN, Product(17, 8, 4): ONEDNN}) == MKL
+    assert library_for(Product(17, 8, 8), {Product(17, 4, 8): ONEDNN, Product(17, 8, 4): ONEDNN}) == MKL
 
 
 def test_what_is_measured_is_added_to_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
