@@ -9,7 +9,7 @@ from ..errors import MissingDependencyError
 
 
 def require(module: str, distribution: str) -> ModuleType:
-    """Import a module that only the demo needs.
+    """Import a module that only the demo and its digits need.
 
     Raises:
         MissingDependencyError: If ``distribution`` is not installed.
@@ -18,5 +18,6 @@ def require(module: str, distribution: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         raise MissingDependencyError(
-            f"the demo needs {distribution}, which is not installed: pip install 'vision-composer[demo]'"
+            f"the demo and its digits need {distribution}, which is not installed: "
+            "pip install 'vision-composer[demo]'"
         ) from error
