@@ -42,7 +42,7 @@ class CompileConfig(ConfigModel):
     if it was run; elsewhere autotuned kernels."""
     dynamic: Annotated[bool | None, Field(examples=[False])] = None
     """Whether one code serves batches and token counts of any size. null: those that the encoder can have,
-    except with CUDA graphs and with frozen weights, which are for fixed shapes."""
+    but CUDA graphs, and frozen weights of an encoder of one size, are for fixed shapes."""
     backend: str = "inductor"
     """A registered torch.compile backend."""
     scope: Literal["blocks", "tower"] = "blocks"

@@ -16,7 +16,7 @@ from ..schemas import AnyConfig, CompileConfig
 from ..text import did_you_mean
 from ..tower.half import VisionHalf
 from ..tower.module import VisionTower, run_block
-from .products import Measured, recall
+from .products import Measured, packs_any_rows, recall
 from .vectors import AVX2_BITS, vector_bits, vector_options
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class CompileSettings:
         cuda_graphs: Whether the code runs as CUDA graphs, whose outputs the next run overwrites.
         options: torch.compile's ``mode`` or ``options``, as keyword arguments.
         products: The measurements that tell frozen code whose matrix products to use; None where weights are
-            not frozen, or where there is nothing to choose from.
+            not frozen for one number of rows, or where there is nothing to choose from.
     """
 
     backend: str
@@ -62,13 +62,14 @@ def compile_settings(
     device_type: str,
     *,
     fixed_shapes: bool,
+    packs_any_rows: bool = False,
     find_products: Callable[[], Measured | None] = lambda: None,
 ) -> CompileSettings:
     """Turn a config's ``compile`` into settings.
 
-    Weights are frozen for fixed shapes only: MKL packs a weight for one number of rows. With a symbolic
-    number of rows inductor takes oneDNN instead and fuses the activation into it; in float32 without AVX-512
-    that is slower than the uncompiled block.
+    Weights are frozen for fixed shapes, and where they can be packed for any number of rows. With a symbolic
+    number of rows inductor takes oneDNN instead of MKL; in float32 without AVX-512 that is slower than the
+    uncompiled block.
 
     CUDA graphs are recorded for fixed shapes only: a graph is of one shape, and where every batch has another
     the packed attention's memory is none of a graph's own, which ends in an error of torch. With
@@ -78,14 +79,17 @@ def compile_settings(
         config: The config's ``compile``.
         device_type: ``cpu``, ``cuda``, ...
         fixed_shapes: Whether the tower's batches differ in their number of images only.
-        find_products: Returns measurements of matrix products; called where weights are frozen.
+        packs_any_rows: Whether :func:`products.packs_any_rows` says so of the tower's dtype.
+        find_products: Returns measurements of matrix products; called where weights are frozen for one number
+            of rows.
     """
     dynamic = config.dynamic
     records = fixed_shapes and not config.token_budgets
     mode = config.mode if records else _WITHOUT_GRAPHS.get(config.mode, config.mode)
     graphs = device_type == "cuda" and mode in _WITHOUT_GRAPHS
-    freeze = config.mode == "max-performance" and device_type == "cpu" and fixed_shapes and not dynamic
-    products = find_products() if freeze else None
+    static = fixed_shapes and not dynamic
+    freeze = config.mode == "max-performance" and device_type == "cpu" and (static or packs_any_rows)
+    products = find_products() if freeze and static else None
     options: dict[str, Any] = {}
     if freeze:
         options["options"] = _frozen_options(products or {})
@@ -99,10 +103,10 @@ def compile_settings(
         options["options"] = {"post_grad_custom_post_pass": PlainProducts()}
     if "mode" not in options and (vectors := vector_options(config.backend, device_type)):
         options["options"] = {**vectors, **options.get("options", {})}
-    if dynamic is None and (freeze or graphs):
-        dynamic = False
-    elif dynamic is None and not fixed_shapes:
+    if dynamic is None and not fixed_shapes:
         dynamic = True
+    elif dynamic is None and (freeze or graphs):
+        dynamic = False
     return CompileSettings(config.backend, dynamic, freeze, graphs, options, products)
 
 
@@ -166,6 +170,7 @@ def compile_tower(tower: VisionTower, config: CompileConfig) -> CompileSettings:
         config,
         tower.device.type,
         fixed_shapes=family.has_fixed_shapes(tower.info),
+        packs_any_rows=packs_any_rows(next(tower.parameters()).dtype),
         find_products=partial(recall, tower),
     )
     if config.scope == "tower" and settings.cuda_graphs:
@@ -215,8 +220,8 @@ class FrozenBlocks:
 
     With gradients or in training mode a block runs uncompiled, and what was compiled of it is dropped. A
     block whose weights have changed is compiled again; torch does not count what is written through
-    ``.data``, so such a write between two runs without gradients stays unseen. Every batch size compiles
-    every block; identical blocks are found in inductor's cache.
+    ``.data``, so such a write between two runs without gradients stays unseen. Without dynamic shapes, every
+    batch size compiles every block; identical blocks are found in inductor's cache.
     """
 
     def __init__(self, settings: CompileSettings) -> None:

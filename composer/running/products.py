@@ -68,6 +68,16 @@ def has_choice(dtype: torch.dtype) -> bool:
     return dtype is torch.float32 and bool(torch._C.has_mkl and torch._C._has_mkldnn)
 
 
+def packs_any_rows(dtype: torch.dtype) -> bool:
+    """Return whether frozen weights of a dtype are packed for any number of rows, and faster for it.
+
+    oneDNN's are. In float32 its products are slower than MKL's where there is no AVX-512.
+    """
+    if dtype is torch.bfloat16:
+        return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return has_choice(dtype) and torch.backends.cpu.get_cpu_capability() == "AVX512"
+
+
 def recall(tower: VisionTower) -> Measured | None:
     """Return what was measured on this machine for weights like those of a tower.
 

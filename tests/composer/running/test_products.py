@@ -24,6 +24,7 @@ from vision_composer.running.products import (
     keep,
     library_for,
     machine,
+    packs_any_rows,
     products_file,
     recall,
 )
@@ -157,6 +158,34 @@ def test_nothing_is_asked_where_weights_are_not_frozen() -> None:
         settings = compile_settings(config, "cpu", fixed_shapes=fixed, find_products=ask)
         assert settings.products is None
     assert compile_settings(FROZEN, "cuda", fixed_shapes=True, find_products=ask).products is None
+
+
+def test_nothing_is_asked_where_the_number_of_rows_varies() -> None:
+    def ask() -> Measured:
+        raise AssertionError
+
+    for config, fixed in [(FROZEN, False), (CompileConfig(mode="max-performance", dynamic=True), True)]:
+        settings = compile_settings(config, "cpu", fixed_shapes=fixed, packs_any_rows=True, find_products=ask)
+        assert settings.freeze
+        assert settings.products is None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "capability", "supported", "packs"),
+    [
+        (torch.bfloat16, "AVX2", True, True),
+        (torch.bfloat16, "AVX512", False, False),
+        (torch.float32, "AVX512", False, True),
+        (torch.float32, "AVX2", True, False),
+        (torch.float16, "AVX512", True, False),
+    ],
+)
+def test_float32_is_packed_for_any_rows_with_avx_512_and_bfloat16_where_onednn_has_it(
+    dtype: torch.dtype, capability: str, supported: bool, packs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    assert packs_any_rows(dtype) is packs
 
 
 @pytest.mark.parametrize("measured", [{}, MEASURED], ids=["nothing", "something"])
