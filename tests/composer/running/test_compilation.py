@@ -10,9 +10,7 @@ import pytest
 import torch
 from support import tiny
 from support.compare import assert_close, assert_gradients_close
-from support.packed import batch_of
 from torch._dynamo.testing import CompileCounterWithBackend
-from torch.profiler import ProfilerActivity, profile
 
 from vision_composer import compose, load_config, should_torch_compile_mm_vit
 from vision_composer.encoder import ComposedVisionEncoder
@@ -25,7 +23,6 @@ from vision_composer.running.compilation import (
     compile_settings,
     compile_tower,
 )
-from vision_composer.running.products import packs_any_rows
 from vision_composer.schemas import CompileConfig
 
 ENCODER = tiny.ENCODERS["siglip_vision_model"]
@@ -305,31 +302,6 @@ def test_a_choice_of_products_is_none_of_the_moment(mode: Any) -> None:
 def test_max_performance_freezes_a_dense_tower_on_cpu() -> None:
     tower = _tower(ENCODER, "compile={mode: max-performance}")
     assert isinstance(tower.tower.run_block, FrozenBlocks)
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
-@pytest.mark.skipif(not packs_any_rows(torch.bfloat16), reason="oneDNN has no bfloat16 on this processor")
-def test_frozen_packed_towers_take_any_grids_by_products_of_onednn() -> None:
-    name = "qwen2_5_vl_vision"
-    eager, frozen = (
-        _tower(tiny.PACKED[name], "weights.dtype=bfloat16", *overrides)
-        for overrides in ((), ("compile.mode=max-performance",))
-    )
-    exact = copy.deepcopy(eager).double()
-    products, seen = [], set()
-    for grids in ([(1, 4, 8), (1, 8, 4)], [(1, 4, 4), (1, 12, 8), (1, 8, 8)], [(1, 8, 12), (1, 4, 8)]):
-        batch = batch_of(name, grids)
-        pixels = batch.pop("pixel_values").bfloat16()
-        with torch.no_grad(), profile(activities=[ProfilerActivity.CPU]) as profiled:
-            found = torch.cat(frozen(pixel_values=pixels, **batch))
-        expected = torch.cat(exact(pixel_values=pixels.double(), **batch))
-        noise = (torch.cat(eager(pixel_values=pixels, **batch)) - expected).abs().max()
-        assert (found - expected).abs().max() <= 2 * noise
-        products.append(sum("mkldnn::_linear_pointwise" in event.name for event in profiled.events()))
-        seen.add(torch._dynamo.utils.counters["stats"]["unique_graphs"])
-    assert products[1] == products[2] > 0  # the first forward compiles, too
-    assert len(seen) == 1
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import warnings
@@ -11,6 +12,7 @@ import pytest
 import torch
 from support import tiny
 from support.compare import assert_close
+from support.packed import batch_of
 
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
@@ -42,7 +44,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _encoder(name: str = "siglip_vision_model", **changes: object) -> ComposedVisionEncoder:
     torch.manual_seed(0)
-    return tiny.scramble(compose({"schema": 1, "encoder": {**tiny.ENCODERS[name], **changes}}))
+    return tiny.scramble(
+        compose({"schema": 1, "encoder": {**(tiny.ENCODERS | tiny.PACKED)[name], **changes}})
+    )
 
 
 def test_what_was_measured_is_used_for_weights_of_the_same_shapes() -> None:
@@ -219,3 +223,27 @@ def test_products_give_the_same_features(onednn: tuple[tuple[int, int], ...]) ->
     ran = {event.key: event.count for event in profile.key_averages()}
     assert ran.get("mkldnn::_linear_pointwise", 0) == sum(4 if shape == (32, 32) else 1 for shape in onednn)
     assert ran.get("mkl::_mkl_linear", 0) == 6 - ran.get("mkldnn::_linear_pointwise", 0)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="inductor compiles C++ on CPU")
+@pytest.mark.skipif(not packs_any_rows(torch.bfloat16), reason="oneDNN has no bfloat16 on this processor")
+def test_frozen_packed_towers_take_any_grids_by_products_of_onednn() -> None:
+    name = "qwen2_5_vl_vision"
+    eager, frozen = _encoder(name).bfloat16(), _encoder(name).bfloat16()
+    torch._dynamo.reset()
+    compile_tower(frozen.tower, FROZEN)
+    exact = copy.deepcopy(eager).double()
+    products, seen = [], set()
+    for grids in ([(1, 4, 8), (1, 8, 4)], [(1, 4, 4), (1, 12, 8), (1, 8, 8)], [(1, 8, 12), (1, 4, 8)]):
+        batch = batch_of(name, grids)
+        pixels = batch.pop("pixel_values").bfloat16()
+        with torch.no_grad(), torch.profiler.profile() as profile:
+            found = torch.cat(frozen(pixel_values=pixels, **batch))
+        expected = torch.cat(exact(pixel_values=pixels.double(), **batch))
+        noise = (torch.cat(eager(pixel_values=pixels, **batch)) - expected).abs().max()
+        assert (found - expected).abs().max() <= 2 * noise
+        products.append(sum("mkldnn::_linear_pointwise" in event.name for event in profile.events()))
+        seen.add(torch._dynamo.utils.counters["stats"]["unique_graphs"])
+    assert products[1] == products[2] > 0  # the first forward compiles, too
+    assert len(seen) == 1
