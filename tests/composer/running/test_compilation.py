@@ -396,11 +396,3 @@ def test_an_exported_encoder_takes_any_number_of_images(strict: bool) -> None:
     for images in (1, 5):
         other = tiny.pixels(ENCODER, images=images, seed=images)
         assert_close(exported(pixel_values=other), encoder(pixel_values=other))
-
-
-def test_weights_are_frozen_only_where_images_have_one_size() -> None:
-    kinds = {}
-    for name in ("siglip_vision_model", "dinov2", "pixtral"):
-        encoder = (tiny.ENCODERS | tiny.PACKED)[name]
-        kinds[name] = type(_tower(encoder, "compile={mode: max-performance}").tower.run_block)
-    assert kinds == {"siglip_vision_model": FrozenBlocks, "dinov2": CompiledBlocks, "pixtral": CompiledBlocks}

@@ -16,6 +16,7 @@ from support.packed import batch_of
 
 from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
+from vision_composer.running import compilation
 from vision_composer.running.compilation import FrozenBlocks, compile_settings, compile_tower
 from vision_composer.running.products import (
     MKL,
@@ -190,6 +191,23 @@ def test_float32_is_packed_for_any_rows_with_avx_512_and_bfloat16_where_onednn_h
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
     assert packs_any_rows(dtype) is packs
+
+
+@pytest.mark.parametrize(
+    ("packs", "frozen"),
+    [(False, {"siglip_vision_model"}), (True, {"siglip_vision_model", "dinov2", "pixtral"})],
+)
+def test_encoders_of_any_size_are_frozen_where_weights_are_packed_for_any_number_of_rows(
+    packs: bool, frozen: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compilation, "packs_any_rows", lambda dtype: packs)
+    found = set()
+    for name in ("siglip_vision_model", "dinov2", "pixtral"):
+        tower = _encoder(name).tower
+        compile_tower(tower, FROZEN)
+        if isinstance(tower.run_block, FrozenBlocks):
+            found.add(name)
+    assert found == frozen
 
 
 @pytest.mark.parametrize("measured", [{}, MEASURED], ids=["nothing", "something"])
