@@ -125,7 +125,7 @@ class Pipeline:
         except StoppedError:
             pass  # by the writer, whose error is raised below
         except BaseException:
-            self._out.abandon()
+            self._out.end(StoppedError())  # after the results that wait, which may complete a unit
             raise
         finally:
             self._pool.stopping.set()

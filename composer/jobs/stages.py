@@ -58,12 +58,6 @@ class Stage(Generic[T]):
             self._ended, self._error = True, error
             self._changed.notify_all()
 
-    def abandon(self) -> None:
-        """Say that the work is given up: items that wait are lost, and the taking thread stops."""
-        with self._changed:
-            self._items.clear()
-        self.end(StoppedError())
-
     def stop(self) -> None:
         """Say that no more items are taken."""
         with self._changed:

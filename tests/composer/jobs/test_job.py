@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from vision_composer import compose
 from vision_composer.encoder import ComposedVisionEncoder
 from vision_composer.errors import InputError, VisionComposerError
 from vision_composer.jobs import EncodeSummary, encode_dataset, writers
+from vision_composer.jobs.encoded import Encoded
 from vision_composer.jobs.progress import Progress
 
 
@@ -198,7 +200,16 @@ def test_failures_are_retried(run: Callable[..., EncodeSummary], photos: Path, t
     assert_same(dict(list(back.items())[:16]), dict(list(whole.items())[:16]))
 
 
-def test_too_many_failures(run: Callable[..., EncodeSummary], tmp_path: Path) -> None:
+def test_too_many_failures(
+    run: Callable[..., EncodeSummary], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_slowly(file: writers.FeatureFile, rows: Sequence[Encoded]) -> None:
+        time.sleep(0.02)
+        write(file, rows)
+
+    # The part before still waits to be written when the failure is found.
+    write = writers.FeatureFile.write
+    monkeypatch.setattr(writers.FeatureFile, "write", write_slowly)
     with pytest.raises(VisionComposerError, match=r"2 images failed, more than the 1 .*000077.jpg: not an"):
         run(max_failures=1)
     assert len(values(tmp_path / "out")) == 63  # the parts before

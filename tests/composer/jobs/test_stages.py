@@ -76,14 +76,6 @@ def test_who_gives_is_told_that_nobody_takes_any_more() -> None:
         stage.put(3)
 
 
-def test_work_that_is_given_up_is_lost() -> None:
-    stage: Stage[int] = Stage(3)
-    stage.put(1)
-    stage.abandon()
-    with pytest.raises(StoppedError):
-        next(iter(stage))
-
-
 def test_a_thread_says_how_it_ended() -> None:
     ended: list[BaseException | None] = []
     error = KeyboardInterrupt()
