@@ -83,13 +83,28 @@ def _quantize(linear: nn.Linear, quantize: str) -> None:
     if quantize == "int8":
         config = torchao.Int8WeightOnlyConfig(set_inductor_config=False)
     elif quantize == "int8-dynamic":
-        narrow = _torchao("utils").should_reduce_range(linear.weight.device)
+        narrow = overflows(linear.weight.device)
         config = torchao.Int8DynamicActivationInt8WeightConfig(set_inductor_config=False, reduce_range=narrow)
     else:
         config = torchao.Float8DynamicActivationFloat8WeightConfig(
             granularity=torchao.PerRow(), set_inductor_config=False
         )
     torchao.quantize_(linear, config, filter_fn=lambda module, name: True)
+
+
+def overflows(device: torch.device) -> bool:
+    """Return whether products of 8-bit integers overflow on a device.
+
+    On a CPU without VNNI they do, and so do oneDNN's where ``ONEDNN_MAX_CPU_ISA`` keeps it from using VNNI,
+    which torchao does not see.
+
+    Raises:
+        MissingDependencyError: If torchao is not installed.
+    """
+    if _torchao("utils").should_reduce_range(device):
+        return True
+    largest = torch.full((16, 16), 127, dtype=torch.int8)
+    return device.type == "cpu" and int(torch._int_mm(largest, largest).min()) != 16 * 127**2
 
 
 def _restore(weight: Any, integers: Tensor, scale: Tensor | None, name: str) -> None:
@@ -106,7 +121,8 @@ def _restore(weight: Any, integers: Tensor, scale: Tensor | None, name: str) -> 
     if getattr(weight, "reduce_range", False) and int(stored.abs().max()) > 64:
         raise WeightsError(
             f"{name}.weight was quantised where int8 products do not overflow, and they would on this "
-            "processor, which has no VNNI: quantise the float weights here, or set quantize to int8"
+            "processor, which has no VNNI or may not use it: quantise the float weights here, or set "
+            "quantize to int8"
         )
     weight.qdata.copy_(stored)
     weight.scale.copy_(scale)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -80,6 +82,23 @@ def test_activations_are_rounded_by_the_dynamic_kind_alone() -> None:
         differences[kind] = float((layer(rows) - expected).abs().max() / expected.abs().max())
     assert differences["int8"] < 1e-6
     assert 1e-4 < differences["int8-dynamic"] < 2e-2
+
+
+@needs_torchao
+@pytest.mark.slow  # a process of its own
+def test_products_do_not_overflow_where_onednn_may_not_use_vnni() -> None:
+    code = """
+import torch
+from vision_composer.running.quantization import quantize_linears
+layer, rows = torch.nn.Linear(64, 8, bias=False), torch.full((4, 64), 0.5)
+torch.nn.init.constant_(layer.weight, 0.5)
+quantize_linears(layer, [layer], "int8-dynamic", {})
+print(float((layer(rows) - 16).abs().max() / 16))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert float(run.stdout) < 0.02
 
 
 @needs_torchao

@@ -16,6 +16,7 @@ from support.tiny import ENCODERS
 
 from vision_composer import compose
 from vision_composer.errors import WeightsError
+from vision_composer.running import quantization
 from vision_composer.weights.quantised import found_scales, stored_dtype
 
 needs_torchao = pytest.mark.skipif(
@@ -139,12 +140,10 @@ def test_what_does_not_belong_together_is_refused(saved: Path) -> None:
 def test_integers_that_would_overflow_on_this_processor_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from torchao import utils
-
-    monkeypatch.setattr(utils, "should_reduce_range", lambda device: False)
+    monkeypatch.setattr(quantization, "overflows", lambda device: False)
     compose("tiny-digits", overrides=["quantize=int8-dynamic"]).save(tmp_path)
-    monkeypatch.setattr(utils, "should_reduce_range", lambda device: True)
-    with pytest.raises(WeightsError, match="no VNNI: quantise the float weights here"):
+    monkeypatch.setattr(quantization, "overflows", lambda device: True)
+    with pytest.raises(WeightsError, match="no VNNI or may not use it: quantise the float"):
         compose(tmp_path)
     compose(tmp_path, overrides=["quantize=int8"])
     compose("tiny-digits", overrides=["quantize=int8-dynamic"]).save(tmp_path / "narrow")
