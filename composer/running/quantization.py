@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -92,6 +93,7 @@ def _quantize(linear: nn.Linear, quantize: str) -> None:
     torchao.quantize_(linear, config, filter_fn=lambda module, name: True)
 
 
+@cache
 def overflows(device: torch.device) -> bool:
     """Return whether products of 8-bit integers overflow on a device.
 
