@@ -38,7 +38,8 @@ def test_a_current_directory_that_is_gone_is_said(tmp_path: Path) -> None:
     (tmp_path / "gone").mkdir()
     (tmp_path / "a.yaml").write_text("schema: 1\nencoder: {model_type: clip_vision_model}\n")
     result = subprocess.run(
-        [sys.executable, "-c", code, "validate", str(tmp_path / "a.yaml")],
+        # -P: Python itself reads no module from where it stands, as it does not for the installed command.
+        [sys.executable, "-P", "-c", code, "validate", str(tmp_path / "a.yaml")],
         cwd=tmp_path / "gone",
         capture_output=True,
         text=True,

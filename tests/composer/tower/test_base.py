@@ -10,15 +10,18 @@ from torch import nn
 
 from vision_composer.tower.base import VisionModule
 
+MUST_SAY = ("read", "rows_of_batch", "rows_per_image", "join", "blank", "grid_of_image")
 
-def test_a_vision_module_must_say_how_it_reads_and_counts() -> None:
-    with pytest.raises(TypeError, match="abstract methods blank, grid_of_image, join, read, rows_of_batch"):
-        VisionModule()  # type: ignore[abstract]
+
+@pytest.mark.parametrize("left_out", MUST_SAY)
+def test_a_vision_module_must_say_how_it_reads_and_counts(left_out: str) -> None:
+    said = dict.fromkeys(name for name in MUST_SAY if name != left_out)
+    with pytest.raises(TypeError, match=left_out):
+        type("Part", (VisionModule,), said)()
 
 
 def test_it_is_where_its_parameters_are() -> None:
-    names = ("read", "rows_of_batch", "rows_per_image", "join", "blank", "grid_of_image")
-    whole: Any = type("Whole", (VisionModule,), dict.fromkeys(names))()
+    whole: Any = type("Whole", (VisionModule,), dict.fromkeys(MUST_SAY))()
     whole.layer = nn.Linear(2, 2, device="meta", dtype=torch.float16)
     assert (whole.device, whole.dtype) == (torch.device("meta"), torch.float16)
     whole.double()
