@@ -13,7 +13,7 @@ from .connectors import CONNECTORS
 from .encoders import FAMILIES, Reading, encoder_from_transformers, family_of
 from .encoders.reading import seeing_part
 from .errors import ConfigError, InputError, LeftOutWarning, Problem, WeightsError
-from .files import read_json
+from .files import exists, read_json
 from .foreign_json import OPEN_CLIP_CONFIG, foreign_config
 from .images.settings import PROCESSOR_FILES, SavedProcessor, to_config
 from .images.tiling import TILINGS
@@ -161,7 +161,7 @@ def tower_of_config_json(
     path = Path(os.path.expanduser(source))
     weights: dict[str, Any] = {}
     try:
-        is_local = path.exists()
+        is_local = exists(path)
     except OSError as error:  # a name too long for a file, and for a hub id
         raise InputError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
     if (path / TOWER_FILE).exists():  # a saved encoder: its config.json tells of the blocks that were built

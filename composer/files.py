@@ -27,6 +27,21 @@ _KINDS = {
 }
 
 
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Return whether there is a file or a folder of that name.
+
+    ``Path.exists`` answers False to every error since Python 3.14, and does not say why.
+
+    Raises:
+        OSError: If that cannot be found out: the name is too long, or a folder may not be searched.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: a null character
+        return False
+    return True
+
+
 def open_regular(path: str | os.PathLike[str], *, limit: int) -> BufferedReader:
     """Open a file for reading, if it is a regular file of at most ``limit`` bytes.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ValidationError
 
 from ..errors import WeightsError
-from ..files import read_json
+from ..files import exists, read_json
 from ..images.settings import PROCESSOR_FILES
 from ..locks.holding import Fetch, held
 from ..locks.names import ADAPTER_CONFIG, SMALL
@@ -216,7 +216,7 @@ def local_folder(source: str, revision: str | None = None) -> Path | None:
 def _path(source: str) -> Path:
     path = Path(os.path.expanduser(source))
     try:
-        path.exists()
+        exists(path)
     except OSError as error:  # a name too long for a file, and for a hub id
         raise WeightsError(f"{source[:80]}...: neither a path nor a hub id: {error.strerror}") from error
     return path

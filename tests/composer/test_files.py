@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vision_composer import files
-from vision_composer.files import open_regular, parse_json, read_json, read_regular
+from vision_composer.files import exists, open_regular, parse_json, read_json, read_regular
 
 
 def reason(path: str | Path, limit: int = 10) -> str:
@@ -27,6 +27,15 @@ def test_a_regular_file_is_read(tmp_path: Path) -> None:
     assert read_regular(str(tmp_path / "link"), limit=10) == b"0123456789"
     with open_regular(tmp_path / "file", limit=10) as file:
         assert not os.get_inheritable(file.fileno())
+
+
+def test_whether_a_file_exists(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert exists(tmp_path)
+    assert exists(str(tmp_path / "file"))
+    assert not any(map(exists, (tmp_path / "none", tmp_path / "file" / "inside", "a\0b")))
+    with pytest.raises(OSError, match="name too long"):
+        exists("a" * 5_000)
 
 
 def test_other_kinds_of_files_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

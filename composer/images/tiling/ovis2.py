@@ -49,14 +49,18 @@ class Ovis2Tiling(Tiling[Ovis2TilingConfig]):
     def _shown(self, width: int, height: int, rows: int, columns: int) -> float:
         """Return the share of an image's area that is left where each part shrinks to a tile's side."""
         down, across = height // rows, width // columns
-        area = 0.0
-        for row in range(rows):
-            for column in range(columns):
-                # The last row and the last column take what is left over.
-                part = (
-                    width - column * across if column == columns - 1 else across,
-                    height - row * down if row == rows - 1 else down,
-                )
-                long, short = max(part), min(part)
-                area += short / long * self.side * self.side if long > self.side else long * short
-        return area / (width * height)
+        # The last row and the last column take what is left over.
+        parts = (
+            (
+                width - column * across if column == columns - 1 else across,
+                height - row * down if row == rows - 1 else down,
+            )
+            for row in range(rows)
+            for column in range(columns)
+        )
+        # sum, as transformers: since Python 3.12 it rounds floats otherwise than adding them one by one.
+        return sum(map(self._area, parts)) / (width * height)
+
+    def _area(self, part: tuple[int, int]) -> float:
+        long, short = max(part), min(part)
+        return short / long * self.side * self.side if long > self.side else long * short

@@ -117,7 +117,8 @@ def test_sizes_that_are_none(kind: bytes, size: int, tmp_path: Path) -> None:
     (tmp_path / "s.tar").write_bytes(content + member.tobuf(tarfile.GNU_FORMAT) + bytes(2048))
     first, last = rows(tmp_path / "s.tar")
     assert load_row(first) == picture(0)
-    with pytest.raises(ImageError, match="the archive is cut off or damaged"):
+    # Since Python 3.14 tarfile itself ends at a negative size.
+    with pytest.raises(ImageError, match=r"the archive is (cut off or )?damaged"):
         load_row(last)
 
 
