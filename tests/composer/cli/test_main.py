@@ -75,7 +75,10 @@ def test_ctrl_c_ends_a_command_quietly() -> None:
         "import signal, sys, time, vision_composer.checking as checking\n"
         "from vision_composer.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
-        "checking.problems_of_files = lambda *_, **__: (print('here', flush=True), time.sleep(60))\n"
+        "def wait(*_, **__):\n"
+        "    print('here', flush=True)\n"
+        "    for _ in range(600): time.sleep(0.1)\n"  # a signal just before a sleep does not end it
+        "checking.problems_of_files = wait\n"
         f"sys.argv[1:] = ['validate', {__file__!r}]; main()"
     )
     with subprocess.Popen(
